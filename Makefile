@@ -1,0 +1,32 @@
+# `make` alone lists the targets. Each does its own set-up first, which takes no time once it is done.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+
+export RAY_USAGE_STATS_ENABLED ?= 0
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help setup demo test test-slow lint clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: ## make .venv and install everything (PYTHON=... picks the interpreter)
+	@scripts/setup.sh
+
+demo: setup ## the whole loop on the embedded model, on a laptop
+	$(PY) -m reverse_codi.demo
+
+test: setup ## every test but the slow ones
+	$(PY) -m pytest
+
+test-slow: setup ## the slow tests
+	$(PY) -m pytest -m slow
+
+lint: setup ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+clean: ## remove caches and build leftovers (keeps .venv and outputs)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+"""Read the thoughts of latent reasoning models: CODI in reverse."""
+
+__version__ = "0.1.0"

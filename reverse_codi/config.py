@@ -1,0 +1,96 @@
+"""Strict pydantic base for recipe sections, and errors that name key, value and mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be used; the message names key, value and what to do."""
+
+
+class Section(BaseModel):
+    """A recipe section: immutable, no unknown keys; field docstrings are their descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def validated(model: type[M], values: dict[str, Any], source: str) -> M:
+    """Build a section; every problem becomes one line of a `RecipeError`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(model, dict(problem)) for problem in error.errors()]
+        raise RecipeError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    where = [str(part) for part in problem["loc"]]
+    key = ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(model, where[:-1])
+        near = difflib.get_close_matches(where[-1], known, n=1)
+        hint = f"did you mean {'.'.join([*where[:-1], near[0]])!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {key!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing; give it a value"
+    return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
+    for part in where:
+        field = model.model_fields.get(part)
+        if field is None:
+            return list(model.model_fields)
+        options = [field.annotation, *get_args(field.annotation)]
+        nested = [t for t in options if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not nested:
+            return list(model.model_fields)
+        model = nested[0]
+    return list(model.model_fields)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping; a missing file or another kind of content is a `RecipeError`."""
+    file = Path(path)
+    if not file.is_file():
+        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.yaml")], n=1)
+        raise RecipeError(f"no recipe at {path}" + (f"; did you mean {file.parent / near[0]}?" if near else ""))
+    try:
+        values = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds a {type(values).__name__}, not a mapping of sections")
+    return values
+
+
+def override(values: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Lay `--section.key value` (or `--section.key=value`) pairs over a mapping; values are YAML."""
+    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise RecipeError(f"{word!r} is no option; write --section.key value")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise RecipeError(f"{word} has no value; write {word} VALUE")
+            text = words.pop(0)
+        *sections, leaf = key.split(".")
+        target = merged
+        for section in sections:
+            inner = target.get(section)
+            target[section] = dict(inner) if isinstance(inner, dict) else {}
+            target = target[section]
+        target[leaf] = yaml.safe_load(text)
+    return merged

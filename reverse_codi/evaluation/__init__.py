@@ -1,0 +1,1 @@
+"""Whether a translation is true: metrics, controls, intervals."""

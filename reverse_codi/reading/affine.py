@@ -1,0 +1,86 @@
+"""The fixed map from read states to thoughts, and the whitened distance between them.
+
+Per site: ridge regression h = A s + c on training traces; the residual covariance there gives a
+Gaussian log-likelihood of the thought given the text, whose negative is the distance (field notes:
+64-way retrieval .92 whitened against .77 plain). Frozen before any RL.
+
+Shapes: N rows, F features, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """One site's map with its metric.
+
+    Attributes:
+        weight: [F, d].
+        bias: [d].
+        mean: [d] the site's mean thought over training traces.
+        whitener: [d, d] W with W^T W the inverse residual covariance.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    whitener: Tensor
+
+    @staticmethod
+    def fit(features: Tensor, thoughts: Tensor, ridge: float) -> AffineMap:
+        """Fit on training traces.
+
+        Args:
+            features: [N, F] read states.
+            thoughts: [N, d] their thoughts.
+            ridge: strength, relative to one standardized feature's mean square over N rows times 1e-3.
+        """
+        x, y = features.double(), thoughts.double()
+        mean, deviation = x.mean(0), x.std(0).clamp(min=1e-6)
+        z = (x - mean) / deviation
+        gram = z.T @ z + 1e-3 * ridge * len(z) * torch.eye(z.shape[1], dtype=z.dtype)
+        centre = y.mean(0)
+        scaled = torch.linalg.solve(gram, z.T @ (y - centre))  # [F, d]
+        weight = scaled / deviation[:, None]
+        bias = centre - mean @ weight
+        residual = y - (x @ weight + bias)
+        return AffineMap(weight.float(), bias.float(), centre.float(), whitener(residual).float())
+
+    @staticmethod
+    def identity(thoughts: Tensor, features: Tensor) -> AffineMap:
+        """The naive reading: the state itself, with the metric of its residuals."""
+        eye = torch.eye(thoughts.shape[1])
+        residual = (thoughts - features).double()
+        return AffineMap(
+            eye, torch.zeros(len(eye)), thoughts.mean(0), whitener(residual - residual.mean(0)).float()
+        )
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Predicted thoughts [N, d] of read states [N, F]."""
+        return features @ self.weight + self.bias
+
+    def distance(self, thoughts: Tensor, predicted: Tensor) -> Tensor:
+        """Squared whitened distance per dimension; broadcasts over leading axes, [*, d] to [*]."""
+        return ((thoughts - predicted) @ self.whitener.T).square().mean(-1)
+
+    def match(self, thoughts: Tensor, predicted: Tensor) -> Tensor:
+        """1 - d(thought, text) / d(thought, training mean): 1 perfect, 0 the mean, [*]."""
+        return 1 - self.distance(thoughts, predicted) / self.distance(thoughts, self.mean)
+
+
+def whitener(residual: Tensor, shrinkage: float = 0.02) -> Tensor:
+    """W [d, d] with W^T W the inverse covariance of residuals [N, d].
+
+    A part `shrinkage` of the mean variance is added, so that directions which never vary do not
+    count without bound.
+    """
+    covariance = residual.T @ residual / len(residual)
+    d = len(covariance)
+    covariance = covariance + shrinkage * covariance.trace() / d * torch.eye(d, dtype=residual.dtype)
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors @ torch.diag(values.clamp(min=1e-12).rsqrt()) @ vectors.T

@@ -1,0 +1,111 @@
+"""From a text to the thought it stands for: the reader and one frozen map a site, in one file.
+
+Shapes: N texts, d width.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.spec import ReadSpec
+from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.sites import Site
+
+MAPS_FILE = "maps.safetensors"
+
+
+class Measure:
+    """Predicts thoughts from texts and says how far they lie from true ones.
+
+    Args:
+        reader: reads texts with the frozen model.
+        maps: one affine map for each site that may be asked for.
+    """
+
+    def __init__(self, reader: Reader, maps: Mapping[Site, AffineMap]) -> None:
+        self.reader = reader
+        self.maps = dict(maps)
+
+    @property
+    def sites(self) -> list[Site]:
+        """Sites that have a map, in order."""
+        return sorted(self.maps)
+
+    def map_of(self, site: Site) -> AffineMap:
+        """The map of a site; an error that lists the known ones if there is none."""
+        if site not in self.maps:
+            raise KeyError(f"no map for site {site}; there is one for {', '.join(map(str, self.sites))}")
+        return self.maps[site]
+
+    def predict(
+        self, texts: Sequence[str], sites: Sequence[Site], questions: Sequence[str] | None = None
+    ) -> Tensor:
+        """Thoughts [N, d] that the texts stand for, each at its own site."""
+        return self.apply(self.reader.features(texts, questions), sites)
+
+    def apply(self, features: Tensor, sites: Sequence[Site]) -> Tensor:
+        """Map read states [N, F] to thoughts [N, d], each by its site's map."""
+        out = torch.empty(len(sites), len(self.map_of(sites[0]).mean)) if len(sites) else features[:, :0]
+        for site, rows in _rows_by_site(sites).items():
+            out[rows] = self.map_of(site).predict(features[rows])
+        return out
+
+    def distance(self, thoughts: Tensor, predicted: Tensor, sites: Sequence[Site]) -> Tensor:
+        """Squared whitened distance per dimension [N] between thoughts and predictions [N, d]."""
+        out = torch.empty(len(sites))
+        for site, rows in _rows_by_site(sites).items():
+            out[rows] = self.map_of(site).distance(thoughts[rows], predicted[rows])
+        return out
+
+    def distance_to_mean(self, thoughts: Tensor, sites: Sequence[Site]) -> Tensor:
+        """Squared whitened distance per dimension [N] between thoughts [N, d] and their site's mean."""
+        means = torch.stack([self.map_of(site).mean for site in sites])
+        return self.distance(thoughts, means, sites)
+
+    def match(self, thoughts: Tensor, predicted: Tensor, sites: Sequence[Site]) -> Tensor:
+        """1 - d(thought, text) / d(thought, training mean) [N]: 1 perfect, 0 says nothing."""
+        return 1 - self.distance(thoughts, predicted, sites) / self.distance_to_mean(thoughts, sites)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `maps.safetensors`: the maps in half precision, the ReadSpec in its header."""
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"{site}/{name}": (value.half() if name == "weight" else value).contiguous()
+            for site, fitted in self.maps.items()
+            for name, value in vars(fitted).items()
+        }
+        temporary = path / f"{MAPS_FILE}.tmp"
+        save_file(tensors, temporary, metadata={"read_spec": json.dumps(self.reader.spec.model_dump(mode="json"))})
+        os.replace(temporary, path / MAPS_FILE)
+
+    @staticmethod
+    def load(folder: str | Path, reasoner: Reasoner) -> Measure:
+        """Read what `save` wrote, for the reasoner it was fitted on."""
+        path = Path(folder) / MAPS_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; fit the maps first (python -m reverse_codi.train does)")
+        with safe_open(path, framework="pt") as file:
+            spec = ReadSpec(**json.loads(file.metadata()["read_spec"]))
+            fields: dict[str, dict[str, Tensor]] = {}
+            for key in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
+                site, _, name = key.partition("/")
+                fields.setdefault(site, {})[name] = file.get_tensor(key).float()
+        return Measure(Reader(reasoner, spec), {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()})
+
+
+def _rows_by_site(sites: Sequence[Site]) -> dict[Site, list[int]]:
+    rows: dict[Site, list[int]] = {}
+    for row, site in enumerate(sites):
+        rows.setdefault(site, []).append(row)
+    return rows

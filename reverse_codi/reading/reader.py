@@ -1,0 +1,55 @@
+"""The reader: the frozen model's state on texts, each distinct text read once.
+
+Shapes: N texts, F features (chosen layers x width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
+from reverse_codi.reasoners.base import Reasoner
+
+
+class Reader:
+    """Reads texts as a `ReadSpec` says.
+
+    Args:
+        reasoner: the frozen latent reasoning model.
+        spec: how to read.
+    """
+
+    def __init__(self, reasoner: Reasoner, spec: ReadSpec) -> None:
+        self.reasoner = reasoner
+        self.spec = spec
+
+    def features(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
+        """States [N, F] of texts, which are stripped and tokenized afresh.
+
+        Args:
+            texts: what to read.
+            questions: their questions; needed where the spec's prefix is the question.
+
+        Raises:
+            ValueError: the spec wants questions and none are given, or not one a text.
+        """
+        with_question = self.spec.prefix is Prefix.QUESTION
+        if with_question and (questions is None or len(questions) != len(texts)):
+            raise ValueError(f"this ReadSpec reads after the question: give one for each of {len(texts)} texts")
+        cut = self.spec.point is Point.BEFORE_RESULT
+        wanted = [before_last_number(text.strip()) if cut else text.strip() for text in texts]
+        keys = list(zip(wanted, questions, strict=True)) if with_question and questions else [(t, "") for t in wanted]
+        distinct = {key: row for row, key in enumerate(dict.fromkeys(keys))}
+        read = self._read([t for t, _ in distinct], [q for _, q in distinct] if with_question else None)
+        return read[[distinct[key] for key in keys]]
+
+    def _read(self, texts: list[str], questions: list[str] | None) -> Tensor:
+        rows: list[Tensor] = []
+        for states in self.reasoner.read(texts, questions, self.spec.suffix):  # [L + 1, T, d]
+            layers = self.spec.layer_indices(len(states))
+            taken = states[layers].mean(1) if self.spec.point is Point.MEAN else states[layers, -1]
+            rows.append(taken.flatten())
+        return torch.stack(rows)

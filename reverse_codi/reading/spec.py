@@ -1,0 +1,89 @@
+"""How a text is read: the choice on which every score hangs (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from pydantic import Field
+
+from reverse_codi.config import Section
+
+_LAST_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?!.*\d)", re.DOTALL)
+
+
+class Prefix(StrEnum):
+    """What the frozen model reads before the text."""
+
+    NONE = "none"
+    QUESTION = "question"
+
+
+class Point(StrEnum):
+    """Where in the text the state is taken."""
+
+    LAST = "last"
+    """The last token."""
+    BEFORE_RESULT = "before_result"
+    """The token before the last number, whose state predicts it."""
+    MEAN = "mean"
+    """The mean over the text's tokens."""
+
+
+class Map(StrEnum):
+    """How a read state becomes a predicted thought."""
+
+    IDENTITY = "identity"
+    AFFINE = "affine"
+
+
+class Target(StrEnum):
+    """What a text must reproduce."""
+
+    THOUGHT = "thought"
+    ANSWER = "answer"
+
+
+class ReadSpec(Section):
+    """One way to read a text."""
+
+    prefix: Prefix = Prefix.NONE
+    """none or question."""
+    suffix: str = ""
+    """Literal appended before the state is taken."""
+    point: Point = Point.LAST
+    """last, before_result or mean."""
+    layers: str = "all"
+    """final, all, or layer numbers joined by commas (0: embeddings)."""
+    map: Map = Map.AFFINE
+    """identity or affine."""
+    ridge: float = Field(default=10.0, gt=0)
+    """Ridge strength of the affine map, in units of one standardized feature's squared sum a row."""
+    target: Target = Target.THOUGHT
+    """thought or answer."""
+
+    def layer_indices(self, n_layers: int) -> list[int]:
+        """Indices into the L + 1 = `n_layers` hidden layers."""
+        if self.layers == "final":
+            return [n_layers - 1]
+        if self.layers == "all":
+            return list(range(n_layers))
+        chosen = [int(part) for part in self.layers.split(",")]
+        if not all(0 <= layer < n_layers for layer in chosen):
+            raise ValueError(f"layers {self.layers!r}: this model's are 0 to {n_layers - 1}")
+        return chosen
+
+    def __str__(self) -> str:
+        """Short form for tables."""
+        suffix = f"+{self.suffix!r}" if self.suffix else ""
+        return f"{self.prefix}{suffix} {self.point} {self.layers} {self.map}"
+
+
+def before_last_number(text: str) -> str:
+    """Cut a text before its last number; a text without one is returned whole.
+
+    >>> before_last_number("12 + 5 = 17.")
+    '12 + 5 ='
+    """
+    match = _LAST_NUMBER.search(text)
+    return text if match is None else text[: match.start()].rstrip()

@@ -1,0 +1,148 @@
+"""The reading study: which way of reading hears a thought's claim and not its foils.
+
+For each ReadSpec and site, on held-out traces: match and 64-way retrieval of the gold text, of the
+whole chain and of every foil. The default is the spec with the largest margin of gold over its best
+foil, averaged over sites.
+
+Shapes: N traces, F features, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reverse_codi.evaluation.bootstrap import Interval, explained, interval
+from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.claims import HeldSteps, claims_text
+from reverse_codi.reading.foils import FOILS, foils
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.spec import Map, ReadSpec
+from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.sites import Site
+from reverse_codi.traces import TraceStore
+
+KINDS = ("gold", "chain", *FOILS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the study.
+
+    Attributes:
+        spec: how texts were read.
+        site: which thought.
+        match: text kind -> match.
+        retrieval: text kind -> share of thoughts whose own text is the nearest of 64 of that kind.
+        best_foil: the foil with the highest match.
+        margin: match of gold minus match of the best foil, paired by problem.
+    """
+
+    spec: ReadSpec
+    site: Site
+    match: Mapping[str, Interval]
+    retrieval: Mapping[str, float]
+    best_foil: str
+    margin: Interval
+
+
+def retrieval(map_: AffineMap, thoughts: Tensor, predicted: Tensor, among: int = 64) -> float:
+    """Share of thoughts [N, d] whose own text's prediction [N, d] is the nearest of `among`.
+
+    Rows are taken in blocks; texts with the very same prediction count as wrong, so that a constant
+    text retrieves nothing.
+    """
+    hits = 0
+    blocks = [b for b in torch.arange(len(thoughts)).split(among) if len(b) == among]
+    for block in blocks:
+        distance = map_.distance(thoughts[block, None], predicted[None, block])  # [thoughts, texts]
+        own = distance.diagonal().clone()
+        distance.fill_diagonal_(float("inf"))
+        hits += int((own < distance.min(1).values).sum())
+    return hits / max(1, among * len(blocks))
+
+
+def fit_map(spec: ReadSpec, features: Tensor, thoughts: Tensor) -> AffineMap:
+    """The spec's map from features [N, F] to one site's thoughts [N, d]."""
+    if spec.map is Map.IDENTITY:
+        return AffineMap.identity(thoughts, features)
+    return AffineMap.fit(features, thoughts, spec.ridge)
+
+
+def study_spec(
+    reasoner: Reasoner,
+    spec: ReadSpec,
+    sites: Sequence[Site],
+    held: HeldSteps,
+    train: TraceStore,
+    train_claims: Sequence[Sequence[str]],
+    test: TraceStore,
+) -> list[Row]:
+    """Study one ReadSpec on every site.
+
+    Args:
+        reasoner: the frozen model.
+        spec: how to read.
+        sites: readouts to study.
+        held: which steps each site holds.
+        train: traces that maps are fitted on.
+        train_claims: their claims; gold ones, or those of the model's own written steps.
+        test: held-out traces with gold claims.
+    """
+    reader = Reader(reasoner, spec)
+    rows = []
+    for site in sites:
+        # Problems with nothing at this site have no gold text to be told from foils.
+        fit = [i for i, c in enumerate(train_claims) if held.steps(site, len(c))]
+        use = [i for i, c in enumerate(test.claims) if held.steps(site, len(c))]
+        if len(use) < 64:
+            continue
+        texts = [held.text(site, train_claims[i]) for i in fit]
+        map_ = fit_map(
+            spec,
+            reader.features(texts, [train.questions[i] for i in fit]),
+            train.vectors(site)[fit],
+        )
+        rows.append(_row(reader, spec, site, map_, held, test, use))
+    return rows
+
+
+def _row(
+    reader: Reader, spec: ReadSpec, site: Site, map_: AffineMap, held: HeldSteps, test: TraceStore, use: list[int]
+) -> Row:
+    thoughts = test.vectors(site)[use]
+    questions = [test.questions[i] for i in use]
+    claims = [test.claims[i] for i in use]
+    kinds: dict[str, list[str]] = {
+        "gold": [held.text(site, c) for c in claims],
+        "chain": [claims_text(c) for c in claims],
+    }
+    made = [foils(q, c, held.steps(site, len(c))) for q, c in zip(questions, claims, strict=True)]
+    kinds |= {name: [m[name] for m in made] for name in FOILS}
+    to_mean = map_.distance(thoughts, map_.mean).numpy()
+    distance, retrieved = {}, {}
+    for kind, texts in kinds.items():
+        predicted = map_.predict(reader.features(texts, questions))
+        distance[kind] = map_.distance(thoughts, predicted).numpy()
+        retrieved[kind] = retrieval(map_, thoughts, predicted)
+    match = {kind: interval(np.stack([d, to_mean], 1), explained, resamples=300) for kind, d in distance.items()}
+    best = max(FOILS, key=lambda name: match[name].value)
+    margin = interval(np.stack([distance["gold"] - distance[best], to_mean], 1), _margin, resamples=300)
+    return Row(spec, site, match, retrieved, best, margin)
+
+
+def _margin(table: np.ndarray) -> float:
+    return float(-table[:, 0].sum() / table[:, 1].sum())
+
+
+def choose(rows: Sequence[Row]) -> ReadSpec:
+    """The spec whose gold-over-best-foil margin, averaged over sites, is largest."""
+    by_spec: dict[str, list[Row]] = {}
+    for row in rows:
+        by_spec.setdefault(row.spec.model_dump_json(), []).append(row)
+    best = max(by_spec.values(), key=lambda group: float(np.mean([row.margin.value for row in group])))
+    return best[0].spec

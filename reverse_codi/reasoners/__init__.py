@@ -1,0 +1,1 @@
+"""Latent reasoning models behind one protocol."""

@@ -1,0 +1,92 @@
+"""What every latent reasoning model offers: think, read, answer.
+
+Shapes: N questions or texts, K thoughts, d width, L + 1 layers (embeddings and every block's output;
+the last is after the model's final norm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from reverse_codi.sites import Site
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Latent chains of N questions, on the CPU in float32.
+
+    Attributes:
+        readouts: [N, K + 1, d], h0..hK.
+        fed: [N, K, d], z0..z(K-1).
+        outputs: what the model writes after its thoughts, decoded.
+    """
+
+    readouts: Tensor
+    fed: Tensor
+    outputs: list[str]
+
+    def at(self, site: Site) -> Tensor:
+        """The vectors [N, d] of one site."""
+        return (self.readouts if site.kind == "h" else self.fed)[:, site.index]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Thoughts to feed instead of the model's own.
+
+    Attributes:
+        fed: [N, K, d] vectors; rows and thoughts outside `where` are ignored.
+        where: [N, K] bool. Thoughts after a replaced one are recomputed unless replaced as well.
+    """
+
+    fed: Tensor
+    where: Tensor
+
+    @staticmethod
+    def all(fed: Tensor) -> Patch:
+        """Replace every thought; `fed` is [N, K, d]."""
+        return Patch(fed, torch.ones(fed.shape[:2], dtype=torch.bool))
+
+
+class Reasoner(Protocol):
+    """A frozen latent reasoning model."""
+
+    @property
+    def n_thoughts(self) -> int:
+        """K."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """d."""
+        ...
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over weights and configuration; changes when any of them does."""
+        ...
+
+    @property
+    def tokenizer_hash(self) -> str:
+        """SHA-256 of the tokenizer's definition."""
+        ...
+
+    def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
+        """Think and answer; a question's result does not depend on the others'."""
+        ...
+
+    def write(self, questions: Sequence[str]) -> list[str]:
+        """Text mode: solve in written steps, greedily, and return the steps and the answer."""
+        ...
+
+    def read(self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = "") -> list[Tensor]:
+        """Read texts (after their questions, if given).
+
+        Returns one [L + 1, T, d] tensor a text: the states at its own tokens and the suffix's.
+        """
+        ...

@@ -1,0 +1,181 @@
+"""The tensors of a CODI model: a causal language model and the projection that closes the loop.
+
+CODI: Shen et al. 2025, arXiv 2502.21074. Shapes: B questions, T tokens, K thoughts, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+
+@dataclass
+class Context:
+    """What later positions may attend to.
+
+    Attributes:
+        cache: keys and values of every position so far.
+        mask: [B, T] 1 where a position is real and visible, 0 where padded or hidden.
+        position: [B] position id of the next token (padding does not count).
+    """
+
+    cache: DynamicCache
+    mask: Tensor
+    position: Tensor
+
+    def fork(self) -> Context:
+        """A context that grows on its own; the tensors so far are shared, gradients too."""
+        pairs = [(layer.keys, layer.values) for layer in self.cache.layers]
+        return Context(DynamicCache(ddp_cache_data=pairs), self.mask, self.position)
+
+
+@dataclass
+class Step:
+    """The result of extending a context.
+
+    Attributes:
+        last: [B, T, d] final hidden states, after the model's last norm.
+        layers: embeddings and the output of every layer, each [B, T, d]; empty unless asked for.
+    """
+
+    last: Tensor
+    layers: tuple[Tensor, ...]
+
+
+@dataclass
+class Thoughts:
+    """One latent chain.
+
+    Attributes:
+        readouts: [B, K + 1, d], h0..hK.
+        fed: [B, K, d], z0..z(K-1).
+        context: question, begin-of-thought token and the K thoughts.
+    """
+
+    readouts: Tensor
+    fed: Tensor
+    context: Context
+
+
+def projection(width: int, hidden: int, dropout: float = 0.0) -> nn.Sequential:
+    """CODI's `prj`: keys `1.*`, `3.*` and `ln.*`, as in the public checkpoints."""
+    prj = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+    prj.add_module("ln", nn.LayerNorm(width))
+    return prj
+
+
+class LatentLM(nn.Module):
+    """A causal LM that can feed its last hidden state back as the next input embedding.
+
+    Args:
+        lm: any Hugging Face causal LM; its embedding table holds bot and eot.
+        prj: maps a readout [*, d] to a fed vector [*, d].
+        n_thoughts: K, the number of latent passes.
+        bot_id: begin-of-thought token id.
+        eot_id: end-of-thought token id.
+    """
+
+    def __init__(self, lm: PreTrainedModel, prj: nn.Module, n_thoughts: int, bot_id: int, eot_id: int):
+        super().__init__()
+        self.lm = lm
+        self.prj = prj
+        self.n_thoughts = n_thoughts
+        self.bot_id = bot_id
+        self.eot_id = eot_id
+
+    @property
+    def width(self) -> int:
+        """d, the width of readouts and fed vectors."""
+        return int(self.lm.config.hidden_size)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids [B, T] to embeddings [B, T, d]."""
+        embedded: Tensor = self.lm.get_input_embeddings()(ids)
+        return embedded
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Final hidden states [*, d] to next-token logits [*, V]."""
+        head = self.lm.get_output_embeddings()
+        scores: Tensor = head(states)
+        return scores
+
+    def start(self, ids: Tensor, mask: Tensor) -> tuple[Step, Context]:
+        """Read left-padded ids [B, T] with mask [B, T] from an empty context."""
+        empty = Context(
+            DynamicCache(), mask.new_zeros(len(ids), 0), torch.zeros(len(ids), dtype=torch.long, device=ids.device)
+        )
+        context = empty
+        step = self.extend(context, self.embed(ids), mask)
+        return step, context
+
+    def extend(self, context: Context, embeds: Tensor, mask: Tensor | None = None, layers: bool = False) -> Step:
+        """Append embeddings [B, T, d] to `context`, which grows in place.
+
+        Args:
+            context: what the new positions may look at.
+            embeds: [B, T, d] input embeddings.
+            mask: [B, T] 1 at real positions; padding may stand on either side. All real if None.
+            layers: also return every layer's states.
+        """
+        if mask is None:
+            mask = context.mask.new_ones(embeds.shape[:2])
+        positions = context.position[:, None] + mask.cumsum(1) - 1
+        context.mask = torch.cat([context.mask, mask], dim=1)
+        context.position = context.position + mask.sum(1)
+        out = self.lm.base_model(
+            inputs_embeds=embeds,
+            attention_mask=context.mask,
+            position_ids=positions.clamp(min=0),
+            past_key_values=context.cache,
+            use_cache=True,
+            output_hidden_states=layers,
+        )
+        return Step(out.last_hidden_state, tuple(out.hidden_states) if layers else ())
+
+    def think(self, context: Context, patch: Tensor | None = None, patched: Tensor | None = None) -> Thoughts:
+        """Read the begin-of-thought token, then think K times.
+
+        Args:
+            context: the question (and any prefix before bot); grows in place.
+            patch: [B, K, d] vectors to feed instead of the model's own.
+            patched: [B, K] bool, where `patch` is fed; later thoughts are recomputed after it.
+        """
+        bot = torch.full((len(context.mask), 1), self.bot_id, device=context.mask.device)
+        readouts = [self.extend(context, self.embed(bot)).last]  # [B, 1, d]
+        fed: list[Tensor] = []
+        for k in range(self.n_thoughts):
+            z = self.prj(readouts[-1])  # [B, 1, d]
+            if patch is not None and patched is not None:
+                z = torch.where(patched[:, k, None, None], patch[:, k : k + 1].to(z.dtype), z)
+            fed.append(z)
+            readouts.append(self.extend(context, z).last)
+        d = readouts[0]
+        fed_vectors = torch.cat(fed, 1) if fed else d.new_zeros(len(d), 0, d.shape[-1])
+        return Thoughts(torch.cat(readouts, 1), fed_vectors, context)
+
+    @torch.no_grad()
+    def greedy(self, context: Context, first: Tensor, stop_id: int, max_new: int) -> list[list[int]]:
+        """Decode greedily from `first` [B] token ids until `stop_id` or `max_new` tokens a row.
+
+        Returns the new token ids of each row, without `first` and without the stop token.
+        """
+        token, done = first, torch.zeros_like(first, dtype=torch.bool)
+        rows: list[list[int]] = [[] for _ in range(len(first))]
+        for _ in range(max_new):
+            last = self.extend(context, self.embed(token[:, None])).last[:, -1]
+            token = self.logits(last).argmax(-1)
+            done |= token == stop_id
+            for row, new in enumerate(token.tolist()):
+                if not done[row]:
+                    rows[row].append(new)
+            if bool(done.all()):
+                break
+        return rows
+
+    def forward(self, **kwargs: Any) -> Any:
+        """Plain text-mode forward of the language model."""
+        return self.lm(**kwargs)

@@ -1,0 +1,15 @@
+"""Find a reasoner by name or folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reverse_codi.reasoners.codi import CodiReasoner
+
+EMBEDDED = "embedded"
+ASSETS = Path(__file__).parent.parent / "assets" / "tiny"
+
+
+def load_reasoner(path: str, device: str = "cpu") -> CodiReasoner:
+    """Load the frozen reasoner from a folder; `embedded` is the one in the package."""
+    return CodiReasoner.from_pretrained(ASSETS / "reasoner" if path == EMBEDDED else path, device)

@@ -1,0 +1,130 @@
+"""A recipe: one YAML file an experiment, one section a stage; `--section.key value` lies over it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from reverse_codi.config import RecipeError, Section, override, read_yaml, validated
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.load import EMBEDDED, load_reasoner
+from reverse_codi.reasoners.training import Phase
+from reverse_codi.tasks import make_task
+from reverse_codi.tasks.base import Split, Task
+
+
+class TaskSection(Section):
+    """Where questions come from."""
+
+    name: str = "arithmetic"
+    """arithmetic, gsm8k or jsonl."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of the task (source, max_value, ...)."""
+
+    def build(self) -> Task:
+        """The task."""
+        return make_task(self.name, **self.options)
+
+
+class ReasonerSection(Section):
+    """Which latent reasoning model is read."""
+
+    path: str = EMBEDDED
+    """A folder, or `embedded` for the one that the package carries."""
+    device: str = "cpu"
+    """Torch device of forward passes outside Ray actors."""
+
+    def load(self) -> CodiReasoner:
+        """The frozen reasoner."""
+        return load_reasoner(self.path, self.device)
+
+
+class DistillSection(Section):
+    """Training a CODI reasoner."""
+
+    out: str = "runs/tiny/reasoner"
+    """Folder of checkpoints and of the finished reasoner."""
+    base: str | None = None
+    """Causal LM to start from; empty: a new Llama of `shape` with the task's vocabulary."""
+    shape: dict[str, Any] = {}
+    """LlamaConfig arguments of a new model."""
+    n_thoughts: int = Field(default=6, ge=0, le=64)
+    """K; 0 trains the twin that does not think."""
+    projection_width: int = Field(default=320, gt=0)
+    """Hidden width of prj."""
+    n_problems: int = Field(default=150_000, gt=0)
+    """Distinct training problems."""
+    seed: int = 0
+    """Of weights, problems and data order."""
+    threads: int = Field(default=0, ge=0)
+    """torch threads; 0 leaves torch's choice."""
+    save_steps: int = Field(default=200, gt=0)
+    """Optimizer steps between checkpoints."""
+    written: Phase = Phase(steps=700, student=0.0, distill=0.0)
+    """First phase: written steps only."""
+    latent: Phase = Phase(steps=3000)
+    """Second phase: CODI."""
+
+
+class TraceSection(Section):
+    """Collecting traces."""
+
+    out: str = "runs/tiny/traces"
+    """Folder of the trace store."""
+    split: Split = Split.TRAIN
+    """train or heldout."""
+    n: int = Field(default=20_000, gt=0)
+    """Questions."""
+    seed: int = 1
+    """Of the questions drawn."""
+    shard_rows: int = Field(default=5_000, gt=0)
+    """Rows a shard."""
+    batch_size: int = Field(default=1_000, gt=0)
+    """Questions handed to the reasoner at once."""
+
+
+class LogSection(Section):
+    """Where figures go beside metrics.jsonl."""
+
+    wandb: bool = True
+    """Log to Weights & Biases; offline unless the user is logged in."""
+    project: str = "reverse_codi"
+    """W&B project."""
+
+
+class Recipe(Section):
+    """All stages of one experiment."""
+
+    task: TaskSection = TaskSection()
+    """Questions."""
+    reasoner: ReasonerSection = ReasonerSection()
+    """The model that is read."""
+    distill: DistillSection = DistillSection()
+    """python -m reverse_codi.distill"""
+    trace: TraceSection = TraceSection()
+    """python -m reverse_codi.trace"""
+    log: LogSection = LogSection()
+    """Logging."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the resolved recipe."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def load_recipe(arguments: Sequence[str]) -> Recipe:
+    """Read `RECIPE [--section.key value ...]`.
+
+    Raises:
+        RecipeError: no file, an unknown key (the nearest valid one is named), a value out of range.
+    """
+    if not arguments or arguments[0].startswith("--"):
+        raise RecipeError("no recipe given; write a YAML file first, e.g. recipes/tiny.yaml")
+    path, *overrides = arguments
+    return validated(Recipe, override(read_yaml(path), overrides), path)
+
+

@@ -1,0 +1,236 @@
+"""What a reward function is shown, what it may return, and how all of them are run.
+
+Shapes: N texts, F features, d width, M distractors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import numbers
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+from pydantic import Field
+from torch import Tensor
+
+from reverse_codi.config import Section
+from reverse_codi.reading.measure import Measure
+from reverse_codi.sites import Site
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Candidate texts with the thoughts they stand for, before anything is read.
+
+    Attributes:
+        texts: what the verbalizer wrote, decoded.
+        token_ids: the verbalizer's own tokens of each text.
+        questions: the question that each thought belongs to.
+        sites: the site of each thought.
+        targets: [N, d] the true thoughts.
+        distractors: [N, M, d] other thoughts of the same site.
+        finished: False where the text was truncated.
+        claims: gold claims of each trace, if the task has any.
+        policy_version: adapter version that wrote the texts.
+    """
+
+    texts: list[str]
+    token_ids: list[list[int]]
+    questions: list[str]
+    sites: list[Site]
+    targets: Tensor
+    distractors: Tensor
+    finished: list[bool]
+    claims: list[list[str]] | None = None
+    policy_version: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse columns of different lengths."""
+        for field in fields(self):
+            column = getattr(self, field.name)
+            if isinstance(column, list | Tensor) and len(column) != len(self.texts):
+                rows = f"{len(column)} rows where texts has {len(self.texts)}"
+                raise ValueError(f"{field.name} has {rows}; make them equal")
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.texts)
+
+    @property
+    def well_formed(self) -> list[int]:
+        """Rows whose text is finished and says something."""
+        return [i for i, text in enumerate(self.texts) if self.finished[i] and text.strip()]
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """The given rows, in the given order."""
+
+        def taken(column: Any) -> Any:
+            if isinstance(column, Tensor):
+                return column[list(rows)]
+            return [column[i] for i in rows] if isinstance(column, list) else column
+
+        return replace(self, **{field.name: taken(getattr(self, field.name)) for field in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardBatch(Rows):
+    """What a reward function is shown: well-formed rows only, already read.
+
+    A batch is one actor's share of a step, so a row's value may depend on that row alone.
+
+    Attributes:
+        states: [N, F] the frozen model's states on the texts.
+        predicted: [N, d] the thoughts that these states map to.
+        reader: for further passes; a text that was read before in this step costs nothing.
+        log: records a scalar under a name; averaged over the rows of a step.
+    """
+
+    states: Tensor
+    predicted: Tensor
+    reader: Measure
+    log: Callable[[str, float], None]
+
+
+Values = Sequence[float | None]
+RewardFunction = Callable[[RewardBatch], Values | Awaitable[Values]]
+"""One float a row, larger is better; None where it does not apply. May be async."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A reward function ready to run.
+
+    Attributes:
+        name: its column in metrics and tables.
+        function: takes a batch, and nothing else.
+        worst: what a failed text gets, and the least that the function may return: if it returned
+            less, failing would pay.
+        description: first line of its docstring.
+    """
+
+    name: str
+    function: RewardFunction
+    worst: float
+    description: str = ""
+
+
+class RewardError(ValueError):
+    """A reward function broke its contract on a row.
+
+    Args:
+        name: the reward function.
+        problem: what was wrong, and the mend.
+        row: the row in the batch that was asked for; None where no single one is to blame.
+        text: that row's text.
+    """
+
+    def __init__(self, name: str, problem: str, row: int | None = None, text: str | None = None) -> None:
+        super().__init__(name, problem, row, text)  # all of them, so that the error survives pickling
+        self.name, self.problem, self.row, self.text = name, problem, row, text
+
+    def __str__(self) -> str:
+        """Name, problem, row and text in one line."""
+        where = "" if self.row is None else f" (row {self.row}, text {self.text!r})"
+        return f"reward {self.name!r}: {self.problem}{where}"
+
+
+class RewardItem(Section):
+    """One reward function of a recipe."""
+
+    name: str
+    """A name from reward/, an entry point, module:function or ./path.py:function."""
+    weight: float = Field(default=1.0, allow_inf_nan=False)
+    """Factor in the sum."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the function's own config."""
+
+
+class RewardSection(Section):
+    """Scoring: which reward functions, on how many actors."""
+
+    functions: list[RewardItem] = Field(default=[RewardItem(name="hidden_match")], min_length=1)
+    """Reward functions; a text's reward is their weighted sum."""
+    actors: int = Field(default=1, ge=1)
+    """Ray actors that read and score."""
+    cpus_per_actor: float = Field(default=1.0, ge=0)
+    """CPUs, and so threads, of each actor."""
+    gpus_per_actor: float = Field(default=0.0, ge=0)
+    """GPUs of each actor; above 0 the reader runs on the GPU."""
+    timeout_s: float = Field(default=600.0, gt=0)
+    """Seconds that one step's scoring may take, an actor's restart included."""
+
+
+def run_rewards(
+    functions: Sequence[Registered], batch: RewardBatch, on_start: Callable[[str], None] | None = None
+) -> dict[str, list[float | None]]:
+    """Run every function once on the well-formed rows; failed rows get its `worst`.
+
+    Args:
+        functions: what to run, in order.
+        batch: all rows, failed ones included.
+        on_start: told each function's name before it runs, so that a hang has a name.
+
+    Raises:
+        RewardError: a function raised, or returned another number of values, something that is no
+            float, NaN, an infinity, or less than its `worst`.
+    """
+    rows = batch.well_formed
+    shown = batch if len(rows) == len(batch) else batch.take(rows)
+    scores: dict[str, list[float | None]] = {}
+    for reward in functions:
+        if reward.name in scores:
+            raise RewardError(reward.name, "two functions have this name; rename one with @reward(name=...)")
+        column: list[float | None] = [reward.worst] * len(batch)
+        if rows:
+            if on_start is not None:
+                on_start(reward.name)
+            for row, value in zip(rows, _returned(reward, shown), strict=True):
+                column[row] = _checked(reward, value, row, batch.texts[row])
+        scores[reward.name] = column
+    return scores
+
+
+def _returned(reward: Registered, shown: RewardBatch) -> list[Any]:
+    try:
+        result = reward.function(shown)
+        values = list(_wait(result) if isinstance(result, Awaitable) else result)
+    except Exception as error:  # user code may raise anything; the traceback stays behind in the actor
+        frames = traceback.extract_tb(error.__traceback__)
+        frame = [frame for frame in frames if "site-packages" not in frame.filename][-1]
+        where = f"{frame.filename}:{frame.lineno}"
+        problem = f"raised {type(error).__name__} at {where} on {len(shown)} texts: {error}"
+        raise RewardError(reward.name, problem) from error
+    if len(values) != len(shown):
+        problem = f"returned {len(values)} values for {len(shown)} texts; return one for each"
+        raise RewardError(reward.name, problem)
+    return values
+
+
+def _wait(result: Awaitable[Values]) -> Values:
+    """Run an async function to its end, also where this thread already has a loop (notebooks)."""
+
+    async def wrapped() -> Values:
+        return await result
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, wrapped()).result()
+
+
+def _checked(reward: Registered, value: Any, row: int, text: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        mend = "return floats or None (`.tolist()` makes them of a tensor)"
+        raise RewardError(reward.name, f"returned a {type(value).__name__}, {value!r}; {mend}", row, text)
+    number = float(value)
+    if not math.isfinite(number):
+        problem = f"returned {number}; clip it, or return None where it means nothing"
+        raise RewardError(reward.name, problem, row, text)
+    if number < reward.worst - 1e-5 * max(1.0, abs(reward.worst)):  # float32 rounding
+        problem = f"returned {number:.6g}, below its worst, {reward.worst:.6g}; clip it or lower the worst"
+        raise RewardError(reward.name, problem, row, text)
+    return number

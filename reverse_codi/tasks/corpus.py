@@ -1,0 +1,132 @@
+"""A finite set of problems from JSON lines, split into train and held-out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record and where it stands, for messages.
+
+    Attributes:
+        where: "path:line", 1-based.
+        fields: the decoded JSON object.
+    """
+
+    where: str
+    fields: Mapping[str, object]
+
+    def text(self, key: str) -> str:
+        """A field that must be a non-empty string.
+
+        Raises:
+            TaskError: it is absent, empty or of another type.
+        """
+        value = self.fields.get(key)
+        if not isinstance(value, str) or not value.strip():
+            has = f"is {value!r}" if key in self.fields else f"is missing (keys: {', '.join(self.fields)})"
+            raise self.error(f"{key!r} {has}; give it a non-empty string")
+        return value
+
+    def error(self, problem: str) -> TaskError:
+        """An error that names this row."""
+        return TaskError(f"{self.where}: {problem}")
+
+
+def read_jsonl(path: Path) -> Iterator[Row]:
+    """Yield the records of a JSON lines file; empty lines are skipped.
+
+    Raises:
+        TaskError: a line is not a JSON object; names file and line.
+    """
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}:{number}"
+            try:
+                fields = json.loads(line)
+            except ValueError as error:  # not JSON, or not UTF-8
+                raise TaskError(f"{where}: {error}; write one JSON object a line, in UTF-8") from None
+            if not isinstance(fields, dict):
+                kind = type(fields).__name__
+                raise TaskError(f"{where}: the line holds a {kind}; write one JSON object a line")
+            yield Row(where, fields)
+
+
+def question_signature(question: str) -> str:
+    """Identity of a question up to case and spacing: 16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256(" ".join(question.casefold().split()).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All problems of a source; no signature occurs twice.
+
+    Attributes:
+        source: path or hub id, for messages.
+        train: problems to train on, in the source's order.
+        heldout: problems to measure on.
+    """
+
+    source: str
+    train: tuple[Problem, ...]
+    heldout: tuple[Problem, ...]
+
+    @classmethod
+    def of_splits(cls, source: str, train: Iterable[Problem], heldout: Iterable[Problem]) -> Corpus:
+        """Keep the source's own split; what is in both sides is held out."""
+        held = {problem.signature: problem for problem in heldout}
+        kept = {problem.signature: problem for problem in train if problem.signature not in held}
+        return cls(source, tuple(kept.values()), tuple(held.values()))
+
+    @classmethod
+    def of_pool(cls, source: str, problems: Iterable[Problem], heldout_percent: int) -> Corpus:
+        """Split by the hash of each signature."""
+        sides: dict[Split, list[Problem]] = {Split.TRAIN: [], Split.HELDOUT: []}
+        for problem in {problem.signature: problem for problem in problems}.values():
+            sides[split_by_hash(problem.signature, heldout_percent)].append(problem)
+        return cls(source, tuple(sides[Split.TRAIN]), tuple(sides[Split.HELDOUT]))
+
+    @classmethod
+    def load(cls, source: str, parse: Callable[[Row], Problem], heldout_percent: int) -> Corpus:
+        """Read a local JSON lines file, or a folder of them.
+
+        A folder with `train.jsonl` and `test.jsonl` keeps that split; one file, or a folder without
+        such a pair, is split by hash.
+
+        Raises:
+            TaskError: nothing is there, or a line is malformed.
+        """
+        path = Path(source)
+        pair = path / "train.jsonl", path / "test.jsonl"
+        if all(file.is_file() for file in pair):
+            train, test = (map(parse, read_jsonl(file)) for file in pair)
+            return cls.of_splits(source, train, test)
+        files = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
+        if not files:
+            raise TaskError(f"{source}: no such JSON lines file, nor a folder that holds one; check the path")
+        rows = (row for file in files for row in read_jsonl(file))
+        return cls.of_pool(source, map(parse, rows), heldout_percent)
+
+    def draw(self, split: Split, n: int, seed: int) -> list[Problem]:
+        """Draw `n` different problems; a smaller `n` gives the beginning of the same list.
+
+        Raises:
+            TaskError: the split holds fewer.
+        """
+        problems = list(self.train if split is Split.TRAIN else self.heldout)
+        if n > len(problems):
+            raise TaskError(
+                f"{self.source}: {n} {split} problems asked for; set n to at most {len(problems)}"
+            )
+        random.Random(f"{seed}/{split}").shuffle(problems)
+        return problems[:n]

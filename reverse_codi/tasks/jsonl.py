@@ -1,0 +1,113 @@
+"""Problems of one's own, one JSON object a line: question, answer and, if known, steps."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from reverse_codi.tasks.base import Problem, Split, Step, canonical_number, stated_answer, stated_text
+from reverse_codi.tasks.corpus import Corpus, Row, question_signature
+from reverse_codi.tasks.equations import ANNOTATION, parse_equations
+
+_PLAIN_NUMBER = re.compile(r"[-−]?[$€£]?[\d.,]*\d")
+_STEP_KEYS = ("english", "claim", "result")
+
+
+def canonical_text(text: str) -> str:
+    """An answer in words without needless spaces and its full stop."""
+    return " ".join(text.split()).removesuffix(".")
+
+
+def jsonl_problem(row: Row) -> Problem:
+    """Turn a {question, answer, steps} record into a problem; `steps` may be empty or absent.
+
+    Raises:
+        TaskError: a field is missing or of another type.
+    """
+    question, answer = row.text("question"), row.fields.get("answer")
+    if isinstance(answer, int | float) and not isinstance(answer, bool):
+        row = replace(row, fields={**row.fields, "answer": str(answer)})
+    values = row.fields.get("steps") or []
+    if not isinstance(values, list):
+        raise row.error(f"'steps' is {values!r}; give it a list of strings or of {{english, claim, result}}")
+    steps = [step for i, value in enumerate(values, start=1) for step in _steps(value, i, row)]
+    return Problem(question, canonical_text(row.text("answer")), tuple(steps), question_signature(question))
+
+
+def _steps(value: object, number: int, row: Row) -> list[Step]:
+    """The steps of one list entry: one a stated equation, so that each claim stands alone."""
+    if isinstance(value, Mapping):
+        return [_recorded_step(value, number, row)]
+    if not isinstance(value, str) or not value.strip():
+        raise row.error(
+            f"step {number} is {value!r}; give it a non-empty string or {{english, claim, result}}"
+        )
+    english = ANNOTATION.sub("", value).strip() or value.strip()
+    equations = parse_equations(value)
+    return [Step(english, e.claim, e.result) for e in equations] or [Step(english, english, "")]
+
+
+def _recorded_step(fields: Mapping[str, object], number: int, row: Row) -> Step:
+    unknown = sorted(set(fields) - set(_STEP_KEYS))
+    odd = sorted(key for key in _STEP_KEYS if not isinstance(fields.get(key, ""), str))
+    if unknown or odd:
+        raise row.error(
+            f"step {number}: {', '.join(unknown or odd)}; the keys are {', '.join(_STEP_KEYS)}, all text"
+        )
+    english, claim, result = (str(fields.get(key, "")).strip() for key in _STEP_KEYS)
+    if not (claim or english):
+        raise row.error(f"step {number} has neither claim nor english; give it a claim")
+    equations = parse_equations(claim or english)
+    if len(equations) == 1:
+        claim, result = equations[0].claim, equations[0].result
+    return Step(english or claim, claim or english, result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonLines:
+    """Problems from a JSON lines file or a folder of them.
+
+    Answers are compared as numbers if all of them are, else as text.
+
+    Attributes:
+        source: path (see `Corpus.load`).
+        heldout_percent: share held out where the source has no test file of its own.
+    """
+
+    source: str
+    heldout_percent: int = 10
+
+    @functools.cached_property
+    def _as_written(self) -> Corpus:
+        return Corpus.load(self.source, jsonl_problem, self.heldout_percent)
+
+    @functools.cached_property
+    def numeric(self) -> bool:
+        """Whether every answer is a number."""
+        written = self._as_written
+        return all(_PLAIN_NUMBER.fullmatch(problem.answer) for problem in written.train + written.heldout)
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """Every problem, read once."""
+        written = self._as_written
+        if not self.numeric:
+            return written
+        train, heldout = (
+            tuple(replace(problem, answer=canonical_number(problem.answer)) for problem in side)
+            for side in (written.train, written.heldout)
+        )
+        return Corpus(written.source, train, heldout)
+
+    def problems(self, split: Split, n: int, seed: int) -> list[Problem]:
+        """Return `n` problems of one split (the `Task` protocol); see `Corpus.draw`."""
+        return self.corpus.draw(split, n, seed)
+
+    def extract_answer(self, text: str) -> str | None:
+        """Return the answer after "The answer is:"."""
+        if self.numeric:
+            return stated_answer(text)
+        stated = stated_text(text)
+        return canonical_text(stated) if stated else None

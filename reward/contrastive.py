@@ -1,0 +1,149 @@
+"""Is a text nearer to its own thought than to others, and nearer than texts that are almost right?
+
+A match alone is won by templates that fit every thought a little (field notes: NLA, mended by a
+contrast). Two parts, each `1 + log p / log n`, where p is the softmax over -distance / temperature
+of the true one among n: 1 is certain, 0 is chance, whatever n.
+
+Shapes: N texts, M distractors, d width.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from decimal import Decimal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from reverse_codi.config import Section
+from reverse_codi.rewarding import RewardBatch
+from reward.registry import reward
+
+# Both parts are clipped here, where p = 1 / n^2: as far below chance as certainty is above it. So a
+# failed text is never better than one that was read and found wrong.
+WORST = -1.0
+
+_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+# What stands on either side of a claim's "=": its last operand and its result.
+_CLAIM = re.compile(rf"({_NUMBER.pattern})(\s*=\s*)({_NUMBER.pattern})")
+
+
+class Contrastive(Section):
+    """Options of `contrastive`."""
+
+    thought_weight: float = Field(default=1.0, ge=0)
+    """Weight of the contrast with other thoughts."""
+    text_weight: float = Field(default=1.0, ge=0)
+    """Weight of the contrast with near-miss texts; 0 spares their reading."""
+    temperature: float = Field(default=0.2, gt=0)
+    """In units of the whitened distance per dimension. The prototype's gold texts lie near 0.5 and
+    unrelated ones 1 to 2 further, so 0.2 gives several nats and does not saturate at once."""
+    near_misses: int = Field(default=4, ge=1)
+    """Near-miss texts made of each text; each costs a reading."""
+
+    @model_validator(mode="after")
+    def _some_part(self) -> Contrastive:
+        if self.thought_weight + self.text_weight == 0:
+            raise ValueError("thought_weight and text_weight are both 0; give one a value")
+        return self
+
+
+@reward(worst=WORST)
+def contrastive(batch: RewardBatch, config: Contrastive) -> list[float | None]:
+    """Log-probability of the own thought among others, and of the own text among near misses."""
+    total = torch.zeros(len(batch))
+    if config.thought_weight:
+        distances = thought_distances(batch)
+        batch.log("contrastive/thought_top1", _top1(distances))
+        total += config.thought_weight * _above_chance(distances, config.temperature)
+    if config.text_weight:
+        distances = text_distances(batch, config.near_misses)
+        batch.log("contrastive/text_top1", _top1(distances))
+        total += config.text_weight * _above_chance(distances, config.temperature)
+    values: list[float | None] = (total / (config.thought_weight + config.text_weight)).tolist()
+    return values
+
+
+def thought_distances(batch: RewardBatch) -> Tensor:
+    """From each text's prediction to its own thought and the distractors, [N, 1 + M]."""
+    thoughts = torch.cat([batch.targets[:, None], batch.distractors], 1)  # [N, 1 + M, d]
+    n = thoughts.shape[1]
+    predicted = batch.predicted.repeat_interleave(n, 0)  # [N * (1 + M), d]
+    sites = [site for site in batch.sites for _ in range(n)]
+    return batch.reader.distance(thoughts.flatten(0, 1), predicted, sites).view(-1, n)
+
+
+def text_distances(batch: RewardBatch, n: int) -> Tensor:
+    """To each thought from its own text's prediction and near misses', [N, 1 + n], inf where there is none."""
+    misses = [near_misses(text, n) for text in batch.texts]
+    distances = torch.full((len(batch), 1 + n), torch.inf)
+    distances[:, 0] = batch.reader.distance(batch.targets, batch.predicted, batch.sites)
+    places = [(row, 1 + i) for row, texts in enumerate(misses) for i in range(len(texts))]
+    if places:
+        rows, columns = [row for row, _ in places], [column for _, column in places]
+        sites, questions = [batch.sites[row] for row in rows], [batch.questions[row] for row in rows]
+        predicted = batch.reader.predict([text for texts in misses for text in texts], sites, questions)
+        distances[rows, columns] = batch.reader.distance(batch.targets[rows], predicted, sites)
+    return distances
+
+
+def _above_chance(distances: Tensor, temperature: float) -> Tensor:
+    """1 + log p / log n of the first of the n finite distances [N, *], clipped; chance if n = 1."""
+    n = distances.isfinite().sum(1)
+    log_p = torch.log_softmax(-distances / temperature, 1)[:, 0]
+    return torch.where(n == 1, 0.0, 1 + log_p / n.log()).clamp(min=WORST)
+
+
+def _top1(distances: Tensor) -> float:
+    """How often the first is the nearest."""
+    return (distances.argmin(1) == 0).float().mean().item()
+
+
+def near_misses(text: str, n: int) -> list[str]:
+    """Up to `n` distinct texts other than `text`, three kinds in turn; seeded by the text.
+
+    >>> near_misses("12 + 5 = 17", 3)
+    ['15 + 5 = 17', '12 + 17 = 5', '+ 5 17 = 12']
+    """
+    rng = random.Random(text)  # the same in every process, which hash() is not
+    kinds: tuple[Callable[[str, random.Random], str], ...] = (number_changed, result_swapped, shuffled)
+    found = {tuple(text.split()): text}
+    for attempt in range(4 * n):  # a text of one word has none; stop looking
+        if len(found) > n:
+            break
+        candidate = kinds[attempt % len(kinds)](text, rng)
+        found.setdefault(tuple(candidate.split()), candidate)
+    return list(found.values())[1:]
+
+
+def number_changed(text: str, rng: random.Random) -> str:
+    """One number moved by 1 to 3 units of its last place; unchanged without numbers."""
+    numbers = list(_NUMBER.finditer(text))
+    if not numbers:
+        return text
+    chosen = rng.choice(numbers)
+    value = Decimal(chosen.group().replace(",", ""))
+    unit = Decimal(1).scaleb(int(value.as_tuple().exponent))
+    deltas = [unit * step for step in (-3, -2, -1, 1, 2, 3) if value + unit * step >= 0]
+    moved = format(value + rng.choice(deltas), ",f" if "," in chosen.group() else "f")
+    return text[: chosen.start()] + moved + text[chosen.end() :]
+
+
+def result_swapped(text: str, rng: random.Random) -> str:
+    """One claim with its result and last operand exchanged: the same numbers, another sum."""
+    claims = list(_CLAIM.finditer(text))
+    if not claims:
+        return text
+    claim = rng.choice(claims)
+    operand, equals, result = claim.groups()
+    return text[: claim.start()] + result + equals + operand + text[claim.end() :]
+
+
+def shuffled(text: str, rng: random.Random) -> str:
+    """The words in another order."""
+    words = text.split()
+    rng.shuffle(words)
+    return " ".join(words)

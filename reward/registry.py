@@ -1,0 +1,158 @@
+"""How a reward function is declared, and how a recipe's name becomes one.
+
+    @reward(worst=-1.0)
+    def my_reward(batch: RewardBatch) -> list[float | None]: ...
+
+A second parameter `config`, annotated with a `Section`, receives the recipe's `options`. A class
+whose `__init__` takes such a `config` (or nothing) and whose instances are called with the batch
+serves where something must be loaded once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import math
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar, cast, get_type_hints
+
+from pydantic import BaseModel
+
+from reverse_codi.config import RecipeError, validated
+from reverse_codi.rewarding import Registered, RewardFunction
+
+ENTRY_POINTS = "reverse_codi.rewards"
+_MARK = "__registered_reward__"
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def reward(*, worst: float, name: str | None = None) -> Callable[[C], C]:
+    """Declare a function or class as a reward; it is returned unchanged.
+
+    Args:
+        worst: what a truncated or empty text gets; at most what the function may return.
+        name: what recipes and metrics call it; the function's own name if None.
+
+    Raises:
+        ValueError: `worst` is NaN or infinite.
+    """
+    if not math.isfinite(worst):
+        raise ValueError(f"worst = {worst}: a failed text's reward must be finite; give the lower bound")
+
+    def declare(declared: C) -> C:
+        description = (inspect.getdoc(declared) or "").partition("\n")[0]
+        record = Registered(name or declared.__name__, cast(RewardFunction, declared), worst, description)
+        setattr(declared, _MARK, record)
+        return declared
+
+    return declare
+
+
+def find(name: str, options: Mapping[str, Any] | None = None) -> Registered:
+    """The reward function of a recipe's name, with its options bound.
+
+    Args:
+        name: a name from the package `reward`, an entry point of the group `reverse_codi.rewards`,
+            `module:function` or `./path.py:function`.
+        options: fields of the function's config.
+
+    Raises:
+        RecipeError: nothing has this name (the nearest are listed), it was not declared with
+            `@reward`, or its config refuses the options.
+    """
+    return _bound(_record(name), options or {})
+
+
+def names() -> dict[str, Registered]:
+    """Every reward function of the package `reward`, by name."""
+    import reward as package
+
+    found: dict[str, Registered] = {}
+    for info in pkgutil.iter_modules(package.__path__, "reward."):
+        module = importlib.import_module(info.name)
+        for value in vars(module).values():
+            record = getattr(value, _MARK, None)
+            if isinstance(record, Registered) and value.__module__ == info.name:
+                found[record.name] = record
+    return found
+
+
+def _record(name: str) -> Registered:
+    place, colon, attribute = name.rpartition(":")
+    if colon:
+        return _declared(_module(place), attribute)
+    known = names()
+    if name in known:
+        return known[name]
+    entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name in entries:
+        return _marked(entries[name].load(), f"entry point {name!r}")
+    everything = sorted({*known, *entries})
+    near = difflib.get_close_matches(name, everything, n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}" if near else f"known are {', '.join(everything)}"
+    forms = "module:function or ./path.py:function"
+    raise RecipeError(f"no reward function is named {name!r}; {hint}; for your own write {forms}")
+
+
+def _module(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        try:
+            return importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+                raise  # the module is there, something that it imports is not
+            mend = f"install {error.name!r} or put it on PYTHONPATH"
+            raise RecipeError(f"no module {place!r}; {mend}") from None
+    path = Path(place).resolve()
+    if not path.is_file():
+        raise RecipeError(f"no reward file {place!r}: looked for {path}")
+    name = f"_reward_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # annotations are resolved through it
+    spec.loader.exec_module(module)
+    return module
+
+
+def _declared(module: ModuleType, attribute: str) -> Registered:
+    if not hasattr(module, attribute):
+        there = [key for key, value in vars(module).items() if hasattr(value, _MARK)]
+        near = difflib.get_close_matches(attribute, there, n=3) or there
+        have = f"it declares {', '.join(near)}" if near else "it declares none with @reward"
+        raise RecipeError(f"{module.__file__} has no reward function {attribute!r}; {have}")
+    return _marked(getattr(module, attribute), f"{attribute!r} of {module.__file__}")
+
+
+def _marked(value: object, source: str) -> Registered:
+    record = getattr(value, _MARK, None)
+    if not isinstance(record, Registered):
+        raise RecipeError(f"{source} is no reward function; declare its worst value with @reward(worst=...)")
+    return record
+
+
+def _bound(record: Registered, options: Mapping[str, Any]) -> Registered:
+    declared: Any = record.function
+    arguments: dict[str, BaseModel] = {}
+    if "config" in inspect.signature(declared).parameters:
+        hints = get_type_hints(declared.__init__ if inspect.isclass(declared) else declared)
+        model = hints.get("config")
+        if not (inspect.isclass(model) and issubclass(model, BaseModel)):
+            raise RecipeError(f"reward {record.name}: its config is a {model}; annotate it with a Section")
+        arguments["config"] = validated(model, dict(options), f"options of reward {record.name}")
+    elif options:
+        raise RecipeError(f"reward {record.name} takes no options; drop {', '.join(options)}")
+    if inspect.isclass(declared):
+        return replace(record, function=cast(RewardFunction, declared(**arguments)))
+    return replace(record, function=functools.partial(declared, **arguments)) if arguments else record

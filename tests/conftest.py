@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.codi import CodiReasoner
+from tests.tiny import make_tiny_measure, make_tiny_reasoner
+
+
+@pytest.fixture(scope="session")
+def tiny_reasoner() -> CodiReasoner:
+    return make_tiny_reasoner()
+
+
+@pytest.fixture(scope="session")
+def tiny_measure(tiny_reasoner: CodiReasoner) -> Measure:
+    return make_tiny_measure(tiny_reasoner)
+
+
+@pytest.fixture(scope="session")
+def tiny_folders(
+    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """The tiny reasoner and its maps, saved: (reasoner folder, measure folder)."""
+    root = tmp_path_factory.mktemp("tiny")
+    tiny_reasoner.save_pretrained(root / "reasoner")
+    tiny_measure.save(root / "measure")
+    return root / "reasoner", root / "measure"
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray for the whole session: starting it takes seconds."""
+    import ray
+
+    # Else every worker that Ray starts would phone home first.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20)
+    yield
+    ray.shutdown()

