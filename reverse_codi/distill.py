@@ -17,10 +17,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.distill_data import ProblemRows
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.reasoners.projection_start import start_projection
 from reverse_codi.reasoners.training import train_phase
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
 from reverse_codi.tasks.base import Split, Task
 from reverse_codi.tasks.words import word_tokenizer
+
+# Problems that the projection's start is fitted on.
+PROJECTION_ROWS = 8_000
 
 
 def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM, CodiReasoner]:
@@ -55,13 +59,17 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     task = recipe.task.build()
     model, reasoner = new_model(section, task, section.seed)
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
-    rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config.cue)
+    rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
     console.print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(rows):,} training problems")
     for name, phase in (("written", section.written), ("latent", section.latent)):
         finished = out / name / "model.safetensors"
         if finished.is_file():
             console.print(f"phase {name}: already done, {finished}")
         else:
+            if name == "latent" and section.n_thoughts:
+                some = rows.rows[:PROJECTION_ROWS]
+                right = start_projection(model, some, reasoner.tokenizer.pad_token_id, section.seed)
+                console.print(f"projection started: {right:.3f} of fed vectors nearest to the next token")
             model.train()
             train_phase(
                 model,

@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field
 
 from reverse_codi.config import RecipeError, Section, override, read_yaml, validated
+from reverse_codi.grpo import GrpoSection
+from reverse_codi.reading.spec import ReadSpec
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.load import EMBEDDED, load_reasoner
+from reverse_codi.reasoners.load import EMBEDDED, load_reasoner, reasoner_folder
 from reverse_codi.reasoners.training import Phase
+from reverse_codi.rewarding import RewardSection
+from reverse_codi.rollout.pool import RolloutSection
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.base import Split, Task
+from reverse_codi.verbalizer.policy import VerbalizerSection
+from reverse_codi.verbalizer.warm_start import WarmStartSection
 
 
 class TaskSection(Section):
@@ -37,6 +44,11 @@ class ReasonerSection(Section):
     """A folder, or `embedded` for the one that the package carries."""
     device: str = "cpu"
     """Torch device of forward passes outside Ray actors."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies; engines load the language model from there."""
+        return reasoner_folder(self.path)
 
     def load(self) -> CodiReasoner:
         """The frozen reasoner."""
@@ -79,12 +91,34 @@ class TraceSection(Section):
     """train or heldout."""
     n: int = Field(default=20_000, gt=0)
     """Questions."""
+    n_heldout: int = Field(default=1_000, gt=0)
+    """Held-out questions that training is judged on, in a store of their own beside `out`."""
     seed: int = 1
     """Of the questions drawn."""
     shard_rows: int = Field(default=5_000, gt=0)
     """Rows a shard."""
     batch_size: int = Field(default=1_000, gt=0)
     """Questions handed to the reasoner at once."""
+
+
+class ReadingSection(Section):
+    """How texts are read, and what the maps are fitted on."""
+
+    spec: ReadSpec = ReadSpec()
+    """The ReadSpec; its default is what scripts/reading_study found best."""
+    fit_on: Literal["gold", "written"] = "gold"
+    """gold claims, or the claims of the model's own written steps (no labels)."""
+    held_threshold: float = Field(default=0.5, gt=0, le=1)
+    """Probe accuracy from which a site holds a step."""
+
+
+class TrainSection(Section):
+    """A training run as a whole."""
+
+    out: str = "runs/tiny/train"
+    """Folder of everything that the run writes."""
+    threads: int = Field(default=0, ge=0)
+    """torch threads of the trainer; 0 leaves torch's choice."""
 
 
 class LogSection(Section):
@@ -107,6 +141,20 @@ class Recipe(Section):
     """python -m reverse_codi.distill"""
     trace: TraceSection = TraceSection()
     """python -m reverse_codi.trace"""
+    reading: ReadingSection = ReadingSection()
+    """How texts are read."""
+    verbalizer: VerbalizerSection = VerbalizerSection()
+    """The policy."""
+    warm_start: WarmStartSection = WarmStartSection()
+    """Supervised fine-tuning."""
+    rollout: RolloutSection = RolloutSection()
+    """Actors that write."""
+    reward: RewardSection = RewardSection()
+    """Actors that read and score."""
+    grpo: GrpoSection = GrpoSection()
+    """Reinforcement learning."""
+    train: TrainSection = TrainSection()
+    """python -m reverse_codi.train"""
     log: LogSection = LogSection()
     """Logging."""
 

@@ -6,10 +6,11 @@ Shapes: N texts, F features, d width, M distractors.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import math
 import numbers
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
@@ -17,8 +18,9 @@ from typing import Any, Self
 from pydantic import Field
 from torch import Tensor
 
-from reverse_codi.config import Section
+from reverse_codi.config import RecipeError, Section
 from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
 from reverse_codi.sites import Site
 
 
@@ -76,6 +78,21 @@ class Rows:
         return replace(self, **{field.name: taken(getattr(self, field.name)) for field in fields(self)})
 
 
+def balanced(rows: Rows, n: int, spec: ReadSpec) -> list[list[int]]:
+    """Row numbers of at most `n` shares: rows that read the same stay together, lengths are evened."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row, (text, question) in enumerate(zip(rows.texts, rows.questions, strict=True)):
+        read = before_last_number(text.strip()) if spec.point is Point.BEFORE_RESULT else text.strip()
+        groups.setdefault((read, question if spec.prefix is Prefix.QUESTION else ""), []).append(row)
+    shares: list[list[int]] = [[] for _ in range(n)]
+    loads = [0] * n
+    for key in sorted(groups, key=lambda key: -sum(map(len, key))):  # longest first, to the least loaded
+        least = loads.index(min(loads))
+        shares[least] += groups[key]
+        loads[least] += sum(map(len, key))
+    return [sorted(share) for share in shares if share] or [[]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RewardBatch(Rows):
     """What a reward function is shown: well-formed rows only, already read.
@@ -96,6 +113,7 @@ class RewardBatch(Rows):
 
 
 Values = Sequence[float | None]
+Columns = dict[str, list[float | None]]
 RewardFunction = Callable[[RewardBatch], Values | Awaitable[Values]]
 """One float a row, larger is better; None where it does not apply. May be async."""
 
@@ -164,13 +182,29 @@ class RewardSection(Section):
     """Seconds that one step's scoring may take, an actor's restart included."""
 
 
+def find_functions(section: RewardSection) -> list[Registered]:
+    """A recipe's reward functions, options bound.
+
+    Raises:
+        RecipeError: no such function, options that it refuses, or two of one name.
+    """
+    # `reward` imports this package, so it is imported only when it is asked for.
+    find = importlib.import_module("reward.registry").find
+    found: list[Registered] = [find(item.name, item.options) for item in section.functions]
+    names = [function.name for function in found]
+    if twice := {name for name in names if names.count(name) > 1}:
+        mend = "rename one with @reward(name=...)"
+        raise RecipeError(f"two reward functions are named {twice.pop()!r}; {mend}")
+    return found
+
+
 def run_rewards(
     functions: Sequence[Registered], batch: RewardBatch, on_start: Callable[[str], None] | None = None
-) -> dict[str, list[float | None]]:
+) -> Columns:
     """Run every function once on the well-formed rows; failed rows get its `worst`.
 
     Args:
-        functions: what to run, in order.
+        functions: what to run, in order; no two of one name.
         batch: all rows, failed ones included.
         on_start: told each function's name before it runs, so that a hang has a name.
 
@@ -180,10 +214,8 @@ def run_rewards(
     """
     rows = batch.well_formed
     shown = batch if len(rows) == len(batch) else batch.take(rows)
-    scores: dict[str, list[float | None]] = {}
+    scores: Columns = {}
     for reward in functions:
-        if reward.name in scores:
-            raise RewardError(reward.name, "two functions have this name; rename one with @reward(name=...)")
         column: list[float | None] = [reward.worst] * len(batch)
         if rows:
             if on_start is not None:
@@ -192,6 +224,18 @@ def run_rewards(
                 column[row] = _checked(reward, value, row, batch.texts[row])
         scores[reward.name] = column
     return scores
+
+
+def weighted(raw: Columns, weights: Mapping[str, float], texts: Sequence[str]) -> list[float]:
+    """The weighted sum of each row; a None counts as 0, but some function must apply."""
+    totals: list[float] = []
+    for row, text in enumerate(texts):
+        values = {name: value for name, column in raw.items() if (value := column[row]) is not None}
+        if not values:
+            problem = "no function applies to this text (all returned None); add one that does"
+            raise RewardError(" + ".join(raw), problem, row, text)
+        totals.append(sum(weights[name] * value for name, value in values.items()))
+    return totals
 
 
 def _returned(reward: Registered, shown: RewardBatch) -> list[Any]:

@@ -77,7 +77,7 @@ def thought_distances(batch: RewardBatch) -> Tensor:
 
 
 def text_distances(batch: RewardBatch, n: int) -> Tensor:
-    """To each thought from its own text's prediction and near misses', [N, 1 + n], inf where there is none."""
+    """To each thought from its own text's prediction and near misses', [N, 1 + n]; inf: no such miss."""
     misses = [near_misses(text, n) for text in batch.texts]
     distances = torch.full((len(batch), 1 + n), torch.inf)
     distances[:, 0] = batch.reader.distance(batch.targets, batch.predicted, batch.sites)
@@ -91,10 +91,10 @@ def text_distances(batch: RewardBatch, n: int) -> Tensor:
 
 
 def _above_chance(distances: Tensor, temperature: float) -> Tensor:
-    """1 + log p / log n of the first of the n finite distances [N, *], clipped; chance if n = 1."""
-    n = distances.isfinite().sum(1)
+    """1 + log p / log n of the first of the n distances [N, *] below inf, clipped; chance if n = 1."""
+    n = (~distances.isinf()).sum(1)  # NaN counts: it must reach the check of returned values
     log_p = torch.log_softmax(-distances / temperature, 1)[:, 0]
-    return torch.where(n == 1, 0.0, 1 + log_p / n.log()).clamp(min=WORST)
+    return torch.where(n == 1, log_p, 1 + log_p / n.log()).clamp(min=WORST)
 
 
 def _top1(distances: Tensor) -> float:
@@ -108,6 +108,7 @@ def near_misses(text: str, n: int) -> list[str]:
     >>> near_misses("12 + 5 = 17", 3)
     ['15 + 5 = 17', '12 + 17 = 5', '+ 5 17 = 12']
     """
+    text = text.strip()  # as the reader does: what reads the same has the same near misses
     rng = random.Random(text)  # the same in every process, which hash() is not
     kinds: tuple[Callable[[str, random.Random], str], ...] = (number_changed, result_swapped, shuffled)
     found = {tuple(text.split()): text}

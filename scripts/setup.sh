@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh            does nothing when .venv is up to date
 #   scripts/setup.sh --force    goes through every step again (say, to retry vLLM)
-#   PYTHON=/path/to/python3.12 scripts/setup.sh
+#   PYTHON=python3.12 scripts/setup.sh
 #
 # Needs Python 3.11 or newer with venv and pip, and a package index that pip can reach.
 set -euo pipefail

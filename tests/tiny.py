@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.measure import Measure
@@ -10,6 +14,7 @@ from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import Prefix, ReadSpec
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.rewarding import RewardBatch, Rows
 from reverse_codi.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split
@@ -54,3 +59,49 @@ def make_tiny_measure(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: i
     sites = [Site("h", k) for k in range(reasoner.n_thoughts + 1)]
     ridge = reader.spec.ridge
     return Measure(reader, {site: AffineMap.fit(features, chains.at(site), ridge) for site in sites})
+
+
+class TableReader(Reader):
+    """Reads each text as a vector given beforehand; unknown texts as `default`. Counts what it read."""
+
+    def __init__(self, table: Mapping[str, Sequence[float]], default: Sequence[float] = ()) -> None:
+        self.spec = ReadSpec()
+        self.table = dict(table)
+        self.default = list(default)
+        self.read: list[str] = []
+
+    def features(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
+        """The vectors [N, F] of the texts."""
+        self.read += texts
+        return torch.tensor([self.table.get(text, self.default) for text in texts])
+
+
+def make_table_measure(
+    table: Mapping[str, Sequence[float]], site: Site, default: Sequence[float] = ()
+) -> Measure:
+    """A measure whose predictions are the table's vectors, with plain distances and mean 0."""
+    d = len(next(iter(table.values())))
+    identity = AffineMap(torch.eye(d), torch.zeros(d), torch.zeros(d), torch.eye(d))
+    return Measure(TableReader(table, default), {site: identity})
+
+
+def make_rows(texts: list[str], targets: Tensor, site: Site, **others: Any) -> Rows:
+    """Finished rows of one site without distractors, unless `others` says so."""
+    n, d = targets.shape
+    values = {
+        "token_ids": [list(range(len(text.split()))) for text in texts],
+        "questions": [f"question {i}" for i in range(n)],
+        "sites": [site] * n,
+        "distractors": torch.zeros(n, 0, d),
+        "finished": [True] * n,
+    }
+    return Rows(texts=texts, targets=targets, **{**values, **others})
+
+
+def make_batch(rows: Rows, measure: Measure, log: Callable[[str, float], None] | None = None) -> RewardBatch:
+    """The rows as reward functions see them."""
+    states = measure.reader.features(rows.texts, rows.questions)
+    predicted = measure.apply(states, rows.sites)
+    columns = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
+    ignore: Callable[[str, float], None] = lambda name, value: None  # noqa: E731
+    return RewardBatch(**columns, states=states, predicted=predicted, reader=measure, log=log or ignore)

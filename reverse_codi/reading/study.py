@@ -20,6 +20,7 @@ from reverse_codi.evaluation.bootstrap import Interval, explained, interval
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import HeldSteps, claims_text
 from reverse_codi.reading.foils import FOILS, foils
+from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import Map, ReadSpec
 from reverse_codi.reasoners.base import Reasoner
@@ -66,11 +67,26 @@ def retrieval(map_: AffineMap, thoughts: Tensor, predicted: Tensor, among: int =
     return hits / max(1, among * len(blocks))
 
 
-def fit_map(spec: ReadSpec, features: Tensor, thoughts: Tensor) -> AffineMap:
-    """The spec's map from features [N, F] to one site's thoughts [N, d]."""
-    if spec.map is Map.IDENTITY:
+def fit_map(
+    reader: Reader, site: Site, held: HeldSteps, train: TraceStore, train_claims: Sequence[Sequence[str]]
+) -> AffineMap:
+    """One site's map, fitted on the texts that it should hear; "(no step)" where it holds nothing."""
+    texts = [held.text(site, claims) for claims in train_claims]
+    features, thoughts = reader.features(texts, train.questions), train.vectors(site)
+    if reader.spec.map is Map.IDENTITY:
         return AffineMap.identity(thoughts, features)
-    return AffineMap.fit(features, thoughts, spec.ridge)
+    return AffineMap.fit(features, thoughts, reader.spec.ridge)
+
+
+def fit_measure(
+    reader: Reader,
+    sites: Sequence[Site],
+    held: HeldSteps,
+    train: TraceStore,
+    train_claims: Sequence[Sequence[str]],
+) -> Measure:
+    """The maps of all sites, fitted on training traces only and frozen from here on."""
+    return Measure(reader, {site: fit_map(reader, site, held, train, train_claims) for site in sites})
 
 
 def study_spec(
@@ -97,17 +113,10 @@ def study_spec(
     rows = []
     for site in sites:
         # Problems with nothing at this site have no gold text to be told from foils.
-        fit = [i for i, c in enumerate(train_claims) if held.steps(site, len(c))]
         use = [i for i, c in enumerate(test.claims) if held.steps(site, len(c))]
-        if len(use) < 64:
-            continue
-        texts = [held.text(site, train_claims[i]) for i in fit]
-        map_ = fit_map(
-            spec,
-            reader.features(texts, [train.questions[i] for i in fit]),
-            train.vectors(site)[fit],
-        )
-        rows.append(_row(reader, spec, site, map_, held, test, use))
+        if len(use) >= 64:
+            map_ = fit_map(reader, site, held, train, train_claims)
+            rows.append(_row(reader, spec, site, map_, held, test, use))
     return rows
 
 

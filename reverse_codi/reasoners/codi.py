@@ -108,6 +108,11 @@ class CodiReasoner:
         encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return encoded
 
+    @torch.no_grad()
+    def embed(self, text: str) -> Tensor:
+        """Input embeddings [T, d] of a text."""
+        return self.model.embed(torch.tensor(self.ids(text), device=self.device))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))

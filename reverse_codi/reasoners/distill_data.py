@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,17 +10,29 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.reasoners.codi import CodiConfig
 from reverse_codi.tasks.base import Problem
 
 
 @dataclass(frozen=True)
 class Row:
-    """One problem in token ids; `answer` starts with the cue and ends with eos."""
+    """One problem in token ids.
+
+    Attributes:
+        question: the question.
+        steps: its solution in claims.
+        totals: its solution in running totals, between the begin- and end-of-thought tokens.
+        answer: from the cue to eos.
+        cue_length: tokens of the cue.
+        n_steps: steps of the gold solution.
+    """
 
     question: list[int]
-    steps: list[list[int]]
+    steps: list[int]
+    totals: list[int]
     answer: list[int]
     cue_length: int
+    n_steps: int
 
 
 def written_step(claim: str) -> str:
@@ -35,22 +46,23 @@ class ProblemRows(Dataset[Row]):
     Args:
         problems: with gold steps.
         tokenizer: the reasoner's.
-        cue: what stands before the answer ("The answer is:").
+        config: gives the cue and the begin- and end-of-thought tokens.
     """
 
-    def __init__(self, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, cue: str) -> None:
+    def __init__(self, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, config: CodiConfig) -> None:
         def ids(texts: list[str]) -> list[list[int]]:
-            # An empty list would confuse the tokenizer with an empty text.
-            return tokenizer(texts, add_special_tokens=False).input_ids if texts else []
+            encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False).input_ids
+            return encoded
 
         questions = ids([p.question for p in problems])
-        steps = iter(ids([written_step(claim) for p in problems for claim in p.claims]))
-        answers = ids([f"{cue} {p.answer}" for p in problems])
-        cue_length = len(ids([cue])[0])
+        steps = ids([" ".join(map(written_step, p.claims)) for p in problems])
+        totals = ids([" ".join(step.result for step in p.steps) for p in problems])
+        answers = ids([f"{config.cue} {p.answer}" for p in problems])
+        cue_length = len(ids([config.cue])[0])
         eos = tokenizer.eos_token_id
         self.rows = [
-            Row(question, [next(steps) for _ in problem.steps], [*answer, eos], cue_length)
-            for problem, question, answer in zip(problems, questions, answers, strict=True)
+            Row(question, step, [config.bot_id, *total, config.eot_id], [*answer, eos], cue_length, len(problem.steps))
+            for problem, question, step, total, answer in zip(problems, questions, steps, totals, answers, strict=True)
         ]
 
     def __len__(self) -> int:
@@ -60,21 +72,6 @@ class ProblemRows(Dataset[Row]):
     def __getitem__(self, index: int) -> Row:
         """One problem's token ids."""
         return self.rows[index]
-
-
-@dataclass
-class Visibility:
-    """What the tokens after the thoughts may see, in training.
-
-    Attributes:
-        hide_question: share of rows whose answer cannot see the question.
-        staged: share of staged rows now; the trainer lowers it as training goes on.
-        thoughts_per_step: thoughts that a staged row spends on each step it does not write.
-    """
-
-    hide_question: float
-    staged: float
-    thoughts_per_step: float
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int, left: bool = False) -> tuple[Tensor, Tensor]:
@@ -96,43 +93,42 @@ class Collator:
         pad: padding token id.
         eot: end-of-thought token id.
         n_thoughts: K.
-        visibility: shared with the trainer, which updates it.
+        hide_question: share of rows whose answer cannot see the question.
+        truncate: share of rows whose answer sees m thoughts only, m uniform from the number of steps to K.
+        totals: share of rows whose written solution is running totals.
     """
 
-    def __init__(self, pad: int, eot: int, n_thoughts: int, visibility: Visibility) -> None:
+    def __init__(
+        self, pad: int, eot: int, n_thoughts: int, hide_question: float, truncate: float, totals: float
+    ) -> None:
         self.pad = pad
         self.eot = eot
         self.n_thoughts = n_thoughts
-        self.visibility = visibility
+        self.truncate = truncate
+        self.hide_question = hide_question
+        self.totals = totals
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
-        """Draw each row's visibility and pad."""
-        see = self.visibility
-        hidden, n_fed, tails = [], [], []
-        for row, chance in zip(rows, torch.rand(len(rows), 2).tolist(), strict=True):
-            left: list[list[int]] = []
-            fed, hide = self.n_thoughts, chance[1] < see.hide_question
-            if row.steps and chance[0] < see.staged:
-                done = int(chance[0] / see.staged * len(row.steps))  # steps thought, uniform on 0..n-1
-                left, hide = row.steps[done:], False
-                fed = min(self.n_thoughts, math.ceil(done * see.thoughts_per_step))
-            hidden.append(hide)
-            n_fed.append(fed)
-            tails.append([self.eot, *(token for step in left for token in step)])
+        """Draw each row's style and visibility, and pad."""
+        chance = torch.rand(4, len(rows))
+        solutions = [
+            row.totals if short else row.steps for row, short in zip(rows, chance[0] < self.totals, strict=True)
+        ]
         question, question_mask = padded([row.question for row in rows], self.pad, left=True)
-        steps = [[token for step in row.steps for token in step] for row in rows]
-        written, written_mask = padded([s + r.answer for s, r in zip(steps, rows, strict=True)], self.pad)
-        thought, thought_mask = padded([t + r.answer for t, r in zip(tails, rows, strict=True)], self.pad)
-        cues = [row.cue_length - 1 for row in rows]
+        written, written_mask = padded([s + r.answer for s, r in zip(solutions, rows, strict=True)], self.pad)
+        thought, thought_mask = padded([[self.eot, *row.answer] for row in rows], self.pad)
+        least = torch.tensor([min(row.n_steps, self.n_thoughts) for row in rows])
+        shorter = least + (chance[3] * (self.n_thoughts + 1 - least)).long()
+        cue_end = torch.tensor([row.cue_length - 1 for row in rows])
         return {
             "question": question,
             "question_mask": question_mask,
             "written": written,
             "written_mask": written_mask,
-            "written_cue": torch.tensor([len(s) + c for s, c in zip(steps, cues, strict=True)]),
+            "written_cue": cue_end + torch.tensor([len(solution) for solution in solutions]),
             "thought": thought,
             "thought_mask": thought_mask,
-            "thought_cue": torch.tensor([len(t) + c for t, c in zip(tails, cues, strict=True)]),
-            "n_fed": torch.tensor(n_fed),
-            "hidden": torch.tensor(hidden),
+            "thought_cue": cue_end + 1,
+            "n_fed": torch.where(chance[2] < self.truncate, shorter, self.n_thoughts),
+            "hidden": chance[1] < self.hide_question,
         }

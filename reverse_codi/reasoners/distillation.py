@@ -4,12 +4,12 @@ CODI (arXiv 2502.21074): L = CE(answer | question, thoughts) + a CE(steps, answe
 + b SmoothL1 between the two paths' hidden states at the answer cue, over all layers, each divided
 by the teacher's standard deviation. Teacher and student are the same weights.
 
-Two additions that decide whether the model thinks in its vectors (field notes, README):
+Two additions decide whether the model thinks in its vectors, and what each one holds (README):
 
-* *hidden question*: in a share of rows the tokens after the thoughts cannot see the question, so
-  the answer has to come through the thoughts;
-* *staged rows* (the curriculum of Coconut, arXiv 2412.06769): in a share of rows that falls to 0
-  during training, only the first s steps are thought and the others are written.
+* *hidden question*: in a share of rows the tokens after the thoughts cannot see the question, so the
+  answer has to come through the thoughts; else the model solves the problem again where it answers.
+* *truncated thoughts*: in a share of rows those tokens see the first m thoughts only, with m no smaller
+  than the number of steps, so the k-th thought has to be as far as the k-th step.
 
 Shapes: B rows, Q question tokens (left padded), T and S tail tokens (right padded), K thoughts.
 """
@@ -33,9 +33,9 @@ class Batch:
         question, question_mask: [B, Q].
         written, written_mask: [B, T] steps, answer cue, answer, eos.
         written_cue: [B] index in `written` of the last token of the answer cue.
-        thought, thought_mask: [B, S] eot, (steps left in staged rows), cue, answer, eos.
+        thought, thought_mask: [B, S] eot, cue, answer, eos.
         thought_cue: [B] index in `thought` of the last token of the answer cue.
-        n_fed: [B] how many of the K thoughts the tail may see.
+        n_fed: [B] how many of the K thoughts the tail sees.
         hidden: [B] bool, whether the tail cannot see the question.
     """
 
@@ -83,15 +83,15 @@ def distill_distance(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
 
 
 def thought_tail(model: LatentLM, context: Context, batch: Batch) -> Step:
-    """Think, then read the tail under the row's visibility (hidden question, fewer thoughts)."""
+    """Think, then read the tail under each row's visibility."""
     n_question = context.mask.shape[1]
     model.think(context)
-    k = torch.arange(model.n_thoughts, device=batch.n_fed.device)
     seen = context.mask.clone()
     seen[:, :n_question] *= (~batch.hidden)[:, None].long()
-    seen[:, n_question + 1 :] *= (k[None] < batch.n_fed[:, None]).long()
+    thought = torch.arange(model.n_thoughts, device=seen.device)
+    seen[:, n_question + 1 :] *= (thought[None] < batch.n_fed[:, None]).long()
     context.mask = seen
-    # Fewer thoughts, lower positions: the tail starts right after the last visible thought.
+    # The tail stands right after the last thought that it sees.
     context.position = context.position - (model.n_thoughts - batch.n_fed)
     return model.extend(context, model.embed(batch.thought), batch.thought_mask, layers=True)
 

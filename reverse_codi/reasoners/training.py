@@ -7,20 +7,17 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from safetensors.torch import save_model
 from torch import Tensor, nn
 from transformers import (
     PreTrainedTokenizerBase,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from reverse_codi.config import Section
 from reverse_codi.reasoners import attention
-from reverse_codi.reasoners.distill_data import Collator, ProblemRows, Visibility
+from reverse_codi.reasoners.distill_data import Collator, ProblemRows
 from reverse_codi.reasoners.distillation import Batch, codi_terms
 from reverse_codi.reasoners.latent_lm import LatentLM
 
@@ -42,12 +39,11 @@ class Phase(Section):
     """Weight of the hidden-state distance at the answer cue (b of CODI)."""
     hide_question: float = Field(default=0.5, ge=0, le=1)
     """Share of rows whose answer cannot see the question."""
-    staged: float = Field(default=0.0, ge=0, le=1)
-    """Share of staged rows at the start; falls linearly to 0."""
-    staged_until: float = Field(default=0.5, gt=0, le=1)
-    """Part of the phase after which no row is staged."""
-    thoughts_per_step: float = Field(default=1.5, gt=0)
-    """Thoughts that a staged row spends on each step that it does not write."""
+    truncate: float = Field(default=0.0, ge=0, le=1)
+    """Share of rows whose answer sees only the first m thoughts, m uniform from the number of steps to K."""
+    totals: float = Field(default=0.0, ge=0, le=1)
+    """Share of rows whose written solution is running totals ("17 34", between the begin- and
+    end-of-thought tokens) instead of claims."""
 
 
 class DistillTrainer(Trainer):
@@ -76,6 +72,25 @@ class DistillTrainer(Trainer):
         self._count += 1
         return loss
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save a checkpoint; the Trainer's own way refuses the tied embeddings of a model it does not know."""
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self.accelerator.unwrap_model(self.model), str(folder / "model.safetensors"))
+        torch.save(self.args, folder / "training_args.bin")
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """`_save` leaves out one of two tied tensors and nothing else; the Trainer would look for a
+        PreTrainedModel's own list of such tensors."""
+        tensors = self.accelerator.unwrap_model(self.model).state_dict()
+        loaded = {tensors[name].data_ptr() for name in tensors.keys() - set(load_result.missing_keys)}
+        lost = [name for name in load_result.missing_keys if tensors[name].data_ptr() not in loaded]
+        if lost or load_result.unexpected_keys:
+            raise ValueError(
+                f"the checkpoint does not fit the recipe's model: missing {lost}, unknown "
+                f"{load_result.unexpected_keys}; give another distill.out"
+            )
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means of the terms since the last log."""
         if self._count and "loss" in logs:
@@ -84,19 +99,11 @@ class DistillTrainer(Trainer):
         super().log(logs, start_time)
 
 
-class Curriculum(TrainerCallback):
-    """Lowers the share of staged rows as training goes on."""
-
-    def __init__(self, phase: Phase, visibility: Visibility) -> None:
-        self.phase = phase
-        self.visibility = visibility
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Set the share for this step; right after a resume too."""
-        done = state.global_step / (self.phase.steps * self.phase.staged_until)
-        self.visibility.staged = self.phase.staged * max(0.0, 1.0 - done)
+def last_complete_checkpoint(out: Path) -> str | None:
+    """The newest checkpoint in `out` that was written to its end; a kill may have cut the last one."""
+    whole = [p.parent for p in out.glob("checkpoint-*/trainer_state.json") if (p.parent / "model.safetensors").is_file()]
+    newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
 
 
 def train_phase(
@@ -122,7 +129,6 @@ def train_phase(
         save_steps: optimizer steps between checkpoints.
         report_to: "wandb" or "none".
     """
-    visibility = Visibility(phase.hide_question, phase.staged, phase.thoughts_per_step)
     on_cpu = not torch.cuda.is_available()
     if on_cpu:
         attention.register()
@@ -155,10 +161,15 @@ def train_phase(
         model=model,
         args=arguments,
         train_dataset=rows,
-        data_collator=Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, visibility),
-        callbacks=[Curriculum(phase, visibility)],
+        data_collator=Collator(
+            tokenizer.pad_token_id,
+            model.eot_id,
+            model.n_thoughts,
+            phase.hide_question,
+            phase.truncate,
+            phase.totals,
+        ),
     )
-    last = get_last_checkpoint(str(out)) if out.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))
     if on_cpu:
         model.lm.set_attn_implementation("sdpa")

@@ -124,7 +124,7 @@ class Arithmetic:
 
     max_value: int = 60
     max_operand: int = 20
-    step_weights: tuple[tuple[int, float], ...] = ((1, 0.15), (2, 0.25), (3, 0.3), (4, 0.3))
+    step_weights: tuple[tuple[int, float], ...] = ((1, 0.2), (2, 0.3), (3, 0.3), (4, 0.2))
     heldout_percent: int = 10
 
     def __post_init__(self) -> None:

@@ -65,6 +65,10 @@ def _recorded_step(fields: Mapping[str, object], number: int, row: Row) -> Step:
     return Step(english or claim, claim or english, result)
 
 
+def _with_numbers(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    return tuple(replace(problem, answer=canonical_number(problem.answer) or "") for problem in problems)
+
+
 @dataclass(frozen=True, kw_only=True)
 class JsonLines:
     """Problems from a JSON lines file or a folder of them.
@@ -95,11 +99,7 @@ class JsonLines:
         written = self._as_written
         if not self.numeric:
             return written
-        train, heldout = (
-            tuple(replace(problem, answer=canonical_number(problem.answer)) for problem in side)
-            for side in (written.train, written.heldout)
-        )
-        return Corpus(written.source, train, heldout)
+        return Corpus(written.source, _with_numbers(written.train), _with_numbers(written.heldout))
 
     def problems(self, split: Split, n: int, seed: int) -> list[Problem]:
         """Return `n` problems of one split (the `Task` protocol); see `Corpus.draw`."""

@@ -1,0 +1,141 @@
+"""Is a reasoner worth translating? Accuracy with and without its thoughts, and what probes read.
+
+`python -m reverse_codi.evaluation.check_reasoner --seed S [--json]` (also `scripts/check_tiny`), on
+fresh held-out problems of any seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reverse_codi.reading.probes import probe_steps
+from reverse_codi.reasoners.base import Patch, Reasoner
+from reverse_codi.reasoners.load import EMBEDDED, load_reasoner
+from reverse_codi.sites import Site
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.base import Problem, Split, Task
+
+# Traces of three-step training problems that the probes are fitted on, and held-out ones they are scored on.
+PROBE_TRAIN, PROBE_TEST, PROBE_STEPS = 20_000, 1_000, 3
+MEAN_TRACES = 2_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """Figures of one reasoner; the ablations are on problems of two or more steps.
+
+    Attributes:
+        accuracy: with its own thoughts.
+        accuracy_text: in text mode.
+        accuracy_mean_ablated: every thought replaced by its training mean.
+        accuracy_resampled: every thought replaced by another problem's.
+        accuracy_two_plus: with its own thoughts, on the problems of the ablations.
+        by_steps: number of steps -> accuracy with its own thoughts.
+        probe: site -> held-out accuracy for each step's result, on three-step problems.
+        n: problems drawn.
+    """
+
+    accuracy: float
+    accuracy_text: float
+    accuracy_mean_ablated: float
+    accuracy_resampled: float
+    accuracy_two_plus: float
+    by_steps: dict[str, float]
+    probe: dict[str, list[float]]
+    n: int
+
+
+def right(task: Task, outputs: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
+    """Whether each output states its problem's answer."""
+    return [task.extract_answer(o) == p.answer for o, p in zip(outputs, problems, strict=True)]
+
+
+def share(flags: Sequence[bool]) -> float:
+    """Share of true flags, 0 of none."""
+    return sum(flags) / max(1, len(flags))
+
+
+def probe_table(reasoner: Reasoner, task: Arithmetic, seed: int) -> dict[str, list[float]]:
+    """Held-out probe accuracy by site and step on three-step problems."""
+
+    def traces(split: Split, n: int) -> tuple[dict[Site, Tensor], list[list[str]]]:
+        problems = task.problems(split, n, seed, n_steps=PROBE_STEPS)
+        chains = reasoner.think([p.question for p in problems])
+        sites = [Site("h", k) for k in range(reasoner.n_thoughts + 1)]
+        sites += [Site("z", k) for k in range(reasoner.n_thoughts)]
+        return {site: chains.at(site) for site in sites}, [p.claims for p in problems]
+
+    table = probe_steps(*traces(Split.TRAIN, PROBE_TRAIN), *traces(Split.HELDOUT, PROBE_TEST))
+    return {str(site): row for site, row in table.items()}
+
+
+def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_probe: bool = True) -> Check:
+    """Draw `n` fresh held-out problems and measure."""
+    problems = task.problems(Split.HELDOUT, n, seed)
+    questions = [p.question for p in problems]
+    chains = reasoner.think(questions)
+    own = right(task, chains.outputs, problems)
+    text = right(task, reasoner.write(questions), problems)
+    by_steps = {
+        str(k): share([ok for ok, p in zip(own, problems, strict=True) if len(p.steps) == k])
+        for k in sorted({len(p.steps) for p in problems})
+    }
+    long = [i for i, p in enumerate(problems) if len(p.steps) >= 2]
+    asked, fed = [problems[i] for i in long], chains.fed[long]
+    training = task.problems(Split.TRAIN, MEAN_TRACES, seed)
+    mean = reasoner.think([p.question for p in training]).fed.mean(0)
+
+    def with_thoughts(vectors: Tensor) -> float:
+        outputs = reasoner.think([p.question for p in asked], Patch.all(vectors)).outputs
+        return share(right(task, outputs, asked))
+
+    # A donor with the same answer would hide the damage, so donors answer otherwise.
+    donors = [next(j for j in _others(i, len(asked)) if asked[j].answer != asked[i].answer) for i in range(len(asked))]
+    return Check(
+        accuracy=share(own),
+        accuracy_text=share(text),
+        accuracy_mean_ablated=with_thoughts(mean.expand_as(fed)),
+        accuracy_resampled=with_thoughts(fed[donors]),
+        accuracy_two_plus=share([own[i] for i in long]),
+        by_steps=by_steps,
+        probe=probe_table(reasoner, task, seed) if with_probe and reasoner.n_thoughts else {},
+        n=n,
+    )
+
+
+def _others(i: int, n: int) -> Any:
+    """Row numbers after i, round and round."""
+    return ((i + step) % n for step in range(1, n))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="of the fresh problems")
+    parser.add_argument("--n", type=int, default=1_000, help="held-out problems")
+    parser.add_argument("--reasoner", default=EMBEDDED, help="folder, or 'embedded'")
+    parser.add_argument("--no-probe", action="store_true", help="skip the probes (half a minute)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(arguments)
+    torch.manual_seed(options.seed)
+    result = check(load_reasoner(options.reasoner), Arithmetic(), options.seed, options.n, not options.no_probe)
+    figures = {
+        key: value if isinstance(value, int) else json.loads(json.dumps(value), parse_float=lambda x: round(float(x), 4))
+        for key, value in asdict(result).items()
+    }
+    if options.json:
+        print(json.dumps(figures))
+        return
+    for key, value in figures.items():
+        print(f"{key:24}{value}")
+
+
+if __name__ == "__main__":
+    main()

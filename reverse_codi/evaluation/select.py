@@ -1,0 +1,45 @@
+"""From traces to the flat thoughts that are translated, trained on and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.sites import Site
+from reverse_codi.traces import TraceStore
+
+
+def thought_sites(n_thoughts: int) -> list[Site]:
+    """The readouts h0..h(K-1); hK is never fed, so it is no thought."""
+    return [Site("h", k) for k in range(n_thoughts)]
+
+
+def thoughts_of(traces: TraceStore, sites: Sequence[Site], held: HeldSteps, live_only: bool = False) -> Thoughts:
+    """Every thought of every trace, problem by problem.
+
+    Args:
+        traces: N traces with gold claims.
+        sites: readouts; the verbalizer is given the fed vector of the same index.
+        held: which claims make a thought's gold text.
+        live_only: leave out thoughts that hold no step.
+    """
+    pairs = [
+        (row, site)
+        for row, claims in enumerate(traces.claims)
+        for site in sites
+        if not live_only or held.steps(site, len(claims))
+    ]
+    rows = torch.tensor([row for row, _ in pairs])
+    index = torch.tensor([site.index for _, site in pairs])
+    return Thoughts(
+        slots=traces.fed[rows, index][:, None],
+        targets=traces.readouts[rows, index],
+        sites=[site for _, site in pairs],
+        problems=[row for row, _ in pairs],
+        questions=[traces.questions[row] for row, _ in pairs],
+        gold=[held.text(site, traces.claims[row]) for row, site in pairs],
+        claims=[list(traces.claims[row]) for row, _ in pairs],
+    )

@@ -1,0 +1,160 @@
+"""How good a set of translations is: match, retrieval, content, variety.
+
+Every figure is per thought and is averaged by problem, so that intervals resample problems.
+Content is parsed from the text and compared with the gold text's whole list, so naming more numbers
+than the thought holds loses.
+
+Shapes: N thoughts, d width.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reverse_codi.evaluation.bootstrap import Floats, Interval, explained, interval
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.study import retrieval
+from reverse_codi.sites import Site
+from reverse_codi.tasks.equations import parse_equations
+
+
+@dataclass(frozen=True)
+class Thoughts:
+    """Thoughts to translate, flat over problems and sites.
+
+    Attributes:
+        slots: [N, S, d] what enters the verbalizer.
+        targets: [N, d] what a text must reproduce.
+        sites: N sites.
+        problems: N problem numbers; thoughts of one problem are resampled together.
+        questions: N questions.
+        gold: N gold texts ("(no step)" where the thought holds none).
+        claims: N lists of the problem's claims.
+    """
+
+    slots: Tensor
+    targets: Tensor
+    sites: list[Site]
+    problems: list[int]
+    questions: list[str]
+    gold: list[str]
+    claims: list[list[str]]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.sites)
+
+    def take(self, rows: Sequence[int]) -> Thoughts:
+        """The given rows, in order."""
+        index = list(rows)
+        return Thoughts(
+            self.slots[index],
+            self.targets[index],
+            *([column[i] for i in index] for column in (self.sites, self.problems, self.questions, self.gold, self.claims)),
+        )
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Figures a thought.
+
+    Attributes:
+        distance: [N] whitened distance of the text's predicted thought.
+        to_mean: [N] the same of the site's training mean.
+        retrieved: share of thoughts whose own text is the nearest of 64 of the same site.
+        result: [N] 1 where the stated results are the gold text's.
+        claim: [N] 1 where the stated claims are the gold text's.
+        operation: [N] 1 where the stated operations are the gold text's.
+        texts: the translations.
+    """
+
+    distance: Tensor
+    to_mean: Tensor
+    retrieved: float
+    result: Tensor
+    claim: Tensor
+    operation: Tensor
+    texts: list[str]
+
+    @property
+    def match(self) -> float:
+        """1 - sum of distances / sum of distances to the mean."""
+        return float(1 - self.distance.sum() / self.to_mean.sum())
+
+    @property
+    def content(self) -> float:
+        """What checkpoints are kept by: mean of exact results, claims and operations."""
+        return float((self.result + self.claim + self.operation).mean() / 3)
+
+    @property
+    def distinct(self) -> float:
+        """Distinct texts / texts."""
+        return len(set(self.texts)) / len(self.texts)
+
+    @property
+    def top_share(self) -> float:
+        """Share of the most frequent text."""
+        return Counter(self.texts).most_common(1)[0][1] / len(self.texts)
+
+    def summary(self) -> dict[str, float]:
+        """All figures as plain numbers."""
+        return {
+            "match": self.match,
+            "retrieval": self.retrieved,
+            "result": float(self.result.mean()),
+            "claim": float(self.claim.mean()),
+            "operation": float(self.operation.mean()),
+            "distinct": self.distinct,
+            "top_share": self.top_share,
+        }
+
+
+def _content(text: str) -> tuple[list[str], list[str], list[list[str]]]:
+    equations = parse_equations(text)
+    return (
+        [e.result for e in equations],
+        [e.claim for e in equations],
+        [list(e.operators) for e in equations],
+    )
+
+
+def score(thoughts: Thoughts, texts: Sequence[str], measure: Measure) -> Scored:
+    """Read the texts and compare them with thoughts and gold texts."""
+    predicted = measure.predict(texts, thoughts.sites, thoughts.questions)
+    hits = []
+    for site in sorted(set(thoughts.sites)):
+        rows = [i for i, s in enumerate(thoughts.sites) if s == site]
+        if len(rows) >= 64:
+            hits.append(retrieval(measure.map_of(site), thoughts.targets[rows], predicted[rows]))
+    stated = [_content(text) for text in texts]
+    gold = [_content(text) for text in thoughts.gold]
+    same = torch.tensor([[s[i] == g[i] for i in range(3)] for s, g in zip(stated, gold, strict=True)]).float()
+    return Scored(
+        distance=measure.distance(thoughts.targets, predicted, thoughts.sites),
+        to_mean=measure.distance_to_mean(thoughts.targets, thoughts.sites),
+        retrieved=float(np.mean(hits)) if hits else 0.0,
+        result=same[:, 0],
+        claim=same[:, 1],
+        operation=same[:, 2],
+        texts=list(texts),
+    )
+
+
+def by_problem(values: Tensor, problems: Sequence[int]) -> Floats:
+    """Sums of values [N] over each problem's thoughts, [P]."""
+    _, index = np.unique(np.asarray(problems), return_inverse=True)
+    return np.bincount(index, weights=values.numpy().astype(np.float64))
+
+
+def match_gain(before: Scored, after: Scored, problems: Sequence[int]) -> Interval:
+    """Match after minus before, paired bootstrap by problem."""
+    table = np.stack(
+        [by_problem(v, problems) for v in (after.distance - before.distance, after.to_mean)], axis=1
+    )
+    return interval(table, lambda rows: explained(rows) - 1)

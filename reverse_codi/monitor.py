@@ -1,0 +1,149 @@
+"""What a run writes down: metrics.jsonl, completions, held-out figures, the best checkpoint."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from reverse_codi.evaluation.translation import Scored
+from reverse_codi.grpo import Rollouts
+from reverse_codi.policy_sync import PolicySync
+from reverse_codi.rewarding import Rows
+
+
+class JsonLog:
+    """One JSON object a line, flushed at once, so that a killed run keeps what it wrote."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+
+
+class Completions:
+    """Saves every sampled text with its rewards."""
+
+    def __init__(self, path: Path) -> None:
+        self.log = JsonLog(path)
+
+    def __call__(
+        self, step: int, rows: Rows, rewards: dict[str, list[float | None]], match: list[float | None]
+    ) -> None:
+        """Append one batch."""
+        for i, text in enumerate(rows.texts):
+            self.log.write(
+                {
+                    "step": step,
+                    "policy": rows.policy_version,
+                    "site": str(rows.sites[i]),
+                    "question": rows.questions[i],
+                    "text": text,
+                    "match": match[i],
+                    **{name: values[i] for name, values in rewards.items()},
+                }
+            )
+
+
+class Monitor(TrainerCallback):
+    """Logs each step, evaluates on held-out thoughts, keeps the best policy by content.
+
+    By content and not by match: a prototype's match rose while what its texts said stood still.
+
+    Args:
+        rollouts: gives phase timings and rollout figures.
+        sync: gives the canary's difference and the current version.
+        evaluate: translates held-out thoughts with policy `version` and scores them.
+        every: steps between evaluations.
+        out: folder of metrics.jsonl and of `best/`.
+        console: for the reader at the terminal.
+    """
+
+    def __init__(
+        self,
+        rollouts: Rollouts,
+        sync: PolicySync,
+        evaluate: Callable[[int], Scored],
+        every: int,
+        out: Path,
+        console: Console,
+    ) -> None:
+        self.rollouts = rollouts
+        self.sync = sync
+        self.evaluate = evaluate
+        self.every = every
+        self.out = out
+        self.console = console
+        self.metrics = JsonLog(out / "metrics.jsonl")
+        self.best = self._best_so_far()
+        self._step_began = time.perf_counter()
+
+    def _best_so_far(self) -> float:
+        """The content of `best/` when a run is resumed, else -1."""
+        file = self.out / "best.json"
+        return float(json.loads(file.read_text())["content"]) if file.is_file() else -1.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Evaluate the warm start, which may stay the best."""
+        if state.global_step == 0:
+            self._evaluate(0)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the step's clock."""
+        self._step_began = time.perf_counter()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write one line; TRL's figures, the rollouts' and the phases'."""
+        if not logs or "loss" not in logs:
+            return
+        phases = self.rollouts.phases.take()
+        total = logs.get("step_time", sum(phases.values()))
+        phases["train"] = max(0.0, total - sum(phases.values()))
+        figures = {**logs, **self.rollouts.scalars, "sync/canary": self.sync.difference}
+        figures |= {f"seconds/{name}": value for name, value in phases.items()}
+        logs.update(figures)
+        self.metrics.write({"step": state.global_step, **figures})
+        self.console.print(
+            f"step {state.global_step:4d}  reward {logs.get('reward', 0):+.3f}  match "
+            f"{figures['rollout/match']:.3f}  distinct {figures['rollout/distinct']:.2f}  "
+            + "  ".join(f"{name} {value:.2f}s" for name, value in phases.items())
+        )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Evaluate every few steps and at the end."""
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            self._evaluate(state.global_step)
+
+    def _evaluate(self, step: int) -> None:
+        scored = self.evaluate(self.sync(step))
+        figures = scored.summary()
+        self.metrics.write({"step": step, **{f"heldout/{name}": value for name, value in figures.items()}})
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        self.console.print(f"[bold]held-out after {step} steps:[/bold] {shown}")
+        if scored.content > self.best:
+            self.best = scored.content
+            self.sync.policy.save(self.out / "best")
+            (self.out / "best.json").write_text(json.dumps({"step": step, "content": self.best, **figures}) + "\n")

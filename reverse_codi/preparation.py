@@ -1,0 +1,200 @@
+"""What comes before RL: traces, the steps that sites hold, the maps, the warm start.
+
+Each part is written to the run's folder and loaded from there when a run is resumed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.evaluation.translation import Scored, Thoughts, score
+from reverse_codi.reading.claims import HeldSteps, find_held_steps
+from reverse_codi.reading.measure import MAPS_FILE, Measure
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.study import fit_measure
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe import Recipe
+from reverse_codi.rollout.base import EngineConfig, Sampling
+from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.sites import Site
+from reverse_codi.tasks.base import Split
+from reverse_codi.traces import TraceStore
+from reverse_codi.tracing import collect
+from reverse_codi.verbalizer.contract import Contract
+from reverse_codi.verbalizer.policy import Policy
+from reverse_codi.verbalizer.targets import nearest_texts, prefixes, written_claims
+from reverse_codi.verbalizer.warm_start import Pairs, warm_start
+
+HELD_FILE = "held_steps.json"
+
+
+@dataclass
+class Prepared:
+    """Everything that training and evaluation share.
+
+    Attributes:
+        reasoner: the frozen model.
+        train: training traces.
+        heldout: held-out traces.
+        sites: the thoughts h0..h(K-1).
+        held: which steps each site holds.
+        measure: reader and maps.
+        folder: where `maps.safetensors` and `held_steps.json` lie.
+    """
+
+    reasoner: CodiReasoner
+    train: TraceStore
+    heldout: TraceStore
+    sites: list[Site]
+    held: HeldSteps
+    measure: Measure
+    folder: Path
+
+    def thoughts(self, split: Split, live_only: bool) -> Thoughts:
+        """The thoughts of one side."""
+        return thoughts_of(self.train if split is Split.TRAIN else self.heldout, self.sites, self.held, live_only)
+
+
+def trace_both(recipe: Recipe, reasoner: CodiReasoner, console: Console) -> tuple[TraceStore, TraceStore]:
+    """Collect (or open) the training traces and the held-out ones beside them."""
+    section, task = recipe.trace, recipe.task.build()
+
+    def store(split: Split, n: int, out: str) -> TraceStore:
+        return collect(
+            reasoner,
+            task,
+            split=split,
+            n=n,
+            seed=section.seed,
+            out=out,
+            shard_rows=section.shard_rows,
+            batch_size=section.batch_size,
+            recipe_hash=Recipe(task=recipe.task, reasoner=recipe.reasoner, trace=section).hash,
+            console=console,
+        )
+
+    train = store(Split.TRAIN, section.n, section.out)
+    return train, store(Split.HELDOUT, section.n_heldout, section.out + "-heldout")
+
+
+def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
+    """Traces, probes and maps; what a former run left in `out` is used again."""
+    reasoner = recipe.reasoner.load()
+    train, heldout = trace_both(recipe, reasoner, console)
+    sites = thought_sites(reasoner.n_thoughts)
+    folder = out / "reading"
+    if (folder / MAPS_FILE).is_file() and (folder / HELD_FILE).is_file():
+        held = HeldSteps.from_json((folder / HELD_FILE).read_text())
+        return Prepared(reasoner, train, heldout, sites, held, Measure.load(folder, reasoner), folder)
+    console.print("probing which steps each thought holds")
+    held = find_held_steps({site: train.vectors(site) for site in sites}, train.claims, recipe.reading.held_threshold)
+    console.print("fitting the maps from read texts to thoughts")
+    claims = train.claims if recipe.reading.fit_on == "gold" else own_claims(reasoner, train)
+    measure = fit_measure(Reader(reasoner, recipe.reading.spec), sites, held, train, claims)
+    measure.save(folder)
+    write_whole(folder / HELD_FILE, held.to_json())
+    return Prepared(reasoner, train, heldout, sites, held, measure, folder)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def own_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
+    """Claims of the reasoner's own written solutions; no label is used."""
+    return written_claims(reasoner.write(traces.questions))
+
+
+def candidates(recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
+    """For every trace the runs of claims in the reasoner's own greedy and sampled solutions."""
+    section = recipe.warm_start
+    solutions = [[text] for text in reasoner.write(traces.questions)]
+    engine = TransformersEngine(recipe.reasoner.folder, EngineConfig(kind="transformers", max_sequences=512))
+    sampling = Sampling(
+        max_new_tokens=reasoner.config.max_written_tokens,
+        seed=section.seed,
+        stop_ids=(reasoner.tokenizer.eos_token_id,),
+    )
+    prompts = [reasoner.embed(question) for question in traces.questions]
+    for rollout in engine.generate(prompts, section.samples, sampling):
+        solutions[rollout.prompt_index].append(reasoner.decode(rollout.token_ids.tolist()))
+    return [
+        list(dict.fromkeys(run for claims in written_claims(texts) for run in prefixes(claims))) or ["(no step)"]
+        for texts in solutions
+    ]
+
+
+def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
+    """Target texts of the warm start, in the order of `thoughts`."""
+    if recipe.warm_start.kind == "gold":
+        return thoughts.gold
+    own = candidates(recipe, prepared.reasoner, prepared.train)
+    by_site = {site: nearest_texts(prepared.train, site, own, prepared.measure) for site in prepared.sites}
+    return [by_site[site][row] for site, row in zip(thoughts.sites, thoughts.problems, strict=True)]
+
+
+def new_contract(recipe: Recipe, prepared: Prepared) -> Contract:
+    """The contract of a new verbalizer."""
+    reasoner = prepared.reasoner
+    return Contract(
+        template=recipe.verbalizer.template,
+        n_vocab=reasoner.lm.get_input_embeddings().num_embeddings,
+        reasoner_hash=reasoner.content_hash,
+        tokenizer_hash=reasoner.tokenizer_hash,
+        read_spec=prepared.measure.reader.spec.model_dump(mode="json"),
+        map_file=MAPS_FILE,
+    )
+
+
+def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console) -> Policy:
+    """The warm-started verbalizer: trained now, or loaded from `out` if a former run finished it."""
+    folder = out / "warm"
+    if (folder / "verbalizer.json").is_file():
+        return Policy.load(folder, prepared.reasoner, trainable=True)
+    thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
+    policy = Policy.new(prepared.reasoner, recipe.verbalizer, new_contract(recipe, prepared), recipe.warm_start.seed)
+    evaluate = heldout_scorer(recipe, prepared)
+    console.print(f"warm start ({recipe.warm_start.kind}) on {len(thoughts):,} thoughts")
+    curve: list[str] = []
+
+    def point(step: int) -> None:
+        figures = evaluate(policy).summary()
+        curve.append(f"{step}," + ",".join(f"{value:.4f}" for value in figures.values()))
+        write_whole(out / "warm_curve.csv", "\n".join(["step," + ",".join(figures), *curve]) + "\n")
+        console.print(f"warm start {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+    pairs = Pairs(policy.contract.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
+    warm_start(
+        policy.model, policy.embedding, policy.tokenizer, policy.contract, pairs, recipe.warm_start, out / "sft", point
+    )
+    policy.save(folder)
+    return policy
+
+
+def heldout_scorer(recipe: Recipe, prepared: Prepared) -> Callable[[Policy], Scored]:
+    """Greedy translations of held-out live thoughts, scored; for curves during training."""
+    thoughts = prepared.thoughts(Split.HELDOUT, live_only=True)
+    thoughts = thoughts.take(range(min(len(thoughts), recipe.grpo.eval_thoughts)))
+    eos = prepared.reasoner.tokenizer.eos_token_id
+
+    def evaluate(policy: Policy) -> Scored:
+        slots = policy.contract.inject(thoughts.slots)
+        prompts = torch.tensor(policy.prompts([[row] for row in range(len(slots))]))
+        policy.embedding.set_bank(slots.flatten(0, 1))
+        written = policy.model.generate(
+            input_ids=prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=recipe.grpo.max_new_tokens, do_sample=False, eos_token_id=eos
+        )
+        texts = policy.tokenizer.batch_decode(written[:, prompts.shape[1] :], skip_special_tokens=True)
+        return score(thoughts, texts, prepared.measure)
+
+    return evaluate

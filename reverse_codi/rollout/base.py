@@ -1,0 +1,241 @@
+"""What an engine is asked for and what it returns.
+
+Shapes: T tokens, d width, G samples a prompt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel, get_peft_model_state_dict
+from pydantic import Field
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from reverse_codi.config import Section
+
+BASE_VERSION = 0
+"""Policy version of the model without an adapter."""
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""What an adapter of a Llama-like model may target."""
+
+
+class EngineBrokenError(RuntimeError):
+    """An engine failed inside and must be started again; the request was well formed."""
+
+
+class Finish(StrEnum):
+    """Why a rollout ended."""
+
+    STOP = "stop"
+    """At a stop token, which is its last token."""
+    LENGTH = "length"
+    """At `max_new_tokens`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How to sample.
+
+    Attributes:
+        max_new_tokens: most tokens of one rollout, the stop token included.
+        temperature: of the softmax; 0 is greedy.
+        top_p: nucleus mass; 1 in training, as truncation biases the importance ratio.
+        top_k: most tokens kept; 0 keeps all, as in training.
+        seed: with a prompt's number it fixes every rollout of it, whatever else is in the batch.
+        stop_ids: token ids that end a rollout.
+    """
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    stop_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be sampled."""
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens is {self.max_new_tokens}; ask for 1 or more")
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
+            raise ValueError(
+                f"temperature {self.temperature}, top_p {self.top_p}, top_k {self.top_k}: "
+                "temperature and top_k are 0 or more, top_p in (0, 1]"
+            )
+
+    def prompt_seed(self, index: int) -> int:
+        """Seed of one prompt. Neighbouring prompts must not share noise, so numbers are hashed, not added."""
+        state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
+        return int(state[0] >> np.uint64(2))  # vLLM adds the sample's number, within an int64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """One sampled text.
+
+    Attributes:
+        prompt_index: which prompt of the request.
+        token_ids: [T] int32; a stop token is the last of them.
+        logprobs: [T] float32, of each token under the distribution it was drawn from (after temperature).
+        finish: why it ended.
+        policy_version: the adapter that wrote it.
+    """
+
+    prompt_index: int
+    token_ids: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    finish: Finish
+    policy_version: int
+
+
+class EngineConfig(Section):
+    """One engine."""
+
+    kind: Literal["vllm", "transformers"] = "vllm"
+    """vllm or transformers. On one CPU thread a 0.8M model is faster with transformers (256
+    sequences of 24 tokens: 21,000 against 9,600 tokens/s), a 135M model with vLLM (field notes)."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of weights and activations."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where it runs."""
+    policy: Literal["merged", "lora"] = "merged"
+    """vLLM only. merged: adapters are added into the weights; lora: applied beside them, which on CPU is 6 to
+    11 times slower (measured: 7,500 against 1,300 tokens/s at 64 sequences, 9,600 against 900 at 256)."""
+    max_model_len: int = Field(default=256, gt=0)
+    """Most tokens of prompt and text together."""
+    max_sequences: int = Field(default=256, gt=0)
+    """Sequences computed at once."""
+    kv_cache_mib: int = Field(default=256, gt=0)
+    """vLLM on CPU only: memory of its cache, in MiB."""
+    gpu_memory_utilization: float = Field(default=0.4, gt=0, le=1)
+    """vLLM on GPU only: share of the memory that it takes."""
+    max_lora_rank: int = Field(default=64, gt=0)
+    """vLLM with policy lora only."""
+    lora_targets: tuple[str, ...] = LINEAR_LAYERS
+    """vLLM with policy lora only: what adapters may target. Never the embedding: vLLM 0.31 dies on CPU when
+    prompt embeddings meet a LoRA-wrapped embedding."""
+
+
+class Engine(Protocol):
+    """Samples texts from prompts given as embeddings."""
+
+    @property
+    def policy_version(self) -> int:
+        """The adapter in use; `BASE_VERSION` before any."""
+        ...
+
+    def load_policy(self, adapter: str | Path, version: int) -> None:
+        """Use the PEFT adapter in a folder; nothing of the folder is needed afterwards.
+
+        Raises:
+            ValueError: the adapter does not fit.
+            FileNotFoundError: the folder holds none.
+        """
+        ...
+
+    def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int = 0) -> list[Rollout]:
+        """Sample `n` texts a prompt.
+
+        Args:
+            prompts: each [T, d] input embeddings.
+            n: G, samples a prompt.
+            params: how.
+            first: number of the first prompt, for seeds and `prompt_index`.
+
+        Returns:
+            The G rollouts of the first prompt, then those of the second, ...
+
+        Raises:
+            ValueError: a prompt is empty, too long, not finite or of another width.
+            EngineBrokenError: the engine failed inside.
+        """
+        ...
+
+    def score(
+        self, prompts: Sequence[Tensor], completions: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[NDArray[np.float32]]:
+        """Log-probability of every completion token [T], as sampling at `temperature` would report it."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+def check_request(
+    prompts: Sequence[Tensor], width: int, n: int, params: Sampling, max_len: int, first: int = 0
+) -> None:
+    """Refuse, before an engine sees it, what would break it.
+
+    vLLM 0.31 does not check prompt embeddings: another width kills the engine.
+    """
+    if n < 1 or (params.temperature == 0 and n > 1):
+        raise ValueError(f"{n} samples at temperature {params.temperature}: greedy gives one, else 1 or more")
+    for i, prompt in enumerate(prompts, start=first):
+        if prompt.dim() != 2 or prompt.shape[1] != width or len(prompt) == 0:
+            raise ValueError(f"prompt {i} has shape {tuple(prompt.shape)}; this model needs [T > 0, {width}]")
+        if len(prompt) + params.max_new_tokens > max_len:
+            raise ValueError(
+                f"prompt {i} has {len(prompt)} tokens and asks for {params.max_new_tokens} more, beyond "
+                f"max_model_len {max_len}; raise that or lower max_new_tokens"
+            )
+        if not bool(torch.isfinite(prompt).all()):
+            raise ValueError(f"prompt {i} holds a value that is not finite")
+
+
+def check_completions(prompts: Sequence[Tensor], completions: Sequence[Sequence[int]], n_vocab: int) -> None:
+    """Refuse completions that cannot be scored."""
+    if len(prompts) != len(completions):
+        raise ValueError(f"{len(prompts)} prompts and {len(completions)} completions; give one a prompt")
+    for i, ids in enumerate(completions):
+        if len(ids) == 0 or min(ids) < 0 or max(ids) >= n_vocab:
+            raise ValueError(f"completion {i} is empty or holds an id outside 0..{n_vocab - 1}: {list(ids)}")
+
+
+def adapter_config(adapter: str | Path) -> dict[str, Any]:
+    """The PEFT configuration of a folder, refused if it touches embeddings.
+
+    Prompts are embedded by the trainer with the frozen table, and vLLM 0.31 unties the output head when it
+    reloads a changed table, so an adapter must leave both alone.
+    """
+    file = Path(adapter) / "adapter_config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing: {adapter} holds no PEFT adapter")
+    config: dict[str, Any] = json.loads(file.read_text())
+    targets = config.get("target_modules") or []
+    touched = {"embed_tokens", "lm_head"} & set([targets] if isinstance(targets, str) else targets)
+    if touched or config.get("modules_to_save") or config.get("trainable_token_indices"):
+        raise ValueError(f"{file} trains embeddings or whole modules; let the LoRA target linear layers only")
+    return config
+
+
+def merged_policy(base: str | Path, adapter: str | Path | None, dtype: torch.dtype) -> PreTrainedModel:
+    """The base model with an adapter added into its weights.
+
+    The base is read again each time: exact, with no drift from merging and unmerging.
+
+    Raises:
+        ValueError: the adapter's tensors are not those its configuration asks for (PEFT would only warn,
+            and the policy would silently be the base model).
+    """
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    if adapter is not None:
+        adapter_config(adapter)
+        peft = PeftModel.from_pretrained(model, str(adapter))
+        with safe_open(Path(adapter) / "adapter_model.safetensors", "pt") as file:
+            stored = set(file.keys())
+        wanted = set(get_peft_model_state_dict(peft))
+        if stored != wanted:
+            missing, unknown = sorted(wanted - stored), sorted(stored - wanted)
+            raise ValueError(f"{adapter} does not fit the base model: missing {missing}, unknown {unknown}")
+        model = peft.merge_and_unload()
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,258 @@
+"""Rollout engines as Ray actors: shares of a batch, policy sync, restarts and time limits."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from pydantic import Field
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from torch import Tensor
+
+from reverse_codi.config import Section
+from reverse_codi.rollout.actor import Packed, RolloutActor, RolloutError, StalePolicyError
+from reverse_codi.rollout.base import BASE_VERSION, EngineBrokenError, EngineConfig, Rollout, Sampling
+
+log = logging.getLogger(__name__)
+
+
+class RolloutDataError(RolloutError):
+    """The request is at fault; asking again would fail again."""
+
+
+class RolloutInfrastructureError(RolloutError):
+    """Actors died too often, or cannot start; the request may be fine."""
+
+
+class RolloutTimeoutError(RolloutInfrastructureError):
+    """Actors did not answer in time."""
+
+
+class RolloutSection(Section):
+    """Rollout actors."""
+
+    engine: EngineConfig = EngineConfig()
+    """What each actor runs."""
+    actors: int = Field(default=1, ge=1)
+    """How many."""
+    cpus: float = Field(default=1, gt=0)
+    """CPUs an actor; its thread count, rounded down, at least 1."""
+    gpus: float = Field(default=0, ge=0)
+    """GPUs an actor."""
+    start_timeout_s: float = Field(default=300, gt=0)
+    """Seconds for actors to be placed and load the model."""
+    timeout_s: float = Field(default=600, gt=0)
+    """Seconds for one request."""
+    max_restarts: int = Field(default=3, ge=0)
+    """Dead actors replaced in the pool's life before it gives up."""
+
+
+Submit = Callable[[Any], Any]
+"""Makes a remote call on an actor and returns its ObjectRef."""
+
+
+def _generate(packed: Packed, n: int, params: Sampling, first: int, version: int, actor: Any) -> Any:
+    return actor.generate.remote(packed, n, params, first, version)
+
+
+class RolloutPool:
+    """Actors that sample for one trainer.
+
+    Args:
+        base: folder of the language model that adapters apply to; actors read it too.
+        section: how many actors, on what, and how long to wait.
+
+    Raises:
+        RolloutInfrastructureError: an actor cannot start, or not in time.
+    """
+
+    def __init__(self, base: str | Path, section: RolloutSection) -> None:
+        self.base = str(Path(base).resolve())
+        self.section = section
+        self.restarts = 0
+        self._loaded: tuple[str, int] | None = None  # folder and version that a replaced actor loads again
+        self._version: int | None = BASE_VERSION  # None: a sync failed half-way
+        self._actors: list[Any] = [self._launch() for _ in range(section.actors)]
+        for i in range(section.actors):
+            self._await_start(i)
+
+    @property
+    def policy_version(self) -> int | None:
+        """The version that every actor holds; None after a sync that failed half-way."""
+        return self._version
+
+    def sync(self, adapter: str | Path, version: int) -> None:
+        """Have every actor load an adapter; on return all have, and the previous folder may be deleted.
+
+        The folder itself must stay until the next sync: an actor that is replaced loads it again.
+
+        Raises:
+            RolloutDataError: the adapter cannot be loaded.
+            RolloutInfrastructureError: actors died or did not answer.
+        """
+        path = str(Path(adapter).resolve())
+        self._version = None
+        acknowledged = self._run(self._all(lambda actor: actor.load_policy.remote(path, version)))
+        wrong = {i: got for i, got in acknowledged.items() if got != version}
+        if wrong:
+            raise StalePolicyError(f"asked actors to load policy {version}; they acknowledged {wrong}")
+        self._loaded, self._version = (path, version), version
+
+    def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, version: int) -> list[Rollout]:
+        """Sample `n` texts a prompt with policy `version`.
+
+        Args:
+            prompts: each [T, d] input embeddings.
+            n: G, samples a prompt.
+            params: how; the result does not depend on the number of actors.
+            version: the policy that the trainer believes the actors hold.
+
+        Returns:
+            The G rollouts of prompt 0, then those of prompt 1, ...
+
+        Raises:
+            StalePolicyError: the actors hold another version.
+            RolloutDataError: a prompt is malformed.
+            RolloutInfrastructureError: actors died or did not answer.
+        """
+        if version != self._version:
+            raise StalePolicyError(f"asked for policy {version}; the pool holds {self._version}: sync first")
+        if not prompts:
+            return []
+        jobs: dict[int, Submit] = {}
+        n_actors = len(self._actors)
+        bounds = [
+            -(-len(prompts) * i // n_actors) for i in range(n_actors + 1)
+        ]  # earlier actors get the odd ones
+        for i, (first, last) in enumerate(itertools.pairwise(bounds)):
+            if first < last:
+                packed = Packed.of(prompts[first:last])
+                jobs[i] = partial(_generate, packed, n, params, first, version)
+        parts = self._run(jobs)
+        rollouts: list[Rollout] = [rollout for i in sorted(parts) for rollout in parts[i]]
+        stale = {rollout.policy_version for rollout in rollouts} - {version}
+        if stale:
+            raise StalePolicyError(f"asked for policy {version}; rollouts came from {sorted(stale)}")
+        return rollouts
+
+    def score(
+        self, prompts: Sequence[Tensor], completions: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[list[NDArray[np.float32]]]:
+        """The canary's probe: every actor's log-probabilities of the same completions.
+
+        Returns:
+            [actor][prompt] of [T].
+        """
+        packed = Packed.of(prompts)
+        ids = [[int(token) for token in row] for row in completions]
+        parts = self._run(self._all(lambda actor: actor.score.remote(packed, ids, temperature)))
+        return [parts[i] for i in sorted(parts)]
+
+    def _all(self, submit: Submit) -> dict[int, Submit]:
+        return dict.fromkeys(range(len(self._actors)), submit)
+
+    def close(self) -> None:
+        """Stop the actors."""
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+
+    def __enter__(self) -> Self:
+        """The pool, closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the actors."""
+        self.close()
+
+    def _launch(self) -> Any:
+        threads = max(1, int(self.section.cpus))
+        remote = ray.remote(RolloutActor).options(
+            num_cpus=self.section.cpus,
+            num_gpus=self.section.gpus,
+            # Two torch processes that each take all cores run 20 times slower than one (measured, 2 cores).
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(threads)}},
+        )
+        return remote.remote(self.base, self.section.engine, threads)
+
+    def _await_start(self, i: int) -> None:
+        limit = self.section.start_timeout_s
+        started = self._actors[i].version.remote()
+        if not ray.wait([started], timeout=limit)[0]:
+            self.close()
+            raise RolloutTimeoutError(
+                f"rollout actor {i} did not start in {limit:g} s; it needs {self.section.cpus:g} CPU and "
+                f"{self.section.gpus:g} GPU: are they free (`ray status`)? Else raise rollout.start_timeout_s"
+            )
+        try:
+            ray.get(started)
+        except RayError as error:
+            self.close()
+            raise RolloutInfrastructureError(f"rollout actor {i} cannot start: {error}") from error
+
+    def _run(self, jobs: dict[int, Submit]) -> dict[int, Any]:
+        """Run one job on each of some actors; results by actor. A dead actor is replaced and asked again."""
+        pending = {submit(self._actors[i]): i for i, submit in jobs.items()}
+        results: dict[int, Any] = {}
+        deadline = time.monotonic() + self.section.timeout_s
+
+        def again(i: int, reason: str) -> None:
+            nonlocal deadline
+            self._replace(i, reason)
+            pending[jobs[i](self._actors[i])] = i
+            deadline = (
+                time.monotonic() + self.section.timeout_s
+            )  # starting an engine is not the request's time
+
+        while pending:
+            done, _ = ray.wait(list(pending), timeout=max(0.0, deadline - time.monotonic()))
+            if not done:
+                late = sorted(pending.values())
+                for i in late:  # a stuck engine would hold up every later request too
+                    self._replace(i, "it did not answer")
+                raise RolloutTimeoutError(
+                    f"rollout actors {late} did not answer in {self.section.timeout_s:g} s and were "
+                    "replaced; ask for less at once, or raise rollout.timeout_s"
+                )
+            i = pending.pop(done[0])
+            try:
+                results[i] = ray.get(done[0])
+            except RayTaskError as error:
+                if isinstance(error.cause, StalePolicyError):
+                    raise StalePolicyError(f"rollout actor {i}: {error.cause}") from error
+                if not isinstance(error.cause, EngineBrokenError):
+                    raise RolloutDataError(f"rollout actor {i} refused the request: {error.cause}") from error
+                again(i, str(error.cause))
+            except RayActorError as error:
+                again(i, str(error).splitlines()[0])
+        return results
+
+    def _replace(self, i: int, reason: str) -> None:
+        """Start actor `i` anew, with the policy that the pool holds."""
+        if self.restarts >= self.section.max_restarts:
+            raise RolloutInfrastructureError(
+                f"rollout actor {i} failed ({reason}) after {self.restarts} restarts; see its log in "
+                "/tmp/ray/session_latest/logs, or raise rollout.max_restarts"
+            )
+        self.restarts += 1
+        log.warning("rollout actor %d is started again (restart %d): %s", i, self.restarts, reason)
+        ray.kill(self._actors[i])
+        self._actors[i] = self._launch()
+        self._await_start(i)
+        if self._loaded is not None:
+            folder, version = self._loaded
+            try:
+                ray.get(self._actors[i].load_policy.remote(folder, version), timeout=self.section.timeout_s)
+            except RayError as error:
+                raise RolloutInfrastructureError(
+                    f"rollout actor {i} was started again but cannot load policy {version} from {folder}, "
+                    f"which must stay until the next sync: {error}"
+                ) from error

@@ -1,0 +1,181 @@
+"""Sampling with plain transformers: no extra dependency, and the reference that vLLM is checked against.
+
+Shapes: B prompts, G samples each, T prompt tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+
+from reverse_codi.rollout.base import (
+    BASE_VERSION,
+    EngineConfig,
+    Finish,
+    Rollout,
+    Sampling,
+    check_completions,
+    check_request,
+    merged_policy,
+)
+
+
+class TransformersEngine:
+    """Token-by-token sampling with a key-value cache and left padding.
+
+    Every sample draws from numbers fixed by (seed, prompt, sample), so the batch does not change it.
+
+    Args:
+        base: folder of the language model without adapter.
+        config: dtype, device, sizes.
+    """
+
+    def __init__(self, base: str | Path, config: EngineConfig) -> None:
+        self.base = base
+        self.config = config
+        self.dtype: torch.dtype = getattr(torch, config.dtype)
+        self.model = merged_policy(base, None, self.dtype).to(config.device)  # type: ignore[arg-type]
+        self._version = BASE_VERSION
+
+    @property
+    def policy_version(self) -> int:
+        """The adapter in use."""
+        return self._version
+
+    def load_policy(self, adapter: str | Path, version: int) -> None:
+        """Merge the adapter of a folder into a fresh base."""
+        self.model = merged_policy(self.base, adapter, self.dtype).to(self.config.device)  # type: ignore[arg-type]
+        self._version = version
+
+    def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int = 0) -> list[Rollout]:
+        """Sample `n` texts a prompt; see `Engine.generate`."""
+        check_request(prompts, self.model.config.hidden_size, n, params, self.config.max_model_len, first)
+        at_once = max(1, self.config.max_sequences // n)
+        rollouts: list[Rollout] = []
+        for start in range(0, len(prompts), at_once):
+            rollouts += self._batch(prompts[start : start + at_once], n, params, first + start)
+        return rollouts
+
+    @torch.inference_mode()
+    def _batch(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int) -> list[Rollout]:
+        embeds, mask = self._padded(prompts)  # [B, T, d], [B, T]
+        cache = DynamicCache()
+        logits = self._next_logits(cache, mask, inputs_embeds=embeds).repeat_interleave(n, 0)  # [B * G, V]
+        cache.batch_repeat_interleave(n)  # each prompt is read once
+        mask = mask.repeat_interleave(n, 0)
+        noise = self._noise(len(prompts), n, params, first)  # [B * G, max_new]
+        stop_ids = torch.tensor(params.stop_ids, dtype=torch.long, device=mask.device)
+        ended = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
+        lengths = torch.zeros(len(mask), dtype=torch.long, device=mask.device)
+        ids: list[Tensor] = []
+        chosen: list[Tensor] = []
+        for step in range(params.max_new_tokens):
+            logprobs = processed_logprobs(logits, params)  # [B * G, V]
+            token = logprobs.argmax(-1) if params.temperature == 0 else draw(logprobs, noise[:, step])
+            ids.append(token)
+            chosen.append(logprobs.gather(1, token[:, None])[:, 0])
+            lengths += ~ended
+            ended = ended | torch.isin(token, stop_ids)
+            if step + 1 == params.max_new_tokens or bool(ended.all()):
+                break
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+            logits = self._next_logits(cache, mask, input_ids=token[:, None])
+        all_ids = torch.stack(ids, 1).cpu().numpy().astype(np.int32)  # [B * G, steps]
+        all_logprobs = torch.stack(chosen, 1).cpu().numpy()
+        return [
+            Rollout(
+                prompt_index=first + row // n,
+                token_ids=all_ids[row, :length].copy(),
+                logprobs=all_logprobs[row, :length].copy(),
+                finish=Finish.STOP if stopped else Finish.LENGTH,
+                policy_version=self._version,
+            )
+            for row, (length, stopped) in enumerate(zip(lengths.tolist(), ended.tolist(), strict=True))
+        ]
+
+    def _next_logits(self, cache: DynamicCache, mask: Tensor, **inputs: Tensor) -> Tensor:
+        """Read the newest tokens; float32 logits [rows, V] after the last of them."""
+        newest = next(iter(inputs.values())).shape[1]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -newest:]  # padding does not count
+        out = self.model(
+            **inputs,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = out.logits[:, -1].float()
+        return logits
+
+    def _padded(self, prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Left-padded embeddings [B, T, d] and mask [B, T]."""
+        longest = max(map(len, prompts))
+        width = prompts[0].shape[1]
+        embeds = torch.zeros(len(prompts), longest, width, dtype=self.dtype, device=self.config.device)
+        mask = torch.zeros(len(prompts), longest, dtype=torch.long, device=self.config.device)
+        for row, prompt in enumerate(prompts):
+            embeds[row, longest - len(prompt) :] = prompt.detach().to(embeds)
+            mask[row, longest - len(prompt) :] = 1
+        return embeds, mask
+
+    def _noise(self, n_prompts: int, n: int, params: Sampling, first: int) -> Tensor:
+        """Uniform numbers [B * G, max_new], float64: one a token."""
+        rows = [
+            np.random.default_rng([params.prompt_seed(first + i), sample]).random(params.max_new_tokens)
+            for i in range(n_prompts)
+            for sample in range(n)
+        ]
+        return torch.from_numpy(np.stack(rows)).to(self.config.device)
+
+    @torch.inference_mode()
+    def score(
+        self, prompts: Sequence[Tensor], completions: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[NDArray[np.float32]]:
+        """Log-probability of every completion token; see `Engine.score`."""
+        check_completions(prompts, completions, self.model.config.vocab_size)
+        params = Sampling(max_new_tokens=max(map(len, completions), default=1), temperature=temperature)
+        check_request(prompts, self.model.config.hidden_size, 1, params, self.config.max_model_len)
+        if not prompts:
+            return []
+        table = self.model.get_input_embeddings()
+        ids = [torch.as_tensor(list(row), device=self.config.device) for row in completions]
+        rows = [torch.cat([p.detach().to(table(t)), table(t)]) for p, t in zip(prompts, ids, strict=True)]
+        embeds, mask = self._padded(rows)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=positions).logits.float()
+        scores = []
+        for row, tokens in enumerate(ids):
+            before = logits[row, -1 - len(tokens) : -1]  # [T, V], each predicts the next token
+            scores.append(processed_logprobs(before, params).gather(1, tokens[:, None])[:, 0].cpu().numpy())
+        return scores
+
+    def close(self) -> None:
+        """Nothing outlives the object."""
+
+
+def processed_logprobs(logits: Tensor, params: Sampling) -> Tensor:
+    """Logits [rows, V] to the log-probabilities sampled from; greedy reports those at temperature 1."""
+    if params.temperature > 0:
+        logits = logits / params.temperature
+        warpers = LogitsProcessorList()
+        if params.top_k:
+            warpers.append(TopKLogitsWarper(params.top_k))
+        if params.top_p < 1:
+            warpers.append(TopPLogitsWarper(params.top_p))
+        logits = warpers(torch.empty(0), logits)  # type: ignore[arg-type]
+    return torch.log_softmax(logits, -1)
+
+
+def draw(logprobs: Tensor, uniform: Tensor) -> Tensor:
+    """Token ids [rows] by inverting the distribution [rows, V] at uniform numbers [rows] in [0, 1)."""
+    cumulative = logprobs.double().exp().cumsum(-1)
+    level = uniform[:, None] * cumulative[:, -1:]
+    token = torch.searchsorted(cumulative, level, right=True)[:, 0]  # never a token of probability 0
+    return token.clamp(max=logprobs.shape[1] - 1)

@@ -1,0 +1,57 @@
+"""Ray: joining a cluster or starting one here, and what a recipe would place on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+import ray
+
+if TYPE_CHECKING:
+    from reverse_codi.recipe import Recipe
+
+
+def start_ray() -> None:
+    """Join the cluster that the job runs on, or start Ray on this machine."""
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray runs workers at nice 15; beside a trainer on the same cores they would starve.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    ray.init(
+        address=os.environ.get("RAY_ADDRESS"),
+        include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+        log_to_driver=False,
+        logging_level="warning",
+    )
+
+
+def has_vllm() -> bool:
+    """Whether vLLM is installed."""
+    return importlib.util.find_spec("vllm") is not None
+
+
+def with_available_engine(recipe: Recipe) -> tuple[Recipe, str]:
+    """The recipe with an engine that is installed, and what to tell the user ("" if nothing)."""
+    engine = recipe.rollout.engine
+    if engine.kind != "vllm" or has_vllm():
+        return recipe, ""
+    changed = recipe.rollout.model_copy(update={"engine": engine.model_copy(update={"kind": "transformers"})})
+    message = "vLLM is not installed: rollouts use the transformers engine (slower, same results)"
+    return recipe.model_copy(update={"rollout": changed}), message
+
+
+def placement(recipe: Recipe) -> str:
+    """The actors that a run would place, one line a kind."""
+    rollout, reward = recipe.rollout, recipe.reward
+    names = ", ".join(item.name for item in reward.functions)
+    cpus = rollout.actors * rollout.cpus + reward.actors * reward.cpus_per_actor
+    gpus = rollout.actors * rollout.gpus + reward.actors * reward.gpus_per_actor
+    return "\n".join(
+        [
+            f"{rollout.actors} rollout actor(s): {rollout.engine.kind}, {rollout.cpus:g} CPU, {rollout.gpus:g} GPU each",
+            f"{reward.actors} reward actor(s): {names}; {reward.cpus_per_actor:g} CPU, {reward.gpus_per_actor:g} GPU each",
+            f"1 trainer in this process; Ray must offer {cpus:g} CPU and {gpus:g} GPU in all",
+        ]
+    )

@@ -1,0 +1,87 @@
+r"""Collect traces, or import vectors that were collected elsewhere.
+
+    python -m reverse_codi.trace RECIPE [--section.key value ...]
+    python -m reverse_codi.trace import --readouts h.npy --fed z.npy --rows rows.jsonl \
+        --reasoner-hash HASH --out FOLDER
+
+A run that stopped goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.trace_import import columns_of_rows
+from reverse_codi.traces import TraceStore
+from reverse_codi.tracing import collect
+
+
+def trace(recipe: Recipe, console: Console) -> TraceStore:
+    """Collect the traces of `recipe.trace`."""
+    section = recipe.trace
+    # Only what decides the traces: a new learning rate must not refuse a finished store.
+    decisive = Recipe(task=recipe.task, reasoner=recipe.reasoner, trace=section)
+    store = collect(
+        recipe.reasoner.load(),
+        recipe.task.build(),
+        split=section.split,
+        n=section.n,
+        seed=section.seed,
+        out=section.out,
+        shard_rows=section.shard_rows,
+        batch_size=section.batch_size,
+        recipe_hash=decisive.hash,
+        console=console,
+    )
+    right = sum(map(bool, store.correct))
+    console.print(
+        f"{len(store):,} traces in {section.out}; {right / len(store):.1%} of their answers are right"
+    )
+    return store
+
+
+def import_vectors(arguments: list[str], console: Console) -> TraceStore:
+    """Make a store from files of vectors."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reverse_codi.trace import", description="Import vectors."
+    )
+    parser.add_argument("--readouts", required=True, type=Path, help="h0..hK, [N, K + 1, d], .npy or .npz")
+    parser.add_argument("--fed", required=True, type=Path, help="z0..z(K-1), [N, K, d], .npy or .npz")
+    parser.add_argument(
+        "--rows", required=True, type=Path, help="JSON lines: question, gold, claims, output, answer"
+    )
+    parser.add_argument("--reasoner-hash", required=True, help="content hash of the reasoner they belong to")
+    parser.add_argument("--tokenizer-hash", default="", help="its tokenizer's hash; unchecked if empty")
+    parser.add_argument("--split", default="imported", help="name of the split")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the new store")
+    options = parser.parse_args(arguments)
+    store = TraceStore.import_arrays(
+        options.out,
+        {"readouts": options.readouts, "fed": options.fed},
+        {
+            **columns_of_rows(options.rows),
+            "reasoner_hash": options.reasoner_hash,
+            "tokenizer_hash": options.tokenizer_hash,
+            "split": options.split,
+        },
+    )
+    console.print(f"{len(store):,} traces in {options.out}")
+    return store
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the verb."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["import"]:
+        import_vectors(words[1:], Console())
+    else:
+        trace(load_recipe(words), Console())
+
+
+if __name__ == "__main__":
+    main()

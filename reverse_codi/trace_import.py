@@ -1,0 +1,137 @@
+"""Traces from vectors that were collected elsewhere.
+
+Whoever exports them numbers them as `reverse_codi.sites` does: readout 0 is taken at the
+begin-of-thought token, and fed vector k is the projection of readout k.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reverse_codi.tasks.corpus import Row, question_signature, read_jsonl
+from reverse_codi.traces import StoreError, Trace, TraceHeader, TraceWriter
+
+_HEADER_DEFAULTS: dict[str, Any] = {
+    "reasoner": "imported",
+    "tokenizer_hash": "",
+    "recipe_hash": "",
+    "seed": 0,
+    "split": "imported",
+}
+_COLUMNS = ("questions", "gold", "claims", "signatures", "outputs", "answers")
+_ROW_KEYS = {"question": "questions", "answer": "answers", "signature": "signatures", "output": "outputs"}
+
+Vectors = str | Path | NDArray[Any]
+
+
+def write_arrays(
+    path: str | Path, arrays: Mapping[str, Vectors], manifest: Mapping[str, Any], shard_rows: int
+) -> None:
+    """Write a trace store; see `TraceStore.import_arrays`."""
+    known = [*_COLUMNS, "reasoner_hash", *_HEADER_DEFAULTS]
+    for key in manifest:
+        if key not in known:
+            raise StoreError(f"unknown manifest key {key!r}; {_near(key, known)}")
+    for key in ("questions", "reasoner_hash"):
+        if key not in manifest:
+            raise StoreError(f"the manifest has no {key!r}; add it")
+    readouts, fed = load_vectors("readouts", arrays), load_vectors("fed", arrays)
+    n, rows, width = readouts.shape
+    if fed.shape != (n, rows - 1, width):
+        wanted = (n, rows - 1, width)
+        raise StoreError(
+            f"readouts are [N, K + 1, d] = {readouts.shape}, so fed must be {wanted}, not {fed.shape}"
+        )
+    columns = {key: list(manifest[key]) for key in _COLUMNS if manifest.get(key) is not None}
+    for key, values in columns.items():
+        if len(values) != n:
+            raise StoreError(f"{key} has {len(values)} entries for {n} rows of readouts; give one a row")
+    others = {key: manifest.get(key, default) for key, default in _HEADER_DEFAULTS.items()}
+    header = TraceHeader(reasoner_hash=manifest["reasoner_hash"], n_thoughts=rows - 1, width=width, **others)
+    writer = TraceWriter.open(path, header, n)
+    for start in range(writer.rows, n, shard_rows):
+        stop = min(start + shard_rows, n)
+        writer.append_shard([_trace(columns, readouts, fed, i) for i in range(start, stop)])
+
+
+def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
+    """One of the arrays: given as such, or as a .npy file, or in a .npz under its name or alone.
+
+    Raises:
+        StoreError: it is missing, or is no floating-point array of three dimensions.
+    """
+    if name not in arrays:
+        raise StoreError(f"no array {name!r} among {sorted(arrays)}; readouts and fed are needed")
+    source = arrays[name]
+    if isinstance(source, str | Path):
+        loaded = np.load(source, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            if name not in loaded.files and len(loaded.files) != 1:
+                raise StoreError(f"{source} holds {loaded.files}; name one of them {name!r}")
+            loaded = loaded[name if name in loaded.files else loaded.files[0]]
+        source = loaded
+    vectors: NDArray[Any] = np.asarray(source)
+    if vectors.ndim != 3 or not np.issubdtype(vectors.dtype, np.floating):
+        raise StoreError(
+            f"{name} is {vectors.dtype}{list(vectors.shape)}; it must be floats [N, rows, width]"
+        )
+    return vectors
+
+
+def _trace(columns: Mapping[str, list[Any]], readouts: NDArray[Any], fed: NDArray[Any], i: int) -> Trace:
+    row = {key: values[i] for key, values in columns.items()}
+    gold, answer = row.get("gold"), row.get("answers")
+    return Trace(
+        question=row["questions"],
+        signature=row.get("signatures") or question_signature(row["questions"]),
+        gold=gold,
+        claims=row.get("claims") or [],
+        readouts=np.asarray(readouts[i], dtype=np.float32),
+        fed=np.asarray(fed[i], dtype=np.float32),
+        output=row.get("outputs") or "",
+        answer=answer,
+        correct=None if gold is None or answer is None else gold == answer,
+    )
+
+
+def columns_of_rows(path: Path) -> dict[str, list[Any]]:
+    """Columns of a JSON lines file of {question, gold, claims, signature, output, answer}.
+
+    Only the question is required.
+
+    Raises:
+        TaskError: a line is malformed; names file and line.
+    """
+    rows = list(read_jsonl(path))
+    columns: dict[str, list[Any]] = {key: [] for key in _COLUMNS}
+    for row in rows:
+        row.text("question")
+        unknown = [key for key in row.fields if _ROW_KEYS.get(key, key) not in _COLUMNS]
+        if unknown:
+            raise row.error(
+                f"unknown key {unknown[0]!r}; {_near(unknown[0], ['gold', 'claims', *_ROW_KEYS])}"
+            )
+        _check_types(row)
+        fields = {_ROW_KEYS.get(key, key): value for key, value in row.fields.items()}
+        for key, values in columns.items():
+            values.append(fields.get(key))
+    return columns
+
+
+def _check_types(row: Row) -> None:
+    for key, value in row.fields.items():
+        texts = value if key == "claims" and isinstance(value, list) else [value]
+        if value is not None and not all(isinstance(text, str) for text in texts):
+            kind = "a list of strings" if key == "claims" else "a string"
+            raise row.error(f"{key!r} is {value!r}; give it {kind}")
+
+
+def _near(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

@@ -1,0 +1,100 @@
+"""Collect traces: ask a frozen reasoner questions and store how it thought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.tasks.base import Problem, Split, Task
+from reverse_codi.traces import Trace, TraceHeader, TraceStore, TraceWriter
+
+
+def collect(
+    reasoner: Reasoner,
+    task: Task,
+    *,
+    split: Split,
+    n: int,
+    seed: int,
+    out: str | Path,
+    shard_rows: int,
+    batch_size: int,
+    recipe_hash: str,
+    console: Console,
+) -> TraceStore:
+    """Collect `n` traces into the store at `out`; one that was begun is continued.
+
+    A continued store has the bytes of an uninterrupted one: batches never cross a shard's end.
+
+    Args:
+        reasoner: who thinks.
+        task: where the questions come from.
+        split: train or heldout.
+        n: how many questions.
+        seed: of the questions drawn.
+        out: folder of the store.
+        shard_rows: traces a shard, the most that a stopped run loses.
+        batch_size: questions handed to the reasoner at once.
+        recipe_hash: kept in the store; a store of another recipe is refused.
+        console: where the progress bar is shown.
+
+    Raises:
+        StoreError: `out` holds other traces, or a vector is not finite.
+        OSError: the disk is full; the shards so far are whole.
+    """
+    header = TraceHeader(
+        reasoner=type(reasoner).__name__,
+        reasoner_hash=reasoner.content_hash,
+        tokenizer_hash=reasoner.tokenizer_hash,
+        n_thoughts=reasoner.n_thoughts,
+        width=reasoner.width,
+        recipe_hash=recipe_hash,
+        seed=seed,
+        split=str(split),
+    )
+    writer = TraceWriter.open(out, header, n)
+    if writer.rows < n:
+        problems = task.problems(split, n, seed)
+        with _progress(console) as progress:
+            bar = progress.add_task(f"traces of {split}", total=n, completed=writer.rows)
+            for start in range(writer.rows, n, shard_rows):
+                shard = problems[start : start + shard_rows]
+                traces: list[Trace] = []
+                for first in range(0, len(shard), batch_size):
+                    batch = shard[first : first + batch_size]
+                    traces += traces_of(reasoner, task, batch)
+                    progress.advance(bar, len(batch))
+                writer.append_shard(traces)
+    return TraceStore.open(out, reasoner)
+
+
+def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> list[Trace]:
+    """Let the reasoner think about problems, in one call."""
+    chains = reasoner.think([problem.question for problem in problems])
+    readouts, fed = chains.readouts.numpy(), chains.fed.numpy()  # [N, K + 1, d], [N, K, d]
+    traces = []
+    for i, (problem, output) in enumerate(zip(problems, chains.outputs, strict=True)):
+        answer = task.extract_answer(output)
+        traces.append(
+            Trace(
+                question=problem.question,
+                signature=problem.signature,
+                gold=problem.answer,
+                claims=problem.claims,
+                readouts=readouts[i],
+                fed=fed[i],
+                output=output,
+                answer=answer,
+                correct=answer == problem.answer,
+            )
+        )
+    return traces
+
+
+def _progress(console: Console) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True)

@@ -1,0 +1,212 @@
+"""`python -m reverse_codi.verbalize "question"`: what each thought says, how well, and what else it may say.
+
+Questions come from the arguments, a file (one a line, or JSON lines with `question`), a trace store
+or standard input. One row a thought: translation, match, trust, logit-lens top 5; then the answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
+from reverse_codi.sites import Site
+from reverse_codi.traces import MANIFEST, TraceStore
+from reverse_codi.verbalizer.translate import Translator
+
+# Below this percentile among wrong thoughts a translation is not worth believing.
+TRUST_THRESHOLD = 0.9
+UNKNOWN = "I do not know"
+LENS_TOP = 5
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One thought in words.
+
+    Attributes:
+        question: what the model was asked.
+        site: which thought.
+        translation: what it says.
+        match: 1 - d(thought, text) / d(thought, training mean).
+        trust: share of wrong thoughts of the same site that the text lies further from than from this one.
+        lens: logit-lens top 5 of the readout.
+        answer: what the model answered.
+    """
+
+    question: str
+    site: str
+    translation: str
+    match: float
+    trust: float
+    lens: list[str]
+    answer: str
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the row says what it knows."""
+        return self.trust >= TRUST_THRESHOLD
+
+
+def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
+    """Logit-lens top tokens of readouts [N, d]."""
+    with torch.no_grad():
+        top = reasoner.model.logits(readouts.to(reasoner.device)).topk(LENS_TOP).indices
+    return [[reasoner.decode([token]) or f"<{token}>" for token in row] for row in top.tolist()]
+
+
+def trust(measure: Measure, site: Site, thoughts: Tensor, predicted: Tensor, wrong: Tensor) -> list[float]:
+    """The percentile of each text's distance to its thought among its distances to wrong thoughts.
+
+    Args:
+        measure: maps and metric.
+        site: of all of them.
+        thoughts: [N, d].
+        predicted: [N, d] what the texts stand for.
+        wrong: [M, d] thoughts of other problems at the same site.
+    """
+    map_ = measure.map_of(site)
+    own = map_.distance(thoughts, predicted)  # [N]
+    others = map_.distance(wrong[None], predicted[:, None])  # [N, M]
+    further: list[float] = (others > own[:, None]).float().mean(1).tolist()
+    return further
+
+
+def translate(
+    translator: Translator,
+    measure: Measure,
+    wrong: dict[Site, Tensor],
+    questions: Sequence[str],
+    samples: int = 0,
+) -> list[list[Translation]]:
+    """All thoughts of all questions, question by question.
+
+    Args:
+        translator: verbalizer and engine.
+        measure: reads the texts.
+        wrong: site -> [M, d] thoughts of other problems, for trust.
+        questions: N questions.
+        samples: candidates beside the greedy text, reranked by the reader.
+    """
+    reasoner = translator.reasoner
+    chains = reasoner.think(questions)
+    rows: list[list[Translation]] = [[] for _ in questions]
+    for site in thought_sites(reasoner.n_thoughts):
+        slots, targets = chains.fed[:, site.index, None], chains.at(site)
+        sites = [site] * len(questions)
+        texts = (
+            translator.reranked(slots, samples, targets, sites, questions, measure)
+            if samples
+            else translator.greedy(slots)
+        )
+        predicted = measure.predict(texts, sites, questions)
+        match = measure.match(targets, predicted, sites).tolist()
+        trusted = trust(measure, site, targets, predicted, wrong[site])
+        tops = lens(reasoner, targets)
+        for i, question in enumerate(questions):
+            rows[i].append(
+                Translation(question, str(site), texts[i], match[i], trusted[i], tops[i], chains.outputs[i])
+            )
+    return rows
+
+
+def chain_text(rows: Sequence[Translation]) -> str:
+    """The whole trace as one text: each thought's claims in order, said once."""
+    claims = [c for row in rows if row.trusted for c in row.translation.split(".") if c.strip()]
+    said = dict.fromkeys(c.strip() for c in claims if c.strip() != NO_STEP)
+    return " ".join(f"{claim}." for claim in said) or NO_STEP
+
+
+def read_questions(words: Sequence[str]) -> Iterator[str]:
+    """Questions from arguments, files, trace stores, or standard input where there are no arguments."""
+    for word in words:
+        path = Path(word)
+        if path.is_dir() and (path / MANIFEST).is_file():
+            yield from TraceStore.open(path).questions
+        elif path.is_file():
+            yield from _lines(path.read_text().splitlines())
+        else:
+            yield word
+    if not words:
+        yield from _lines(sys.stdin.read().splitlines())
+
+
+def _lines(lines: Sequence[str]) -> Iterator[str]:
+    for line in filter(str.strip, lines):
+        yield json.loads(line)["question"] if line.lstrip().startswith("{") else line.strip()
+
+
+def unknown_words(reasoner: CodiReasoner, question: str) -> list[str]:
+    """Words of a question that the reasoner's tokenizer does not know."""
+    unknown = reasoner.tokenizer.unk_token_id
+    words = question.replace(".", " ").replace("?", " ").replace(",", " ").split()
+    return [] if unknown is None else [word for word in words if unknown in reasoner.ids(word)]
+
+
+def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
+    """Print one question's translations."""
+    console.print(f"\n[bold]{rows[0].question}[/bold]")
+    if chain:
+        console.print(chain_text(rows), markup=False)
+    else:
+        table = Table("thought", "translation", "match", "trust", "logit lens")
+        for row in rows:
+            said = row.translation if row.trusted else f"{UNKNOWN} ({row.translation})"
+            table.add_row(row.site, said, f"{row.match:.2f}", f"{row.trust:.2f}", " ".join(row.lens))
+        console.print(table)
+    console.print(rows[0].answer, markup=False)
+
+
+def save(rows: Sequence[Translation], path: Path) -> None:
+    """Write rows as JSON lines or, by suffix, Parquet."""
+    if path.suffix == ".parquet":
+        from datasets import Dataset
+
+        Dataset.from_list([asdict(row) for row in rows]).to_parquet(str(path))
+    else:
+        path.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Translate and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("questions", nargs="*", help="questions, files or trace stores; standard input if none")
+    parser.add_argument("--samples", type=int, default=0, help="candidates a thought, reranked by the reader")
+    parser.add_argument("--chain", action="store_true", help="the whole trace as one text")
+    parser.add_argument("--out", type=Path, help="also write rows to a .jsonl or .parquet file")
+    parser.add_argument("--reasoner", default=EMBEDDED, help="folder of the reasoner")
+    parser.add_argument("--verbalizer", type=Path, default=ASSETS / "verbalizer", help="folder of the verbalizer")
+    options = parser.parse_args(arguments)
+    console = Console()
+    questions = list(read_questions(options.questions))
+    if not questions:
+        parser.error('no question given; write one in quotes: python -m reverse_codi.verbalize "Ann has 12 apples. ..."')
+    reasoner = load_reasoner(options.reasoner)
+    for question in questions:
+        if unknown := unknown_words(reasoner, question):
+            console.print(f"[yellow]the model does not know these words: {', '.join(unknown)}[/yellow]")
+    translator = Translator(reasoner, reasoner_folder(options.reasoner), options.verbalizer)
+    measure = Measure.load(options.verbalizer, reasoner)
+    rows = translate(translator, measure, measure.references, questions, options.samples)
+    for of_question in rows:
+        show(console, of_question, options.chain)
+    if options.out:
+        save([row for of_question in rows for row in of_question], options.out)
+        console.print(f"{sum(map(len, rows))} rows written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

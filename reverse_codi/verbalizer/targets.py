@@ -1,0 +1,59 @@
+"""Target texts of the warm start: from gold claims, or without any label.
+
+`gold`: the claims that probes found at a site. `nearest`: the reasoner's own sampled solutions; every
+prefix of a sample is a candidate, read with the chosen ReadSpec, and the nearest to a thought is its
+target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.measure import Measure
+from reverse_codi.sites import Site
+from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.traces import TraceStore
+
+
+def gold_texts(traces: TraceStore, site: Site, held: HeldSteps) -> list[str]:
+    """The gold text of every trace's thought at `site`."""
+    return [held.text(site, claims) for claims in traces.claims]
+
+
+def written_claims(solutions: Sequence[str]) -> list[list[str]]:
+    """The claims that the reasoner's own written solutions state, in order; no label is used."""
+    return [[equation.claim for equation in parse_equations(text)] for text in solutions]
+
+
+def prefixes(claims: Sequence[str]) -> list[str]:
+    """Every run of consecutive claims of one solution, as texts, shortest first.
+
+    A prefix alone could not say "the second step only", which some thoughts hold.
+    """
+    runs = [(a, b) for a in range(len(claims)) for b in range(a + 1, len(claims) + 1)]
+    return [" ".join(f"{claim}." for claim in claims[a:b]) for a, b in sorted(runs, key=lambda r: r[1] - r[0])]
+
+
+def nearest_texts(traces: TraceStore, site: Site, candidates: Sequence[Sequence[str]], measure: Measure) -> list[str]:
+    """For each thought the candidate that reads nearest to it.
+
+    Args:
+        traces: N traces.
+        site: which thought.
+        candidates: N lists of texts, the reasoner's own; none may be empty.
+        measure: reads texts and compares.
+    """
+    flat = [text for texts in candidates for text in texts]
+    owner = torch.tensor([row for row, texts in enumerate(candidates) for _ in texts])
+    questions = [traces.questions[row] for row in owner.tolist()]
+    predicted = measure.predict(flat, [site] * len(flat), questions)
+    distance = measure.distance(traces.vectors(site)[owner], predicted, [site] * len(flat))
+    best: list[int] = []
+    start = 0
+    for texts in candidates:
+        best.append(start + int(distance[start : start + len(texts)].argmin()))
+        start += len(texts)
+    return [flat[i] for i in best]

@@ -1,0 +1,159 @@
+"""Warm start: supervised fine-tuning of the verbalizer on (thought, text) pairs.
+
+Shapes: N pairs, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from pydantic import Field
+from torch import Tensor
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from reverse_codi.config import Section
+from reverse_codi.reasoners import attention
+from reverse_codi.verbalizer.contract import Contract
+from reverse_codi.verbalizer.embedding import LatentEmbedding
+
+
+class WarmStartSection(Section):
+    """Supervised fine-tuning before RL."""
+
+    kind: str = Field(default="gold", pattern="^(gold|nearest)$")
+    """gold (claims) or nearest (no labels)."""
+    steps: int = Field(default=2000, ge=0)
+    """Optimizer steps."""
+    batch_size: int = Field(default=256, gt=0)
+    """Thoughts a step."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Peak rate; cosine."""
+    eval_steps: int = Field(default=250, gt=0)
+    """Steps between the points of the curve."""
+    seed: int = 0
+    """Of data order and LoRA."""
+    samples: int = Field(default=4, ge=1)
+    """nearest: sampled solutions a question beside the greedy one."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Thoughts with their target texts.
+
+    Attributes:
+        vectors: [N, S, d], what enters the S slots.
+        texts: N targets.
+    """
+
+    vectors: Tensor
+    texts: Sequence[str]
+
+
+def encode(pairs: Pairs, contract: Contract, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """Token ids and labels; slot s of row i indexes bank row i * S + s."""
+    slots = pairs.vectors.shape[1]
+    targets = tokenizer(list(pairs.texts), add_special_tokens=False).input_ids
+
+    def rows() -> Any:
+        for i, target in enumerate(targets):
+            prompt = contract.build_prompt(tokenizer, list(range(i * slots, (i + 1) * slots)))
+            answer = [*target, tokenizer.eos_token_id]
+            yield {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
+
+    return Dataset.from_list(list(rows()))
+
+
+class Curve(TrainerCallback):
+    """Calls `evaluate(step)` every few steps and at the end."""
+
+    def __init__(self, every: int, evaluate: Callable[[int], None]) -> None:
+        self.every = every
+        self.evaluate = evaluate
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """One point of the curve."""
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            self.evaluate(state.global_step)
+
+
+def warm_start(
+    policy: PeftModel,
+    embedding: LatentEmbedding,
+    tokenizer: PreTrainedTokenizerBase,
+    contract: Contract,
+    pairs: Pairs,
+    section: WarmStartSection,
+    out: Path,
+    on_point: Callable[[int], None],
+    report_to: str = "none",
+) -> None:
+    """Fine-tune the LoRA weights of `policy` in place.
+
+    Args:
+        policy: the reasoner's language model with a LoRA.
+        embedding: its input embedding, whose bank is set here.
+        tokenizer: the reasoner's.
+        contract: builds prompts.
+        pairs: training thoughts with texts.
+        section: hyperparameters.
+        out: folder of the trainer's logs.
+        on_point: called with the step every `eval_steps`; it may change the bank.
+        report_to: "wandb" or "none".
+    """
+    on_cpu = not torch.cuda.is_available()
+    bank = pairs.vectors.flatten(0, 1)
+    embedding.set_bank(bank)
+
+    def evaluate(step: int) -> None:
+        policy.eval()
+        on_point(step)
+        policy.train()
+        embedding.set_bank(bank)
+
+    if on_cpu:
+        attention.register()
+        policy.base_model.model.set_attn_implementation(attention.FLOAT32_SDPA)
+    trainer = Trainer(
+        model=policy,
+        args=TrainingArguments(
+            output_dir=str(out),
+            max_steps=section.steps,
+            per_device_train_batch_size=section.batch_size,
+            learning_rate=section.learning_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=max(1, section.steps // 50),
+            max_grad_norm=1.0,
+            bf16=True,
+            use_cpu=on_cpu,
+            seed=section.seed,
+            data_seed=section.seed,
+            logging_steps=50,
+            save_strategy="no",
+            remove_unused_columns=False,
+            dataloader_pin_memory=not on_cpu,
+            report_to=report_to,
+            disable_tqdm=True,
+        ),
+        train_dataset=encode(pairs, contract, tokenizer),
+        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100),
+        callbacks=[Curve(section.eval_steps, evaluate)],
+    )
+    trainer.train()
+    if on_cpu:
+        policy.base_model.model.set_attn_implementation("sdpa")

@@ -1,0 +1,227 @@
+"""What the design leans on in TRL 1.16's GRPOTrainer, each pinned alone.
+
+A sampler made here stands in for the engines: TRL does not care where completions come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+from trl import GRPOConfig, GRPOTrainer
+
+from reverse_codi.verbalizer.embedding import LatentEmbedding
+from tests.policies import HIDDEN, load_base, save_base
+
+G = 4  # samples a prompt
+N = 6  # thoughts
+
+RolloutFunc = Callable[[list[str], Any], dict[str, list[Any]]]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_base(tmp_path_factory.mktemp("base"))
+
+
+class Sampler:
+    """A rollout_func: prompt "3" is the thought in bank row 3. Keeps what it was asked."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self.n_vocab = n_vocab
+        self.asked: list[list[str]] = []
+        self.noise = torch.Generator().manual_seed(0)
+
+    def __call__(self, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        self.asked.append(prompts)
+        completions = torch.randint(4, 30, (len(prompts), 3), generator=self.noise).tolist()
+        return {
+            "prompt_ids": [[self.n_vocab + int(prompt)] for prompt in prompts],
+            "completion_ids": completions,
+            "logprobs": [[-50.0] * 3 for _ in prompts],  # absurd, so that using them would show
+            "policy_version": [7] * len(prompts),
+            "row": [int(prompt) for prompt in prompts],
+        }
+
+
+class Reward:
+    """Wants low token ids. Keeps the keyword arguments it was given."""
+
+    __name__ = "reward"
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+
+    def __call__(self, completion_ids: list[list[int]], **kwargs: Any) -> list[float]:
+        self.seen.append(kwargs)
+        return [-float(sum(ids)) for ids in completion_ids]
+
+
+def make_policy(base: Path) -> tuple[PeftModel, LatentEmbedding]:
+    torch.manual_seed(0)
+    model = get_peft_model(
+        load_base(base), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    )
+    assert isinstance(model, PeftModel)
+    latent = LatentEmbedding.install(model)
+    latent.set_bank(torch.randn(N, HIDDEN, generator=torch.Generator().manual_seed(1)))
+    return model, latent
+
+
+def make_trainer(
+    base: Path, out: Path, rollout: Callable[..., Any] | None = None, **settings: Any
+) -> tuple[GRPOTrainer, Sampler, Reward]:
+    from transformers import AutoTokenizer
+
+    model, latent = make_policy(base)
+    sampler, reward = Sampler(latent.n_vocab), Reward()
+    config = {
+        "output_dir": str(out),
+        "per_device_train_batch_size": 2 * G,
+        "num_generations": G,
+        "max_completion_length": 3,
+        "max_steps": 2,
+        "learning_rate": 1e-2,
+        "beta": 0.1,
+        "gradient_checkpointing": True,
+        "use_cpu": True,
+        "bf16": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=reward,
+        args=GRPOConfig(**{**config, **settings}),
+        train_dataset=Dataset.from_dict({"prompt": [str(row) for row in range(N)], "site": ["z0"] * N}),
+        processing_class=AutoTokenizer.from_pretrained(base),
+        rollout_func=rollout or sampler,
+    )
+    return trainer, sampler, reward
+
+
+@pytest.fixture(scope="module")
+def trained(
+    base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[GRPOTrainer, Sampler, Reward, Path]:
+    """Two steps with checkpointing, a reference pass (beta > 0) and a checkpoint after each."""
+    out = tmp_path_factory.mktemp("run")
+    trainer, sampler, reward = make_trainer(base, out, save_strategy="steps", save_steps=1)
+    trainer.train()
+    return trainer, sampler, reward, out
+
+
+def logged(trainer: GRPOTrainer, key: str) -> list[float]:
+    return [entry[key] for entry in trainer.state.log_history if key in entry]
+
+
+def test_prompts_come_repeated_and_only_the_prompt_column(
+    trained: tuple[GRPOTrainer, Sampler, Reward, Path],
+) -> None:
+    _, sampler, _, _ = trained
+    assert len(sampler.asked) == 2
+    for prompts in sampler.asked:
+        assert len(prompts) == 2 * G
+        assert prompts == [prompts[0]] * G + [prompts[G]] * G
+        assert set(prompts) <= {str(row) for row in range(N)}
+
+
+def test_extra_keys_and_columns_reach_rewards_as_lists(
+    trained: tuple[GRPOTrainer, Sampler, Reward, Path],
+) -> None:
+    _, sampler, reward, _ = trained
+    for prompts, seen in zip(sampler.asked, reward.seen, strict=True):
+        assert seen["policy_version"] == [7] * len(prompts)
+        assert seen["row"] == [int(prompt) for prompt in prompts]
+        assert seen["site"] == ["z0"] * len(prompts)
+        assert seen["prompts"] == prompts
+        assert not {"prompt_ids", "logprobs"} & seen.keys()
+
+
+def test_ids_beyond_the_vocabulary_train(
+    trained: tuple[GRPOTrainer, Sampler, Reward, Path], base: Path
+) -> None:
+    trainer, _, _, _ = trained
+    assert all(norm > 0 for norm in logged(trainer, "grad_norm"))
+    changed = [
+        w for name, w in trainer.model.named_parameters() if "lora_B" in name and bool(w.abs().max() > 0)
+    ]
+    assert changed
+    frozen = load_base(base).get_input_embeddings().weight
+    assert torch.equal(trainer.model.get_input_embeddings().weight, frozen)
+    assert trainer.model.get_output_embeddings().weight is trainer.model.get_input_embeddings().weight
+
+
+def test_the_reference_pass_has_the_adapter_off_and_the_vectors_on(
+    trained: tuple[GRPOTrainer, Sampler, Reward, Path], base: Path
+) -> None:
+    trainer, sampler, _, _ = trained
+    kl = logged(trainer, "kl")
+    assert kl[0] == pytest.approx(0, abs=1e-6) and kl[1] > 1e-6  # LoRA starts at zero, then moves
+    plain, latent = load_base(base), trainer.model.get_input_embeddings()
+    ids = torch.tensor([[sampler.n_vocab + 2, 5, 9]])
+    with torch.no_grad(), trainer.model.disable_adapter():
+        shown = trainer.model.eval()(ids).logits
+        torch.testing.assert_close(shown, plain(inputs_embeds=latent(ids)).logits)
+
+
+def test_sampler_logprobs_are_ignored_without_use_vllm(
+    trained: tuple[GRPOTrainer, Sampler, Reward, Path],
+) -> None:
+    """So the importance correction is ours to make. With -50 a token, ratios would be astronomic."""
+    trainer, _, _, _ = trained
+    keys = {key for entry in trainer.state.log_history for key in entry}
+    assert not [key for key in keys if key.startswith("sampling/")]
+    assert all(abs(loss) < 10 for loss in logged(trainer, "loss"))
+
+
+def test_but_the_trainer_keeps_them(base: Path, tmp_path: Path) -> None:
+    trainer, _, _ = make_trainer(base, tmp_path)
+    rows = [{"prompt": "1", "site": "z0"}] * G + [{"prompt": "2", "site": "z0"}] * G
+    batch = trainer._generate_and_score_completions(rows)
+    assert torch.equal(batch["sampling_per_token_logps"], torch.full((2 * G, 3), -50.0))
+    assert "importance_sampling_ratio" not in batch
+    assert (
+        batch["prompt_ids"].squeeze(1).tolist()
+        == [trainer.model.get_input_embeddings().n_vocab + 1] * G
+        + [trainer.model.get_input_embeddings().n_vocab + 2] * G
+    )
+
+
+def test_checkpoints_hold_the_adapter_alone(trained: tuple[GRPOTrainer, Sampler, Reward, Path]) -> None:
+    _, _, _, out = trained
+    names = load_file(out / "checkpoint-2" / "adapter_model.safetensors").keys()
+    assert names and all("lora_" in name for name in names)
+
+
+def test_resume(trained: tuple[GRPOTrainer, Sampler, Reward, Path], base: Path) -> None:
+    before, _, _, out = trained
+    trainer, sampler, _ = make_trainer(base, out, max_steps=3)
+    trainer.train(resume_from_checkpoint=str(out / "checkpoint-2"))
+    assert trainer.state.global_step == 3
+    assert len(sampler.asked) == 1  # only the new step samples
+    moved = dict(trainer.model.named_parameters())
+    assert any(
+        not torch.equal(w, moved[name]) for name, w in before.model.named_parameters() if "lora" in name
+    )
+
+
+def test_an_empty_completion_raises_index_error(base: Path, tmp_path: Path) -> None:
+    def empty(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        return {
+            "prompt_ids": [[1]] * len(prompts),
+            "completion_ids": [[]] * len(prompts),
+            "logprobs": [[]] * len(prompts),
+        }
+
+    trainer, _, _ = make_trainer(base, tmp_path, empty)
+    with pytest.raises(IndexError):
+        trainer.train()

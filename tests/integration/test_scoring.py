@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from reverse_codi.config import RecipeError
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.spec import Point, Prefix, ReadSpec
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.rewarding import RewardError, RewardItem, RewardSection, Rows, balanced
+from reverse_codi.scoring import LocalScorer, RewardPool, Scores, ScoringError, merged
+from reverse_codi.sites import Site
+from reward.contrastive import near_misses
+from tests.tiny import make_problems, make_tiny_measure
+
+# `marked` gives each row a value of its own, so that a row out of order shows. `scripted` does, where
+# its share holds VICTIM, what the next line of a file says.
+CUSTOM = '''
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from reverse_codi.config import Section
+from reward import reward
+
+
+class Script(Section):
+    file: str
+
+
+@reward(worst=-9.0)
+def marked(batch):
+    batch.log("threads", torch.get_num_threads())
+    return [len(t) + v.item() for t, v in zip(batch.texts, batch.targets[:, 0])]
+
+
+@reward(worst=-9.0)
+def scripted(batch, config: Script):
+    if "20 / 4 = 5" in batch.texts:
+        path = Path(config.file)
+        order, _, rest = path.read_text().partition("\\n")
+        path.write_text(rest)
+        if order == "die":
+            os._exit(1)
+        if order == "sleep":
+            time.sleep(60)
+    return [float("nan") if "7" in t.split() else 0.0 for t in batch.texts]
+'''
+
+TEXTS = [
+    "12 + 5 = 17 .", "8 - 3 = 5", "", "9 * 2 = 18 .", "12 + 5 = 17 .", " 8 - 3 = 5 ", "20 / 4 = 5", "   ",
+    "6 + 6 = 12", "9 * 2 = 18 .", "3 + 4 = 9", "12 + 5 = 17 .",
+]  # fmt: skip
+FAILED = {2, 7, 10}  # empty, blank, truncated
+SITES = [Site("h", 1 + i % 2) for i in range(len(TEXTS))]
+
+
+@pytest.fixture(scope="module")
+def rows(tiny_reasoner: CodiReasoner) -> Rows:
+    problems = make_problems(len(TEXTS), seed=5)
+    chains = tiny_reasoner.think([p.question for p in problems])
+    targets = torch.stack([chains.at(site)[i] for i, site in enumerate(SITES)])
+    others = [[j for j in range(len(TEXTS)) if j != i][:4] for i in range(len(TEXTS))]
+    return Rows(
+        texts=list(TEXTS),
+        token_ids=[tiny_reasoner.ids(text) for text in TEXTS],
+        questions=[p.question for p in problems],
+        sites=SITES,
+        targets=targets,
+        distractors=torch.stack([chains.at(site)[others[i]] for i, site in enumerate(SITES)]),
+        finished=[i != 10 for i in range(len(TEXTS))],
+    )
+
+
+def section(*items: RewardItem) -> RewardSection:
+    return RewardSection(functions=list(items), actors=2, cpus_per_actor=0.5, timeout_s=120)
+
+
+def assert_alike(one: Scores, other: Scores) -> None:
+    assert one.raw.keys() == other.raw.keys()
+    pairs = [(one.raw[name], other.raw[name]) for name in one.raw]
+    for left, right in [*pairs, (one.total, other.total), (one.match, other.match)]:
+        for a, b in zip(left, right, strict=True):
+            assert a == pytest.approx(b, abs=1e-4) if a is not None else b is None
+
+
+# ---- in this process
+
+
+def test_local_scores_hold_the_weighted_sum_and_worst(tiny_measure: Measure, rows: Rows) -> None:
+    items = [
+        RewardItem(name="hidden_match", weight=2.0),
+        RewardItem(name="brevity", weight=0.5, options={"budget": 5, "span": 10}),
+    ]
+    scores = LocalScorer.from_section(section(*items), tiny_measure).score(rows)
+    match, brevity = scores.raw["hidden_match"], scores.raw["brevity"]
+    assert all((match[i], brevity[i], scores.match[i]) == (-2.0, -1.0, None) for i in FAILED)
+    predicted = tiny_measure.predict(TEXTS, SITES)
+    expected = tiny_measure.match(rows.targets, predicted, SITES).tolist()
+    for i in set(range(len(TEXTS))) - FAILED:
+        assert scores.match[i] == pytest.approx(expected[i], abs=1e-4)
+        assert match[i] == pytest.approx(max(-2.0, expected[i]), abs=1e-4)
+        assert scores.total[i] == pytest.approx(2.0 * match[i] + 0.5 * brevity[i], abs=1e-6)
+    assert scores.total[2] == -4.5
+    assert scores.read_s > 0 and scores.reward_s > 0
+
+
+class Counting:
+    """A reasoner that counts what it is given to read."""
+
+    def __init__(self, reasoner: CodiReasoner) -> None:
+        self.reasoner = reasoner
+        self.seen: list[tuple[str, str]] = []
+
+    def read(
+        self, texts: list[str], questions: list[str] | None = None, suffix: str = ""
+    ) -> list[torch.Tensor]:
+        self.seen += zip(texts, questions or [""] * len(texts), strict=True)
+        return self.reasoner.read(texts, questions, suffix)
+
+
+def counted(measure: Measure, reasoner: CodiReasoner) -> tuple[Measure, Counting]:
+    counting = Counting(reasoner)
+    return Measure(Reader(counting, measure.reader.spec), measure.maps), counting  # type: ignore[arg-type]
+
+
+def test_each_text_is_read_once_by_all_functions_together(
+    tiny_reasoner: CodiReasoner, tiny_measure: Measure, rows: Rows
+) -> None:
+    measure, counting = counted(tiny_measure, tiny_reasoner)
+    items = [RewardItem(name="contrastive", options={"near_misses": 2}), RewardItem(name="hidden_match")]
+    scorer = LocalScorer.from_section(section(*items), measure)
+    scores = scorer.score(rows)
+    wanted = {text.strip() for i, text in enumerate(TEXTS) if i not in FAILED}
+    wanted |= {miss for text in wanted for miss in near_misses(text, 2)}
+    assert sorted(text for text, _ in counting.seen) == sorted(wanted)
+    assert scores.n_read == len(wanted)
+    assert set(scores.scalars) == {"contrastive/thought_top1", "contrastive/text_top1"}
+    again = scorer.score(rows)  # a new step reads anew, and says the same
+    assert len(counting.seen) == 2 * len(wanted)
+    assert_alike(scores, again)
+
+
+def test_a_text_is_read_once_a_question_where_questions_count(
+    tiny_reasoner: CodiReasoner, rows: Rows
+) -> None:
+    spec = ReadSpec(prefix=Prefix.QUESTION)
+    measure, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
+    scorer = LocalScorer.from_section(section(RewardItem(name="hidden_match")), measure)
+    pairs = {(TEXTS[i].strip(), rows.questions[i]) for i in range(len(TEXTS)) if i not in FAILED}
+    assert scorer.score(rows).n_read == len(pairs) == len(counting.seen)
+
+
+def test_all_rows_failed(tiny_measure: Measure, rows: Rows) -> None:
+    scorer = LocalScorer.from_section(section(RewardItem(name="contrastive")), tiny_measure)
+    scores = scorer.score(rows.take([2, 7, 10]))
+    assert (scores.total, scores.match, scores.n_read) == ([-1.0] * 3, [None] * 3, 0)
+
+
+def test_balanced_keeps_equal_texts_together_and_evens_lengths(rows: Rows) -> None:
+    shares = balanced(rows, 3, ReadSpec())
+    assert sorted(row for share in shares for row in share) == list(range(len(TEXTS)))
+    texts = [{TEXTS[row].strip() for row in share} for share in shares]
+    assert sum(map(len, texts)) == len(set().union(*texts))
+    loads = [sum(map(len, share)) for share in texts]
+    assert max(loads) - min(loads) <= max(map(len, TEXTS))
+    # "12 + 5 = 17" and "12 + 5 = 18" read the same before their results
+    cut = rows.take([0, 1])
+    cut = Rows(**{**vars(cut), "texts": ["12 + 5 = 17", "12 + 5 = 18"]})
+    assert balanced(cut, 2, ReadSpec(point=Point.BEFORE_RESULT)) == [[0, 1]]
+    assert balanced(cut, 2, ReadSpec()) == [[0], [1]]
+
+
+def test_merged_weighs_scalars_by_rows() -> None:
+    one = Scores({"a": [1.0]}, [1.0], [None], {"x": 1.0}, 0.5, 0.1, 1)
+    two = Scores({"a": [2.0, None, 3.0]}, [2.0, 0.0, 3.0], [0.2, 0.3, 0.4], {"x": 2.0, "y": 5.0}, 0.2, 0.3, 4)
+    both = merged([[2], [3, 0, 1]], [one, two])
+    assert both.raw == {"a": [None, 3.0, 1.0, 2.0]}
+    assert both.total == [0.0, 3.0, 1.0, 2.0]
+    assert both.match == [0.3, 0.4, None, 0.2]
+    assert both.scalars == {"x": 1.75, "y": 5.0}
+    assert (both.read_s, both.reward_s, both.n_read) == (0.5, 0.3, 5)
+
+
+def test_wrong_name_fails_before_any_actor_starts() -> None:
+    with pytest.raises(RecipeError, match="did you mean 'brevity'"):
+        RewardPool(section(RewardItem(name="brevitty")), "nowhere", "nowhere")
+
+
+# ---- on Ray actors: one pool for all tests, as every start of an actor costs seconds
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rewards")
+    (folder / "custom.py").write_text(CUSTOM)
+    return folder / "script"
+
+
+@pytest.fixture(scope="module")
+def given(script: Path) -> RewardSection:
+    custom = script.parent / "custom.py"
+    return section(
+        RewardItem(name=f"{custom}:marked"),
+        RewardItem(name=f"{custom}:scripted", options={"file": str(script)}),
+        RewardItem(name="hidden_match", weight=0.5),
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(
+    ray_session: None, tiny_folders: tuple[Path, Path], given: RewardSection
+) -> Iterator[RewardPool]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reverse_codi.scoring.TASK_RETRIES", 1)
+        pool = RewardPool(given, *map(str, tiny_folders))
+        yield pool
+        pool.close()
+
+
+@pytest.fixture
+def pool(shared: RewardPool, script: Path) -> RewardPool:
+    script.write_text("")
+    return shared
+
+
+def test_pool_agrees_with_local_and_reads_each_text_once(
+    pool: RewardPool,
+    given: RewardSection,
+    tiny_folders: tuple[Path, Path],
+    tiny_reasoner: CodiReasoner,
+    rows: Rows,
+) -> None:
+    scores = pool.score(rows)
+    local = LocalScorer.from_section(given, Measure.load(tiny_folders[1], tiny_reasoner))
+    assert_alike(scores, local.score(rows))
+    for i, text in enumerate(TEXTS):
+        expected = -9.0 if i in FAILED else len(text) + rows.targets[i, 0].item()
+        assert scores.raw["marked"][i] == pytest.approx(expected, abs=1e-6)
+    assert scores.n_read == len({text.strip() for i, text in enumerate(TEXTS) if i not in FAILED})
+    assert scores.scalars == {"threads": 1.0}
+
+
+def test_nan_is_raised_with_name_row_and_text(pool: RewardPool, rows: Rows) -> None:
+    texts = [*TEXTS[:8], "7 + 6 = 13", *TEXTS[9:]]
+    message = r"'scripted': returned nan.*row 8, text '7 \+ 6 = 13'"
+    with pytest.raises(RewardError, match=message) as caught:
+        pool.score(Rows(**{**vars(rows), "texts": texts}))
+    assert caught.value.row == 8
+
+
+def test_an_actor_that_dies_comes_back_and_its_share_is_scored_again(
+    pool: RewardPool, script: Path, rows: Rows
+) -> None:
+    script.write_text("die\n")
+    assert pool.score(rows).raw["scripted"][0] == 0.0
+    assert script.read_text() == ""
+
+
+def test_an_actor_that_keeps_dying_is_an_error(pool: RewardPool, script: Path, rows: Rows) -> None:
+    script.write_text("die\n" * 4)
+    with pytest.raises(ScoringError, match=r"reward actor \d died, in 1 retries too"):
+        pool.score(rows)
+    assert script.read_text() == "die\n" * 2
+
+
+def test_an_actor_that_cannot_start_says_why(ray_session: None, tiny_folders: tuple[Path, Path]) -> None:
+    given = RewardSection(cpus_per_actor=0.5)
+    with pytest.raises(ScoringError, match=r"maps\.safetensors is missing"):
+        RewardPool(given, str(tiny_folders[0]), "nowhere")
+
+
+def test_timeout_names_actor_reward_and_seconds_and_the_next_step_works(
+    pool: RewardPool, script: Path, rows: Rows
+) -> None:
+    pool.score(rows)  # whatever died before is back
+    usual = pool.section
+    pool.section = usual.model_copy(update={"timeout_s": 2.0})
+    script.write_text("sleep\n")
+    started = time.monotonic()
+    message = r"not done after 2 s: reward actor \d \(running reward 'scripted'\)"
+    with pytest.raises(ScoringError, match=message):
+        pool.score(rows)
+    assert time.monotonic() - started < 10
+    pool.section = usual
+    assert pool.score(rows).raw["scripted"][0] == 0.0

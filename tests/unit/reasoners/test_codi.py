@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from reverse_codi.reasoners.base import Patch
+from reverse_codi.reasoners.codi import PROJECTION_FILE, CheckpointError, CodiReasoner
+from reverse_codi.sites import Site
+from tests.tiny import make_problems, make_tiny_reasoner
+
+QUESTIONS = [p.question for p in make_problems(7)]
+
+
+def test_thinking_does_not_depend_on_batch_composition(tiny_reasoner: CodiReasoner) -> None:
+    together = tiny_reasoner.think(QUESTIONS)
+    alone = [tiny_reasoner.think([question]) for question in QUESTIONS]
+    readouts = torch.cat([chains.readouts for chains in alone])
+    fed = torch.cat([chains.fed for chains in alone])
+    assert torch.allclose(together.readouts, readouts, atol=1e-5)
+    assert torch.allclose(together.fed, fed, atol=1e-5)
+    assert together.outputs == [chains.outputs[0] for chains in alone]
+
+
+def test_thinking_equals_a_straight_loop_without_cache(tiny_reasoner: CodiReasoner) -> None:
+    model = tiny_reasoner.model
+    chains = tiny_reasoner.think(QUESTIONS[:2])
+    for row, question in enumerate(QUESTIONS[:2]):
+        embeds = model.embed(torch.tensor([[*tiny_reasoner.ids(question), model.bot_id]]))
+        for k in range(tiny_reasoner.n_thoughts + 1):
+            h = model.lm.base_model(inputs_embeds=embeds).last_hidden_state[:, -1]
+            assert torch.allclose(chains.readouts[row, k], h[0], atol=1e-5)
+            if k < tiny_reasoner.n_thoughts:
+                z = model.prj(h)
+                assert torch.allclose(chains.fed[row, k], z[0], atol=1e-5)
+                embeds = torch.cat([embeds, z[:, None]], 1)
+
+
+def test_own_thoughts_put_back_change_nothing(tiny_reasoner: CodiReasoner) -> None:
+    chains = tiny_reasoner.think(QUESTIONS)
+    again = tiny_reasoner.think(QUESTIONS, Patch.all(chains.fed))
+    assert torch.allclose(chains.readouts, again.readouts, atol=1e-5)
+    assert chains.outputs == again.outputs
+
+
+def test_a_replaced_thought_changes_what_comes_after_it_only(tiny_reasoner: CodiReasoner) -> None:
+    chains = tiny_reasoner.think(QUESTIONS)
+    where = torch.zeros(chains.fed.shape[:2], dtype=torch.bool)
+    where[:, 1] = True
+    patched = tiny_reasoner.think(QUESTIONS, Patch(torch.zeros_like(chains.fed), where))
+    assert torch.equal(patched.at(Site("z", 1)), torch.zeros_like(chains.fed[:, 1]))
+    assert torch.allclose(patched.readouts[:, :2], chains.readouts[:, :2], atol=1e-6)
+    assert not torch.allclose(patched.readouts[:, 2], chains.readouts[:, 2], atol=1e-3)
+    assert not torch.allclose(patched.fed[:, 2], chains.fed[:, 2], atol=1e-3)
+
+
+def test_reading_does_not_depend_on_batch_composition(tiny_reasoner: CodiReasoner) -> None:
+    texts = ["12 + 5 = 17.", "3 * 4 = 12. 12 - 5 = 7.", ""]
+    together = tiny_reasoner.read(texts)
+    for text, states in zip(texts, together, strict=True):
+        [alone] = tiny_reasoner.read([text])
+        assert states.shape == (3, max(1, len(tiny_reasoner.ids(text))), 32)
+        assert torch.allclose(states, alone, atol=1e-5)
+
+
+def test_reading_after_a_question_returns_the_states_of_the_text_only(tiny_reasoner: CodiReasoner) -> None:
+    text, question = "12 + 5 = 17.", QUESTIONS[0]
+    [states] = tiny_reasoner.read([text], [question], suffix="The answer is:")
+    ids = torch.tensor([tiny_reasoner.ids(f"{question} {text} The answer is:")])
+    full = tiny_reasoner.lm.base_model(input_ids=ids).last_hidden_state[0]
+    assert torch.allclose(states[-1], full[len(tiny_reasoner.ids(question)) :], atol=1e-5)
+
+
+def test_saved_and_loaded_it_is_the_same(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    tiny_reasoner.save_pretrained(tmp_path)
+    loaded = CodiReasoner.from_pretrained(tmp_path)
+    assert loaded.content_hash == tiny_reasoner.content_hash
+    assert loaded.tokenizer_hash == tiny_reasoner.tokenizer_hash
+    assert torch.equal(loaded.think(QUESTIONS).readouts, tiny_reasoner.think(QUESTIONS).readouts)
+    assert not loaded.model.training
+
+
+def test_the_hash_moves_with_any_weight() -> None:
+    assert make_tiny_reasoner(seed=0).content_hash == make_tiny_reasoner(seed=0).content_hash
+    assert make_tiny_reasoner(seed=0).content_hash != make_tiny_reasoner(seed=1).content_hash
+
+
+@pytest.mark.parametrize(
+    ("mend", "message"),
+    [
+        (lambda t: t.pop("ln.bias"), "ln.bias is missing"),
+        (lambda t: t.update({"ghost": torch.zeros(2)}), "ghost is unknown"),
+        (lambda t: t.update({"ln.bias": torch.zeros(2)}), r"ln.bias has shape \(2,\), not \(32,\)"),
+    ],
+)
+def test_a_broken_projection_is_named(tiny_reasoner: CodiReasoner, tmp_path: Path, mend, message: str) -> None:
+    tiny_reasoner.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / PROJECTION_FILE)
+    mend(tensors)
+    save_file(tensors, tmp_path / PROJECTION_FILE)
+    with pytest.raises(CheckpointError, match=message):
+        CodiReasoner.from_pretrained(tmp_path)
+
+
+def test_a_folder_without_a_reasoner_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no CODI reasoner"):
+        CodiReasoner.from_pretrained(tmp_path)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from reverse_codi.config import RecipeError
+from reverse_codi.rewarding import (
+    Registered,
+    RewardBatch,
+    RewardError,
+    RewardItem,
+    RewardSection,
+    find_functions,
+    run_rewards,
+    weighted,
+)
+from reverse_codi.sites import Site
+from tests.tiny import make_batch, make_rows, make_table_measure
+
+SITE = Site("h", 1)
+TEXTS = ["one", "  ", "two words", "cut"]
+
+
+def batch(**others: Any) -> RewardBatch:
+    finished = [True, True, True, False]
+    rows = make_rows(TEXTS, torch.arange(8.0).view(4, 2), SITE, **{"finished": finished, **others})
+    return make_batch(rows, make_table_measure({"one": [1.0, 0.0]}, SITE, default=[0.0, 1.0]))
+
+
+def returning(*values: Any, worst: float = -1.0) -> Registered:
+    return Registered("fixed", lambda batch: list(values), worst)
+
+
+def test_failed_rows_get_worst_and_are_not_shown() -> None:
+    shown: list[RewardBatch] = []
+
+    def spy(batch: RewardBatch) -> list[float]:
+        shown.append(batch)
+        return [0.5, 0.25]
+
+    assert run_rewards([Registered("spy", spy, -3.0)], batch()) == {"spy": [0.5, -3.0, 0.25, -3.0]}
+    assert len(shown) == 1
+    assert shown[0].texts == ["one", "two words"]
+    assert shown[0].targets.tolist() == [[0.0, 1.0], [4.0, 5.0]]
+    assert shown[0].predicted.tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_every_function_runs_once_and_says_so_first() -> None:
+    started: list[str] = []
+    functions = [Registered(name, lambda batch: [0.0] * len(batch), -1.0) for name in "ab"]
+    run_rewards(functions, batch(), started.append)
+    assert started == ["a", "b"]
+
+
+def test_no_well_formed_row_calls_nothing() -> None:
+    def never(batch: RewardBatch) -> list[float]:
+        raise AssertionError
+
+    scores = run_rewards([Registered("never", never, -2.0)], batch(finished=[False] * 4))
+    assert scores == {"never": [-2.0] * 4}
+
+
+def test_none_and_numpy_floats_pass() -> None:
+    scores = run_rewards([returning(None, np.float32(0.5))], batch())
+    assert scores == {"fixed": [None, -1.0, 0.5, -1.0]}
+
+
+async def slow(batch: RewardBatch) -> list[float]:
+    await asyncio.sleep(0)
+    return [0.5] * len(batch)
+
+
+def test_async_functions_are_awaited() -> None:
+    assert run_rewards([Registered("slow", slow, -1.0)], batch())["slow"] == [0.5, -1.0, 0.5, -1.0]
+
+
+def test_async_functions_are_awaited_inside_a_running_loop() -> None:
+    async def notebook() -> list[float | None]:
+        return run_rewards([Registered("slow", slow, -1.0)], batch())["slow"]
+
+    assert asyncio.run(notebook()) == [0.5, -1.0, 0.5, -1.0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_non_finite_value_names_reward_row_and_text(value: float) -> None:
+    with pytest.raises(RewardError, match=r"'fixed'.*row 2, text 'two words'") as caught:
+        run_rewards([returning(0.0, value)], batch())
+    assert (caught.value.name, caught.value.row, caught.value.text) == ("fixed", 2, "two words")
+
+
+def test_wrong_length() -> None:
+    with pytest.raises(RewardError, match="'fixed': returned 3 values for 2 texts"):
+        run_rewards([returning(0.0, 0.0, 0.0)], batch())
+
+
+@pytest.mark.parametrize("value", ["0.5", True, torch.tensor(0.5)])
+def test_a_value_that_is_no_float(value: Any) -> None:
+    with pytest.raises(RewardError, match=rf"returned a {type(value).__name__}.*row 0, text 'one'"):
+        run_rewards([returning(value, 0.0)], batch())
+
+
+def test_a_value_below_worst_would_make_failing_pay() -> None:
+    with pytest.raises(RewardError, match=r"-1\.5, below its worst, -1.*row 2"):
+        run_rewards([returning(0.0, -1.5)], batch())
+    rounded = torch.tensor(-0.1).item()  # float32 lies a little below
+    assert rounded < -0.1
+    run_rewards([returning(rounded, 0.0, worst=-0.1)], batch())
+
+
+def test_a_function_that_raises_is_named_with_its_line() -> None:
+    def broken(batch: RewardBatch) -> list[float]:
+        raise KeyError("no such claim")
+
+    message = r"'broken': raised KeyError at .*test_rewarding\.py:\d+ on 2 texts"
+    with pytest.raises(RewardError, match=message) as caught:
+        run_rewards([Registered("broken", broken, -1.0)], batch())
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_reward_error_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(RewardError("name", "problem", 3, "text")))
+    assert str(error) == "reward 'name': problem (row 3, text 'text')"
+    assert error.row == 3
+
+
+def test_columns_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="questions has 1 rows where texts has 4"):
+        batch(questions=["only one"])
+
+
+def test_weighted_sum_skips_none() -> None:
+    raw = {"a": [1.0, None, 2.0], "b": [10.0, 10.0, None]}
+    assert weighted(raw, {"a": 2.0, "b": 0.5}, ["x", "y", "z"]) == [7.0, 5.0, 4.0]
+
+
+def test_a_row_to_which_nothing_applies_is_an_error() -> None:
+    with pytest.raises(RewardError, match=r"'a \+ b': no function applies.*row 1, text 'y'"):
+        weighted({"a": [1.0, None], "b": [None, None]}, {"a": 1.0, "b": 1.0}, ["x", "y"])
+
+
+def test_find_functions_binds_options_and_refuses_two_of_one_name() -> None:
+    items = [RewardItem(name="hidden_match", options={"metric": "mse"}), RewardItem(name="brevity")]
+    assert [f.name for f in find_functions(RewardSection(functions=items))] == ["hidden_match", "brevity"]
+    with pytest.raises(RecipeError, match="two reward functions are named 'brevity'"):
+        find_functions(RewardSection(functions=[items[1], items[1]]))

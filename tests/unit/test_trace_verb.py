@@ -1,0 +1,54 @@
+"""`python -m reverse_codi.trace` with a small real model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
+from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.sites import Site
+from reverse_codi.tasks import Arithmetic, Split
+from reverse_codi.tasks.words import word_tokenizer
+from reverse_codi.trace import main
+from reverse_codi.traces import TraceStore
+
+
+@pytest.fixture
+def reasoner(tmp_path: Path) -> CodiReasoner:
+    torch.manual_seed(0)
+    tokenizer = word_tokenizer(Arithmetic().vocabulary())
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = CodiConfig(
+        n_thoughts=2,
+        projection_width=8,
+        bot_id=len(tokenizer) + 1,
+        eot_id=len(tokenizer) + 2,
+        max_answer_tokens=4,
+    )
+    model = LatentLM(
+        new_language_model(tokenizer, **shape), projection(16, 8), 2, config.bot_id, config.eot_id
+    )
+    CodiReasoner(model, tokenizer, config).save_pretrained(tmp_path / "reasoner")
+    return CodiReasoner.from_pretrained(tmp_path / "reasoner")
+
+
+def test_the_verb_collects_and_goes_on(
+    tmp_path: Path, reasoner: CodiReasoner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"reasoner: {{path: {tmp_path / 'reasoner'}}}\n"
+        f"trace: {{out: {tmp_path / 'traces'}, n: 10, seed: 5, shard_rows: 4, batch_size: 3}}\n"
+    )
+    for _ in range(2):
+        main([str(recipe), "--trace.n", "7", "--trace.split", "heldout"])
+        assert "7 traces in" in capsys.readouterr().out
+    store = TraceStore.open(tmp_path / "traces", reasoner)
+    problems = Arithmetic().problems(Split.HELDOUT, 7, seed=5)
+    assert store.questions == [problem.question for problem in problems]
+    chains = reasoner.think(store.questions)
+    for site in map(Site.parse, ("h0", "h2", "z1")):
+        torch.testing.assert_close(store.vectors(site), chains.at(site))
