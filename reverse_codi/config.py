@@ -38,7 +38,11 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         known = _fields_at(model, where[:-1])
         near = difflib.get_close_matches(where[-1], known, n=1)
-        hint = f"did you mean {'.'.join([*where[:-1], near[0]])!r}?" if near else f"known keys: {', '.join(known)}"
+        hint = (
+            f"did you mean {'.'.join([*where[:-1], near[0]])!r}?"
+            if near
+            else f"known keys: {', '.join(known)}"
+        )
         return f"unknown key {key!r}; {hint}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing; give it a value"
@@ -63,7 +67,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
         near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.yaml")], n=1)
-        raise RecipeError(f"no recipe at {path}" + (f"; did you mean {file.parent / near[0]}?" if near else ""))
+        raise RecipeError(
+            f"no recipe at {path}" + (f"; did you mean {file.parent / near[0]}?" if near else "")
+        )
     try:
         values = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
@@ -92,5 +98,8 @@ def override(values: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]
             inner = target.get(section)
             target[section] = dict(inner) if isinstance(inner, dict) else {}
             target = target[section]
-        target[leaf] = yaml.safe_load(text)
+        try:
+            target[leaf] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise RecipeError(f"{key} = {text!r} is not YAML; quote it as YAML would") from None
     return merged

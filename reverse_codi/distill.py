@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.distill_data import ProblemRows
@@ -32,8 +32,10 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
     set_seed(seed)
     if section.base is None:
         if not hasattr(task, "vocabulary"):
-            raise ValueError("distill.base is empty and this task has no closed vocabulary; name a base model")
-        tokenizer = word_tokenizer(task.vocabulary())
+            raise ValueError(
+                "distill.base is empty and this task has no closed vocabulary; name a base model"
+            )
+        tokenizer: PreTrainedTokenizerBase = word_tokenizer(task.vocabulary())
         lm = new_language_model(tokenizer, **section.shape)
     else:
         tokenizer = AutoTokenizer.from_pretrained(section.base)
@@ -47,7 +49,11 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
         eot_id=len(tokenizer) + 2,
     )
     model = LatentLM(
-        lm, projection(lm.config.hidden_size, section.projection_width), section.n_thoughts, config.bot_id, config.eot_id
+        lm,
+        projection(lm.config.hidden_size, section.projection_width),
+        section.n_thoughts,
+        config.bot_id,
+        config.eot_id,
     )
     return model, CodiReasoner(model, tokenizer, config)
 
@@ -60,7 +66,9 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     model, reasoner = new_model(section, task, section.seed)
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
     rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
-    console.print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(rows):,} training problems")
+    console.print(
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(rows):,} training problems"
+    )
     for name, phase in (("written", section.written), ("latent", section.latent)):
         finished = out / name / "model.safetensors"
         if finished.is_file():

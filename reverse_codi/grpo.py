@@ -8,6 +8,7 @@ adapter that training started from), the loss.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,8 +76,12 @@ class Phases:
         """Run `work` and add its time to `name`."""
         start = time.perf_counter()
         result = work()
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        self.add(name, time.perf_counter() - start)
         return result
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add a time that was taken elsewhere."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def take(self) -> dict[str, float]:
         """The seconds so far; starts anew."""
@@ -142,10 +147,12 @@ class Rollouts:
             embeds = [self.policy.embedding(torch.tensor(ids)) for ids in prompt_ids]
         rollouts = self.phases.timed("generate", lambda: self.pool.generate(embeds, group, sampling, version))
         owners = [rows[rollout.prompt_index] for rollout in rollouts]
-        batch = self._rows(owners, [r.token_ids.tolist() for r in rollouts], [r.finish for r in rollouts], version)
-        scores = self.phases.timed("score", lambda: self.rewards.score(batch))
-        self.phases.seconds |= {"read": scores.read_s, "reward": scores.reward_s}
-        self.phases.seconds.pop("score")
+        batch = self._rows(
+            owners, [r.token_ids.tolist() for r in rollouts], [r.finish for r in rollouts], version
+        )
+        scores = self.rewards.score(batch)
+        self.phases.add("read", scores.read_s)
+        self.phases.add("reward", scores.reward_s)
         matches = [m for m in scores.match if m is not None]
         self.scalars = scores.scalars | {
             "rollout/match": sum(matches) / max(1, len(matches)),
@@ -162,7 +169,9 @@ class Rollouts:
             **{column(name): values for name, values in scores.raw.items()},
         }
 
-    def _rows(self, owners: list[int], token_ids: list[list[int]], finish: list[Finish], version: int) -> Rows:
+    def _rows(
+        self, owners: list[int], token_ids: list[list[int]], finish: list[Finish], version: int
+    ) -> Rows:
         chosen = self.thoughts.take(owners)
         texts = self.policy.tokenizer.batch_decode(token_ids, skip_special_tokens=True)
         return Rows(
@@ -179,16 +188,23 @@ class Rollouts:
 
     def _distractors(self, owners: list[int]) -> Tensor:
         """[N, M, d] thoughts of the same site, of other problems; the same ones for a whole group."""
-        picked = []
-        for owner in owners:
-            others = self._of_site[str(self.thoughts.sites[owner])]
-            generator = torch.Generator().manual_seed(self.section.seed * 1_000_003 + owner)
-            # One more than asked for, so that the thought itself can be left out.
-            draw = [others[i] for i in torch.randint(len(others), (self.section.distractors + 8,), generator=generator)]
-            own = self.thoughts.problems[owner]
-            kept = [i for i in draw if self.thoughts.problems[i] != own][: self.section.distractors]
-            picked.append(kept)
-        return self.thoughts.targets[torch.tensor(picked)]
+        picked = {owner: self._others(owner) for owner in dict.fromkeys(owners)}
+        return self.thoughts.targets[torch.tensor([picked[owner] for owner in owners])]
+
+    def _others(self, owner: int) -> list[int]:
+        """M rows; the same ones at every step, distinct where there are as many, else round and round."""
+        wanted, own = self.section.distractors, self.thoughts.problems[owner]
+        of_site = self._of_site[str(self.thoughts.sites[owner])]
+        generator = torch.Generator().manual_seed(self.section.seed * 1_000_003 + owner)
+        order = torch.randperm(len(of_site), generator=generator).tolist()
+        others = (row for place in order if self.thoughts.problems[row := of_site[place]] != own)
+        found = list(itertools.islice(others, wanted))
+        if not found:
+            raise ValueError(
+                f"no other problem has a thought at {self.thoughts.sites[owner]} to compare with; "
+                "raise trace.n"
+            )
+        return [found[i % len(found)] for i in range(wanted)]
 
 
 def bank_rows(thoughts: Thoughts) -> list[list[int]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ from reverse_codi.evaluation.translation import Scored
 from reverse_codi.grpo import Rollouts
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.rewarding import Rows
+
+METRICS, COMPLETIONS, BEST, BEST_FIGURES = "metrics.jsonl", "completions.jsonl", "best", "best.json"
 
 
 class JsonLog:
@@ -29,6 +33,26 @@ class JsonLog:
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
             file.flush()
+
+
+def rewind(out: Path, step: int) -> None:
+    """Drop what a run wrote into `out` after `step` optimizer steps; it is done again from there.
+
+    Args:
+        out: folder of the run.
+        step: of the checkpoint that the run goes on from; 0 for a new run, which has no best yet.
+    """
+    # A text of step s was sampled before its optimizer step s + 1; a line that a kill cut short goes too.
+    for name, last in ((METRICS, step), (COMPLETIONS, step - 1)):
+        if (out / name).is_file():
+            lines = (out / name).read_text().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= last]
+            temporary = out / f"{name}.tmp"
+            temporary.write_text("".join(kept if step else []))
+            os.replace(temporary, out / name)
+    if step == 0:
+        (out / BEST_FIGURES).unlink(missing_ok=True)
+        shutil.rmtree(out / BEST, ignore_errors=True)
 
 
 class Completions:
@@ -84,21 +108,22 @@ class Monitor(TrainerCallback):
         self.every = every
         self.out = out
         self.console = console
-        self.metrics = JsonLog(out / "metrics.jsonl")
+        self.metrics = JsonLog(out / METRICS)
         self.best = self._best_so_far()
         self._step_began = time.perf_counter()
 
     def _best_so_far(self) -> float:
         """The content of `best/` when a run is resumed, else -1."""
-        file = self.out / "best.json"
-        return float(json.loads(file.read_text())["content"]) if file.is_file() else -1.0
+        file = self.out / BEST_FIGURES
+        there = file.is_file() and (self.out / BEST).is_dir()
+        return float(json.loads(file.read_text())["content"]) if there else -1.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate the warm start, which may stay the best."""
-        if state.global_step == 0:
-            self._evaluate(0)
+        """Evaluate the warm start, which may stay the best; a resumed run without a best, what it has."""
+        if state.global_step == 0 or self.best < 0:
+            self._evaluate(state.global_step)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -145,5 +170,14 @@ class Monitor(TrainerCallback):
         self.console.print(f"[bold]held-out after {step} steps:[/bold] {shown}")
         if scored.content > self.best:
             self.best = scored.content
-            self.sync.policy.save(self.out / "best")
-            (self.out / "best.json").write_text(json.dumps({"step": step, "content": self.best, **figures}) + "\n")
+            self._keep({"step": step, "content": self.best, **figures})
+
+    def _keep(self, figures: dict[str, Any]) -> None:
+        """Put the policy into `best/`; a kill leaves an old or a new one, or none and no figures."""
+        temporary = self.out / f"{BEST}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        self.sync.policy.save(temporary)
+        (self.out / BEST_FIGURES).unlink(missing_ok=True)
+        shutil.rmtree(self.out / BEST, ignore_errors=True)
+        temporary.rename(self.out / BEST)
+        (self.out / BEST_FIGURES).write_text(json.dumps(figures) + "\n")

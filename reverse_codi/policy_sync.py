@@ -86,9 +86,10 @@ class PolicySync:
             self.difference = max(self.difference, worst)
             if worst > self.tolerance:
                 raise CanaryError(
-                    f"rollout actor {actor} differs from the trainer by {worst:.3f} nats on the probe after sync to "
-                    f"policy {version} (tolerance {self.tolerance}): it samples from other weights. Check "
-                    "rollout.engine (dtype, policy: merged | lora), or raise grpo.canary_tolerance for low precision"
+                    f"rollout actor {actor} differs from the trainer by {worst:.3f} nats on the probe after "
+                    f"sync to policy {version} (tolerance {self.tolerance}): it samples from other weights. "
+                    "Check rollout.engine (dtype, policy: merged | lora), or raise grpo.canary_tolerance for "
+                    "low precision"
                 )
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, score
-from reverse_codi.reading.claims import HeldSteps, find_held_steps
+from reverse_codi.reading.claims import NO_STEP, HeldSteps, find_held_steps
 from reverse_codi.reading.measure import MAPS_FILE, Measure
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.study import fit_measure
@@ -59,29 +59,45 @@ class Prepared:
 
     def thoughts(self, split: Split, live_only: bool) -> Thoughts:
         """The thoughts of one side."""
-        return thoughts_of(self.train if split is Split.TRAIN else self.heldout, self.sites, self.held, live_only)
+        return thoughts_of(
+            self.train if split is Split.TRAIN else self.heldout, self.sites, self.held, live_only
+        )
+
+
+def open_traces(
+    recipe: Recipe, reasoner: CodiReasoner, split: Split, n: int, seed: int, out: str, console: Console
+) -> TraceStore:
+    """Collect traces into `out`, or go on with, or open, what is there."""
+    return collect(
+        reasoner,
+        recipe.task.build(),
+        split=split,
+        n=n,
+        seed=seed,
+        out=out,
+        shard_rows=recipe.trace.shard_rows,
+        batch_size=recipe.trace.batch_size,
+        # Not the whole recipe: a change of learning rate would refuse finished traces.
+        recipe_hash=Recipe(task=recipe.task, reasoner=recipe.reasoner, trace=recipe.trace).hash,
+        console=console,
+    )
 
 
 def trace_both(recipe: Recipe, reasoner: CodiReasoner, console: Console) -> tuple[TraceStore, TraceStore]:
-    """Collect (or open) the training traces and the held-out ones beside them."""
-    section, task = recipe.trace, recipe.task.build()
-
-    def store(split: Split, n: int, out: str) -> TraceStore:
-        return collect(
+    """The training traces, and the held-out ones beside them."""
+    section = recipe.trace
+    return (
+        open_traces(recipe, reasoner, Split.TRAIN, section.n, section.seed, section.out, console),
+        open_traces(
+            recipe,
             reasoner,
-            task,
-            split=split,
-            n=n,
-            seed=section.seed,
-            out=out,
-            shard_rows=section.shard_rows,
-            batch_size=section.batch_size,
-            recipe_hash=Recipe(task=recipe.task, reasoner=recipe.reasoner, trace=section).hash,
-            console=console,
-        )
-
-    train = store(Split.TRAIN, section.n, section.out)
-    return train, store(Split.HELDOUT, section.n_heldout, section.out + "-heldout")
+            Split.HELDOUT,
+            section.n_heldout,
+            section.seed,
+            f"{section.out}-heldout",
+            console,
+        ),
+    )
 
 
 def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
@@ -94,7 +110,9 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
         held = HeldSteps.from_json((folder / HELD_FILE).read_text())
         return Prepared(reasoner, train, heldout, sites, held, Measure.load(folder, reasoner), folder)
     console.print("probing which steps each thought holds")
-    held = find_held_steps({site: train.vectors(site) for site in sites}, train.claims, recipe.reading.held_threshold)
+    held = find_held_steps(
+        {site: train.vectors(site) for site in sites}, train.claims, recipe.reading.held_threshold
+    )
     console.print("fitting the maps from read texts to thoughts")
     claims = train.claims if recipe.reading.fit_on == "gold" else own_claims(reasoner, train)
     measure = fit_measure(Reader(reasoner, recipe.reading.spec), sites, held, train, claims)
@@ -129,7 +147,7 @@ def candidates(recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore) -> li
     for rollout in engine.generate(prompts, section.samples, sampling):
         solutions[rollout.prompt_index].append(reasoner.decode(rollout.token_ids.tolist()))
     return [
-        list(dict.fromkeys(run for claims in written_claims(texts) for run in prefixes(claims))) or ["(no step)"]
+        list(dict.fromkeys(run for claims in written_claims(texts) for run in prefixes(claims))) or [NO_STEP]
         for texts in solutions
     ]
 
@@ -162,7 +180,9 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
     if (folder / "verbalizer.json").is_file():
         return Policy.load(folder, prepared.reasoner, trainable=True)
     thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
-    policy = Policy.new(prepared.reasoner, recipe.verbalizer, new_contract(recipe, prepared), recipe.warm_start.seed)
+    policy = Policy.new(
+        prepared.reasoner, recipe.verbalizer, new_contract(recipe, prepared), recipe.warm_start.seed
+    )
     evaluate = heldout_scorer(recipe, prepared)
     console.print(f"warm start ({recipe.warm_start.kind}) on {len(thoughts):,} thoughts")
     curve: list[str] = []
@@ -175,7 +195,14 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
 
     pairs = Pairs(policy.contract.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
     warm_start(
-        policy.model, policy.embedding, policy.tokenizer, policy.contract, pairs, recipe.warm_start, out / "sft", point
+        policy.model,
+        policy.embedding,
+        policy.tokenizer,
+        policy.contract,
+        pairs,
+        recipe.warm_start,
+        out / "sft",
+        point,
     )
     policy.save(folder)
     return policy
@@ -192,7 +219,11 @@ def heldout_scorer(recipe: Recipe, prepared: Prepared) -> Callable[[Policy], Sco
         prompts = torch.tensor(policy.prompts([[row] for row in range(len(slots))]))
         policy.embedding.set_bank(slots.flatten(0, 1))
         written = policy.model.generate(
-            input_ids=prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=recipe.grpo.max_new_tokens, do_sample=False, eos_token_id=eos
+            input_ids=prompts,
+            attention_mask=torch.ones_like(prompts),
+            max_new_tokens=recipe.grpo.max_new_tokens,
+            do_sample=False,
+            eos_token_id=eos,
         )
         texts = policy.tokenizer.batch_decode(written[:, prompts.shape[1] :], skip_special_tokens=True)
         return score(thoughts, texts, prepared.measure)

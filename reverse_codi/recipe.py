@@ -174,5 +174,3 @@ def load_recipe(arguments: Sequence[str]) -> Recipe:
         raise RecipeError("no recipe given; write a YAML file first, e.g. recipes/tiny.yaml")
     path, *overrides = arguments
     return validated(Recipe, override(read_yaml(path), overrides), path)
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ def start_ray() -> None:
         address=os.environ.get("RAY_ADDRESS"),
         include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
         log_to_driver=False,
-        logging_level="warning",
+        logging_level=logging.WARNING,
     )
 
 
@@ -50,8 +51,10 @@ def placement(recipe: Recipe) -> str:
     gpus = rollout.actors * rollout.gpus + reward.actors * reward.gpus_per_actor
     return "\n".join(
         [
-            f"{rollout.actors} rollout actor(s): {rollout.engine.kind}, {rollout.cpus:g} CPU, {rollout.gpus:g} GPU each",
-            f"{reward.actors} reward actor(s): {names}; {reward.cpus_per_actor:g} CPU, {reward.gpus_per_actor:g} GPU each",
+            f"{rollout.actors} rollout actor(s): {rollout.engine.kind}, "
+            f"{rollout.cpus:g} CPU, {rollout.gpus:g} GPU each",
+            f"{reward.actors} reward actor(s): {names}; "
+            f"{reward.cpus_per_actor:g} CPU, {reward.gpus_per_actor:g} GPU each",
             f"1 trainer in this process; Ray must offer {cpus:g} CPU and {gpus:g} GPU in all",
         ]
     )

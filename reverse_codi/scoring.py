@@ -21,7 +21,7 @@ from torch import Tensor
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import ReadSpec
-from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.rewarding import (
     Columns,
     Registered,
@@ -35,9 +35,6 @@ from reverse_codi.rewarding import (
     weighted,
 )
 
-# A step's distinct texts are read in chunks of like length: the reasoner returns every token's state
-# of every layer, of which only a fraction is kept.
-CHUNK = 256
 START_TIMEOUT_S = 600.0
 ANSWER_TIMEOUT_S = 5.0
 # An actor that dies is restarted and its call repeated by Ray; a text that kills actors must end.
@@ -92,11 +89,9 @@ class CachedReader(Reader):
 
     def _read(self, texts: list[str], questions: list[str] | None) -> Tensor:
         keys = list(zip(texts, questions or [""] * len(texts), strict=True))
-        fresh = sorted((key for key in keys if key not in self._known), key=lambda key: sum(map(len, key)))
-        for start in range(0, len(fresh), CHUNK):
-            chunk = fresh[start : start + CHUNK]
-            after = None if questions is None else [question for _, question in chunk]
-            self._known.update(zip(chunk, super()._read([text for text, _ in chunk], after), strict=True))
+        if fresh := [key for key in keys if key not in self._known]:
+            after = None if questions is None else [question for _, question in fresh]
+            self._known.update(zip(fresh, super()._read([text for text, _ in fresh], after), strict=True))
         return torch.stack([self._known[key] for key in keys])
 
 
@@ -214,7 +209,8 @@ class RewardPool:
     def __init__(self, section: RewardSection, reasoner: str, measure: str | Path) -> None:
         find_functions(section)  # a wrong name should fail here, not inside an actor
         self.section = section
-        self._arguments = (section, reasoner, str(measure))
+        # Actors may run in another folder.
+        self._arguments = (section, str(reasoner_folder(reasoner).resolve()), str(Path(measure).resolve()))
         self.actors = [self._start() for _ in range(section.actors)]
         starts = {actor.spec.remote(): i for i, actor in enumerate(self.actors)}
         self.spec: ReadSpec = self._results(starts, START_TIMEOUT_S)[0]

@@ -32,7 +32,9 @@ class Site:
         if self.index < 0:
             raise ValueError(f"site index {self.index} is negative; thoughts are numbered from 0")
         if self.kind == "z" and self.layer is not None:
-            raise ValueError(f"{self.kind}{self.index}@{self.layer}: a fed vector has no layer; write z{self.index}")
+            raise ValueError(
+                f"{self.kind}{self.index}@{self.layer}: a fed vector has no layer; write z{self.index}"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Self:

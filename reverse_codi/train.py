@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import ray
@@ -14,12 +15,14 @@ import torch
 import yaml
 from rich.console import Console
 
+from reverse_codi.config import RecipeError
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.grpo import Rollouts, bank_rows, build_trainer
-from reverse_codi.monitor import Completions, Monitor
+from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.preparation import HELD_FILE, Prepared, prepare, warm_policy, write_whole
 from reverse_codi.reading.measure import MAPS_FILE
+from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
@@ -41,7 +44,7 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     policy = warm_policy(recipe, prepared, out, console)
     if recipe.grpo.steps:
         reinforce(recipe, prepared, policy, out, console, resume)
-    return finish(out, prepared, out / "best" if recipe.grpo.steps else out / "warm")
+    return finish(out, prepared, out / BEST if recipe.grpo.steps else out / "warm")
 
 
 def reinforce(
@@ -49,13 +52,23 @@ def reinforce(
 ) -> None:
     """GRPO from the warm start; the best policy by held-out content is kept in `out/best`."""
     section = recipe.grpo
+    checkpoint = last_complete_checkpoint(out / "grpo", "adapter_model.safetensors")
+    if checkpoint and not resume:
+        raise RecipeError(
+            f"{checkpoint} is of an earlier run; add --resume to go on from it, or set another train.out"
+        )
+    if resume and not checkpoint:
+        console.print(f"nothing to resume: no checkpoint in {out / 'grpo'}; starting anew")
+    rewind(out, int(checkpoint.rpartition("-")[2]) if checkpoint else 0)
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     heldout = prepared.thoughts(Split.HELDOUT, live_only=True)
     heldout = heldout.take(range(min(len(heldout), section.eval_thoughts)))
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
     start_ray()
-    with RolloutPool(recipe.reasoner.folder, recipe.rollout) as pool:
-        rewards = RewardPool(recipe.reward, str(recipe.reasoner.folder), prepared.folder)
+    with (
+        RolloutPool(recipe.reasoner.folder, recipe.rollout) as pool,
+        closing(RewardPool(recipe.reward, str(recipe.reasoner.folder), prepared.folder)) as rewards,
+    ):
         probe = thoughts.take(range(min(CANARY_TEXTS, len(thoughts))))
         sync = PolicySync(
             policy,
@@ -66,7 +79,7 @@ def reinforce(
             section.temperature,
             section.canary_tolerance,
         )
-        rollouts = Rollouts(policy, thoughts, pool, rewards, sync, section, Completions(out / "completions.jsonl"))
+        rollouts = Rollouts(policy, thoughts, pool, rewards, sync, section, Completions(out / COMPLETIONS))
 
         def evaluate(version: int) -> Scored:
             embeds = policy.prompt_embeds(policy.contract.inject(heldout.slots))
@@ -80,8 +93,7 @@ def reinforce(
         monitor = Monitor(rollouts, sync, evaluate, section.eval_every, out, console)
         report_to = ["wandb"] if recipe.log.wandb else []
         trainer = build_trainer(policy, rollouts, section, recipe.reward, out / "grpo", [monitor], report_to)
-        trainer.train(resume_from_checkpoint=True if resume else None)
-        rewards.close()
+        trainer.train(resume_from_checkpoint=checkpoint)
 
 
 def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:

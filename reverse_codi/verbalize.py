@@ -19,12 +19,13 @@ from rich.table import Table
 from torch import Tensor
 
 from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
-from reverse_codi.sites import Site
-from reverse_codi.traces import MANIFEST, TraceStore
+from reverse_codi.trace_files import MANIFEST
+from reverse_codi.traces import TraceStore
 from reverse_codi.verbalizer.translate import Translator
 
 # Below this percentile among wrong thoughts a translation is not worth believing.
@@ -68,27 +69,9 @@ def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
     return [[reasoner.decode([token]) or f"<{token}>" for token in row] for row in top.tolist()]
 
 
-def trust(measure: Measure, site: Site, thoughts: Tensor, predicted: Tensor, wrong: Tensor) -> list[float]:
-    """The percentile of each text's distance to its thought among its distances to wrong thoughts.
-
-    Args:
-        measure: maps and metric.
-        site: of all of them.
-        thoughts: [N, d].
-        predicted: [N, d] what the texts stand for.
-        wrong: [M, d] thoughts of other problems at the same site.
-    """
-    map_ = measure.map_of(site)
-    own = map_.distance(thoughts, predicted)  # [N]
-    others = map_.distance(wrong[None], predicted[:, None])  # [N, M]
-    further: list[float] = (others > own[:, None]).float().mean(1).tolist()
-    return further
-
-
 def translate(
     translator: Translator,
     measure: Measure,
-    wrong: dict[Site, Tensor],
     questions: Sequence[str],
     samples: int = 0,
 ) -> list[list[Translation]]:
@@ -97,7 +80,6 @@ def translate(
     Args:
         translator: verbalizer and engine.
         measure: reads the texts.
-        wrong: site -> [M, d] thoughts of other problems, for trust.
         questions: N questions.
         samples: candidates beside the greedy text, reranked by the reader.
     """
@@ -114,7 +96,7 @@ def translate(
         )
         predicted = measure.predict(texts, sites, questions)
         match = measure.match(targets, predicted, sites).tolist()
-        trusted = trust(measure, site, targets, predicted, wrong[site])
+        trusted = trust(measure.map_of(site), targets, predicted).tolist()
         tops = lens(reasoner, targets)
         for i, question in enumerate(questions):
             rows[i].append(
@@ -182,25 +164,33 @@ def save(rows: Sequence[Translation], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Translate and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("questions", nargs="*", help="questions, files or trace stores; standard input if none")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "questions", nargs="*", help="questions, files or trace stores; standard input if none"
+    )
     parser.add_argument("--samples", type=int, default=0, help="candidates a thought, reranked by the reader")
     parser.add_argument("--chain", action="store_true", help="the whole trace as one text")
     parser.add_argument("--out", type=Path, help="also write rows to a .jsonl or .parquet file")
     parser.add_argument("--reasoner", default=EMBEDDED, help="folder of the reasoner")
-    parser.add_argument("--verbalizer", type=Path, default=ASSETS / "verbalizer", help="folder of the verbalizer")
+    parser.add_argument(
+        "--verbalizer", type=Path, default=ASSETS / "verbalizer", help="folder of the verbalizer"
+    )
     options = parser.parse_args(arguments)
     console = Console()
     questions = list(read_questions(options.questions))
     if not questions:
-        parser.error('no question given; write one in quotes: python -m reverse_codi.verbalize "Ann has 12 apples. ..."')
+        parser.error(
+            'no question; write one in quotes: python -m reverse_codi.verbalize "Ann has 12 apples. ..."'
+        )
     reasoner = load_reasoner(options.reasoner)
     for question in questions:
         if unknown := unknown_words(reasoner, question):
             console.print(f"[yellow]the model does not know these words: {', '.join(unknown)}[/yellow]")
     translator = Translator(reasoner, reasoner_folder(options.reasoner), options.verbalizer)
     measure = Measure.load(options.verbalizer, reasoner)
-    rows = translate(translator, measure, measure.references, questions, options.samples)
+    rows = translate(translator, measure, questions, options.samples)
     for of_question in rows:
         show(console, of_question, options.chain)
     if options.out:

@@ -8,7 +8,8 @@ import pytest
 
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from tests.tiny import make_tiny_measure, make_tiny_reasoner
+from reverse_codi.traces import TraceStore
+from tests.tiny import make_tiny_measure, make_tiny_reasoner, make_tiny_traces
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,12 @@ def tiny_folders(
     tiny_reasoner.save_pretrained(root / "reasoner")
     tiny_measure.save(root / "measure")
     return root / "reasoner", root / "measure"
+
+
+@pytest.fixture(scope="session")
+def tiny_traces(tiny_reasoner: CodiReasoner, tmp_path_factory: pytest.TempPathFactory) -> TraceStore:
+    """How the tiny reasoner thinks about 200 training problems."""
+    return make_tiny_traces(tiny_reasoner, tmp_path_factory.mktemp("traces") / "train", 200)
 
 
 @pytest.fixture(scope="session")

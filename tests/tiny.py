@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import Prefix, ReadSpec
@@ -19,6 +22,10 @@ from reverse_codi.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split
 from reverse_codi.tasks.words import word_tokenizer
+from reverse_codi.traces import TraceStore
+from reverse_codi.tracing import collect
+from reverse_codi.verbalizer.contract import Contract
+from reverse_codi.verbalizer.policy import Policy, VerbalizerSection
 
 
 def make_tiny_reasoner(n_thoughts: int = 3, hidden: int = 32, layers: int = 2, seed: int = 0) -> CodiReasoner:
@@ -61,6 +68,57 @@ def make_tiny_measure(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: i
     return Measure(reader, {site: AffineMap.fit(features, chains.at(site), ridge) for site in sites})
 
 
+def make_tiny_traces(
+    reasoner: CodiReasoner, folder: Path, n: int, split: Split = Split.TRAIN, seed: int = 0
+) -> TraceStore:
+    """Traces of `n` problems, collected into `folder`."""
+    return collect(
+        reasoner,
+        Arithmetic(),
+        split=split,
+        n=n,
+        seed=seed,
+        out=folder,
+        shard_rows=n,
+        batch_size=n,
+        recipe_hash="",
+        console=Console(quiet=True),
+    )
+
+
+def make_held(n_thoughts: int, longest: int = 4) -> HeldSteps:
+    """Thought k holds step k, and the last one every later step too."""
+    return HeldSteps(
+        {
+            (Site("h", k), n): [
+                float(step == k or (k == n_thoughts - 1 and step > k)) for step in range(n)
+            ]
+            for k in range(n_thoughts)
+            for n in range(1, longest + 1)
+        },
+        0.5,
+    )
+
+
+def make_tiny_policy(reasoner: CodiReasoner, rank: int = 4, seed: int = 0) -> Policy:
+    """A verbalizer that has learnt nothing."""
+    contract = Contract(
+        n_vocab=reasoner.lm.get_input_embeddings().num_embeddings,
+        reasoner_hash=reasoner.content_hash,
+        tokenizer_hash=reasoner.tokenizer_hash,
+    )
+    return Policy.new(reasoner, VerbalizerSection(rank=rank, alpha=2 * rank), contract, seed)
+
+
+def stir(policy: Policy, seed: int = 0, size: float = 0.3) -> None:
+    """Move the LoRA away from 0, so that the policy is not its base."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if "lora_B" in name:
+                weight.copy_(size * torch.randn(weight.shape, generator=generator))
+
+
 class TableReader(Reader):
     """Reads each text as a vector given beforehand; unknown texts as `default`. Counts what it read."""
 
@@ -81,7 +139,7 @@ def make_table_measure(
 ) -> Measure:
     """A measure whose predictions are the table's vectors, with plain distances and mean 0."""
     d = len(next(iter(table.values())))
-    identity = AffineMap(torch.eye(d), torch.zeros(d), torch.zeros(d), torch.eye(d))
+    identity = AffineMap(torch.eye(d), torch.zeros(d), torch.zeros(d), torch.eye(d), torch.zeros(0, d))
     return Measure(TableReader(table, default), {site: identity})
 
 

@@ -97,7 +97,10 @@ def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_
         return share(right(task, outputs, asked))
 
     # A donor with the same answer would hide the damage, so donors answer otherwise.
-    donors = [next(j for j in _others(i, len(asked)) if asked[j].answer != asked[i].answer) for i in range(len(asked))]
+    donors = [
+        next(j for j in _others(i, len(asked)) if asked[j].answer != asked[i].answer)
+        for i in range(len(asked))
+    ]
     return Check(
         accuracy=share(own),
         accuracy_text=share(text),
@@ -125,9 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     torch.manual_seed(options.seed)
-    result = check(load_reasoner(options.reasoner), Arithmetic(), options.seed, options.n, not options.no_probe)
+    result = check(
+        load_reasoner(options.reasoner), Arithmetic(), options.seed, options.n, not options.no_probe
+    )
     figures = {
-        key: value if isinstance(value, int) else json.loads(json.dumps(value), parse_float=lambda x: round(float(x), 4))
+        key: value
+        if isinstance(value, int)
+        else json.loads(json.dumps(value), parse_float=lambda x: round(float(x), 4))
         for key, value in asdict(result).items()
     }
     if options.json:

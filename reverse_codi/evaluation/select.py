@@ -17,7 +17,9 @@ def thought_sites(n_thoughts: int) -> list[Site]:
     return [Site("h", k) for k in range(n_thoughts)]
 
 
-def thoughts_of(traces: TraceStore, sites: Sequence[Site], held: HeldSteps, live_only: bool = False) -> Thoughts:
+def thoughts_of(
+    traces: TraceStore, sites: Sequence[Site], held: HeldSteps, live_only: bool = False
+) -> Thoughts:
     """Every thought of every trace, problem by problem.
 
     Args:
@@ -25,13 +27,21 @@ def thoughts_of(traces: TraceStore, sites: Sequence[Site], held: HeldSteps, live
         sites: readouts; the verbalizer is given the fed vector of the same index.
         held: which claims make a thought's gold text.
         live_only: leave out thoughts that hold no step.
+
+    Raises:
+        ValueError: no thought is left.
     """
     pairs = [
         (row, site)
         for row, claims in enumerate(traces.claims)
         for site in sites
-        if not live_only or held.steps(site, len(claims))
+        if not live_only or held.said(site, claims)
     ]
+    if not pairs:
+        raise ValueError(
+            "no thought holds a step, so there is nothing to translate: lower reading.held_threshold, or "
+            "choose another reasoner (python -m reverse_codi.evaluation.check_reasoner says what it holds)"
+        )
     rows = torch.tensor([row for row, _ in pairs])
     index = torch.tensor([site.index for _, site in pairs])
     return Thoughts(

@@ -56,7 +56,11 @@ class Thoughts:
         return Thoughts(
             self.slots[index],
             self.targets[index],
-            *([column[i] for i in index] for column in (self.sites, self.problems, self.questions, self.gold, self.claims)),
+            [self.sites[i] for i in index],
+            [self.problems[i] for i in index],
+            [self.questions[i] for i in index],
+            [self.gold[i] for i in index],
+            [self.claims[i] for i in index],
         )
 
 
@@ -149,7 +153,8 @@ def score(thoughts: Thoughts, texts: Sequence[str], measure: Measure) -> Scored:
 def by_problem(values: Tensor, problems: Sequence[int]) -> Floats:
     """Sums of values [N] over each problem's thoughts, [P]."""
     _, index = np.unique(np.asarray(problems), return_inverse=True)
-    return np.bincount(index, weights=values.numpy().astype(np.float64))
+    sums: Floats = np.bincount(index, weights=values.numpy().astype(np.float64)).astype(np.float64)
+    return sums
 
 
 def match_gain(before: Scored, after: Scored, problems: Sequence[int]) -> Interval:

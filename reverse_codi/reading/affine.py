@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Training thoughts kept with a map.
+REFERENCES = 256
+
 
 @dataclass(frozen=True)
 class AffineMap:
@@ -24,12 +27,15 @@ class AffineMap:
         bias: [d].
         mean: [d] the site's mean thought over training traces.
         whitener: [d, d] W with W^T W the inverse residual covariance.
+        reference: [R, d] some training thoughts of the site: what a text is compared with to say how far it
+            can be trusted.
     """
 
     weight: Tensor
     bias: Tensor
     mean: Tensor
     whitener: Tensor
+    reference: Tensor
 
     @staticmethod
     def fit(features: Tensor, thoughts: Tensor, ridge: float) -> AffineMap:
@@ -49,16 +55,21 @@ class AffineMap:
         weight = scaled / deviation[:, None]
         bias = centre - mean @ weight
         residual = y - (x @ weight + bias)
-        return AffineMap(weight.float(), bias.float(), centre.float(), whitener(residual).float())
+        return AffineMap(
+            weight.float(),
+            bias.float(),
+            centre.float(),
+            whitener(residual).float(),
+            thoughts[:REFERENCES].clone(),
+        )
 
     @staticmethod
     def identity(thoughts: Tensor, features: Tensor) -> AffineMap:
         """The naive reading: the state itself, with the metric of its residuals."""
         eye = torch.eye(thoughts.shape[1])
         residual = (thoughts - features).double()
-        return AffineMap(
-            eye, torch.zeros(len(eye)), thoughts.mean(0), whitener(residual - residual.mean(0)).float()
-        )
+        metric = whitener(residual - residual.mean(0)).float()
+        return AffineMap(eye, torch.zeros(len(eye)), thoughts.mean(0), metric, thoughts[:REFERENCES].clone())
 
     def predict(self, features: Tensor) -> Tensor:
         """Predicted thoughts [N, d] of read states [N, F]."""
@@ -84,3 +95,16 @@ def whitener(residual: Tensor, shrinkage: float = 0.02) -> Tensor:
     covariance = covariance + shrinkage * covariance.trace() / d * torch.eye(d, dtype=residual.dtype)
     values, vectors = torch.linalg.eigh(covariance)
     return vectors @ torch.diag(values.clamp(min=1e-12).rsqrt()) @ vectors.T
+
+
+def trust(map_: AffineMap, thoughts: Tensor, predicted: Tensor) -> Tensor:
+    """The percentile [N] of each text's distance to its thought among its distances to wrong thoughts.
+
+    Args:
+        map_: of the thoughts' site.
+        thoughts: [N, d].
+        predicted: [N, d] what the texts stand for.
+    """
+    own = map_.distance(thoughts, predicted)  # [N]
+    wrong = map_.distance(map_.reference[None], predicted[:, None])  # [N, R]
+    return (wrong > own[:, None]).float().mean(1)

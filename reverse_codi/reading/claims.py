@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reverse_codi.reading.probes import probe_steps
+from reverse_codi.reading.probes import probe_steps, result_of
 from reverse_codi.sites import Site
 
 NO_STEP = "(no step)"
@@ -40,9 +40,23 @@ class HeldSteps:
         known = self.accuracy.get((site, n_steps), ())
         return [step for step, accuracy in enumerate(known) if accuracy >= self.threshold]
 
+    def said(self, site: Site, claims: Sequence[str]) -> list[int]:
+        """Indices of the claims that a thought's gold text says.
+
+        A held result that is an operand of another held claim is said by that claim already: "17 * 2 = 34"
+        says the 17 of "12 + 5 = 17", whose own operands the thought need not hold.
+        """
+        held = self.steps(site, len(claims))
+        operands = {step: set(claims[step].rpartition("=")[0].split()) for step in held}
+        return [
+            step
+            for step in held
+            if not any(result_of(claims[step]) in operands[other] for other in held if other > step)
+        ]
+
     def text(self, site: Site, claims: Sequence[str]) -> str:
         """The gold text of one thought."""
-        return claims_text(claims[step] for step in self.steps(site, len(claims)))
+        return claims_text(claims[step] for step in self.said(site, claims))
 
     def to_json(self) -> str:
         """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}}."""
@@ -61,7 +75,10 @@ class HeldSteps:
 
 
 def find_held_steps(
-    vectors: Mapping[Site, Tensor], claims: Sequence[Sequence[str]], threshold: float = 0.5, test_share: float = 0.2
+    vectors: Mapping[Site, Tensor],
+    claims: Sequence[Sequence[str]],
+    threshold: float = 0.5,
+    test_share: float = 0.2,
 ) -> HeldSteps:
     """Probe every site for every step, apart for each problem length.
 

@@ -24,6 +24,10 @@ from reverse_codi.sites import Site
 MAPS_FILE = "maps.safetensors"
 
 
+class MeasureError(ValueError):
+    """Maps do not fit the reasoner at hand."""
+
+
 class Measure:
     """Predicts thoughts from texts and says how far they lie from true ones.
 
@@ -81,27 +85,44 @@ class Measure:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         tensors = {
-            f"{site}/{name}": (value.half() if name == "weight" else value).contiguous()
+            f"{site}/{name}": (value.half() if name in ("weight", "reference") else value).contiguous()
             for site, fitted in self.maps.items()
             for name, value in vars(fitted).items()
         }
         temporary = path / f"{MAPS_FILE}.tmp"
-        save_file(tensors, temporary, metadata={"read_spec": json.dumps(self.reader.spec.model_dump(mode="json"))})
+        spec = json.dumps(self.reader.spec.model_dump(mode="json"))
+        reasoner = self.reader.reasoner.content_hash
+        save_file(tensors, temporary, metadata={"read_spec": spec, "reasoner_hash": reasoner})
         os.replace(temporary, path / MAPS_FILE)
 
     @staticmethod
     def load(folder: str | Path, reasoner: Reasoner) -> Measure:
-        """Read what `save` wrote, for the reasoner it was fitted on."""
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: no such file.
+            MeasureError: the maps were fitted on another reasoner.
+        """
         path = Path(folder) / MAPS_FILE
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing; fit the maps first (python -m reverse_codi.train does)")
+            raise FileNotFoundError(
+                f"{path} is missing; fit the maps first (python -m reverse_codi.train does)"
+            )
         with safe_open(path, framework="pt") as file:
-            spec = ReadSpec(**json.loads(file.metadata()["read_spec"]))
+            stored = file.metadata()
+            if stored.get("reasoner_hash") != reasoner.content_hash:
+                raise MeasureError(
+                    f"{path} was fitted on the reasoner with hash {stored.get('reasoner_hash')}, the one at "
+                    f"hand has {reasoner.content_hash}; load that reasoner, or delete the file and fit anew"
+                )
+            spec = ReadSpec(**json.loads(stored["read_spec"]))
             fields: dict[str, dict[str, Tensor]] = {}
             for key in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 site, _, name = key.partition("/")
                 fields.setdefault(site, {})[name] = file.get_tensor(key).float()
-        return Measure(Reader(reasoner, spec), {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()})
+        return Measure(
+            Reader(reasoner, spec), {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()}
+        )
 
 
 def _rows_by_site(sites: Sequence[Site]) -> dict[Site, list[int]]:

@@ -53,7 +53,7 @@ class Probe:
             for rows in torch.randperm(len(x), generator=generator).split(batch_size):
                 loss = F.cross_entropy(x[rows] @ weight + bias, target[rows])
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 schedule.step()
         raw = weight.detach() / deviation[:, None]
@@ -96,5 +96,7 @@ def probe_steps(
         table[site] = []
         for step in range(n_steps):
             probe = Probe.fit(vectors, [result_of(claims[step]) for claims in train_claims])
-            table[site].append(probe.accuracy(test[site], [result_of(claims[step]) for claims in test_claims]))
+            table[site].append(
+                probe.accuracy(test[site], [result_of(claims[step]) for claims in test_claims])
+            )
     return table

@@ -13,6 +13,10 @@ from torch import Tensor
 from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
 from reverse_codi.reasoners.base import Reasoner
 
+# Texts are read in chunks of like length: the reasoner returns every token's state of every layer, of
+# which only a fraction is kept.
+CHUNK = 512
+
 
 class Reader:
     """Reads texts as a `ReadSpec` says.
@@ -38,18 +42,30 @@ class Reader:
         """
         with_question = self.spec.prefix is Prefix.QUESTION
         if with_question and (questions is None or len(questions) != len(texts)):
-            raise ValueError(f"this ReadSpec reads after the question: give one for each of {len(texts)} texts")
+            raise ValueError(
+                f"this ReadSpec reads after the question: give one for each of {len(texts)} texts"
+            )
         cut = self.spec.point is Point.BEFORE_RESULT
         wanted = [before_last_number(text.strip()) if cut else text.strip() for text in texts]
-        keys = list(zip(wanted, questions, strict=True)) if with_question and questions else [(t, "") for t in wanted]
+        keys = (
+            list(zip(wanted, questions, strict=True))
+            if with_question and questions
+            else [(t, "") for t in wanted]
+        )
         distinct = {key: row for row, key in enumerate(dict.fromkeys(keys))}
         read = self._read([t for t, _ in distinct], [q for _, q in distinct] if with_question else None)
         return read[[distinct[key] for key in keys]]
 
     def _read(self, texts: list[str], questions: list[str] | None) -> Tensor:
-        rows: list[Tensor] = []
-        for states in self.reasoner.read(texts, questions, self.spec.suffix):  # [L + 1, T, d]
-            layers = self.spec.layer_indices(len(states))
-            taken = states[layers].mean(1) if self.spec.point is Point.MEAN else states[layers, -1]
-            rows.append(taken.flatten())
+        length = [len(text) + len(question) for text, question in zip(texts, questions or texts, strict=True)]
+        order = sorted(range(len(texts)), key=length.__getitem__)
+        rows: list[Tensor] = [torch.empty(0)] * len(texts)
+        for start in range(0, len(order), CHUNK):
+            chunk = order[start : start + CHUNK]
+            after = None if questions is None else [questions[i] for i in chunk]
+            read = self.reasoner.read([texts[i] for i in chunk], after, self.spec.suffix)
+            for i, states in zip(chunk, read, strict=True):  # [L + 1, T, d]
+                layers = self.spec.layer_indices(len(states))
+                taken = states[layers].mean(1) if self.spec.point is Point.MEAN else states[layers, -1]
+                rows[i] = taken.flatten()
         return torch.stack(rows)

@@ -113,7 +113,7 @@ def study_spec(
     rows = []
     for site in sites:
         # Problems with nothing at this site have no gold text to be told from foils.
-        use = [i for i, c in enumerate(test.claims) if held.steps(site, len(c))]
+        use = [i for i, c in enumerate(test.claims) if held.said(site, c)]
         if len(use) >= 64:
             map_ = fit_map(reader, site, held, train, train_claims)
             rows.append(_row(reader, spec, site, map_, held, test, use))
@@ -121,7 +121,13 @@ def study_spec(
 
 
 def _row(
-    reader: Reader, spec: ReadSpec, site: Site, map_: AffineMap, held: HeldSteps, test: TraceStore, use: list[int]
+    reader: Reader,
+    spec: ReadSpec,
+    site: Site,
+    map_: AffineMap,
+    held: HeldSteps,
+    test: TraceStore,
+    use: list[int],
 ) -> Row:
     thoughts = test.vectors(site)[use]
     questions = [test.questions[i] for i in use]
@@ -130,7 +136,7 @@ def _row(
         "gold": [held.text(site, c) for c in claims],
         "chain": [claims_text(c) for c in claims],
     }
-    made = [foils(q, c, held.steps(site, len(c))) for q, c in zip(questions, claims, strict=True)]
+    made = [foils(q, c, held.said(site, c)) for q, c in zip(questions, claims, strict=True)]
     kinds |= {name: [m[name] for m in made] for name in FOILS}
     to_mean = map_.distance(thoughts, map_.mean).numpy()
     distance, retrieved = {}, {}
@@ -138,7 +144,9 @@ def _row(
         predicted = map_.predict(reader.features(texts, questions))
         distance[kind] = map_.distance(thoughts, predicted).numpy()
         retrieved[kind] = retrieval(map_, thoughts, predicted)
-    match = {kind: interval(np.stack([d, to_mean], 1), explained, resamples=300) for kind, d in distance.items()}
+    match = {
+        kind: interval(np.stack([d, to_mean], 1), explained, resamples=300) for kind, d in distance.items()
+    }
     best = max(FOILS, key=lambda name: match[name].value)
     margin = interval(np.stack([distance["gold"] - distance[best], to_mean], 1), _margin, resamples=300)
     return Row(spec, site, match, retrieved, best, margin)

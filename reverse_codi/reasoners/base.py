@@ -63,7 +63,7 @@ class Reasoner(Protocol):
 
     @property
     def width(self) -> int:
-        """d."""
+        """The width d of readouts and fed vectors."""
         ...
 
     @property
@@ -84,7 +84,9 @@ class Reasoner(Protocol):
         """Text mode: solve in written steps, greedily, and return the steps and the answer."""
         ...
 
-    def read(self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = "") -> list[Tensor]:
+    def read(
+        self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
+    ) -> list[Tensor]:
         """Read texts (after their questions, if given).
 
         Returns one [L + 1, T, d] tensor a text: the states at its own tokens and the suffix's.

@@ -11,12 +11,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
@@ -78,7 +84,7 @@ class CodiReasoner:
 
     @property
     def width(self) -> int:
-        """d."""
+        """The width d of readouts and fed vectors."""
         return self.model.width
 
     @property
@@ -147,7 +153,9 @@ class CodiReasoner:
             thoughts = self.model.think(context, vectors, where)
             readouts[batch], fed[batch] = thoughts.readouts.float().cpu(), thoughts.fed.float().cpu()
             eot = torch.full((len(batch),), self.config.eot_id, device=self.device)
-            answers = self.model.greedy(context, eot, self.tokenizer.eos_token_id, self.config.max_answer_tokens)
+            answers = self.model.greedy(
+                context, eot, self.tokenizer.eos_token_id, self.config.max_answer_tokens
+            )
             for i, answer in zip(batch, answers, strict=True):
                 outputs[i] = self.decode(answer)
         return Chains(readouts, fed, outputs)
@@ -161,13 +169,17 @@ class CodiReasoner:
             # The last token opens the decoding, so that `greedy` predicts the first new one.
             _, context = self.model.start(*self.left_padded([rows[i][:-1] for i in batch]))
             first = torch.tensor([rows[i][-1] for i in batch], device=self.device)
-            written = self.model.greedy(context, first, self.tokenizer.eos_token_id, self.config.max_written_tokens)
+            written = self.model.greedy(
+                context, first, self.tokenizer.eos_token_id, self.config.max_written_tokens
+            )
             for i, ids in zip(batch, written, strict=True):
                 outputs[i] = self.decode(ids)
         return outputs
 
     @torch.no_grad()
-    def read(self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = "") -> list[Tensor]:
+    def read(
+        self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
+    ) -> list[Tensor]:
         """Read texts with the frozen model; see `reasoners.base.Reasoner`."""
         tail = self.ids(suffix) if suffix else []
         # Where there is nothing to read, the state is that of the end-of-text token alone.
@@ -210,10 +222,14 @@ class CodiReasoner:
         if not (path / CONFIG_FILE).is_file():
             raise FileNotFoundError(f"{path / CONFIG_FILE} is missing: {path} holds no CODI reasoner")
         config = CodiConfig(**json.loads((path / CONFIG_FILE).read_text()))
-        lm, info = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
+        loaded = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
+        # A pair where loading info is asked for, which the annotation does not say.
+        lm, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             if info[kind]:
-                raise CheckpointError(f"{path}: {kind.replace('_', ' ')} of the language model: {sorted(info[kind])}")
+                raise CheckpointError(
+                    f"{path}: {kind.replace('_', ' ')} of the language model: {sorted(info[kind])}"
+                )
         prj = projection(lm.config.hidden_size, config.projection_width)
         load_strictly(prj, load_file(path / PROJECTION_FILE), path / PROJECTION_FILE)
         model = LatentLM(lm, prj, config.n_thoughts, config.bot_id, config.eot_id).to(device)

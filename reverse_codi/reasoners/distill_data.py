@@ -49,7 +49,9 @@ class ProblemRows(Dataset[Row]):
         config: gives the cue and the begin- and end-of-thought tokens.
     """
 
-    def __init__(self, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, config: CodiConfig) -> None:
+    def __init__(
+        self, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, config: CodiConfig
+    ) -> None:
         def ids(texts: list[str]) -> list[list[int]]:
             encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False).input_ids
             return encoded
@@ -61,8 +63,17 @@ class ProblemRows(Dataset[Row]):
         cue_length = len(ids([config.cue])[0])
         eos = tokenizer.eos_token_id
         self.rows = [
-            Row(question, step, [config.bot_id, *total, config.eot_id], [*answer, eos], cue_length, len(problem.steps))
-            for problem, question, step, total, answer in zip(problems, questions, steps, totals, answers, strict=True)
+            Row(
+                question,
+                step,
+                [config.bot_id, *total, config.eot_id],
+                [*answer, eos],
+                cue_length,
+                len(problem.steps),
+            )
+            for problem, question, step, total, answer in zip(
+                problems, questions, steps, totals, answers, strict=True
+            )
         ]
 
     def __len__(self) -> int:
@@ -112,7 +123,8 @@ class Collator:
         """Draw each row's style and visibility, and pad."""
         chance = torch.rand(4, len(rows))
         solutions = [
-            row.totals if short else row.steps for row, short in zip(rows, chance[0] < self.totals, strict=True)
+            row.totals if short else row.steps
+            for row, short in zip(rows, chance[0] < self.totals, strict=True)
         ]
         question, question_mask = padded([row.question for row in rows], self.pad, left=True)
         written, written_mask = padded([s + r.answer for s, r in zip(solutions, rows, strict=True)], self.pad)

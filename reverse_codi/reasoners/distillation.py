@@ -101,7 +101,10 @@ def codi_terms(model: LatentLM, batch: Batch, with_student: bool = True) -> Term
     question, context = model.start(batch.question, batch.question_mask)
     last = question.last[:, -1]
     written = model.extend(
-        context.fork() if with_student else context, model.embed(batch.written), batch.written_mask, layers=with_student
+        context.fork() if with_student else context,
+        model.embed(batch.written),
+        batch.written_mask,
+        layers=with_student,
     )
     teacher = token_loss(model, last, written, batch.written, batch.written_mask)
     if not with_student:

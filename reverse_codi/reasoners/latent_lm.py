@@ -6,11 +6,12 @@ CODI: Shen et al. 2025, arXiv 2502.21074. Shapes: B questions, T tokens, K thoug
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin
 
 
 @dataclass
@@ -29,7 +30,8 @@ class Context:
 
     def fork(self) -> Context:
         """A context that grows on its own; the tensors so far are shared, gradients too."""
-        pairs = [(layer.keys, layer.values) for layer in self.cache.layers]
+        layers = cast(list[CacheLayerMixin], self.cache.layers)  # no linear attention here
+        pairs = [(layer.keys, layer.values) for layer in layers]
         return Context(DynamicCache(ddp_cache_data=pairs), self.mask, self.position)
 
 
@@ -106,13 +108,17 @@ class LatentLM(nn.Module):
     def start(self, ids: Tensor, mask: Tensor) -> tuple[Step, Context]:
         """Read left-padded ids [B, T] with mask [B, T] from an empty context."""
         empty = Context(
-            DynamicCache(), mask.new_zeros(len(ids), 0), torch.zeros(len(ids), dtype=torch.long, device=ids.device)
+            DynamicCache(),
+            mask.new_zeros(len(ids), 0),
+            torch.zeros(len(ids), dtype=torch.long, device=ids.device),
         )
         context = empty
         step = self.extend(context, self.embed(ids), mask)
         return step, context
 
-    def extend(self, context: Context, embeds: Tensor, mask: Tensor | None = None, layers: bool = False) -> Step:
+    def extend(
+        self, context: Context, embeds: Tensor, mask: Tensor | None = None, layers: bool = False
+    ) -> Step:
         """Append embeddings [B, T, d] to `context`, which grows in place.
 
         Args:

@@ -56,7 +56,9 @@ def start_projection(model: LatentLM, rows: Sequence[Row], pad: int, seed: int) 
         The share of positions in the last batch whose fed vector lies nearest to the right embedding.
     """
     states, following = next_token_pairs(model, rows, pad)
-    table = model.lm.get_input_embeddings().weight.detach()
+    embedding = model.lm.get_input_embeddings()
+    assert isinstance(embedding, nn.Embedding)
+    table = embedding.weight.detach()
     norm = model.prj.get_submodule("ln")
     assert isinstance(norm, nn.LayerNorm)
     # At LayerNorm's unit scale a fed vector would drown every layer's update.

@@ -65,7 +65,9 @@ class DistillTrainer(Trainer):
         """Weighted sum of the three terms."""
         assert isinstance(model, LatentLM)
         with self.compute_loss_context_manager():
-            terms = codi_terms(model, Batch(**inputs), with_student=self.phase.student + self.phase.distill > 0)
+            terms = codi_terms(
+                model, Batch(**inputs), with_student=self.phase.student + self.phase.distill > 0
+            )
             loss = terms.teacher + self.phase.student * terms.student + self.phase.distill * terms.distill
         for name, value in vars(terms).items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
@@ -73,15 +75,17 @@ class DistillTrainer(Trainer):
         return loss
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint; the Trainer's own way refuses the tied embeddings of a model it does not know."""
+        """Save a checkpoint; the Trainer's own way refuses tied embeddings of a model it does not know."""
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), str(folder / "model.safetensors"))
         torch.save(self.args, folder / "training_args.bin")
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """`_save` leaves out one of two tied tensors and nothing else; the Trainer would look for a
-        PreTrainedModel's own list of such tensors."""
+        """Let only the tied tensors that `_save` leaves out be missing.
+
+        The Trainer would look for a PreTrainedModel's own list of such tensors.
+        """
         tensors = self.accelerator.unwrap_model(self.model).state_dict()
         loaded = {tensors[name].data_ptr() for name in tensors.keys() - set(load_result.missing_keys)}
         lost = [name for name in load_result.missing_keys if tensors[name].data_ptr() not in loaded]
@@ -99,9 +103,14 @@ class DistillTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def last_complete_checkpoint(out: Path) -> str | None:
-    """The newest checkpoint in `out` that was written to its end; a kill may have cut the last one."""
-    whole = [p.parent for p in out.glob("checkpoint-*/trainer_state.json") if (p.parent / "model.safetensors").is_file()]
+def last_complete_checkpoint(out: Path, weights: str = "model.safetensors") -> str | None:
+    """The newest checkpoint in `out` that was written to its end; a kill may have cut the last one.
+
+    Args:
+        out: folder of checkpoints.
+        weights: the file that holds a checkpoint's weights.
+    """
+    whole = [p.parent for p in out.glob("checkpoint-*/trainer_state.json") if (p.parent / weights).is_file()]
     newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
     return None if newest is None else str(newest)
 

@@ -33,7 +33,7 @@ class VerbalizerSection(Section):
     """Folder of the finished verbalizer."""
     rank: int = Field(default=32, gt=0)
     """LoRA rank."""
-    alpha: float = Field(default=64, gt=0)
+    alpha: int = Field(default=64, gt=0)
     """LoRA alpha."""
     target_modules: list[str] = LINEAR_LAYERS
     """Linear layers that get a LoRA."""
@@ -58,12 +58,17 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
 
     @classmethod
-    def new(cls, reasoner: CodiReasoner, section: VerbalizerSection, contract: Contract, seed: int = 0) -> Self:
+    def new(
+        cls, reasoner: CodiReasoner, section: VerbalizerSection, contract: Contract, seed: int = 0
+    ) -> Self:
         """A fresh LoRA on a copy of the reasoner's language model; the reasoner stays as it is."""
         torch.manual_seed(seed)
         base = copy.deepcopy(reasoner.lm)
         lora = LoraConfig(
-            r=section.rank, lora_alpha=section.alpha, target_modules=section.target_modules, task_type="CAUSAL_LM"
+            r=section.rank,
+            lora_alpha=section.alpha,
+            target_modules=section.target_modules,
+            task_type="CAUSAL_LM",
         )
         model = get_peft_model(base, lora)
         assert isinstance(model, PeftModel)
@@ -72,7 +77,9 @@ class Policy:
     @classmethod
     def load(cls, folder: str | Path, reasoner: CodiReasoner, trainable: bool = False) -> Self:
         """Load an adapter with its contract; another reasoner's is refused with both hashes."""
-        contract = Contract.load(folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash)
+        contract = Contract.load(
+            folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash
+        )
         model = PeftModel.from_pretrained(copy.deepcopy(reasoner.lm), str(folder), is_trainable=trainable)
         return cls(model, LatentEmbedding.install(model), contract, reasoner.tokenizer)
 

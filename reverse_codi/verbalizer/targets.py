@@ -34,10 +34,14 @@ def prefixes(claims: Sequence[str]) -> list[str]:
     A prefix alone could not say "the second step only", which some thoughts hold.
     """
     runs = [(a, b) for a in range(len(claims)) for b in range(a + 1, len(claims) + 1)]
-    return [" ".join(f"{claim}." for claim in claims[a:b]) for a, b in sorted(runs, key=lambda r: r[1] - r[0])]
+    return [
+        " ".join(f"{claim}." for claim in claims[a:b]) for a, b in sorted(runs, key=lambda r: r[1] - r[0])
+    ]
 
 
-def nearest_texts(traces: TraceStore, site: Site, candidates: Sequence[Sequence[str]], measure: Measure) -> list[str]:
+def nearest_texts(
+    traces: TraceStore, site: Site, candidates: Sequence[Sequence[str]], measure: Measure
+) -> list[str]:
     """For each thought the candidate that reads nearest to it.
 
     Args:

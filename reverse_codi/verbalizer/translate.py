@@ -26,7 +26,11 @@ class Translator:
     """
 
     def __init__(
-        self, reasoner: CodiReasoner, reasoner_folder: str | Path, folder: str | Path, max_new_tokens: int = 48
+        self,
+        reasoner: CodiReasoner,
+        reasoner_folder: str | Path,
+        folder: str | Path,
+        max_new_tokens: int = 48,
     ) -> None:
         self.reasoner = reasoner
         self.policy = Policy.load(folder, reasoner)

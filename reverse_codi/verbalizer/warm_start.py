@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from transformers import (
     DataCollatorForSeq2Seq,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
@@ -126,9 +127,13 @@ def warm_start(
         policy.train()
         embedding.set_bank(bank)
 
+    if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
+        evaluate(0)
+        return
+    lm = cast(PreTrainedModel, policy.get_base_model())
     if on_cpu:
         attention.register()
-        policy.base_model.model.set_attn_implementation(attention.FLOAT32_SDPA)
+        lm.set_attn_implementation(attention.FLOAT32_SDPA)
     trainer = Trainer(
         model=policy,
         args=TrainingArguments(
@@ -156,4 +161,4 @@ def warm_start(
     )
     trainer.train()
     if on_cpu:
-        policy.base_model.model.set_attn_implementation("sdpa")
+        lm.set_attn_implementation("sdpa")

@@ -20,7 +20,7 @@ from tests.tiny import make_problems, make_tiny_measure
 
 # `marked` gives each row a value of its own, so that a row out of order shows. `scripted` does, where
 # its share holds VICTIM, what the next line of a file says.
-CUSTOM = '''
+CUSTOM = """
 import os
 import time
 from pathlib import Path
@@ -52,7 +52,7 @@ def scripted(batch, config: Script):
         if order == "sleep":
             time.sleep(60)
     return [float("nan") if "7" in t.split() else 0.0 for t in batch.texts]
-'''
+"""
 
 TEXTS = [
     "12 + 5 = 17 .", "8 - 3 = 5", "", "9 * 2 = 18 .", "12 + 5 = 17 .", " 8 - 3 = 5 ", "20 / 4 = 5", "   ",
@@ -215,9 +215,7 @@ def given(script: Path) -> RewardSection:
 
 
 @pytest.fixture(scope="module")
-def shared(
-    ray_session: None, tiny_folders: tuple[Path, Path], given: RewardSection
-) -> Iterator[RewardPool]:
+def shared(ray_session: None, tiny_folders: tuple[Path, Path], given: RewardSection) -> Iterator[RewardPool]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reverse_codi.scoring.TASK_RETRIES", 1)
         pool = RewardPool(given, *map(str, tiny_folders))

@@ -95,7 +95,9 @@ def test_the_hash_moves_with_any_weight() -> None:
         (lambda t: t.update({"ln.bias": torch.zeros(2)}), r"ln.bias has shape \(2,\), not \(32,\)"),
     ],
 )
-def test_a_broken_projection_is_named(tiny_reasoner: CodiReasoner, tmp_path: Path, mend, message: str) -> None:
+def test_a_broken_projection_is_named(
+    tiny_reasoner: CodiReasoner, tmp_path: Path, mend, message: str
+) -> None:
     tiny_reasoner.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / PROJECTION_FILE)
     mend(tensors)

@@ -31,9 +31,7 @@ FAR = [0.0, 1.0]
 def batch(texts: list[str], reads: dict[str, list[float]], default: list[float], m: int = 3) -> RewardBatch:
     n = len(texts)
     logged.clear()
-    rows = make_rows(
-        texts, torch.tensor([THOUGHT] * n), SITE, distractors=torch.tensor(FAR).expand(n, m, 2)
-    )
+    rows = make_rows(texts, torch.tensor([THOUGHT] * n), SITE, distractors=torch.tensor(FAR).expand(n, m, 2))
     return make_batch(rows, make_table_measure(reads, SITE, default), lambda k, v: logged.update({k: v}))
 
 

@@ -25,7 +25,7 @@ READS = {
 
 @pytest.fixture
 def batch() -> RewardBatch:
-    fitted = AffineMap(torch.eye(2), torch.zeros(2), MEAN, torch.diag(torch.tensor([1.0, 10.0])))
+    fitted = AffineMap(torch.eye(2), torch.zeros(2), MEAN, torch.diag(torch.tensor([1.0, 10.0])), torch.zeros(0, 2))
     rows = make_rows(list(READS), torch.tensor([THOUGHT] * len(READS)), SITE)
     return make_batch(rows, Measure(TableReader(READS), {SITE: fitted}))
 
@@ -47,5 +47,5 @@ def test_centred_cosine_hears_no_size(batch: RewardBatch) -> None:
 
 def test_an_unrelated_thoughts_own_text_scores_about_minus_one() -> None:
     draws = torch.randn(2, 2000, 64, generator=torch.Generator().manual_seed(0))
-    fitted = AffineMap(torch.eye(64), torch.zeros(64), torch.zeros(64), torch.eye(64))
+    fitted = AffineMap(torch.eye(64), torch.zeros(64), torch.zeros(64), torch.eye(64), torch.zeros(0, 64))
     assert fitted.match(draws[0], draws[1]).mean().item() == pytest.approx(-1.0, abs=0.1)

@@ -1,0 +1,106 @@
+"""`scripts/reading_study [RECIPE] [--json FILE]`: the reading study of a recipe's reasoner, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.preparation import own_claims, trace_both
+from reverse_codi.reading.claims import find_held_steps
+from reverse_codi.reading.foils import FOILS
+from reverse_codi.reading.spec import Map, Point, Prefix, ReadSpec
+from reverse_codi.reading.study import Row, choose, study_spec
+from reverse_codi.recipe import load_recipe
+
+# The naive readings, then the affine map in its forms: layers, point, ridge, question.
+SPECS = (
+    ReadSpec(prefix=Prefix.QUESTION, layers="final", map=Map.IDENTITY),
+    ReadSpec(prefix=Prefix.NONE, layers="final", map=Map.IDENTITY),
+    ReadSpec(prefix=Prefix.QUESTION),
+    ReadSpec(layers="final"),
+    ReadSpec(),
+    ReadSpec(ridge=0.1),
+    ReadSpec(ridge=100.0),
+    ReadSpec(point=Point.MEAN),
+    ReadSpec(point=Point.BEFORE_RESULT),
+    ReadSpec(suffix="The answer is:"),
+)
+
+
+def table(rows: Sequence[Row], title: str) -> Table:
+    """One line a ReadSpec and site."""
+    shown = Table(title=title)
+    for name in ("read", "ridge", "site", "gold", "retrieved", "chain", "best foil", "margin"):
+        shown.add_column(name)
+    for row in rows:
+        best = row.match[row.best_foil]
+        shown.add_row(
+            str(row.spec),
+            f"{row.spec.ridge:g}" if row.spec.map is Map.AFFINE else "",
+            str(row.site),
+            str(row.match["gold"]),
+            f"{row.retrieval['gold']:.2f}",
+            f"{row.match['chain'].value:.2f}",
+            f"{row.best_foil} {best.value:.2f}",
+            str(row.margin),
+        )
+    return shown
+
+
+def foil_table(rows: Sequence[Row], spec: ReadSpec) -> Table:
+    """Match of every text kind under one spec."""
+    shown = Table(title=f"match of every kind of text, read as: {spec}")
+    kinds = ("gold", "chain", *FOILS)
+    for name in ("site", *kinds):
+        shown.add_column(name)
+    for row in rows:
+        if row.spec == spec:
+            shown.add_row(str(row.site), *(f"{row.match[kind].value:.2f}" for kind in kinds))
+    return shown
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", nargs="?", default="recipes/tiny.yaml")
+    parser.add_argument("--json", type=Path, help="also write every figure here")
+    options, overrides = parser.parse_known_args(arguments)
+    recipe = load_recipe([options.recipe, *overrides])
+    console = Console(width=160)
+    reasoner = recipe.reasoner.load()
+    train, heldout = trace_both(recipe, reasoner, console)
+    sites = thought_sites(reasoner.n_thoughts)
+    held = find_held_steps(
+        {site: train.vectors(site) for site in sites}, train.claims, recipe.reading.held_threshold
+    )
+    for (site, n_steps), accuracy in held.accuracy.items():
+        line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))
+        console.print(f"probe {site}, {n_steps}-step problems: {line}")
+    rows = [
+        row for spec in SPECS for row in study_spec(reasoner, spec, sites, held, train, train.claims, heldout)
+    ]
+    best = choose(rows)
+    written = study_spec(reasoner, best, sites, held, train, own_claims(reasoner, train), heldout)
+    console.print(table(rows, "maps fitted on gold claims"))
+    console.print(table(written, "the best one, its map fitted on the model's own written steps (no labels)"))
+    console.print(foil_table(rows, best))
+    console.print(f"[bold]default ReadSpec:[/bold] {best.model_dump(mode='json')}")
+    if options.json:
+        records = [
+            {**asdict(row), "spec": row.spec.model_dump(mode="json"), "site": str(row.site)}
+            for row in [*rows, *written]
+        ]
+        options.json.write_text(
+            json.dumps({"default": best.model_dump(mode="json"), "rows": records}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from reverse_codi.evaluation.check_reasoner import check
+from reverse_codi.reasoners.base import Chains, Patch
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.base import Split
+
+TASK, N = Arithmetic(), 120
+
+
+def test_an_untrained_reasoner_knows_nothing(tiny_reasoner: CodiReasoner) -> None:
+    figures = check(tiny_reasoner, TASK, seed=3, n=N, with_probe=False)
+    assert figures.n == N
+    assert figures.accuracy == figures.accuracy_text == 0
+    assert set(figures.by_steps) == {"1", "2", "3", "4"}
+    assert figures.probe == {}
+
+
+class Oracle:
+    """Thinks of the answer in its one thought, and says whatever that thought says."""
+
+    n_thoughts = 1
+
+    def __init__(self) -> None:
+        both = [*TASK.problems(Split.HELDOUT, N, 3), *TASK.problems(Split.TRAIN, 2_000, 3)]
+        self.answers = {p.question: float(p.answer) for p in both}
+
+    def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
+        fed = torch.tensor([self.answers[q] for q in questions])[:, None, None]
+        if patch is not None:
+            fed = torch.where(patch.where[..., None], patch.fed, fed)
+        readouts = fed.repeat(1, 2, 1)
+        return Chains(readouts, fed, [f"The answer is: {v:g}" for v in fed.flatten().tolist()])
+
+    def write(self, questions: Sequence[str]) -> list[str]:
+        return ["The answer is: 1"] * len(questions)
+
+
+def test_a_reasoner_that_thinks_is_told_from_its_ablations() -> None:
+    figures = check(Oracle(), TASK, seed=3, n=N, with_probe=False)  # type: ignore[arg-type]
+    assert figures.accuracy == figures.accuracy_two_plus == 1.0
+    assert set(figures.by_steps.values()) == {1.0}
+    assert figures.accuracy_text < 0.2
+    assert figures.accuracy_mean_ablated < 0.2
+    assert figures.accuracy_resampled == 0.0  # donors never share the answer

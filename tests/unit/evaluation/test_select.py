@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.sites import Site
+from reverse_codi.traces import TraceStore
+from tests.tiny import make_held
+
+
+def test_the_last_readout_is_no_thought() -> None:
+    assert [str(site) for site in thought_sites(3)] == ["h0", "h1", "h2"]
+
+
+def test_every_thought_has_its_own_vectors_and_gold_text(tiny_traces: TraceStore) -> None:
+    thoughts = thoughts_of(tiny_traces, thought_sites(3), make_held(3))
+    assert len(thoughts) == 3 * len(tiny_traces)
+    for row in (0, 1, 2, 301, 599):
+        problem, k = divmod(row, 3)
+        site = Site("h", k)
+        assert (thoughts.problems[row], thoughts.sites[row]) == (problem, site)
+        assert torch.equal(thoughts.targets[row], tiny_traces.vectors(site)[problem])
+        assert torch.equal(thoughts.slots[row, 0], tiny_traces.vectors(Site("z", k))[problem])
+        assert thoughts.questions[row] == tiny_traces.questions[problem]
+        claims = tiny_traces.claims[problem]
+        held = claims[2:] if k == 2 else claims[k : k + 1]
+        assert thoughts.gold[row] == (" ".join(f"{c}." for c in held) or "(no step)")
+
+
+def test_live_only_leaves_out_thoughts_that_hold_nothing(tiny_traces: TraceStore) -> None:
+    live = thoughts_of(tiny_traces, thought_sites(3), make_held(3), live_only=True)
+    assert len(live) == sum(min(3, len(claims)) for claims in tiny_traces.claims)
+    assert "(no step)" not in live.gold
+
+
+def test_nothing_held_at_all_is_an_error_that_says_what_to_do(tiny_traces: TraceStore) -> None:
+    with pytest.raises(ValueError, match=r"lower reading\.held_threshold"):
+        thoughts_of(tiny_traces, thought_sites(3), HeldSteps({}, 0.5), live_only=True)

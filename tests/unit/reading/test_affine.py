@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import torch
+
+from reverse_codi.reading.affine import AffineMap, trust, whitener
+
+RNG = torch.Generator().manual_seed(0)
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=RNG)
+
+
+def test_a_known_map_is_recovered() -> None:
+    weight, bias, x = noise(6, 4), noise(4), 3 * noise(500, 6) + 2
+    fitted = AffineMap.fit(x, x @ weight + bias, ridge=1e-6)
+    torch.testing.assert_close(fitted.weight, weight, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(fitted.bias, bias, atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(fitted.mean, (x @ weight + bias).mean(0))
+
+
+def test_ridge_shrinks_towards_the_mean() -> None:
+    x = noise(500, 6)
+    y = x @ noise(6, 4) + noise(4)
+    loose, tight = AffineMap.fit(x, y, ridge=1e-6), AffineMap.fit(x, y, ridge=1e9)
+    assert tight.weight.norm() < 1e-3 * loose.weight.norm()
+    torch.testing.assert_close(tight.predict(x[:1]), y.mean(0)[None], atol=1e-3, rtol=1e-3)
+
+
+def test_match_is_1_for_the_thought_itself_0_for_the_mean_below_for_worse() -> None:
+    x = noise(200, 3)
+    y = x @ noise(3, 4) + 0.1 * noise(200, 4)
+    fitted = AffineMap.fit(x, y, ridge=1.0)
+    torch.testing.assert_close(fitted.match(y, y), torch.ones(200))
+    torch.testing.assert_close(fitted.match(y, fitted.mean.expand_as(y)), torch.zeros(200))
+    assert (fitted.match(y, 2 * fitted.mean - y) < -2.9).all()  # the mirror image: 1 - 4
+
+
+def test_whitened_residuals_have_unit_covariance() -> None:
+    residual = (noise(20_000, 3) @ torch.diag(torch.tensor([10.0, 1.0, 0.3])) @ noise(3, 3)).double()
+    white = residual @ whitener(residual, shrinkage=0.0).T
+    torch.testing.assert_close(white.T @ white / len(white), torch.eye(3, dtype=torch.double))
+    # a direction that never varies must not count without bound
+    flat = residual.clone()
+    flat[:, 2] = 0
+    assert whitener(flat).abs().max() < 100
+
+
+def test_distance_is_the_mean_square_in_that_metric() -> None:
+    zeros = torch.zeros(2)
+    map_ = AffineMap(torch.eye(2), zeros, zeros, torch.diag(torch.tensor([2.0, 1.0])), torch.zeros(0, 2))
+    assert map_.distance(torch.tensor([1.0, 3.0]), zeros).item() == (4 + 9) / 2
+
+
+def test_trust_is_high_for_own_texts_and_half_for_random_ones() -> None:
+    x = noise(600, 8)
+    y = x @ noise(8, 8) + 0.1 * noise(600, 8)
+    fitted = AffineMap.fit(x[:400], y[:400], ridge=1.0)
+    own = trust(fitted, y[400:], fitted.predict(x[400:]))
+    assert own.mean() > 0.99
+    others = trust(fitted, y[400:], fitted.predict(x[400:].roll(1, 0)))
+    assert 0.4 < others.mean() < 0.6
+
+
+def test_identity_predicts_the_state_itself() -> None:
+    x = noise(50, 4)
+    fitted = AffineMap.identity(x + 1, x)
+    assert torch.equal(fitted.predict(x), x)
+    torch.testing.assert_close(fitted.mean, (x + 1).mean(0))

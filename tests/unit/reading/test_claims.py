@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import torch
+
+from reverse_codi.reading.claims import HeldSteps, claims_text, find_held_steps
+from reverse_codi.sites import Site
+
+H0, H1 = Site("h", 0), Site("h", 1)
+CLAIMS = ["12 + 5 = 17", "17 * 2 = 34"]
+HELD = HeldSteps({(H0, 2): [0.1, 0.2], (H1, 2): [0.9, 0.5], (H1, 1): [0.75]}, 0.5)
+
+
+def test_claims_text() -> None:
+    assert claims_text(CLAIMS) == "12 + 5 = 17. 17 * 2 = 34."
+    assert claims_text([]) == "(no step)"
+
+
+def test_a_site_says_the_steps_from_the_threshold_on() -> None:
+    assert HELD.text(H1, CLAIMS) == "12 + 5 = 17. 17 * 2 = 34."
+    assert HELD.text(H0, CLAIMS) == "(no step)"
+    assert HELD.steps(H1, 4) == []  # a length that was never probed
+
+
+def test_json_round_trip() -> None:
+    assert HeldSteps.from_json(HELD.to_json()) == HELD
+
+
+def test_find_held_steps_finds_the_step_that_a_site_holds() -> None:
+    rng = torch.Generator().manual_seed(0)
+    results = torch.randint(4, (600, 2), generator=rng)
+    claims = [[f"1 + 1 = {a}", f"2 + 2 = {b}"] for a, b in results.tolist()]
+    claims += [["3 + 3 = 6"]] * 50
+    second = torch.cat([4 * torch.eye(4)[results[:, 1]], torch.zeros(50, 4)])
+    vectors = {H0: torch.randn(650, 4, generator=rng), H1: second + torch.randn(650, 4, generator=rng) / 9}
+    held = find_held_steps(vectors, claims)
+    assert held.steps(H1, 2) == [1]
+    assert held.steps(H0, 2) == []
+    assert held.accuracy[H1, 2][1] > 0.95
+    assert held.steps(H0, 1) == [0]  # one answer only: anything "holds" it

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reverse_codi.reading.measure import Measure, MeasureError
+from reverse_codi.reading.spec import Point, ReadSpec
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.sites import Site
+from tests.tiny import make_problems, make_tiny_measure, make_tiny_reasoner
+
+SITES = [Site("h", 2), Site("h", 0), Site("h", 2)]
+TEXTS = ["12 + 5 = 17.", "(no step)", "8 - 3 = 5."]
+
+
+def test_each_row_goes_by_its_own_sites_map(tiny_measure: Measure) -> None:
+    features = tiny_measure.reader.features(TEXTS)
+    predicted = tiny_measure.predict(TEXTS, SITES)
+    for row, site in enumerate(SITES):
+        torch.testing.assert_close(predicted[row], tiny_measure.map_of(site).predict(features[row]))
+
+
+def test_match_agrees_with_the_maps(tiny_reasoner: CodiReasoner, tiny_measure: Measure) -> None:
+    chains = tiny_reasoner.think([p.question for p in make_problems(3)])
+    thoughts = torch.stack([chains.at(site)[i] for i, site in enumerate(SITES)])
+    predicted = tiny_measure.predict(TEXTS, SITES)
+    match = tiny_measure.match(thoughts, predicted, SITES)
+    for row, site in enumerate(SITES):
+        torch.testing.assert_close(match[row], tiny_measure.map_of(site).match(thoughts[row], predicted[row]))
+    torch.testing.assert_close(tiny_measure.match(thoughts, thoughts, SITES), torch.ones(3))
+
+
+def test_saved_and_loaded_it_reads_the_same(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    spec = ReadSpec(point=Point.MEAN, ridge=2.5)
+    measure = make_tiny_measure(tiny_reasoner, spec)
+    measure.save(tmp_path)
+    loaded = Measure.load(tmp_path, tiny_reasoner)
+    assert loaded.reader.spec == spec
+    assert loaded.sites == measure.sites
+    for site in measure.sites:
+        for name, value in vars(measure.map_of(site)).items():
+            torch.testing.assert_close(getattr(loaded.map_of(site), name), value, atol=2e-3, rtol=2e-3)
+    assert [path.name for path in tmp_path.iterdir()] == ["maps.safetensors"]
+
+
+def test_another_reasoners_maps_are_refused_with_both_hashes(
+    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path: Path
+) -> None:
+    tiny_measure.save(tmp_path)
+    other = make_tiny_reasoner(seed=1)
+    with pytest.raises(MeasureError) as caught:
+        Measure.load(tmp_path, other)
+    assert tiny_reasoner.content_hash in str(caught.value)
+    assert other.content_hash in str(caught.value)
+
+
+def test_an_unknown_site_lists_the_known_ones(tiny_measure: Measure) -> None:
+    with pytest.raises(KeyError, match="no map for site h9; there is one for h0, h1, h2, h3"):
+        tiny_measure.predict(TEXTS[:1], [Site("h", 9)])
+
+
+def test_missing_maps_are_named(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"maps\.safetensors is missing"):
+        Measure.load(tmp_path, tiny_reasoner)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import torch
+
+from reverse_codi.reading.probes import Probe, probe_steps, result_of
+from reverse_codi.sites import Site
+
+
+def separable(n: int = 800) -> tuple[torch.Tensor, list[str]]:
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(5, (n,), generator=rng)
+    # badly scaled on purpose: probes standardize
+    vectors = (3 * torch.eye(5)[labels] + 0.2 * torch.randn(n, 5, generator=rng)) * 100 + 1000
+    return vectors, [str(label) for label in labels.tolist()]
+
+
+def test_separable_data_is_read_wholly() -> None:
+    vectors, labels = separable()
+    assert Probe.fit(vectors[:600], labels[:600]).accuracy(vectors[600:], labels[600:]) == 1.0
+
+
+def test_shuffled_labels_are_at_chance() -> None:
+    vectors, labels = separable()
+    shuffled = [labels[i] for i in torch.randperm(800, generator=torch.Generator().manual_seed(1)).tolist()]
+    assert Probe.fit(vectors[:600], shuffled[:600]).accuracy(vectors[600:], shuffled[600:]) < 0.3
+
+
+def test_steps_are_probed_one_by_one() -> None:
+    vectors, labels = separable()
+    site = Site("z", 1)
+    claims = [[f"1 + 1 = {label}", f"1 + 1 = {i * 7 % 3}"] for i, label in enumerate(labels)]
+    table = probe_steps({site: vectors[:600]}, claims[:600], {site: vectors[600:]}, claims[600:])
+    first, second = table[site]
+    assert first == 1.0
+    assert second < 0.55
+
+
+def test_result_of() -> None:
+    assert result_of("12 + 5 = 17") == "17"

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from reverse_codi.reading import reader as module
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.spec import Point, Prefix, ReadSpec
+from reverse_codi.reasoners.codi import CodiReasoner
+
+TEXTS = ["12 + 5 = 17.", "3 * 4 = 12. 12 - 5 = 7.", " 12 + 5 = 17. ", "", "(no step)"]
+
+
+class Watched:
+    """A reasoner that notes what it is given at once."""
+
+    def __init__(self, reasoner: CodiReasoner) -> None:
+        self.reasoner = reasoner
+        self.calls: list[list[str]] = []
+
+    def read(
+        self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
+    ) -> list[Tensor]:
+        self.calls.append(list(texts))
+        return self.reasoner.read(texts, questions, suffix)
+
+
+def test_distinct_texts_are_read_once_and_put_back_in_order(tiny_reasoner: CodiReasoner) -> None:
+    watched = Watched(tiny_reasoner)
+    features = Reader(watched, ReadSpec()).features(TEXTS)  # type: ignore[arg-type]
+    assert sorted(text for call in watched.calls for text in call) == sorted({t.strip() for t in TEXTS})
+    assert features.shape == (5, 3 * 32)
+    for row, text in zip(features, TEXTS, strict=True):
+        [states] = tiny_reasoner.read([text.strip()])
+        torch.testing.assert_close(row, states[:, -1].flatten())
+
+
+def test_many_texts_are_read_in_chunks(tiny_reasoner: CodiReasoner, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{a} + {b} = {a + b}." for a in range(4) for b in range(3)] + ["1 + 1 = 2. 2 + 2 = 4."]
+    whole = Reader(tiny_reasoner, ReadSpec()).features(texts)
+    monkeypatch.setattr(module, "CHUNK", 5)
+    watched = Watched(tiny_reasoner)
+    torch.testing.assert_close(Reader(watched, ReadSpec()).features(texts), whole)  # type: ignore[arg-type]
+    assert [len(call) for call in watched.calls] == [5, 5, 3]
+
+
+def test_the_final_layer_at_the_last_token(tiny_reasoner: CodiReasoner) -> None:
+    features = Reader(tiny_reasoner, ReadSpec(layers="final")).features(TEXTS[:1])
+    ids = torch.tensor([tiny_reasoner.ids(TEXTS[0])])
+    torch.testing.assert_close(features[0], tiny_reasoner.lm.base_model(ids).last_hidden_state[0, -1])
+
+
+def test_before_result_reads_the_cut_text(tiny_reasoner: CodiReasoner) -> None:
+    cut = Reader(tiny_reasoner, ReadSpec(point=Point.BEFORE_RESULT))
+    whole = Reader(tiny_reasoner, ReadSpec())
+    texts = ["12 + 5 = 17.", "12 + 5 = 18."]
+    features = cut.features(texts)
+    assert torch.equal(features[0], features[1])
+    torch.testing.assert_close(features[:1], whole.features(["12 + 5 ="]))
+    assert not torch.allclose(features[:1], whole.features(texts[:1]), atol=1e-3)
+
+
+def test_mean_is_over_the_texts_own_tokens(tiny_reasoner: CodiReasoner) -> None:
+    spec = ReadSpec(point=Point.MEAN, prefix=Prefix.QUESTION)
+    features = Reader(tiny_reasoner, spec).features(TEXTS[:1], ["Ann has 12 apples."])
+    [states] = tiny_reasoner.read(TEXTS[:1], ["Ann has 12 apples."])
+    torch.testing.assert_close(features[0], states.mean(1).flatten())
+
+
+def test_the_question_counts_where_the_spec_says_so(tiny_reasoner: CodiReasoner) -> None:
+    texts, questions = ["12 + 5 = 17."] * 2, ["Ann has 12 apples.", "Ben has 9 pens."]
+    without = Reader(tiny_reasoner, ReadSpec()).features(texts, questions)
+    assert torch.equal(without[0], without[1])
+    reader = Reader(tiny_reasoner, ReadSpec(prefix=Prefix.QUESTION))
+    after = reader.features(texts, questions)
+    assert not torch.allclose(after[0], after[1], atol=1e-3)
+    with pytest.raises(ValueError, match="give one for each of 2 texts"):
+        reader.features(texts)
+    with pytest.raises(ValueError, match="give one for each of 2 texts"):
+        reader.features(texts, questions[:1])

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from reverse_codi.reading.spec import ReadSpec, before_last_number
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("12 + 5 = 17.", "12 + 5 ="),
+        ("12 + 5 = 17. 17 * 2 = 34.", "12 + 5 = 17. 17 * 2 ="),
+        ("5 - 7 = -2.", "5 - 7 ="),
+        ("$1,234.50", "$"),
+        ("(no step)", "(no step)"),
+        ("", ""),
+    ],
+)
+def test_before_last_number(text: str, cut: str) -> None:
+    assert before_last_number(text) == cut
+
+
+def test_layers() -> None:
+    assert ReadSpec(layers="all").layer_indices(3) == [0, 1, 2]
+    assert ReadSpec(layers="final").layer_indices(3) == [2]
+    assert ReadSpec(layers="0,2").layer_indices(3) == [0, 2]
+    with pytest.raises(ValueError, match="layers '3': this model's are 0 to 2"):
+        ReadSpec(layers="3").layer_indices(3)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from reverse_codi.recipe import Recipe
+from reverse_codi.rewarding import RewardItem, RewardSection
+from reverse_codi.rollout.pool import RolloutSection
+from reverse_codi.runtime import placement, with_available_engine
+
+
+def test_placement_names_every_actor_and_what_ray_must_offer() -> None:
+    recipe = Recipe(
+        rollout=RolloutSection(actors=3, cpus=2, gpus=0.5),
+        reward=RewardSection(
+            functions=[RewardItem(name="hidden_match"), RewardItem(name="brevity")],
+            actors=2,
+            gpus_per_actor=0.25,
+        ),
+    )
+    first, second, third = placement(recipe).splitlines()
+    assert first == "3 rollout actor(s): vllm, 2 CPU, 0.5 GPU each"
+    assert second == "2 reward actor(s): hidden_match, brevity; 1 CPU, 0.25 GPU each"
+    assert "8 CPU and 2 GPU in all" in third
+
+
+def test_without_vllm_the_transformers_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe()
+    assert recipe.rollout.engine.kind == "vllm"
+    monkeypatch.setattr("reverse_codi.runtime.has_vllm", lambda: False)
+    changed, told = with_available_engine(recipe)
+    assert changed.rollout.engine.kind == "transformers"
+    assert "vLLM is not installed" in told
+    assert changed.grpo == recipe.grpo
+    assert with_available_engine(changed) == (changed, "")
+    monkeypatch.setattr("reverse_codi.runtime.has_vllm", lambda: True)
+    assert with_available_engine(recipe) == (recipe, "")

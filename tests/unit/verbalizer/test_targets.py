@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from reverse_codi.sites import Site
+from reverse_codi.traces import TraceStore
+from reverse_codi.verbalizer.targets import gold_texts, nearest_texts, prefixes, written_claims
+from tests.tiny import make_held, make_table_measure
+
+
+def test_every_run_of_claims_shortest_first() -> None:
+    assert prefixes(["a", "b", "c"]) == ["a.", "b.", "c.", "a. b.", "b. c.", "a. b. c."]
+    assert prefixes([]) == []
+
+
+def test_written_claims_are_parsed_in_order() -> None:
+    texts = ["12 + 5 = 17. 17*2=34. The answer is: 34", "who knows"]
+    assert written_claims(texts) == [["12 + 5 = 17", "17 * 2 = 34"], []]
+
+
+def test_gold_texts(tiny_traces: TraceStore) -> None:
+    texts = gold_texts(tiny_traces, Site("h", 1), make_held(3))
+    for text, claims in zip(texts, tiny_traces.claims, strict=True):
+        assert text == (f"{claims[1]}." if len(claims) > 1 else "(no step)")
+
+
+def test_the_nearest_candidate_wins_among_its_own_traces_only(tmp_path: Path) -> None:
+    site = Site("h", 0)
+    measure = make_table_measure({"x": [1.0, 0.0], "y": [0.0, 1.0], "both": [1.0, 1.0]}, site)
+    thoughts = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.9, 0.8], [0.9, 0.1]])
+    traces = TraceStore.import_arrays(
+        tmp_path / "traces",
+        {"readouts": thoughts[:, None].repeat(1, 2, 1).numpy(), "fed": thoughts[:, None].numpy()},
+        {"questions": ["?"] * 4, "reasoner_hash": "constructed"},
+    )
+    candidates = [["y", "x", "both"], ["x", "y"], ["x", "y", "both"], ["y"]]
+    assert nearest_texts(traces, site, candidates, measure) == ["x", "y", "both", "y"]

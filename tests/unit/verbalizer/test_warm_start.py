@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.verbalizer.policy import Policy
+from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, encode, warm_start
+from tests.tiny import make_tiny_policy
+
+TEXTS = ["12 + 5 = 17.", "8 - 3 = 5.", "(no step)", "9 * 2 = 18. 18 / 3 = 6."]
+
+
+def make_pairs() -> Pairs:
+    return Pairs(torch.randn(4, 1, 32, generator=torch.Generator().manual_seed(0)), TEXTS)
+
+
+def run(policy: Policy, pairs: Pairs, out: Path, **values: object) -> list[int]:
+    given = {"steps": 60, "batch_size": 4, "learning_rate": 2e-2, "eval_steps": 25, **values}
+    points: list[int] = []
+
+    def on_point(step: int) -> None:
+        assert not policy.model.training
+        policy.embedding.set_bank(torch.zeros(1, 32))  # an evaluation may change the bank
+        points.append(step)
+
+    section = WarmStartSection.model_validate(given)
+    warm_start(
+        policy.model, policy.embedding, policy.tokenizer, policy.contract, pairs, section, out, on_point
+    )
+    return points
+
+
+def loss(policy: Policy, pairs: Pairs) -> float:
+    policy.embedding.set_bank(pairs.vectors.flatten(0, 1))
+    policy.model.eval()
+    with torch.no_grad():
+        losses = [
+            policy.model(input_ids=torch.tensor([r["input_ids"]]), labels=torch.tensor([r["labels"]])).loss
+            for r in encode(pairs, policy.contract, policy.tokenizer)
+        ]
+    return float(torch.stack(losses).mean())
+
+
+def test_rows_are_prompt_then_text_then_eos_and_only_the_text_is_learnt(tiny_reasoner: CodiReasoner) -> None:
+    policy, pairs = make_tiny_policy(tiny_reasoner), make_pairs()
+    for i, row in enumerate(encode(pairs, policy.contract, policy.tokenizer)):
+        text = [*tiny_reasoner.ids(TEXTS[i]), tiny_reasoner.tokenizer.eos_token_id]
+        assert row["input_ids"] == [policy.contract.n_vocab + i, *text]
+        assert row["labels"] == [-100, *text]
+
+
+def test_the_loss_falls_and_only_the_lora_learns(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy, pairs = make_tiny_policy(tiny_reasoner, rank=16), make_pairs()
+    frozen = {name: p.clone() for name, p in policy.model.named_parameters() if "lora" not in name}
+    before = loss(policy, pairs)
+    assert run(policy, pairs, tmp_path) == [25, 50, 60]
+    assert loss(policy, pairs) < 0.5 * before
+    now = dict(policy.model.named_parameters())
+    assert any("embed_tokens" in name for name in frozen)
+    assert all(torch.equal(now[name], value) for name, value in frozen.items())
+
+
+def test_thoughts_are_told_apart_by_their_vectors(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy, pairs = make_tiny_policy(tiny_reasoner, rank=16), make_pairs()
+    run(policy, pairs, tmp_path)
+    swapped = Pairs(pairs.vectors.roll(1, 0), TEXTS)
+    assert loss(policy, swapped) > 1.5 * loss(policy, pairs)
+
+
+def test_no_steps_train_nothing(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy, pairs = make_tiny_policy(tiny_reasoner), make_pairs()
+    before = loss(policy, pairs)
+    assert run(policy, pairs, tmp_path, steps=0) == [0]
+    assert loss(policy, pairs) == before
