@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
@@ -32,6 +34,7 @@ from reverse_codi.verbalizer.translate import Translator
 TRUST_THRESHOLD = 0.9
 UNKNOWN = "I do not know"
 LENS_TOP = 5
+_SENTENCE_END = re.compile(r"\.(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,10 @@ def translate(
 
 def chain_text(rows: Sequence[Translation]) -> str:
     """The whole trace as one text: each thought's claims in order, said once."""
-    claims = [c for row in rows if row.trusted for c in row.translation.split(".") if c.strip()]
-    said = dict.fromkeys(c.strip() for c in claims if c.strip() != NO_STEP)
+    claims = [c.strip() for row in rows if row.trusted for c in _SENTENCE_END.split(row.translation)]
+    # Word-level tokenizers decode "(no step)" as "( no step )".
+    nothing = ("", NO_STEP.replace(" ", ""))
+    said = dict.fromkeys(c for c in claims if c.replace(" ", "") not in nothing)
     return " ".join(f"{claim}." for claim in said) or NO_STEP
 
 
@@ -140,14 +145,15 @@ def unknown_words(reasoner: CodiReasoner, question: str) -> list[str]:
 
 def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
     """Print one question's translations."""
-    console.print(f"\n[bold]{rows[0].question}[/bold]")
+    console.print(f"\n[bold]{escape(rows[0].question)}[/bold]")
     if chain:
         console.print(chain_text(rows), markup=False)
     else:
         table = Table("thought", "translation", "match", "trust", "logit lens")
         for row in rows:
             said = row.translation if row.trusted else f"{UNKNOWN} ({row.translation})"
-            table.add_row(row.site, said, f"{row.match:.2f}", f"{row.trust:.2f}", " ".join(row.lens))
+            figures = f"{row.match:.2f}", f"{row.trust:.2f}"
+            table.add_row(row.site, escape(said), *figures, escape(" ".join(row.lens)))
         console.print(table)
     console.print(rows[0].answer, markup=False)
 

@@ -10,18 +10,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from reverse_codi.rollout.base import LINEAR_LAYERS
-from tests.tiny import make_tiny_reasoner
+from tests.tiny import make_sharp_reasoner
 
 HIDDEN = 128  # 4 heads of 32
 
 
 def save_base(folder: Path) -> Path:
     """A reasoner's folder: the language model with its projection and tokenizer beside it."""
-    reasoner = make_tiny_reasoner(hidden=HIDDEN, layers=2)
-    with torch.no_grad():
-        for weight in reasoner.lm.parameters():
-            if weight.dim() == 2:
-                weight.mul_(5)
+    reasoner = make_sharp_reasoner(hidden=HIDDEN, layers=2)
     reasoner.save_pretrained(folder)
     return folder
 

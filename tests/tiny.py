@@ -50,6 +50,16 @@ def make_tiny_reasoner(n_thoughts: int = 3, hidden: int = 32, layers: int = 2, s
     return CodiReasoner(model, tokenizer, config)
 
 
+def make_sharp_reasoner(**shape: int) -> CodiReasoner:
+    """The tiny reasoner with weights so large that what it sees shows, and it can be sure of a token."""
+    reasoner = make_tiny_reasoner(**shape)
+    with torch.no_grad():
+        for weight in reasoner.lm.parameters():
+            if weight.dim() == 2:
+                weight.mul_(5)
+    return reasoner
+
+
 def make_problems(n: int, seed: int = 0, split: Split = Split.TRAIN) -> list[Problem]:
     """Problems whose every word the tiny reasoner knows."""
     return Arithmetic().problems(split, n, seed)
@@ -90,9 +100,7 @@ def make_held(n_thoughts: int, longest: int = 4) -> HeldSteps:
     """Thought k holds step k, and the last one every later step too."""
     return HeldSteps(
         {
-            (Site("h", k), n): [
-                float(step == k or (k == n_thoughts - 1 and step > k)) for step in range(n)
-            ]
+            (Site("h", k), n): [float(step == k or (k == n_thoughts - 1 and step > k)) for step in range(n)]
             for k in range(n_thoughts)
             for n in range(1, longest + 1)
         },

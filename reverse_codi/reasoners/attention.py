@@ -35,6 +35,8 @@ def _float32_sdpa(
             key.float().repeat_interleave(groups, 1),
             value.float().repeat_interleave(groups, 1),
             attn_mask=attention_mask,
+            # Without padding transformers hands over no mask and expects causal attention.
+            is_causal=attention_mask is None and query.shape[2] > 1,
             dropout_p=dropout,
             scale=scaling,
         )

@@ -160,5 +160,7 @@ def warm_start(
         callbacks=[Curve(section.eval_steps, evaluate)],
     )
     trainer.train()
+    # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.
+    trainer.accelerator.unwrap_model(policy, keep_fp32_wrapper=False)
     if on_cpu:
         lm.set_attn_implementation("sdpa")

@@ -27,7 +27,9 @@ def test_options_lie_over_the_file_and_move_the_hash() -> None:
 
 
 def test_errors_name_the_recipe_and_the_key() -> None:
-    with pytest.raises(RecipeError, match=r"tiny\.yaml: unknown key 'grpo\.step'; did you mean 'grpo\.steps'"):
+    with pytest.raises(
+        RecipeError, match=r"tiny\.yaml: unknown key 'grpo\.step'; did you mean 'grpo\.steps'"
+    ):
         load_recipe([TINY, "--grpo.step", "7"])
     with pytest.raises(RecipeError, match=r"grpo\.samples = 1: input should be greater than or equal to 2"):
         load_recipe([TINY, "--grpo.samples", "1"])

@@ -11,16 +11,12 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill_data import Collator, ProblemRows
 from reverse_codi.reasoners.distillation import Batch, codi_terms, distill_distance, thought_tail
 from reverse_codi.reasoners.latent_lm import LatentLM
-from tests.tiny import make_problems, make_tiny_reasoner
+from tests.tiny import make_problems, make_sharp_reasoner
 
 
 @pytest.fixture(scope="module")
 def reasoner() -> CodiReasoner:
-    made = make_tiny_reasoner()
-    with torch.no_grad():  # sharper, so that what is seen shows in the states
-        for weight in made.lm.parameters():
-            if weight.dim() == 2:
-                weight.mul_(5)
+    made = make_sharp_reasoner()
     made.model.requires_grad_(True)
     return made
 
@@ -59,14 +55,13 @@ def other_question(batch: Batch) -> Tensor:
     return swapped
 
 
-def one_layer(reasoner: CodiReasoner) -> LatentLM:
+def one_layer() -> LatentLM:
     """With one layer the thoughts' keys depend on the thoughts alone, and so does all that the tail sees."""
-    made = make_tiny_reasoner(layers=1).model
-    return made
+    return make_sharp_reasoner(layers=1).model
 
 
-def test_a_hidden_question_cannot_be_seen_from_the_tail(reasoner: CodiReasoner, batch: Batch) -> None:
-    model, fed = one_layer(reasoner), make_fed(0)
+def test_a_hidden_question_cannot_be_seen_from_the_tail(batch: Batch) -> None:
+    model, fed = one_layer(), make_fed(0)
     hidden = torch.tensor([True, False] * 3)
     shown = replace(batch, hidden=hidden)
     before = tail_states(model, shown, fed)

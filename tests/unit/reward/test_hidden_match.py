@@ -25,7 +25,9 @@ READS = {
 
 @pytest.fixture
 def batch() -> RewardBatch:
-    fitted = AffineMap(torch.eye(2), torch.zeros(2), MEAN, torch.diag(torch.tensor([1.0, 10.0])), torch.zeros(0, 2))
+    fitted = AffineMap(
+        torch.eye(2), torch.zeros(2), MEAN, torch.diag(torch.tensor([1.0, 10.0])), torch.zeros(0, 2)
+    )
     rows = make_rows(list(READS), torch.tensor([THOUGHT] * len(READS)), SITE)
     return make_batch(rows, Measure(TableReader(READS), {SITE: fitted}))
 

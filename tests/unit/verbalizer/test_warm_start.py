@@ -2,14 +2,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, encode, warm_start
-from tests.tiny import make_tiny_policy
+from tests.tiny import make_sharp_reasoner, make_tiny_policy
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5.", "(no step)", "9 * 2 = 18. 18 / 3 = 6."]
+
+
+@pytest.fixture(scope="module")
+def reasoner() -> CodiReasoner:
+    return make_sharp_reasoner()
 
 
 def make_pairs() -> Pairs:
@@ -43,16 +49,16 @@ def loss(policy: Policy, pairs: Pairs) -> float:
     return float(torch.stack(losses).mean())
 
 
-def test_rows_are_prompt_then_text_then_eos_and_only_the_text_is_learnt(tiny_reasoner: CodiReasoner) -> None:
-    policy, pairs = make_tiny_policy(tiny_reasoner), make_pairs()
+def test_rows_are_prompt_then_text_then_eos_and_only_the_text_is_learnt(reasoner: CodiReasoner) -> None:
+    policy, pairs = make_tiny_policy(reasoner), make_pairs()
     for i, row in enumerate(encode(pairs, policy.contract, policy.tokenizer)):
-        text = [*tiny_reasoner.ids(TEXTS[i]), tiny_reasoner.tokenizer.eos_token_id]
+        text = [*reasoner.ids(TEXTS[i]), reasoner.tokenizer.eos_token_id]
         assert row["input_ids"] == [policy.contract.n_vocab + i, *text]
         assert row["labels"] == [-100, *text]
 
 
-def test_the_loss_falls_and_only_the_lora_learns(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
-    policy, pairs = make_tiny_policy(tiny_reasoner, rank=16), make_pairs()
+def test_the_loss_falls_and_only_the_lora_learns(reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy, pairs = make_tiny_policy(reasoner, rank=16), make_pairs()
     frozen = {name: p.clone() for name, p in policy.model.named_parameters() if "lora" not in name}
     before = loss(policy, pairs)
     assert run(policy, pairs, tmp_path) == [25, 50, 60]
@@ -62,15 +68,28 @@ def test_the_loss_falls_and_only_the_lora_learns(tiny_reasoner: CodiReasoner, tm
     assert all(torch.equal(now[name], value) for name, value in frozen.items())
 
 
-def test_thoughts_are_told_apart_by_their_vectors(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
-    policy, pairs = make_tiny_policy(tiny_reasoner, rank=16), make_pairs()
+def test_thoughts_are_told_apart_by_their_vectors(reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy, pairs = make_tiny_policy(reasoner, rank=16), make_pairs()
     run(policy, pairs, tmp_path)
     swapped = Pairs(pairs.vectors.roll(1, 0), TEXTS)
     assert loss(policy, swapped) > 1.5 * loss(policy, pairs)
 
 
-def test_no_steps_train_nothing(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
-    policy, pairs = make_tiny_policy(tiny_reasoner), make_pairs()
+def test_afterwards_it_computes_in_full_precision_again(reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy, pairs = make_tiny_policy(reasoner), make_pairs()
+    run(policy, pairs, tmp_path / "sft", steps=2)
+    policy.save(tmp_path / "saved")
+    loaded = Policy.load(tmp_path / "saved", reasoner)
+    ids = torch.tensor(policy.prompts([[0], [1]]))
+    for each in (policy, loaded):
+        each.embedding.set_bank(pairs.vectors[:2, 0])
+        each.model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(policy.model(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
+
+
+def test_no_steps_train_nothing(reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy, pairs = make_tiny_policy(reasoner), make_pairs()
     before = loss(policy, pairs)
     assert run(policy, pairs, tmp_path, steps=0) == [0]
     assert loss(policy, pairs) == before

@@ -1,0 +1,92 @@
+"""Training a reasoner: both phases, and going on after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from reverse_codi.distill import distill
+from reverse_codi.reasoners import projection_start
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.tasks import Arithmetic, Split
+
+ROOT = Path(__file__).parents[2]
+STEPS = 30
+
+
+def recipe_file(folder: Path) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(
+        "log: {wandb: false}\n"
+        "distill:\n"
+        f"  out: {folder / 'reasoner'}\n"
+        "  shape: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 4}\n"
+        "  n_thoughts: 2\n"
+        "  projection_width: 32\n"
+        "  n_problems: 300\n"
+        "  save_steps: 5\n"
+        "  threads: 1\n"
+        f"  written: {{steps: {STEPS}, batch_size: 16, student: 0, distill: 0}}\n"
+        "  latent: {steps: 10, batch_size: 16}\n"
+    )
+    return path
+
+
+def checkpoints(folder: Path) -> list[str]:
+    return sorted(
+        p.parent.name for p in (folder / "reasoner/written").glob("checkpoint-*/trainer_state.json")
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setattr(projection_start, "STEPS", 20)
+    return load_recipe([str(recipe_file(tmp_path))])
+
+
+def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(
+    recipe: Recipe, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = tmp_path_factory.mktemp("whole")
+    uninterrupted = distill(load_recipe([str(recipe_file(whole))]), Console(quiet=True))
+
+    command = [sys.executable, "-m", "reverse_codi.distill", str(tmp_path / "recipe.yaml")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not checkpoints(tmp_path) and process.poll() is None:
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "reasoner/reasoner.json").exists()
+
+    resumed = distill(recipe, Console(quiet=True))
+    assert f"checkpoint-{STEPS}" in checkpoints(tmp_path)
+    one = load_file(whole / "reasoner/written/model.safetensors")
+    other = load_file(tmp_path / "reasoner/written/model.safetensors")
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, atol=1e-3, rtol=1e-2)
+    loaded = CodiReasoner.from_pretrained(tmp_path / "reasoner")
+    assert loaded.content_hash == resumed.content_hash
+    assert loaded.n_thoughts == uninterrupted.n_thoughts == 2
+    [problem] = Arithmetic().problems(Split.HELDOUT, 1, seed=0)
+    assert loaded.think([problem.question]).fed.shape == (1, 2, 32)
+
+
+def test_finished_phases_are_not_trained_again(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
+    first = distill(recipe, Console(quiet=True))
+    began = time.monotonic()
+    second = distill(recipe, Console())
+    assert first.content_hash == second.content_hash
+    assert capsys.readouterr().out.count("already done") == 2
+    assert time.monotonic() - began < 10

@@ -1,0 +1,177 @@
+"""The whole of `python -m reverse_codi.train` on a tiny reasoner, with real Ray actors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from reverse_codi.config import RecipeError
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.train import main, train
+from reverse_codi.verbalizer.policy import Policy
+from tests.tiny import make_sharp_reasoner
+
+pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
+
+STEPS, THOUGHTS, SAMPLES = 2, 4, 4
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    make_sharp_reasoner(hidden=128).save_pretrained(folder / "reasoner")  # heads of 32, which vLLM can do
+    (folder / "recipe.yaml").write_text(
+        "log: {wandb: false}\n"
+        f"reasoner: {{path: {folder / 'reasoner'}}}\n"
+        f"trace: {{out: {folder / 'traces'}, n: 240, n_heldout: 60, shard_rows: 120}}\n"
+        "reading: {held_threshold: 0.01}\n"
+        "verbalizer: {rank: 4, alpha: 8}\n"
+        "warm_start: {steps: 80, batch_size: 32, eval_steps: 80, learning_rate: 1.0e-2}\n"
+        "rollout: {cpus: 0.4, engine: {kind: transformers, max_model_len: 64, kv_cache_mib: 64}}\n"
+        "reward: {cpus_per_actor: 0.4, functions: [{name: hidden_match}, {name: brevity, weight: 0.1}]}\n"
+        f"grpo: {{steps: {STEPS}, thoughts_per_step: {THOUGHTS}, samples: {SAMPLES}, max_new_tokens: 8, "
+        "eval_every: 2, eval_thoughts: 32, save_every: 1, distractors: 3, learning_rate: 1.0e-3}\n"
+    )
+    return folder
+
+
+def recipe(root: Path, *options: str, out: str = "out") -> Recipe:
+    return load_recipe([str(root / "recipe.yaml"), "--train.out", str(root / out), *options])
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path, ray_session: None) -> Path:
+    """The run's folder after STEPS steps."""
+    assert train(recipe(root), Console(quiet=True)) == root / "out/verbalizer"
+    return root / "out"
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def weights(folder: Path, reasoner: CodiReasoner) -> dict[str, torch.Tensor]:
+    return {k: v for k, v in Policy.load(folder, reasoner).model.state_dict().items() if "lora" in k}
+
+
+def test_every_step_is_logged_with_phases_figures_and_importance(trained: Path) -> None:
+    steps = [line for line in lines(trained / "metrics.jsonl") if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2]
+    for line in steps:
+        assert {
+            "seconds/generate", "seconds/read", "seconds/reward", "seconds/train", "rollout/match",
+            "rollout/distinct", "rollout/failed", "rollout/policy_version", "rewards/hidden_match/mean",
+            "rewards/brevity/mean", "reward", "kl", "sync/canary",
+        } <= set(line)  # fmt: skip
+        # engine and trainer hold the same weights, so the ratio that corrects for the difference is 1
+        assert line["sampling/importance_sampling_ratio/mean"] == pytest.approx(1, abs=0.02)
+        assert line["sync/canary"] < 1e-3
+        assert math.isfinite(line["loss"])
+    assert [line["rollout/policy_version"] for line in steps] == [1.0, 2.0]
+    assert steps[0]["kl"] == pytest.approx(0, abs=1e-4)  # to the warm start, where it began
+    assert any(line["rollout/failed"] < 1 for line in steps)
+
+
+def test_heldout_figures_come_before_and_after(trained: Path) -> None:
+    held = [line for line in lines(trained / "metrics.jsonl") if "heldout/match" in line]
+    assert [line["step"] for line in held] == [0, 2]
+    assert set(held[0]) == {
+        "step", "heldout/match", "heldout/retrieval", "heldout/result", "heldout/claim", "heldout/operation",
+        "heldout/distinct", "heldout/top_share",
+    }  # fmt: skip
+
+
+def test_every_sampled_text_is_saved_with_its_rewards(trained: Path) -> None:
+    rows = lines(trained / "completions.jsonl")
+    assert len(rows) == STEPS * THOUGHTS * SAMPLES
+    assert [row["policy"] for row in rows] == [1] * 16 + [2] * 16
+    for row in rows:
+        assert {"step", "policy", "site", "question", "text", "match", "hidden_match", "brevity"} == set(row)
+    groups = {tuple((r["question"], r["site"]) for r in rows[i : i + SAMPLES]) for i in range(0, 32, SAMPLES)}
+    assert all(len(set(group)) == 1 for group in groups)
+
+
+def test_the_verbalizer_is_whole_and_the_reasoner_as_it_was(trained: Path, root: Path) -> None:
+    reasoner = CodiReasoner.from_pretrained(root / "reasoner")
+    assert reasoner.content_hash == make_sharp_reasoner(hidden=128).content_hash
+    policy = Policy.load(trained / "verbalizer", reasoner)
+    assert (
+        policy.contract.read_spec == Measure.load(trained / "verbalizer", reasoner).reader.spec.model_dump()
+    )
+    assert (trained / "verbalizer/held_steps.json").is_file()
+    assert (trained / "warm_curve.csv").read_text().startswith("step,match,")
+
+
+def test_a_second_run_into_the_same_folder_is_refused(trained: Path, root: Path) -> None:
+    with pytest.raises(RecipeError, match=r"checkpoint-2 is of an earlier run; add --resume"):
+        train(recipe(root), Console(quiet=True))
+
+
+def test_resume_goes_on_from_the_last_checkpoint(trained: Path, root: Path) -> None:
+    shutil.copytree(trained, root / "resumed")
+    metrics = root / "resumed/metrics.jsonl"
+    metrics.write_text(
+        metrics.read_text() + '{"step": 3, "loss": 9.0}\n{"step": 4, "lo'
+    )  # then it was killed
+    train(recipe(root, "--grpo.steps", "4", out="resumed"), Console(quiet=True), resume=True)
+    steps = [line for line in lines(metrics) if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    assert steps[2]["loss"] != 9.0
+    assert [line["rollout/policy_version"] for line in steps] == [1.0, 2.0, 3.0, 4.0]
+    assert [line["step"] for line in lines(metrics) if "heldout/match" in line] == [0, 2, 4]
+    assert {row["step"] for row in lines(root / "resumed/completions.jsonl")} == {0, 1, 2, 3}
+    # the KL is still to the warm start, not to where the run was resumed
+    assert steps[3]["kl"] > steps[0]["kl"]
+    reasoner = CodiReasoner.from_pretrained(root / "reasoner")
+    warm, now = (
+        weights(root / "resumed/warm", reasoner),
+        weights(root / "resumed/grpo/checkpoint-4", reasoner),
+    )
+    assert any(not torch.equal(now[name], value) for name, value in warm.items())
+
+
+def test_resume_without_a_checkpoint_starts_anew(trained: Path, root: Path) -> None:
+    fresh = root / "fresh"
+    for part in ("warm", "reading"):
+        shutil.copytree(trained / part, fresh / part)
+    with Console(record=True, quiet=False, file=(root / "log").open("w"), width=200) as console:
+        train(recipe(root, "--grpo.steps", "1", out="fresh"), console, resume=True)
+    assert "nothing to resume" in console.export_text()
+    first, again = (
+        next(line for line in lines(folder / "metrics.jsonl") if "loss" in line)
+        for folder in (trained, fresh)
+    )
+    assert again["reward"] == pytest.approx(first["reward"], abs=1e-4)  # the same seed, the same first step
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+def test_vllm_samples_from_the_trainers_weights(trained: Path, root: Path) -> None:
+    for part in ("warm", "reading"):
+        shutil.copytree(trained / part, root / "vllm" / part)
+    folder = train(recipe(root, "--rollout.engine.kind", "vllm", out="vllm"), Console(quiet=True))
+    steps = [line for line in lines(root / "vllm/metrics.jsonl") if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2]
+    for line in steps:
+        assert line["sync/canary"] < 1e-3
+        assert line["sampling/importance_sampling_ratio/mean"] == pytest.approx(1, abs=0.02)
+    assert (folder / "verbalizer.json").is_file()
+
+
+def test_a_dry_run_prints_recipe_and_placement_and_does_nothing(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(root / "recipe.yaml"), "--dry-run", "--train.out", str(root / "never")])
+    told = capsys.readouterr().out
+    assert "max_new_tokens: 8" in told
+    assert "1 rollout actor(s): transformers, 0.4 CPU" in told
+    assert not (root / "never").exists()

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.grpo import GrpoSection, Phases, Rollouts, bank_rows, carried
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.rewarding import Rows
+from reverse_codi.rollout.base import Finish, Rollout, Sampling
+from reverse_codi.scoring import Scores
+from reverse_codi.sites import Site
+from reverse_codi.traces import TraceStore
+from tests.tiny import make_held, make_tiny_policy
+
+G = 3
+
+
+class Pool:
+    """Writes "12 + 5 = 17." for every prompt; the last text of each group is cut short."""
+
+    def __init__(self, reasoner: CodiReasoner) -> None:
+        self.ids = [*reasoner.ids("12 + 5 = 17."), reasoner.tokenizer.eos_token_id]
+        self.prompts: list[torch.Tensor] = []
+
+    def generate(
+        self, prompts: Sequence[torch.Tensor], n: int, params: Sampling, version: int
+    ) -> list[Rollout]:
+        self.prompts = list(prompts)
+        whole, cut = (self.ids, Finish.STOP), (self.ids[:2], Finish.LENGTH)
+        return [
+            Rollout(
+                prompt_index=i,
+                token_ids=np.array(ids, np.int32),
+                logprobs=np.full(len(ids), -0.5, np.float32),
+                finish=finish,
+                policy_version=version,
+            )
+            for i in range(len(prompts))
+            for ids, finish in [whole] * (n - 1) + [cut]
+        ]
+
+
+class Rewards:
+    """Row number as reward; None for the last of a group."""
+
+    def score(self, rows: Rows) -> Scores:
+        self.rows = rows
+        raw: list[float | None] = [None if i % G == G - 1 else float(i) for i in range(len(rows))]
+        match: list[float | None] = [0.5 if done else None for done in rows.finished]
+        return Scores({"match": raw}, [v or 0.0 for v in raw], match, {"x": 1.0}, 2.0, 3.0, 7)
+
+
+def make_rollouts(reasoner: CodiReasoner, thoughts: Thoughts, **values: Any) -> Rollouts:
+    policy = make_tiny_policy(reasoner)
+    policy.embedding.set_bank(thoughts.slots.flatten(0, 1))
+    section = GrpoSection(samples=G, distractors=4, **values)
+    seen: list[Any] = []
+    made = Rollouts(
+        policy,
+        thoughts,
+        Pool(reasoner),  # type: ignore[arg-type]
+        Rewards(),  # type: ignore[arg-type]
+        lambda step: step + 1,  # type: ignore[arg-type]
+        section,
+        lambda *given: seen.append(given),
+    )
+    made.seen = seen  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture(scope="module")
+def thoughts(tiny_traces: TraceStore) -> Thoughts:
+    return thoughts_of(tiny_traces, thought_sites(3), make_held(3), live_only=True)
+
+
+@pytest.fixture
+def rollouts(tiny_reasoner: CodiReasoner, thoughts: Thoughts) -> Rollouts:
+    return make_rollouts(tiny_reasoner, thoughts)
+
+
+def test_one_batch_keeps_every_column_in_order(rollouts: Rollouts, thoughts: Thoughts) -> None:
+    prompts = ["5"] * G + ["2"] * G
+    out = rollouts(prompts, SimpleNamespace(state=SimpleNamespace(global_step=8)))  # type: ignore[arg-type]
+    n_vocab = rollouts.policy.contract.n_vocab
+    assert out["prompt_ids"] == [[n_vocab + 5]] * G + [[n_vocab + 2]] * G
+    whole, cut = rollouts.pool.ids, rollouts.pool.ids[:2]  # type: ignore[attr-defined]
+    assert out["completion_ids"] == [whole, whole, cut] * 2
+    assert [len(row) for row in out["logprobs"]] == [len(row) for row in out["completion_ids"]]
+    assert out["reward_match"] == [0.0, 1.0, None, 3.0, 4.0, None]
+    assert carried("match")(**out) == out["reward_match"]
+    embeds = rollouts.pool.prompts  # type: ignore[attr-defined]
+    assert torch.equal(torch.stack(embeds), thoughts.slots[[5, 2]])
+
+
+def test_the_rewards_see_the_right_thoughts(rollouts: Rollouts, thoughts: Thoughts) -> None:
+    rollouts(["5"] * G + ["2"] * G, SimpleNamespace(state=SimpleNamespace(global_step=8)))  # type: ignore[arg-type]
+    rows: Rows = rollouts.rewards.rows  # type: ignore[attr-defined]
+    owners = [5] * G + [2] * G
+    assert torch.equal(rows.targets, thoughts.targets[owners])
+    assert rows.questions == [thoughts.questions[i] for i in owners]
+    assert rows.sites == [thoughts.sites[i] for i in owners]
+    assert rows.finished == [True, True, False] * 2
+    assert rows.policy_version == 9
+    assert rows.texts[0].replace(" ", "") == "12+5=17."
+    step, told, raw, _ = rollouts.seen[0]  # type: ignore[attr-defined]
+    assert (step, told, list(raw)) == (8, rows, ["match"])
+
+
+def test_scalars_and_seconds(rollouts: Rollouts) -> None:
+    trainer = SimpleNamespace(state=SimpleNamespace(global_step=0))
+    for _ in range(2):  # two batches before one log: their times add up
+        rollouts(["0"] * G, trainer)  # type: ignore[arg-type]
+    seconds = rollouts.phases.take()
+    assert set(seconds) == {"sync", "generate", "read", "reward"}
+    assert (seconds["read"], seconds["reward"]) == (4.0, 6.0)
+    assert rollouts.phases.take() == {}
+    expected = {"x": 1.0, "rollout/match": 0.5, "rollout/failed": 1 / 3, "rollout/texts_read": 7.0}
+    assert expected.items() <= {k: pytest.approx(v) for k, v in rollouts.scalars.items()}.items()
+    assert rollouts.scalars["rollout/distinct"] == pytest.approx(2 / 3)
+
+
+def test_distractors_are_of_the_same_site_and_never_of_the_same_problem(
+    rollouts: Rollouts, thoughts: Thoughts
+) -> None:
+    for owner in range(60):
+        others = rollouts._others(owner)
+        assert len(set(others)) == 4
+        assert {thoughts.sites[i] for i in others} == {thoughts.sites[owner]}
+        assert thoughts.problems[owner] not in {thoughts.problems[i] for i in others}
+        assert others == rollouts._others(owner)
+    drawn = rollouts._distractors([7, 7, 8])
+    assert drawn.shape == (3, 4, 32)
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[2], thoughts.targets[rollouts._others(8)])
+
+
+def test_few_thoughts_are_repeated_and_one_problem_is_an_error(
+    tiny_reasoner: CodiReasoner, thoughts: Thoughts
+) -> None:
+    of_site = [i for i, site in enumerate(thoughts.sites) if site == Site("h", 0)]
+    few = make_rollouts(tiny_reasoner, thoughts.take(of_site[:3]))
+    assert few._distractors([0, 1, 2]).shape == (3, 4, 32)
+    assert set(few._others(0)) == {1, 2}
+    lonely = make_rollouts(tiny_reasoner, thoughts.take(of_site[:1]))
+    with pytest.raises(ValueError, match=r"no other problem has a thought at h0.*raise trace\.n"):
+        lonely._distractors([0])
+
+
+def test_bank_rows_count_slots(thoughts: Thoughts) -> None:
+    assert bank_rows(thoughts.take([0, 1])) == [[0], [1]]
+    two_slots = Thoughts(
+        thoughts.slots[:4].view(2, 2, -1),
+        thoughts.targets[:2],
+        *([[]] * 5),  # type: ignore[arg-type]
+    )
+    assert bank_rows(two_slots) == [[0, 1], [2, 3]]
+
+
+def test_phases_add_up() -> None:
+    phases = Phases()
+    assert phases.timed("a", lambda: 5) == 5
+    phases.add("a", 1.0)
+    phases.add("a", 2.0)
+    assert 3.0 <= phases.take()["a"] < 3.1

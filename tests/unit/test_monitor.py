@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from reverse_codi.evaluation.translation import Scored
+from reverse_codi.grpo import Phases
+from reverse_codi.monitor import Completions, Monitor, rewind
+from reverse_codi.sites import Site
+from tests.tiny import make_rows
+
+
+class Saver:
+    """A policy whose weights are the version that it was synced to."""
+
+    version = 0
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text(str(self.version))
+
+
+class Sync:
+    difference = 0.001
+
+    def __init__(self) -> None:
+        self.policy = Saver()
+
+    def __call__(self, step: int) -> int:
+        self.policy.version = step + 1
+        return step + 1
+
+
+def scored(content: float, match: float) -> Scored:
+    right = torch.tensor([content])
+    return Scored(torch.tensor([1 - match]), torch.ones(1), 0.0, right, right, right, ["x"])
+
+
+def make_monitor(out: Path, contents: list[float]) -> Monitor:
+    figures = iter(contents)
+    rollouts = SimpleNamespace(phases=Phases(), scalars={"rollout/match": 0.1, "rollout/distinct": 1.0})
+    # match falls while content rises and the other way round
+    evaluate = lambda version: scored(c := next(figures), 1 - c)  # noqa: E731
+    return Monitor(rollouts, Sync(), evaluate, 2, out, Console(quiet=True))  # type: ignore[arg-type]
+
+
+def state(step: int, last: int = 100) -> Any:
+    return SimpleNamespace(global_step=step, max_steps=last)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def run(monitor: Monitor, first: int, last: int) -> None:
+    monitor.on_train_begin(None, state(first), None)  # type: ignore[arg-type]
+    for step in range(first + 1, last + 1):
+        monitor.on_log(None, state(step), None, {"loss": 0.1, "reward": 0.2, "step_time": 5.0})  # type: ignore[arg-type]
+        monitor.on_step_end(None, state(step, last), None)  # type: ignore[arg-type]
+
+
+def best(out: Path) -> tuple[str, int]:
+    return (out / "best/weights").read_text(), json.loads((out / "best.json").read_text())["step"]
+
+
+def test_the_best_is_kept_by_content_not_by_match(tmp_path: Path) -> None:
+    run(make_monitor(tmp_path, [0.2, 0.5, 0.4, 0.5]), 0, 5)
+    assert best(tmp_path) == ("3", 2)  # step 2, saved as it was then
+    held = [line for line in lines(tmp_path / "metrics.jsonl") if "heldout/claim" in line]
+    assert [line["step"] for line in held] == [0, 2, 4, 5]  # every 2 steps and at the end
+    assert held[1]["heldout/claim"] == 0.5
+    assert held[1]["heldout/match"] == pytest.approx(0.5)
+
+
+def test_the_warm_start_may_stay_the_best(tmp_path: Path) -> None:
+    run(make_monitor(tmp_path, [0.5, 0.4]), 0, 2)
+    assert best(tmp_path) == ("1", 0)
+
+
+def test_a_resumed_run_keeps_the_best_that_it_had(tmp_path: Path) -> None:
+    run(make_monitor(tmp_path, [0.2, 0.6]), 0, 2)
+    run(make_monitor(tmp_path, [0.5]), 2, 4)
+    assert best(tmp_path) == ("3", 2)
+    run(make_monitor(tmp_path, [0.7]), 4, 6)
+    assert best(tmp_path) == ("7", 6)
+
+
+def test_a_resumed_run_whose_best_was_lost_evaluates_at_once(tmp_path: Path) -> None:
+    (tmp_path / "best.json").write_text('{"step": 2, "content": 0.9}')  # without its folder
+    run(make_monitor(tmp_path, [0.3, 0.2]), 2, 4)
+    assert best(tmp_path) == ("3", 2)
+
+
+def test_each_step_has_its_phases_and_what_is_left_is_the_trainers(tmp_path: Path) -> None:
+    monitor = make_monitor(tmp_path, [])
+    monitor.rollouts.phases.add("generate", 2.0)
+    monitor.rollouts.phases.add("read", 1.0)
+    logs = {"loss": 0.1, "reward": 0.2, "step_time": 5.0}
+    monitor.on_log(None, state(1), None, logs)  # type: ignore[arg-type]
+    [line] = lines(tmp_path / "metrics.jsonl")
+    assert (line["seconds/generate"], line["seconds/read"], line["seconds/train"]) == (2.0, 1.0, 2.0)
+    assert (line["step"], line["sync/canary"], line["rollout/match"]) == (1, 0.001, 0.1)
+    assert logs["seconds/train"] == 2.0  # W&B gets them too
+    monitor.on_log(None, state(1), None, {"train_runtime": 3.0})  # type: ignore[arg-type]
+    assert len(lines(tmp_path / "metrics.jsonl")) == 1
+
+
+def test_completions_are_rows_of_texts_with_rewards(tmp_path: Path) -> None:
+    rows = make_rows(["12 + 5 = 17.", "?"], torch.zeros(2, 3), Site("h", 1), policy_version=4)
+    Completions(tmp_path / "completions.jsonl")(3, rows, {"brevity": [0.5, None]}, [0.25, None])
+    first, second = lines(tmp_path / "completions.jsonl")
+    assert first == {
+        "step": 3, "policy": 4, "site": "h1", "question": "question 0", "text": "12 + 5 = 17.",
+        "match": 0.25, "brevity": 0.5,
+    }  # fmt: skip
+    assert (second["match"], second["brevity"]) == (None, None)
+
+
+def test_rewind_drops_what_is_done_again(tmp_path: Path) -> None:
+    metrics, completions = tmp_path / "metrics.jsonl", tmp_path / "completions.jsonl"
+    metrics.write_text("".join(json.dumps({"step": s}) + "\n" for s in (0, 1, 2, 3)) + '{"step": 4, "lo')
+    completions.write_text("".join(json.dumps({"step": s}) + "\n" for s in (0, 0, 1, 1, 2)))
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best.json").write_text("{}")
+    rewind(tmp_path, 2)
+    assert [line["step"] for line in lines(metrics)] == [0, 1, 2]
+    assert [line["step"] for line in lines(completions)] == [0, 0, 1, 1]  # sampled before steps 1 and 2
+    assert (tmp_path / "best").is_dir()
+    rewind(tmp_path, 0)
+    assert lines(metrics) == lines(completions) == []
+    assert not (tmp_path / "best").exists()
+    assert not (tmp_path / "best.json").exists()
+    rewind(tmp_path / "new", 0)  # nothing there: nothing to do

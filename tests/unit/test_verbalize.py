@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, replace
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from rich.console import Console
+
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.verbalize import (
+    TRUST_THRESHOLD,
+    Translation,
+    chain_text,
+    lens,
+    main,
+    read_questions,
+    save,
+    show,
+    translate,
+    unknown_words,
+)
+from reverse_codi.verbalizer.translate import Translator
+from tests.tiny import make_problems, make_tiny_policy, make_tiny_traces, stir
+
+ROW = Translation(
+    "Ann has 12 [red] apples.", "h0", "12 + 5 = 17 .", 0.9, 1.0, ["17", "[x]"], "The answer is: 17"
+)
+
+
+def test_questions_come_from_words_files_and_stores(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("How many?\n\n  Why? \n")
+    (tmp_path / "rows.jsonl").write_text('{"question": "Who?", "answer": "3"}\n{"question": "When?"}\n')
+    store = make_tiny_traces(tiny_reasoner, tmp_path / "traces", 3)
+    words = ["Ann has 2 apples.", str(tmp_path / "lines.txt"), str(tmp_path / "rows.jsonl")]
+    assert list(read_questions([*words, str(tmp_path / "traces")])) == [
+        "Ann has 2 apples.",
+        "How many?",
+        "Why?",
+        "Who?",
+        "When?",
+        *store.questions,
+    ]
+
+
+def test_questions_come_from_standard_input_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("How many?\n"))
+    assert list(read_questions([])) == ["How many?"]
+
+
+def test_the_chain_says_each_trusted_claim_once() -> None:
+    def row(text: str, trust: float = 1.0) -> Translation:
+        return replace(ROW, translation=text, trust=trust)
+
+    rows = [
+        row("12 + 5 = 17 ."),
+        row("( no step )"),
+        row("9 + 9 = 18 .", trust=0.5),
+        row("12 + 5 = 17 . 17 * 0.5 = 8.5 ."),
+    ]
+    assert chain_text(rows) == "12 + 5 = 17. 17 * 0.5 = 8.5."
+    assert chain_text([row("(no step)")]) == "(no step)"
+    assert chain_text([row("12 + 5 = 17.", trust=0.0)]) == "(no step)"
+
+
+def test_unknown_words_are_named(tiny_reasoner: CodiReasoner) -> None:
+    assert unknown_words(tiny_reasoner, make_problems(1)[0].question) == []
+    assert unknown_words(tiny_reasoner, "Ann has 12 zebras, and 7000 apples.") == ["zebras", "7000"]
+
+
+def shown(*rows: Translation, chain: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    show(console, rows, chain)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_below_the_threshold_it_says_that_it_does_not_know() -> None:
+    low = replace(ROW, translation="9 + 9 = 18.", trust=TRUST_THRESHOLD - 0.01)
+    text = shown(ROW, low)
+    assert "I do not know (9 + 9 = 18.)" in text
+    assert "I do not know (12" not in text
+    assert "Ann has 12 [red] apples." in text  # brackets are no markup
+    assert "17 [x]" in text
+    assert "The answer is: 17" in text
+    assert "9 + 9" not in shown(ROW, low, chain=True)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+def test_saved_rows_read_back(tmp_path: Path, name: str) -> None:
+    save([ROW, replace(ROW, site="h1")], tmp_path / name)
+    if name.endswith("parquet"):
+        rows = Dataset.from_parquet(str(tmp_path / name)).to_list()
+    else:
+        rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+    assert rows == [asdict(ROW), asdict(replace(ROW, site="h1"))]
+
+
+def test_the_lens_is_the_models_own_head(tiny_reasoner: CodiReasoner) -> None:
+    chains = tiny_reasoner.think([make_problems(1)[0].question])
+    [tops] = lens(tiny_reasoner, chains.readouts[:, 0])
+    best = int(tiny_reasoner.model.logits(chains.readouts[0, 0]).argmax())
+    assert len(tops) == 5
+    assert tops[0] == (tiny_reasoner.decode([best]) or f"<{best}>")
+
+
+@pytest.fixture(scope="module")
+def verbalizer(
+    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("verbalizer")
+    policy = make_tiny_policy(tiny_reasoner)
+    stir(policy)
+    policy.save(folder)
+    tiny_measure.save(folder)
+    return folder
+
+
+def test_every_thought_of_every_question_is_translated(
+    tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], verbalizer: Path
+) -> None:
+    translator = Translator(tiny_reasoner, tiny_folders[0], verbalizer, max_new_tokens=6)
+    measure = Measure.load(verbalizer, tiny_reasoner)
+    questions = [p.question for p in make_problems(4)]
+    rows = translate(translator, measure, questions)
+    chains = tiny_reasoner.think(questions)
+    assert [[row.site for row in of_question] for of_question in rows] == [["h0", "h1", "h2"]] * 4
+    for k in range(3):
+        assert [of[k].translation for of in rows] == translator.greedy(chains.fed[:, k, None])
+    row, site = rows[2][1], measure.sites[1]
+    predicted = measure.predict([row.translation], [site])
+    assert row.match == pytest.approx(
+        measure.match(chains.readouts[2:3, 1], predicted, [site]).item(), abs=1e-4
+    )
+    assert (row.question, row.answer) == (questions[2], chains.outputs[2])
+    reranked = translate(translator, measure, questions, samples=3)
+    for plain, best in zip(chain(*rows), chain(*reranked), strict=True):
+        assert best.match >= plain.match - 1e-5  # the greedy text is among the candidates
+
+
+def test_sampled_texts_come_back_to_their_own_thought(
+    tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], verbalizer: Path
+) -> None:
+    translator = Translator(tiny_reasoner, tiny_folders[0], verbalizer, max_new_tokens=4)
+    slots = torch.randn(3, 1, 32, generator=torch.Generator().manual_seed(0))
+    together = translator.sampled(slots, 4)
+    assert [len(texts) for texts in together] == [4, 4, 4]
+    assert together == translator.sampled(slots, 4)
+
+
+def test_the_verb_prints_and_saves(
+    tiny_folders: tuple[Path, Path], verbalizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    question = make_problems(1)[0].question
+    main(
+        [
+            f"{question} zebra",
+            "--reasoner",
+            str(tiny_folders[0]),
+            "--verbalizer",
+            str(verbalizer),
+            "--out",
+            str(out),
+        ]
+    )
+    told = capsys.readouterr().out
+    assert "the model does not know these words: zebra" in told
+    assert "3 rows written" in told
+    assert [json.loads(line)["site"] for line in out.read_text().splitlines()] == ["h0", "h1", "h2"]
