@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from pydantic import Field
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
@@ -246,6 +247,17 @@ class ThoughtTrainer(GRPOTrainer):
         generated = super()._generate(prompts)
         self.use_vllm = True
         return generated
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the policy too: transformers 5.17 loads only adapters in sub-folders where there is one.
+
+        TRL's reference adapter lies in `ref/`, the policy beside it; without this a resumed run would go on
+        from the warm start (pinned by tests/integration/test_train.py).
+        """
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        policy = cast(PeftModel, self.model if model is None else model)
+        policy.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
+        policy.set_adapter("default")
 
 
 def build_trainer(

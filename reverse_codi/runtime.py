@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import ray
+import wandb
 
 if TYPE_CHECKING:
     from reverse_codi.recipe import Recipe
@@ -26,6 +27,13 @@ def start_ray() -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
+
+
+def start_wandb(project: str) -> None:
+    """Send runs to the user's W&B project, or keep them offline where nobody is logged in."""
+    os.environ.setdefault("WANDB_PROJECT", project)
+    if wandb.api.api_key is None:
+        os.environ.setdefault("WANDB_MODE", "offline")
 
 
 def has_vllm() -> bool:

@@ -26,7 +26,7 @@ from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.runtime import placement, start_ray, with_available_engine
+from reverse_codi.runtime import placement, start_ray, start_wandb, with_available_engine
 from reverse_codi.scoring import RewardPool
 from reverse_codi.tasks.base import Split
 from reverse_codi.verbalizer.policy import Policy
@@ -92,6 +92,8 @@ def reinforce(
 
         monitor = Monitor(rollouts, sync, evaluate, section.eval_every, out, console)
         report_to = ["wandb"] if recipe.log.wandb else []
+        if recipe.log.wandb:
+            start_wandb(recipe.log.project)
         trainer = build_trainer(policy, rollouts, section, recipe.reward, out / "grpo", [monitor], report_to)
         trainer.train(resume_from_checkpoint=checkpoint)
 

@@ -46,7 +46,7 @@ class Translation:
         site: which thought.
         translation: what it says.
         match: 1 - d(thought, text) / d(thought, training mean).
-        trust: share of wrong thoughts of the same site that the text lies further from than from this one.
+        trust: share of wrong thoughts of the same site that the text matches less than this one.
         lens: logit-lens top 5 of the readout.
         answer: what the model answered.
     """
@@ -69,7 +69,12 @@ def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
     """Logit-lens top tokens of readouts [N, d]."""
     with torch.no_grad():
         top = reasoner.model.logits(readouts.to(reasoner.device)).topk(LENS_TOP).indices
-    return [[reasoner.decode([token]) or f"<{token}>" for token in row] for row in top.tolist()]
+    special = {reasoner.config.bot_id: "<bot>", reasoner.config.eot_id: "<eot>"}
+
+    def name(token: int) -> str:
+        return special.get(token) or reasoner.decode([token]) or f"<{token}>"
+
+    return [[name(token) for token in row] for row in top.tolist()]
 
 
 def translate(

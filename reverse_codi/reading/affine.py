@@ -98,13 +98,15 @@ def whitener(residual: Tensor, shrinkage: float = 0.02) -> Tensor:
 
 
 def trust(map_: AffineMap, thoughts: Tensor, predicted: Tensor) -> Tensor:
-    """The percentile [N] of each text's distance to its thought among its distances to wrong thoughts.
+    """The percentile [N] of each text's match with its thought among its matches with wrong thoughts.
+
+    Matches and not distances: a text is nearer to any thought that lies near the mean.
 
     Args:
         map_: of the thoughts' site.
         thoughts: [N, d].
         predicted: [N, d] what the texts stand for.
     """
-    own = map_.distance(thoughts, predicted)  # [N]
-    wrong = map_.distance(map_.reference[None], predicted[:, None])  # [N, R]
-    return (wrong > own[:, None]).float().mean(1)
+    own = map_.match(thoughts, predicted)  # [N]
+    wrong = map_.match(map_.reference[None], predicted[:, None])  # [N, R]
+    return (wrong < own[:, None]).float().mean(1)

@@ -69,3 +69,27 @@ class Reader:
                 taken = states[layers].mean(1) if self.spec.point is Point.MEAN else states[layers, -1]
                 rows[i] = taken.flatten()
         return torch.stack(rows)
+
+
+class CachedReader(Reader):
+    """A reader that remembers, until `clear`, so that no text is read twice in a step."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader.reasoner, reader.spec)
+        self._known: dict[tuple[str, str], Tensor] = {}
+
+    @property
+    def n_read(self) -> int:
+        """Texts read since `clear`."""
+        return len(self._known)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known = {}
+
+    def _read(self, texts: list[str], questions: list[str] | None) -> Tensor:
+        keys = list(zip(texts, questions or [""] * len(texts), strict=True))
+        if fresh := [key for key in keys if key not in self._known]:
+            after = None if questions is None else [question for _, question in fresh]
+            self._known.update(zip(fresh, super()._read([text for text, _ in fresh], after), strict=True))
+        return torch.stack([self._known[key] for key in keys])

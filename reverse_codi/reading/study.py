@@ -21,7 +21,7 @@ from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import HeldSteps, claims_text
 from reverse_codi.reading.foils import FOILS, foils
 from reverse_codi.reading.measure import Measure
-from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.reader import CachedReader, Reader
 from reverse_codi.reading.spec import Map, ReadSpec
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.sites import Site
@@ -109,7 +109,7 @@ def study_spec(
         train_claims: their claims; gold ones, or those of the model's own written steps.
         test: held-out traces with gold claims.
     """
-    reader = Reader(reasoner, spec)
+    reader = CachedReader(Reader(reasoner, spec))  # most foils are the same at every site
     rows = []
     for site in sites:
         # Problems with nothing at this site have no gold text to be told from foils.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,7 +122,14 @@ class CodiReasoner:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        # A word-level tokenizer puts a space before every mark.
+        return re.sub(r" (?=[.,:;?)])", "", text) if self._word_level else text
+
+    @functools.cached_property
+    def _word_level(self) -> bool:
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        return backend is not None and backend.decoder is None
 
     def left_padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids [B, T] and mask [B, T], padded on the left."""
