@@ -77,8 +77,7 @@ def open_traces(
         out=out,
         shard_rows=recipe.trace.shard_rows,
         batch_size=recipe.trace.batch_size,
-        # Not the whole recipe: a change of learning rate would refuse finished traces.
-        recipe_hash=Recipe(task=recipe.task, reasoner=recipe.reasoner, trace=recipe.trace).hash,
+        recipe_hash=recipe.trace_hash,
         console=console,
     )
 

@@ -161,7 +161,16 @@ class Recipe(Section):
     @property
     def hash(self) -> str:
         """SHA-256 of the resolved recipe."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return _hash(self.model_dump(mode="json"))
+
+    @property
+    def trace_hash(self) -> str:
+        """SHA-256 of what decides the traces; a change of learning rate must not refuse finished ones."""
+        return _hash(self.model_dump(mode="json", include={"task", "reasoner", "trace"}))
+
+
+def _hash(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def load_recipe(arguments: Sequence[str]) -> Recipe:

@@ -32,6 +32,8 @@ def start_ray() -> None:
 def start_wandb(project: str) -> None:
     """Send runs to the user's W&B project, or keep them offline where nobody is logged in."""
     os.environ.setdefault("WANDB_PROJECT", project)
+    # Its service needs more than the default 30 s on a busy machine, and a late start would end the run.
+    os.environ.setdefault("WANDB__SERVICE_WAIT", "300")
     if wandb.api.api_key is None:
         os.environ.setdefault("WANDB_MODE", "offline")
 

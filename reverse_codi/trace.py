@@ -24,8 +24,6 @@ from reverse_codi.tracing import collect
 def trace(recipe: Recipe, console: Console) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
     section = recipe.trace
-    # Only what decides the traces: a new learning rate must not refuse a finished store.
-    decisive = Recipe(task=recipe.task, reasoner=recipe.reasoner, trace=section)
     store = collect(
         recipe.reasoner.load(),
         recipe.task.build(),
@@ -35,7 +33,7 @@ def trace(recipe: Recipe, console: Console) -> TraceStore:
         out=section.out,
         shard_rows=section.shard_rows,
         batch_size=section.batch_size,
-        recipe_hash=decisive.hash,
+        recipe_hash=recipe.trace_hash,
         console=console,
     )
     right = sum(map(bool, store.correct))

@@ -46,6 +46,7 @@ def ray_session() -> Iterator[None]:
 
     # Else every worker that Ray starts would phone home first.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own spelling; as reverse_codi.runtime does: actors must not starve
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20)
     yield
     ray.shutdown()

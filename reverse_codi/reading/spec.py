@@ -57,7 +57,7 @@ class ReadSpec(Section):
     """final, all, or layer numbers joined by commas (0: embeddings)."""
     map: Map = Map.AFFINE
     """identity or affine."""
-    ridge: float = Field(default=10.0, gt=0)
+    ridge: float = Field(default=0.1, gt=0)
     """Ridge strength of the affine map, in units of one standardized feature's squared sum a row."""
     target: Target = Target.THOUGHT
     """thought or answer."""

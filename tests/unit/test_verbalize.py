@@ -103,9 +103,9 @@ def test_saved_rows_read_back(tmp_path: Path, name: str) -> None:
 def test_the_lens_is_the_models_own_head(tiny_reasoner: CodiReasoner) -> None:
     chains = tiny_reasoner.think([make_problems(1)[0].question])
     [tops] = lens(tiny_reasoner, chains.readouts[:, 0])
-    best = int(tiny_reasoner.model.logits(chains.readouts[0, 0]).argmax())
-    assert len(tops) == 5
-    assert tops[0] == (tiny_reasoner.decode([best]) or f"<{best}>")
+    best = tiny_reasoner.model.logits(chains.readouts[0, 0]).topk(5).indices.tolist()
+    special = {tiny_reasoner.config.bot_id: "<bot>", tiny_reasoner.config.eot_id: "<eot>"}
+    assert tops == [special.get(i) or tiny_reasoner.decode([i]) or f"<{i}>" for i in best]
 
 
 @pytest.fixture(scope="module")

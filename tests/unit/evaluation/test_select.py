@@ -25,8 +25,8 @@ def test_every_thought_has_its_own_vectors_and_gold_text(tiny_traces: TraceStore
         assert torch.equal(thoughts.slots[row, 0], tiny_traces.vectors(Site("z", k))[problem])
         assert thoughts.questions[row] == tiny_traces.questions[problem]
         claims = tiny_traces.claims[problem]
-        held = claims[2:] if k == 2 else claims[k : k + 1]
-        assert thoughts.gold[row] == (" ".join(f"{c}." for c in held) or "(no step)")
+        said = claims[2:][-1:] if k == 2 else claims[k : k + 1]  # step 4 says step 3's result
+        assert thoughts.gold[row] == (" ".join(f"{c}." for c in said) or "(no step)")
 
 
 def test_live_only_leaves_out_thoughts_that_hold_nothing(tiny_traces: TraceStore) -> None:

@@ -16,7 +16,9 @@ def test_claims_text() -> None:
 
 
 def test_a_site_says_the_steps_from_the_threshold_on() -> None:
-    assert HELD.text(H1, CLAIMS) == "12 + 5 = 17. 17 * 2 = 34."
+    assert HELD.steps(H1, 2) == [0, 1]
+    assert HELD.text(H1, CLAIMS) == "17 * 2 = 34."  # which says the 17 too
+    assert HELD.text(H1, ["12 + 5 = 17", "3 * 4 = 12"]) == "12 + 5 = 17. 3 * 4 = 12."
     assert HELD.text(H0, CLAIMS) == "(no step)"
     assert HELD.steps(H1, 4) == []  # a length that was never probed
 
