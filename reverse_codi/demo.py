@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, score
-from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare
+from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare, write_whole
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
 from reverse_codi.reasoners.load import ASSETS
@@ -124,9 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(placement(recipe), markup=False)
     figures = demo(recipe, options.out, console)
     ray.shutdown()
-    temporary = options.json.with_suffix(".tmp")
-    temporary.write_text(json.dumps(figures, indent=2) + "\n")
-    os.replace(temporary, options.json)
+    write_whole(options.json, json.dumps(figures, indent=2) + "\n")
     console.print_json(json.dumps(figures))
 
 

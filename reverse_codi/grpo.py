@@ -305,7 +305,7 @@ def build_trainer(
     return ThoughtTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
-        reward_funcs=[carried(name) for name in (function.name for function in find_functions(rewards))],
+        reward_funcs=[carried(function.name) for function in find_functions(rewards)],
         args=config,
         train_dataset=Dataset.from_dict({"prompt": [str(row) for row in range(len(rollouts.thoughts))]}),
         rollout_func=rollouts,

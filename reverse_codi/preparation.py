@@ -207,10 +207,15 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
     return policy
 
 
+def selection_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
+    """The held-out live thoughts that curves show and the best checkpoint is chosen on."""
+    thoughts = prepared.thoughts(Split.HELDOUT, live_only=True)
+    return thoughts.take(range(min(len(thoughts), recipe.grpo.eval_thoughts)))
+
+
 def heldout_scorer(recipe: Recipe, prepared: Prepared) -> Callable[[Policy], Scored]:
     """Greedy translations of held-out live thoughts, scored; for curves during training."""
-    thoughts = prepared.thoughts(Split.HELDOUT, live_only=True)
-    thoughts = thoughts.take(range(min(len(thoughts), recipe.grpo.eval_thoughts)))
+    thoughts = selection_thoughts(recipe, prepared)
     eos = prepared.reasoner.tokenizer.eos_token_id
 
     def evaluate(policy: Policy) -> Scored:

@@ -20,7 +20,14 @@ from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.grpo import Rollouts, bank_rows, build_trainer
 from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
 from reverse_codi.policy_sync import PolicySync
-from reverse_codi.preparation import HELD_FILE, Prepared, prepare, warm_policy, write_whole
+from reverse_codi.preparation import (
+    HELD_FILE,
+    Prepared,
+    prepare,
+    selection_thoughts,
+    warm_policy,
+    write_whole,
+)
 from reverse_codi.reading.measure import MAPS_FILE
 from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
@@ -61,8 +68,7 @@ def reinforce(
         console.print(f"nothing to resume: no checkpoint in {out / 'grpo'}; starting anew")
     rewind(out, int(checkpoint.rpartition("-")[2]) if checkpoint else 0)
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
-    heldout = prepared.thoughts(Split.HELDOUT, live_only=True)
-    heldout = heldout.take(range(min(len(heldout), section.eval_thoughts)))
+    heldout = selection_thoughts(recipe, prepared)
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
     start_ray()
     with (
