@@ -14,9 +14,9 @@ from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.evaluation.translation import Scored
-from reverse_codi.grpo import Rollouts
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.rewarding import Rows
+from reverse_codi.thought_rollouts import Rollouts
 
 METRICS, COMPLETIONS, BEST, BEST_FIGURES = "metrics.jsonl", "completions.jsonl", "best", "best.json"
 

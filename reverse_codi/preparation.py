@@ -42,6 +42,7 @@ class Prepared:
     Attributes:
         reasoner: the frozen model.
         train: training traces.
+        claims: the steps of each training trace: gold, or the model's own written ones.
         heldout: held-out traces.
         sites: the thoughts h0..h(K-1).
         held: which steps each site holds.
@@ -51,6 +52,7 @@ class Prepared:
 
     reasoner: CodiReasoner
     train: TraceStore
+    claims: list[list[str]]
     heldout: TraceStore
     sites: list[Site]
     held: HeldSteps
@@ -59,9 +61,9 @@ class Prepared:
 
     def thoughts(self, split: Split, live_only: bool) -> Thoughts:
         """The thoughts of one side."""
-        return thoughts_of(
-            self.train if split is Split.TRAIN else self.heldout, self.sites, self.held, live_only
-        )
+        if split is Split.TRAIN:
+            return thoughts_of(self.train, self.sites, self.held, live_only, self.claims)
+        return thoughts_of(self.heldout, self.sites, self.held, live_only)
 
 
 def open_traces(
@@ -104,20 +106,21 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     reasoner = recipe.reasoner.load()
     train, heldout = trace_both(recipe, reasoner, console)
     sites = thought_sites(reasoner.n_thoughts)
+    claims = train.claims if recipe.reading.fit_on == "gold" else own_claims(reasoner, train)
     folder = out / "reading"
     if (folder / MAPS_FILE).is_file() and (folder / HELD_FILE).is_file():
         held = HeldSteps.from_json((folder / HELD_FILE).read_text())
-        return Prepared(reasoner, train, heldout, sites, held, Measure.load(folder, reasoner), folder)
+        measure = Measure.load(folder, reasoner)
+        return Prepared(reasoner, train, claims, heldout, sites, held, measure, folder)
     console.print("probing which steps each thought holds")
     held = find_held_steps(
-        {site: train.vectors(site) for site in sites}, train.claims, recipe.reading.held_threshold
+        {site: train.vectors(site) for site in sites}, claims, recipe.reading.held_threshold
     )
     console.print("fitting the maps from read texts to thoughts")
-    claims = train.claims if recipe.reading.fit_on == "gold" else own_claims(reasoner, train)
     measure = fit_measure(Reader(reasoner, recipe.reading.spec), sites, held, train, claims)
     measure.save(folder)
     write_whole(folder / HELD_FILE, held.to_json())
-    return Prepared(reasoner, train, heldout, sites, held, measure, folder)
+    return Prepared(reasoner, train, claims, heldout, sites, held, measure, folder)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -133,7 +136,7 @@ def own_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
 
 
 def candidates(recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
-    """For every trace the runs of claims in the reasoner's own greedy and sampled solutions."""
+    """For every trace the runs of claims in the reasoner's own greedy and sampled solutions, and no step."""
     section = recipe.warm_start
     solutions = [[text] for text in reasoner.write(traces.questions)]
     engine = TransformersEngine(recipe.reasoner.folder, EngineConfig(kind="transformers", max_sequences=512))
@@ -146,7 +149,7 @@ def candidates(recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore) -> li
     for rollout in engine.generate(prompts, section.samples, sampling):
         solutions[rollout.prompt_index].append(reasoner.decode(rollout.token_ids.tolist()))
     return [
-        list(dict.fromkeys(run for claims in written_claims(texts) for run in prefixes(claims))) or [NO_STEP]
+        list(dict.fromkeys([run for claims in written_claims(texts) for run in prefixes(claims)] + [NO_STEP]))
         for texts in solutions
     ]
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from reverse_codi.config import RecipeError
 from reverse_codi.evaluation.translation import Scored, score
-from reverse_codi.grpo import Rollouts, bank_rows, build_trainer
+from reverse_codi.grpo import build_trainer
 from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.preparation import (
@@ -36,6 +36,7 @@ from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.runtime import placement, start_ray, start_wandb, with_available_engine
 from reverse_codi.scoring import RewardPool
 from reverse_codi.tasks.base import Split
+from reverse_codi.thought_rollouts import Rollouts, bank_rows
 from reverse_codi.verbalizer.policy import Policy
 
 # Texts whose log-probabilities trainer and engines compare after every sync.
@@ -100,7 +101,9 @@ def reinforce(
         report_to = ["wandb"] if recipe.log.wandb else []
         if recipe.log.wandb:
             start_wandb(recipe.log.project)
-        trainer = build_trainer(policy, rollouts, section, recipe.reward, out / "grpo", [monitor], report_to)
+        trainer = build_trainer(
+            policy, rollouts, len(thoughts), section, recipe.reward, out / "grpo", [monitor], report_to
+        )
         trainer.train(resume_from_checkpoint=checkpoint)
 
 

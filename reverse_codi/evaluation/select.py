@@ -18,24 +18,30 @@ def thought_sites(n_thoughts: int) -> list[Site]:
 
 
 def thoughts_of(
-    traces: TraceStore, sites: Sequence[Site], held: HeldSteps, live_only: bool = False
+    traces: TraceStore,
+    sites: Sequence[Site],
+    held: HeldSteps,
+    live_only: bool = False,
+    claims: Sequence[Sequence[str]] | None = None,
 ) -> Thoughts:
     """Every thought of every trace, problem by problem.
 
     Args:
-        traces: N traces with gold claims.
+        traces: N traces.
         sites: readouts; the verbalizer is given the fed vector of the same index.
         held: which claims make a thought's gold text.
         live_only: leave out thoughts that hold no step.
+        claims: N lists of claims to take for the steps; the traces' gold ones if None.
 
     Raises:
         ValueError: no thought is left.
     """
+    steps = traces.claims if claims is None else claims
     pairs = [
         (row, site)
-        for row, claims in enumerate(traces.claims)
+        for row, of_problem in enumerate(steps)
         for site in sites
-        if not live_only or held.said(site, claims)
+        if not live_only or held.steps(site, len(of_problem))
     ]
     if not pairs:
         raise ValueError(
@@ -50,6 +56,6 @@ def thoughts_of(
         sites=[site for _, site in pairs],
         problems=[row for row, _ in pairs],
         questions=[traces.questions[row] for row, _ in pairs],
-        gold=[held.text(site, traces.claims[row]) for row, site in pairs],
-        claims=[list(traces.claims[row]) for row, _ in pairs],
+        gold=[held.text(site, steps[row]) for row, site in pairs],
+        claims=[list(steps[row]) for row, _ in pairs],
     )

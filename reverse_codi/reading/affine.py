@@ -25,10 +25,10 @@ class AffineMap:
     Attributes:
         weight: [F, d].
         bias: [d].
-        mean: [d] the site's mean thought over training traces.
+        mean: [d] the site's mean over the training thoughts that hold a step.
         whitener: [d, d] W with W^T W the inverse residual covariance.
-        reference: [R, d] some training thoughts of the site: what a text is compared with to say how far it
-            can be trusted.
+        reference: [R, d] some of those thoughts: what a text is compared with to say how far it can be
+            trusted.
     """
 
     weight: Tensor
@@ -38,13 +38,17 @@ class AffineMap:
     reference: Tensor
 
     @staticmethod
-    def fit(features: Tensor, thoughts: Tensor, ridge: float) -> AffineMap:
+    def fit(features: Tensor, thoughts: Tensor, ridge: float, live: Tensor | None = None) -> AffineMap:
         """Fit on training traces.
+
+        The map hears all thoughts; the metric is that of the ones which hold a step. What the others hold is
+        in no text, so it would count as noise and drown the differences between claims.
 
         Args:
             features: [N, F] read states.
             thoughts: [N, d] their thoughts.
             ridge: strength, relative to one standardized feature's mean square over N rows times 1e-3.
+            live: [N] whether a thought holds a step; all if None, or if none does.
         """
         x, y = features.double(), thoughts.double()
         mean, deviation = x.mean(0), x.std(0).clamp(min=1e-6)
@@ -54,22 +58,13 @@ class AffineMap:
         scaled = torch.linalg.solve(gram, z.T @ (y - centre))  # [F, d]
         weight = scaled / deviation[:, None]
         bias = centre - mean @ weight
-        residual = y - (x @ weight + bias)
-        return AffineMap(
-            weight.float(),
-            bias.float(),
-            centre.float(),
-            whitener(residual).float(),
-            thoughts[:REFERENCES].clone(),
-        )
+        return _with_metric(weight.float(), bias.float(), features, thoughts, live)
 
     @staticmethod
-    def identity(thoughts: Tensor, features: Tensor) -> AffineMap:
+    def identity(features: Tensor, thoughts: Tensor, live: Tensor | None = None) -> AffineMap:
         """The naive reading: the state itself, with the metric of its residuals."""
         eye = torch.eye(thoughts.shape[1])
-        residual = (thoughts - features).double()
-        metric = whitener(residual - residual.mean(0)).float()
-        return AffineMap(eye, torch.zeros(len(eye)), thoughts.mean(0), metric, thoughts[:REFERENCES].clone())
+        return _with_metric(eye, torch.zeros(len(eye)), features, thoughts, live)
 
     def predict(self, features: Tensor) -> Tensor:
         """Predicted thoughts [N, d] of read states [N, F]."""
@@ -82,6 +77,17 @@ class AffineMap:
     def match(self, thoughts: Tensor, predicted: Tensor) -> Tensor:
         """1 - d(thought, text) / d(thought, training mean): 1 perfect, 0 the mean, [*]."""
         return 1 - self.distance(thoughts, predicted) / self.distance(thoughts, self.mean)
+
+
+def _with_metric(
+    weight: Tensor, bias: Tensor, features: Tensor, thoughts: Tensor, live: Tensor | None
+) -> AffineMap:
+    """The map with mean, whitener and references of the live thoughts."""
+    if live is not None and bool(live.any()):
+        features, thoughts = features[live], thoughts[live]
+    residual = (thoughts - (features @ weight + bias)).double()
+    metric = whitener(residual - residual.mean(0)).float()
+    return AffineMap(weight, bias, thoughts.mean(0), metric, thoughts[:REFERENCES].clone())
 
 
 def whitener(residual: Tensor, shrinkage: float = 0.02) -> Tensor:

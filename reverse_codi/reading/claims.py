@@ -1,4 +1,8 @@
-"""Which claims a thought's gold text holds, found by probes and stored with the verbalizer.
+"""Which claims a thought holds, found by probes and stored with the verbalizer.
+
+A site holds a claim when probes read every part of it there: operands, operation and result. A result alone
+is not enough: it is handed on from thought to thought, and to the thoughts after the last step, which hold
+nothing else.
 
 A site may hold several steps at once (superposition), and which ones can depend on the length of the
 problem; it may hold none, and then its true translation is "(no step)".
@@ -12,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reverse_codi.reading.probes import probe_steps, result_of
+from reverse_codi.reading.probes import PARTS, probe_steps
 from reverse_codi.sites import Site
 
 NO_STEP = "(no step)"
@@ -28,7 +32,8 @@ class HeldSteps:
     """Which steps each site holds.
 
     Attributes:
-        accuracy: (site, number of steps) -> held-out probe accuracy of each step's result.
+        accuracy: (site, number of steps) -> for each step, held-out probe accuracy of the part of its claim
+            that is read worst.
         threshold: accuracy from which a step counts as held.
     """
 
@@ -40,23 +45,9 @@ class HeldSteps:
         known = self.accuracy.get((site, n_steps), ())
         return [step for step, accuracy in enumerate(known) if accuracy >= self.threshold]
 
-    def said(self, site: Site, claims: Sequence[str]) -> list[int]:
-        """Indices of the claims that a thought's gold text says.
-
-        A held result that is an operand of another held claim is said by that claim already: "17 * 2 = 34"
-        says the 17 of "12 + 5 = 17", whose own operands the thought need not hold.
-        """
-        held = self.steps(site, len(claims))
-        operands = {step: set(claims[step].rpartition("=")[0].split()) for step in held}
-        return [
-            step
-            for step in held
-            if not any(result_of(claims[step]) in operands[other] for other in held if other > step)
-        ]
-
     def text(self, site: Site, claims: Sequence[str]) -> str:
         """The gold text of one thought."""
-        return claims_text(claims[step] for step in self.said(site, claims))
+        return claims_text(claims[step] for step in self.steps(site, len(claims)))
 
     def to_json(self) -> str:
         """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}}."""
@@ -77,7 +68,7 @@ class HeldSteps:
 def find_held_steps(
     vectors: Mapping[Site, Tensor],
     claims: Sequence[Sequence[str]],
-    threshold: float = 0.5,
+    threshold: float = 0.7,
     test_share: float = 0.2,
 ) -> HeldSteps:
     """Probe every site for every step, apart for each problem length.
@@ -93,11 +84,15 @@ def find_held_steps(
         rows = [i for i, c in enumerate(claims) if len(c) == n_steps]
         cut = int(len(rows) * (1 - test_share))
         fit, test = rows[:cut], rows[cut:]
-        table = probe_steps(
+        halves = (
             {site: v[fit] for site, v in vectors.items()},
             [claims[i] for i in fit],
             {site: v[test] for site, v in vectors.items()},
             [claims[i] for i in test],
         )
-        accuracy |= {(site, n_steps): row for site, row in table.items()}
+        tables = [probe_steps(*halves, part) for part in PARTS]
+        accuracy |= {
+            (site, n_steps): [min(parts) for parts in zip(*(table[site] for table in tables), strict=True)]
+            for site in vectors
+        }
     return HeldSteps(accuracy, threshold)

@@ -1,15 +1,15 @@
-"""Linear probes: which step's result is held by which site.
+"""Linear probes: which parts of which step are held by which site.
 
 A probe is a multinomial logistic regression on standardized vectors. They say which claims a site's
 gold text holds (`HeldSteps`), and whether a reasoner is worth translating. Trained on training
 traces only.
 
-Shapes: N traces, d width, C distinct results.
+Shapes: N traces, d width, C distinct labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reverse_codi.sites import Site
+from reverse_codi.tasks.equations import parse_equations
+
+Part = Callable[[str], str]
+"""A claim -> one part of what it says, as a label."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +77,40 @@ def result_of(claim: str) -> str:
     return claim.rpartition("=")[2].strip()
 
 
+def operation_of(claim: str) -> str:
+    """The operators of a claim ("12 + 5 = 17" -> "+"); what is no equation is its own label."""
+    return " ".join(equation[0].operators) if (equation := parse_equations(claim)) else claim
+
+
+def first_operand_of(claim: str) -> str:
+    """The first operand ("12 + 5 = 17" -> "12"); what is no equation is its own label."""
+    return equation[0].operands[0] if (equation := parse_equations(claim)) else claim
+
+
+def last_operand_of(claim: str) -> str:
+    """The last operand ("12 + 5 = 17" -> "5"); what is no equation is its own label."""
+    return equation[0].operands[-1] if (equation := parse_equations(claim)) else claim
+
+
+PARTS: tuple[Part, ...] = (first_operand_of, operation_of, last_operand_of, result_of)
+"""What a claim is made of: a thought that holds the claim holds each of them."""
+
+
 def probe_steps(
     train: Mapping[Site, Tensor],
     train_claims: Sequence[Sequence[str]],
     test: Mapping[Site, Tensor],
     test_claims: Sequence[Sequence[str]],
+    part: Part = result_of,
 ) -> dict[Site, list[float]]:
-    """Held-out accuracy of each site's probe for each step's result.
+    """Held-out accuracy of each site's probe for one part of each step's claim.
 
     Args:
         train: site -> vectors [N, d] of training traces.
         train_claims: N lists of claims, all of one length.
         test: the same for held-out traces.
         test_claims: their claims.
+        part: what the probe is to read; the result by default.
 
     Returns:
         site -> accuracy for each step.
@@ -95,8 +120,6 @@ def probe_steps(
     for site, vectors in train.items():
         table[site] = []
         for step in range(n_steps):
-            probe = Probe.fit(vectors, [result_of(claims[step]) for claims in train_claims])
-            table[site].append(
-                probe.accuracy(test[site], [result_of(claims[step]) for claims in test_claims])
-            )
+            probe = Probe.fit(vectors, [part(claims[step]) for claims in train_claims])
+            table[site].append(probe.accuracy(test[site], [part(claims[step]) for claims in test_claims]))
     return table

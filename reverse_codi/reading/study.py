@@ -72,10 +72,11 @@ def fit_map(
 ) -> AffineMap:
     """One site's map, fitted on the texts that it should hear; "(no step)" where it holds nothing."""
     texts = [held.text(site, claims) for claims in train_claims]
+    live = torch.tensor([bool(held.steps(site, len(claims))) for claims in train_claims])
     features, thoughts = reader.features(texts, train.questions), train.vectors(site)
     if reader.spec.map is Map.IDENTITY:
-        return AffineMap.identity(thoughts, features)
-    return AffineMap.fit(features, thoughts, reader.spec.ridge)
+        return AffineMap.identity(features, thoughts, live)
+    return AffineMap.fit(features, thoughts, reader.spec.ridge, live)
 
 
 def fit_measure(
@@ -113,7 +114,7 @@ def study_spec(
     rows = []
     for site in sites:
         # Problems with nothing at this site have no gold text to be told from foils.
-        use = [i for i, c in enumerate(test.claims) if held.said(site, c)]
+        use = [i for i, c in enumerate(test.claims) if held.steps(site, len(c))]
         if len(use) >= 64:
             map_ = fit_map(reader, site, held, train, train_claims)
             rows.append(_row(reader, spec, site, map_, held, test, use))
@@ -136,7 +137,7 @@ def _row(
         "gold": [held.text(site, c) for c in claims],
         "chain": [claims_text(c) for c in claims],
     }
-    made = [foils(q, c, held.said(site, c)) for q, c in zip(questions, claims, strict=True)]
+    made = [foils(q, c, held.steps(site, len(c))) for q, c in zip(questions, claims, strict=True)]
     kinds |= {name: [m[name] for m in made] for name in FOILS}
     to_mean = map_.distance(thoughts, map_.mean).numpy()
     distance, retrieved = {}, {}

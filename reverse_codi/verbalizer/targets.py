@@ -1,8 +1,7 @@
-"""Target texts of the warm start: from gold claims, or without any label.
+"""Target texts of the warm start without any label: the reasoner's own sampled solutions.
 
-`gold`: the claims that probes found at a site. `nearest`: the reasoner's own sampled solutions; every
-prefix of a sample is a candidate, read with the chosen ReadSpec, and the nearest to a thought is its
-target.
+Every run of claims in a sample is a candidate, read with the chosen ReadSpec, and the nearest to a thought
+is its target.
 """
 
 from __future__ import annotations
@@ -11,16 +10,10 @@ from collections.abc import Sequence
 
 import torch
 
-from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.sites import Site
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.traces import TraceStore
-
-
-def gold_texts(traces: TraceStore, site: Site, held: HeldSteps) -> list[str]:
-    """The gold text of every trace's thought at `site`."""
-    return [held.text(site, claims) for claims in traces.claims]
 
 
 def written_claims(solutions: Sequence[str]) -> list[list[str]]:

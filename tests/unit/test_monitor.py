@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 
 from reverse_codi.evaluation.translation import Scored
-from reverse_codi.grpo import Phases
 from reverse_codi.monitor import Completions, Monitor, rewind
 from reverse_codi.sites import Site
+from reverse_codi.thought_rollouts import Phases
 from tests.tiny import make_rows
 
 

@@ -64,6 +64,6 @@ def test_trust_is_high_for_own_texts_and_half_for_random_ones() -> None:
 
 def test_identity_predicts_the_state_itself() -> None:
     x = noise(50, 4)
-    fitted = AffineMap.identity(x + 1, x)
+    fitted = AffineMap.identity(x, x + 1)
     assert torch.equal(fitted.predict(x), x)
     torch.testing.assert_close(fitted.mean, (x + 1).mean(0))

@@ -17,8 +17,7 @@ def test_claims_text() -> None:
 
 def test_a_site_says_the_steps_from_the_threshold_on() -> None:
     assert HELD.steps(H1, 2) == [0, 1]
-    assert HELD.text(H1, CLAIMS) == "17 * 2 = 34."  # which says the 17 too
-    assert HELD.text(H1, ["12 + 5 = 17", "3 * 4 = 12"]) == "12 + 5 = 17. 3 * 4 = 12."
+    assert HELD.text(H1, CLAIMS) == "12 + 5 = 17. 17 * 2 = 34."
     assert HELD.text(H0, CLAIMS) == "(no step)"
     assert HELD.steps(H1, 4) == []  # a length that was never probed
 
@@ -29,13 +28,20 @@ def test_json_round_trip() -> None:
 
 def test_find_held_steps_finds_the_step_that_a_site_holds() -> None:
     rng = torch.Generator().manual_seed(0)
-    results = torch.randint(4, (600, 2), generator=rng)
-    claims = [[f"1 + 1 = {a}", f"2 + 2 = {b}"] for a, b in results.tolist()]
+    numbers = torch.randint(4, (600, 4), generator=rng)
+    claims = [[f"{a} + 1 = {a}", f"{b} - {c} = {d}"] for a, b, c, d in numbers.tolist()]
     claims += [["3 + 3 = 6"]] * 50
-    second = torch.cat([4 * torch.eye(4)[results[:, 1]], torch.zeros(50, 4)])
-    vectors = {H0: torch.randn(650, 4, generator=rng), H1: second + torch.randn(650, 4, generator=rng) / 9}
+
+    def holding(*columns: int) -> torch.Tensor:
+        held = torch.cat([4 * torch.eye(4)[numbers[:, column]] for column in columns], 1)
+        held = torch.cat([held, torch.zeros(50, held.shape[1])])
+        return held + torch.randn(held.shape, generator=rng) / 9
+
+    h2 = Site("h", 2)
+    vectors = {H0: torch.randn(650, 4, generator=rng), H1: holding(1, 2, 3), h2: holding(3)}
     held = find_held_steps(vectors, claims)
     assert held.steps(H1, 2) == [1]
     assert held.steps(H0, 2) == []
-    assert held.accuracy[H1, 2][1] > 0.95
-    assert held.steps(H0, 1) == [0]  # one answer only: anything "holds" it
+    assert held.steps(h2, 2) == []  # a result alone is not the step
+    assert held.accuracy[H1, 2][1] > 0.9
+    assert held.steps(H0, 1) == [0]  # one claim only: anything "holds" it

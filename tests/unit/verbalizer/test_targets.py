@@ -6,8 +6,8 @@ import torch
 
 from reverse_codi.sites import Site
 from reverse_codi.traces import TraceStore
-from reverse_codi.verbalizer.targets import gold_texts, nearest_texts, prefixes, written_claims
-from tests.tiny import make_held, make_table_measure
+from reverse_codi.verbalizer.targets import nearest_texts, prefixes, written_claims
+from tests.tiny import make_table_measure
 
 
 def test_every_run_of_claims_shortest_first() -> None:
@@ -18,12 +18,6 @@ def test_every_run_of_claims_shortest_first() -> None:
 def test_written_claims_are_parsed_in_order() -> None:
     texts = ["12 + 5 = 17. 17*2=34. The answer is: 34", "who knows"]
     assert written_claims(texts) == [["12 + 5 = 17", "17 * 2 = 34"], []]
-
-
-def test_gold_texts(tiny_traces: TraceStore) -> None:
-    texts = gold_texts(tiny_traces, Site("h", 1), make_held(3))
-    for text, claims in zip(texts, tiny_traces.claims, strict=True):
-        assert text == (f"{claims[1]}." if len(claims) > 1 else "(no step)")
 
 
 def test_the_nearest_candidate_wins_among_its_own_traces_only(tmp_path: Path) -> None:

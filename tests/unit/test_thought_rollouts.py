@@ -10,12 +10,13 @@ import torch
 
 from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Thoughts
-from reverse_codi.grpo import GrpoSection, Phases, Rollouts, bank_rows, carried
+from reverse_codi.grpo import GrpoSection, carried
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.rewarding import Rows
 from reverse_codi.rollout.base import Finish, Rollout, Sampling
 from reverse_codi.scoring import Scores
 from reverse_codi.sites import Site
+from reverse_codi.thought_rollouts import Phases, Rollouts, bank_rows
 from reverse_codi.traces import TraceStore
 from tests.tiny import make_held, make_tiny_policy
 
