@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.evaluation.select import target_sites, thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, score
 from reverse_codi.reading.claims import NO_STEP, HeldSteps, find_held_steps
 from reverse_codi.reading.measure import MAPS_FILE, Measure
@@ -23,8 +23,9 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
 from reverse_codi.rollout.base import EngineConfig, Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
-from reverse_codi.sites import Site
+from reverse_codi.sites import ANSWER, Site
 from reverse_codi.tasks.base import Split
+from reverse_codi.thought_rollouts import bank_rows
 from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
 from reverse_codi.verbalizer.contract import Contract
@@ -44,7 +45,7 @@ class Prepared:
         train: training traces.
         claims: the steps of each training trace: gold, or the model's own written ones.
         heldout: held-out traces.
-        sites: the thoughts h0..h(K-1).
+        sites: the thoughts h0..h(K-1), or the answer.
         held: which steps each site holds.
         measure: reader and maps.
         folder: where `maps.safetensors` and `held_steps.json` lie.
@@ -105,7 +106,9 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     """Traces, probes and maps; what a former run left in `out` is used again."""
     reasoner = recipe.reasoner.load()
     train, heldout = trace_both(recipe, reasoner, console)
-    sites = thought_sites(reasoner.n_thoughts)
+    sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
+    if ANSWER in sites:
+        train, heldout = (traces.with_answer_states(reasoner) for traces in (train, heldout))
     claims = train.claims if recipe.reading.fit_on == "gold" else own_claims(reasoner, train)
     folder = out / "reading"
     if (folder / MAPS_FILE).is_file() and (folder / HELD_FILE).is_file():
@@ -113,9 +116,8 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
         measure = Measure.load(folder, reasoner)
         return Prepared(reasoner, train, claims, heldout, sites, held, measure, folder)
     console.print("probing which steps each thought holds")
-    held = find_held_steps(
-        {site: train.vectors(site) for site in sites}, claims, recipe.reading.held_threshold
-    )
+    probed = {site: train.vectors(site) for site in thought_sites(reasoner.n_thoughts)}
+    held = find_held_steps(probed, claims, recipe.reading.held_threshold)
     console.print("fitting the maps from read texts to thoughts")
     measure = fit_measure(Reader(reasoner, recipe.reading.spec), sites, held, train, claims)
     measure.save(folder)
@@ -168,6 +170,7 @@ def new_contract(recipe: Recipe, prepared: Prepared) -> Contract:
     reasoner = prepared.reasoner
     return Contract(
         template=recipe.verbalizer.template,
+        n_slots=reasoner.n_thoughts if ANSWER in prepared.sites else 1,
         n_vocab=reasoner.lm.get_input_embeddings().num_embeddings,
         reasoner_hash=reasoner.content_hash,
         tokenizer_hash=reasoner.tokenizer_hash,
@@ -223,7 +226,7 @@ def heldout_scorer(recipe: Recipe, prepared: Prepared) -> Callable[[Policy], Sco
 
     def evaluate(policy: Policy) -> Scored:
         slots = policy.contract.inject(thoughts.slots)
-        prompts = torch.tensor(policy.prompts([[row] for row in range(len(slots))]))
+        prompts = torch.tensor(policy.prompts(bank_rows(thoughts)))
         policy.embedding.set_bank(slots.flatten(0, 1))
         written = policy.model.generate(
             input_ids=prompts,

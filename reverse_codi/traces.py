@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverse_codi.reasoners.base import Reasoner
-from reverse_codi.sites import Site
+from reverse_codi.sites import ANSWER, Site
 from reverse_codi.trace_files import (
     MANIFEST,
     Manifest,
@@ -125,11 +125,13 @@ class TraceStore:
 
     Attributes:
         manifest: what the store says of itself; `rows_expected` may exceed `len(store)`.
+        answer_states: [N, d] vectors of the site `answer`, in memory only; see `with_answer_states`.
     """
 
-    def __init__(self, manifest: Manifest, table: Any) -> None:
+    def __init__(self, manifest: Manifest, table: Any, answer_states: Tensor | None = None) -> None:
         self.manifest = manifest
         self._table = table  # a pyarrow.Table of trace_files.schema
+        self.answer_states = answer_states
 
     @classmethod
     def open(cls, path: str | Path, reasoner: Reasoner | None = None) -> Self:
@@ -208,9 +210,17 @@ class TraceStore:
         Raises:
             StoreError: the store does not hold it.
         """
+        if site == ANSWER:
+            if self.answer_states is None:
+                raise StoreError(f"site {ANSWER} is not on disk; take store.with_answer_states(reasoner)")
+            return self.answer_states
         if str(site) not in self.manifest.sites:
             raise StoreError(f"site {site} is not stored; choose from: {', '.join(self.manifest.sites)}")
         return (self.readouts if site.kind == "h" else self.fed)[:, site.index]
+
+    def with_answer_states(self, reasoner: Reasoner) -> TraceStore:
+        """The same traces with the states that `reasoner` has at its answer cue, computed anew."""
+        return TraceStore(self.manifest, self._table, reasoner.answer_states(self.questions))
 
     def _column(self, name: str) -> list[Any]:
         values: list[Any] = self._table[name].to_pylist()
@@ -252,7 +262,8 @@ class TraceStore:
         manifest = self.manifest.model_copy(
             update={"rows_expected": len(rows), "rows_written": len(rows), "shards": []}
         )
-        return TraceStore(manifest, self._table.take(rows) if rows else self._table.slice(0, 0))
+        states = None if self.answer_states is None else self.answer_states[rows]
+        return TraceStore(manifest, self._table.take(rows) if rows else self._table.slice(0, 0), states)
 
 
 def check_reasoner(folder: Path, header: TraceHeader, reasoner: Reasoner) -> None:

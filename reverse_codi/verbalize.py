@@ -2,6 +2,7 @@
 
 Questions come from the arguments, a file (one a line, or JSON lines with `question`), a trace store
 or standard input. One row a thought: translation, match, trust, logit-lens top 5; then the answer.
+A verbalizer of target `answer` has one row a question, the whole chain.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.evaluation.select import slots_at
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
+from reverse_codi.sites import ANSWER
 from reverse_codi.trace_files import MANIFEST
 from reverse_codi.traces import TraceStore
 from reverse_codi.verbalizer.translate import Translator
@@ -39,11 +41,11 @@ _SENTENCE_END = re.compile(r"\.(?!\d)")
 
 @dataclass(frozen=True)
 class Translation:
-    """One thought in words.
+    """One thought, or one whole trace, in words.
 
     Attributes:
         question: what the model was asked.
-        site: which thought.
+        site: which thought; `answer` for the trace.
         translation: what it says.
         match: 1 - d(thought, text) / d(thought, training mean).
         trust: share of wrong thoughts of the same site that the text matches less than this one.
@@ -83,7 +85,7 @@ def translate(
     questions: Sequence[str],
     samples: int = 0,
 ) -> list[list[Translation]]:
-    """All thoughts of all questions, question by question.
+    """Everything that the maps know how to read, question by question.
 
     Args:
         translator: verbalizer and engine.
@@ -94,8 +96,9 @@ def translate(
     reasoner = translator.reasoner
     chains = reasoner.think(questions)
     rows: list[list[Translation]] = [[] for _ in questions]
-    for site in thought_sites(reasoner.n_thoughts):
-        slots, targets = chains.fed[:, site.index, None], chains.at(site)
+    for site in measure.sites:
+        slots = slots_at(chains.fed, site)
+        targets = reasoner.answer_states(questions) if site == ANSWER else chains.at(site)
         sites = [site] * len(questions)
         texts = (
             translator.reranked(slots, samples, targets, sites, questions, measure)

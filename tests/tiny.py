@@ -66,14 +66,14 @@ def make_problems(n: int, seed: int = 0, split: Split = Split.TRAIN) -> list[Pro
 
 
 def make_tiny_measure(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: int = 128) -> Measure:
-    """Maps for every readout, fitted on the last claims of `n` problems."""
+    """Maps for every thought, fitted on the last claims of `n` problems."""
     reader = Reader(reasoner, spec or ReadSpec())
     problems = make_problems(n)
     questions = [p.question for p in problems]
     chains = reasoner.think(questions)
     with_question = reader.spec.prefix is Prefix.QUESTION
     features = reader.features([p.claims[-1] for p in problems], questions if with_question else None)
-    sites = [Site("h", k) for k in range(reasoner.n_thoughts + 1)]
+    sites = [Site("h", k) for k in range(reasoner.n_thoughts)]
     ridge = reader.spec.ridge
     return Measure(reader, {site: AffineMap.fit(features, chains.at(site), ridge) for site in sites})
 
@@ -108,9 +108,10 @@ def make_held(n_thoughts: int, longest: int = 4) -> HeldSteps:
     )
 
 
-def make_tiny_policy(reasoner: CodiReasoner, rank: int = 4, seed: int = 0) -> Policy:
+def make_tiny_policy(reasoner: CodiReasoner, rank: int = 4, seed: int = 0, n_slots: int = 1) -> Policy:
     """A verbalizer that has learnt nothing."""
     contract = Contract(
+        n_slots=n_slots,
         n_vocab=reasoner.lm.get_input_embeddings().num_embeddings,
         reasoner_hash=reasoner.content_hash,
         tokenizer_hash=reasoner.tokenizer_hash,

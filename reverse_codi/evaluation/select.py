@@ -5,16 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.sites import Site
+from reverse_codi.reading.spec import Target
+from reverse_codi.sites import ANSWER, Site
 from reverse_codi.traces import TraceStore
 
 
 def thought_sites(n_thoughts: int) -> list[Site]:
     """The readouts h0..h(K-1); hK is never fed, so it is no thought."""
     return [Site("h", k) for k in range(n_thoughts)]
+
+
+def target_sites(target: Target, n_thoughts: int) -> list[Site]:
+    """What is translated: every thought by itself, or the answer that all of them lead to."""
+    return [ANSWER] if target is Target.ANSWER else thought_sites(n_thoughts)
+
+
+def slots_at(fed: Tensor, site: Site) -> Tensor:
+    """What the verbalizer is given for `site`, of fed vectors [N, K, d]: [N, S, d].
+
+    S = 1, the fed vector of the same index; for the answer S = K, all of them.
+    """
+    return fed if site == ANSWER else fed[:, site.index, None]
 
 
 def thoughts_of(
@@ -28,7 +43,7 @@ def thoughts_of(
 
     Args:
         traces: N traces.
-        sites: readouts; the verbalizer is given the fed vector of the same index.
+        sites: readouts, or the answer alone.
         held: which claims make a thought's gold text.
         live_only: leave out thoughts that hold no step.
         claims: N lists of claims to take for the steps; the traces' gold ones if None.
@@ -48,11 +63,11 @@ def thoughts_of(
             "no thought holds a step, so there is nothing to translate: lower reading.held_threshold, or "
             "choose another reasoner (python -m reverse_codi.evaluation.check_reasoner says what it holds)"
         )
-    rows = torch.tensor([row for row, _ in pairs])
-    index = torch.tensor([site.index for _, site in pairs])
+    slots = {site: slots_at(traces.fed, site) for site in sites}
+    targets = {site: traces.vectors(site) for site in sites}
     return Thoughts(
-        slots=traces.fed[rows, index][:, None],
-        targets=traces.readouts[rows, index],
+        slots=torch.stack([slots[site][row] for row, site in pairs]),
+        targets=torch.stack([targets[site][row] for row, site in pairs]),
         sites=[site for _, site in pairs],
         problems=[row for row, _ in pairs],
         questions=[traces.questions[row] for row, _ in pairs],

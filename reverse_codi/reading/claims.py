@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reverse_codi.reading.probes import PARTS, probe_steps
-from reverse_codi.sites import Site
+from reverse_codi.sites import ANSWER, Site
 
 NO_STEP = "(no step)"
 
@@ -41,7 +41,12 @@ class HeldSteps:
     threshold: float
 
     def steps(self, site: Site, n_steps: int) -> list[int]:
-        """Indices of the steps that `site` holds in problems of `n_steps` steps."""
+        """Indices of the steps that `site` holds in problems of `n_steps` steps; the answer holds them all.
+
+        The answer's by definition: its text is the whole chain, CODI's own written reasoning.
+        """
+        if site == ANSWER:
+            return list(range(n_steps))
         known = self.accuracy.get((site, n_steps), ())
         return [step for step, accuracy in enumerate(known) if accuracy >= self.threshold]
 

@@ -80,6 +80,10 @@ class Reasoner(Protocol):
         """Think and answer; a question's result does not depend on the others'."""
         ...
 
+    def answer_states(self, questions: Sequence[str]) -> Tensor:
+        """The states [N, d] at the last token of the answer cue, after the model's own thoughts."""
+        ...
+
     def write(self, questions: Sequence[str]) -> list[str]:
         """Text mode: solve in written steps, greedily, and return the steps and the answer."""
         ...

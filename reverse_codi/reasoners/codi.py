@@ -169,6 +169,19 @@ class CodiReasoner:
         return Chains(readouts, fed, outputs)
 
     @torch.no_grad()
+    def answer_states(self, questions: Sequence[str]) -> Tensor:
+        """The states [N, d] at CODI's distillation point: the answer cue's last token, after the thoughts."""
+        rows = [self.ids(question) for question in questions]
+        tail = torch.tensor([[self.config.eot_id, *self.ids(self.config.cue)]], device=self.device)
+        states = torch.empty(len(rows), self.width)
+        for batch in self._batches([len(row) for row in rows]):
+            _, context = self.model.start(*self.left_padded([rows[i] for i in batch]))
+            self.model.think(context)
+            step = self.model.extend(context, self.model.embed(tail).expand(len(batch), -1, -1))
+            states[batch] = step.last[:, -1].float().cpu()
+        return states
+
+    @torch.no_grad()
     def write(self, questions: Sequence[str]) -> list[str]:
         """Solve in written steps, greedily."""
         rows = [self.ids(question) for question in questions]

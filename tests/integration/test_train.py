@@ -18,9 +18,12 @@ from reverse_codi.config import RecipeError
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.sites import ANSWER
 from reverse_codi.train import main, train
+from reverse_codi.verbalize import translate
 from reverse_codi.verbalizer.policy import Policy
-from tests.tiny import make_sharp_reasoner
+from reverse_codi.verbalizer.translate import Translator
+from tests.tiny import make_problems, make_sharp_reasoner
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
 
@@ -178,3 +181,21 @@ def test_a_dry_run_prints_recipe_and_placement_and_does_nothing(
     assert "max_new_tokens: 8" in told
     assert "1 rollout actor(s): transformers, 0.4 CPU" in told
     assert not (root / "never").exists()
+
+
+def test_the_answer_target_trains_on_whole_chains_with_a_slot_a_thought(root: Path) -> None:
+    spec = "{target: answer, prefix: question, suffix: 'The answer is:', layers: final, map: identity}"
+    short = ("--warm_start.steps", "5", "--warm_start.eval_steps", "5", "--grpo.steps", "1")
+    folder = train(
+        recipe(root, "--reading.spec", spec, *short, "--grpo.max_new_tokens", "24", out="answer"),
+        Console(quiet=True),
+    )
+    reasoner = CodiReasoner.from_pretrained(root / "reasoner")
+    assert Policy.load(folder, reasoner).contract.n_slots == reasoner.n_thoughts
+    measure = Measure.load(folder, reasoner)
+    assert measure.sites == [ANSWER]
+    questions = [problem.question for problem in make_problems(3)]
+    rows = translate(Translator(reasoner, root / "reasoner", folder), measure, questions)
+    assert [[row.site for row in of_question] for of_question in rows] == [["answer"]] * 3
+    written = lines(root / "answer/completions.jsonl")
+    assert {row["site"] for row in written} == {"answer"} and len(written) == THOUGHTS * SAMPLES

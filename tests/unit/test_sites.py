@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from reverse_codi.sites import Site
+from reverse_codi.sites import ANSWER, Site
 
 
 @pytest.mark.parametrize(
     ("text", "site"),
-    [("h0", Site("h", 0)), ("z4", Site("z", 4)), ("h2@12", Site("h", 2, 12)), (" h10 ", Site("h", 10))],
+    [
+        ("h0", Site("h", 0)),
+        ("z4", Site("z", 4)),
+        ("h2@12", Site("h", 2, 12)),
+        (" h10 ", Site("h", 10)),
+        ("answer", ANSWER),
+    ],
 )
 def test_parse_and_write(text: str, site: Site) -> None:
     assert Site.parse(text) == site
@@ -15,9 +21,9 @@ def test_parse_and_write(text: str, site: Site) -> None:
     assert str(site) == text.strip()
 
 
-@pytest.mark.parametrize("text", ["", "h", "2", "H2", "x2", "h-1", "h2@", "h2@x", "h2 z2", "h 2"])
+@pytest.mark.parametrize("text", ["", "h", "2", "H2", "x2", "h-1", "h2@", "h2@x", "h2 z2", "h 2", "answer0"])
 def test_what_is_no_site_is_named_with_the_mend(text: str) -> None:
-    with pytest.raises(ValueError, match=r"write h2, z4 or h2@12") as error:
+    with pytest.raises(ValueError, match=r"write h2, z4, h2@12 or answer") as error:
         Site.parse(text)
     assert repr(text) in str(error.value)
 

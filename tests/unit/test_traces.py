@@ -21,7 +21,8 @@ from rich.console import Console
 from torch import Tensor
 
 from reverse_codi.reasoners.base import Chains, Patch
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.sites import ANSWER, Site
 from reverse_codi.tasks import Arithmetic, Split, TaskError
 from reverse_codi.trace import import_vectors
 from reverse_codi.traces import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
@@ -130,6 +131,16 @@ def test_a_site_picks_its_vectors(store: TraceStore) -> None:
     for text in ("h4", "z3", "h2@1"):
         with pytest.raises(StoreError, match=f"site {text} is not stored; choose from: h0, h1, h2, h3, z0"):
             store.vectors(Site.parse(text))
+
+
+def test_the_answer_site_is_computed_and_goes_with_its_traces(
+    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore
+) -> None:
+    with pytest.raises(StoreError, match=r"with_answer_states"):
+        tiny_traces.vectors(ANSWER)
+    some = tiny_traces.select([3, 1]).with_answer_states(tiny_reasoner)
+    assert torch.equal(some.vectors(ANSWER), tiny_reasoner.answer_states(some.questions))
+    assert torch.equal(some.select([-1]).vectors(ANSWER), some.vectors(ANSWER)[1:])
 
 
 def test_one_trace(store: TraceStore) -> None:

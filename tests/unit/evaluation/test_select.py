@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.evaluation.select import target_sites, thought_sites, thoughts_of
 from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.sites import Site
+from reverse_codi.reading.spec import Target
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.sites import ANSWER, Site
 from reverse_codi.traces import TraceStore
 from tests.tiny import make_held
 
@@ -33,6 +35,17 @@ def test_live_only_leaves_out_thoughts_that_hold_nothing(tiny_traces: TraceStore
     live = thoughts_of(tiny_traces, thought_sites(3), make_held(3), live_only=True)
     assert len(live) == sum(min(3, len(claims)) for claims in tiny_traces.claims)
     assert "(no step)" not in live.gold
+
+
+def test_the_answer_has_all_thoughts_as_slots_and_the_whole_chain_as_text(
+    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore
+) -> None:
+    traces = tiny_traces.select(range(20)).with_answer_states(tiny_reasoner)
+    assert target_sites(Target.ANSWER, 3) == [ANSWER]
+    answers = thoughts_of(traces, [ANSWER], make_held(3), live_only=True)
+    assert torch.equal(answers.slots, traces.fed)
+    assert torch.equal(answers.targets, tiny_reasoner.answer_states(traces.questions))
+    assert answers.gold == [" ".join(f"{c}." for c in claims) for claims in traces.claims]
 
 
 def test_nothing_held_at_all_is_an_error_that_says_what_to_do(tiny_traces: TraceStore) -> None:

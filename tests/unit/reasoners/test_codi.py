@@ -38,6 +38,17 @@ def test_thinking_equals_a_straight_loop_without_cache(tiny_reasoner: CodiReason
                 embeds = torch.cat([embeds, z[:, None]], 1)
 
 
+def test_answer_states_equal_one_forward_pass_over_all_that_was_fed(tiny_reasoner: CodiReasoner) -> None:
+    model = tiny_reasoner.model
+    chains, states = tiny_reasoner.think(QUESTIONS), tiny_reasoner.answer_states(QUESTIONS)
+    for row, question in enumerate(QUESTIONS):
+        before = model.embed(torch.tensor([*tiny_reasoner.ids(question), model.bot_id]))
+        after = model.embed(torch.tensor([model.eot_id, *tiny_reasoner.ids("The answer is:")]))
+        embeds = torch.cat([before, chains.fed[row], after])[None]
+        h = model.lm.base_model(inputs_embeds=embeds).last_hidden_state[0, -1]
+        assert torch.allclose(states[row], h, atol=1e-5)
+
+
 def test_own_thoughts_put_back_change_nothing(tiny_reasoner: CodiReasoner) -> None:
     chains = tiny_reasoner.think(QUESTIONS)
     again = tiny_reasoner.think(QUESTIONS, Patch.all(chains.fed))
