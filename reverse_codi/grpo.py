@@ -34,7 +34,9 @@ class GrpoSection(Section):
     samples: int = Field(default=16, ge=2)
     """G, texts a thought."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Peak rate; warm-up, then constant."""
+    """Peak rate, after a warm-up of 5 steps."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """What the rate does after the warm-up; all but constant end at 0."""
     beta: float = Field(default=0.02, ge=0)
     """Weight of the KL to the warm start."""
     temperature: float = Field(default=1.0, gt=0)
@@ -138,7 +140,7 @@ def build_trainer(
         max_completion_length=section.max_new_tokens,
         temperature=section.temperature,
         learning_rate=section.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
+        lr_scheduler_type="constant_with_warmup" if section.schedule == "constant" else section.schedule,
         warmup_steps=5,
         max_grad_norm=1.0,
         beta=section.beta,
