@@ -159,7 +159,9 @@ def candidates(recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore) -> li
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
     """Target texts of the warm start, in the order of `thoughts`."""
     if recipe.warm_start.kind == "gold":
-        return thoughts.gold
+        gold = prepared.train.claims
+        rows = zip(thoughts.sites, thoughts.problems, strict=True)
+        return [prepared.held.text(site, gold[row]) for site, row in rows]
     own = candidates(recipe, prepared.reasoner, prepared.train)
     by_site = {site: nearest_texts(prepared.train, site, own, prepared.measure) for site in prepared.sites}
     return [by_site[site][row] for site, row in zip(thoughts.sites, thoughts.problems, strict=True)]
@@ -185,6 +187,9 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
     if (folder / "verbalizer.json").is_file():
         return Policy.load(folder, prepared.reasoner, trainable=True)
     thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
+    if recipe.warm_start.problems:
+        taught = [row for row, p in enumerate(thoughts.problems) if p < recipe.warm_start.problems]
+        thoughts = thoughts.take(taught)
     policy = Policy.new(
         prepared.reasoner, recipe.verbalizer, new_contract(recipe, prepared), recipe.warm_start.seed
     )

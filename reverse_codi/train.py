@@ -109,11 +109,13 @@ def reinforce(
 
 def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
     """Put adapter, contract, maps and held steps into one folder, `out/verbalizer`."""
-    folder = out / "verbalizer"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(adapter, folder)
+    folder, temporary = out / "verbalizer", out / "verbalizer.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(adapter, temporary)
     for name in (MAPS_FILE, HELD_FILE):
-        shutil.copy(prepared.folder / name, folder / name)
+        shutil.copy(prepared.folder / name, temporary / name)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
     return folder
 
 

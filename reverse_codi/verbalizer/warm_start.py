@@ -37,6 +37,9 @@ class WarmStartSection(Section):
 
     kind: str = Field(default="gold", pattern="^(gold|nearest)$")
     """gold (claims) or nearest (no labels)."""
+    problems: int = Field(default=0, ge=0)
+    """Training problems whose thoughts are taught, the first ones; 0 for all. Labels may be scarcer than
+    questions: maps, nearest texts and RL need none."""
     steps: int = Field(default=2000, ge=0)
     """Optimizer steps."""
     batch_size: int = Field(default=256, gt=0)
