@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from pydantic import Field
+from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from reverse_codi.config import Section
@@ -164,7 +165,7 @@ def build_trainer(
         report_to=report_to,
         disable_tqdm=True,
     )
-    return ThoughtTrainer(
+    trainer = ThoughtTrainer(
         model=policy.model,
         processing_class=policy.tokenizer,
         reward_funcs=[carried(function.name) for function in find_functions(rewards)],
@@ -173,3 +174,5 @@ def build_trainer(
         rollout_func=rollout_func,
         callbacks=callbacks,
     )
+    trainer.remove_callback(PrinterCallback)  # the monitor prints
+    return trainer

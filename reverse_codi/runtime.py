@@ -29,6 +29,15 @@ def start_ray() -> None:
     )
 
 
+def fleeting(out: str) -> str:
+    """What to tell a user whose output would go with a Ray job's copy of the working directory; "" if not."""
+    here = os.getcwd()
+    if "working_dir_files" not in here or os.path.isabs(out):
+        return ""
+    mend = "give --train.out an absolute path on storage that stays"
+    return f"{out} lies in this job's copy of the working directory ({here}), which Ray deletes; {mend}"
+
+
 def start_wandb(project: str) -> None:
     """Send runs to the user's W&B project, or keep them offline where nobody is logged in."""
     os.environ.setdefault("WANDB_PROJECT", project)

@@ -33,7 +33,7 @@ from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.runtime import placement, start_ray, start_wandb, with_available_engine
+from reverse_codi.runtime import fleeting, placement, start_ray, start_wandb, with_available_engine
 from reverse_codi.scoring import RewardPool
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import Rollouts, bank_rows
@@ -126,8 +126,8 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
     console = Console()
     recipe, told = with_available_engine(recipe)
-    if told:
-        console.print(f"[yellow]{told}[/yellow]")
+    for line in filter(None, (told, fleeting(recipe.train.out))):
+        console.print(f"[yellow]{line}[/yellow]")
     if dry_run:
         console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
         console.print(placement(recipe), markup=False)

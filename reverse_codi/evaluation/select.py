@@ -60,8 +60,9 @@ def thoughts_of(
     ]
     if not pairs:
         raise ValueError(
-            "no thought holds a step, so there is nothing to translate: lower reading.held_threshold, or "
-            "choose another reasoner (python -m reverse_codi.evaluation.check_reasoner says what it holds)"
+            "no thought holds a step, so there is nothing to translate: raise trace.n (probes starve on "
+            "a few hundred traces), lower reading.held_threshold, or choose another reasoner "
+            "(python -m reverse_codi.evaluation.check_reasoner says what it holds)"
         )
     slots = {site: slots_at(traces.fed, site) for site in sites}
     targets = {site: traces.vectors(site) for site in sites}

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from reverse_codi.recipe import Recipe
 from reverse_codi.rewarding import RewardItem, RewardSection
 from reverse_codi.rollout.pool import RolloutSection
-from reverse_codi.runtime import placement, with_available_engine
+from reverse_codi.runtime import fleeting, placement, with_available_engine
 
 
 def test_placement_names_every_actor_and_what_ray_must_offer() -> None:
@@ -34,3 +36,15 @@ def test_without_vllm_the_transformers_engine_steps_in(monkeypatch: pytest.Monke
     assert with_available_engine(changed) == (changed, "")
     monkeypatch.setattr("reverse_codi.runtime.has_vllm", lambda: True)
     assert with_available_engine(recipe) == (recipe, "")
+
+
+def test_output_that_ray_would_delete_with_its_job_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fleeting("runs/x") == ""
+    copy = tmp_path / "working_dir_files/_ray_pkg_1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert "absolute path" in fleeting("runs/x") and "runs/x" in fleeting("runs/x")
+    assert fleeting("/data/x") == ""

@@ -49,5 +49,5 @@ def test_the_answer_has_all_thoughts_as_slots_and_the_whole_chain_as_text(
 
 
 def test_nothing_held_at_all_is_an_error_that_says_what_to_do(tiny_traces: TraceStore) -> None:
-    with pytest.raises(ValueError, match=r"lower reading\.held_threshold"):
+    with pytest.raises(ValueError, match=r"raise trace\.n"):
         thoughts_of(tiny_traces, thought_sites(3), HeldSteps({}, 0.5), live_only=True)
