@@ -63,8 +63,8 @@ class Translation:
 
     @property
     def trusted(self) -> bool:
-        """Whether the row says what it knows."""
-        return self.trust >= TRUST_THRESHOLD
+        """Whether the row says what it knows: it fits few wrong thoughts, and its own better than silence."""
+        return self.trust >= TRUST_THRESHOLD and self.match > 0
 
 
 def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:

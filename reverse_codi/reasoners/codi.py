@@ -123,8 +123,8 @@ class CodiReasoner:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
         text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
-        # A word-level tokenizer puts a space before every mark.
-        return re.sub(r" (?=[.,:;?)])", "", text) if self._word_level else text
+        # A word-level tokenizer puts a space between any two tokens.
+        return re.sub(r"(?<=\() | (?=[.,:;?)])", "", text) if self._word_level else text
 
     @functools.cached_property
     def _word_level(self) -> bool:

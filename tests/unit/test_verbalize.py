@@ -84,6 +84,9 @@ def test_below_the_threshold_it_says_that_it_does_not_know() -> None:
     text = shown(ROW, low)
     assert "I do not know (9 + 9 = 18.)" in text
     assert "I do not know (12" not in text
+    assert "I do not know (8" in shown(
+        replace(ROW, translation="8 + 9 = 17.", match=-0.01)
+    )  # silence is nearer
     assert "Ann has 12 [red] apples." in text  # brackets are no markup
     assert "17 [x]" in text
     assert "The answer is: 17" in text
