@@ -108,7 +108,7 @@ class ReadingSection(Section):
     """The ReadSpec; its default is what scripts/reading_study found best."""
     fit_on: Literal["gold", "written"] = "gold"
     """gold claims, or the claims of the model's own written steps (no labels)."""
-    held_threshold: float = Field(default=0.7, gt=0, le=1)
+    held_threshold: float = Field(default=0.5, gt=0, le=1)
     """Probe accuracy from which a site holds a step."""
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reverse_codi.reading.probes import PARTS, probe_steps
+from reverse_codi.reading.probes import PARTS, Probe
 from reverse_codi.sites import ANSWER, Site
 
 NO_STEP = "(no step)"
@@ -73,10 +73,13 @@ class HeldSteps:
 def find_held_steps(
     vectors: Mapping[Site, Tensor],
     claims: Sequence[Sequence[str]],
-    threshold: float = 0.7,
+    threshold: float = 0.5,
     test_share: float = 0.2,
 ) -> HeldSteps:
-    """Probe every site for every step, apart for each problem length.
+    """Probe every site for every part of every step, and score the probes apart for each problem length.
+
+    One probe serves all lengths: a thought that holds a step holds it alike however many steps follow, and
+    probes starve on few traces.
 
     Args:
         vectors: site -> [N, d] of training traces.
@@ -84,20 +87,18 @@ def find_held_steps(
         threshold: see `HeldSteps`.
         test_share: last part of the traces, on which the probes are scored.
     """
-    accuracy: dict[tuple[Site, int], Sequence[float]] = {}
-    for n_steps in sorted({len(c) for c in claims} - {0}):
-        rows = [i for i, c in enumerate(claims) if len(c) == n_steps]
+    lengths = sorted({len(c) for c in claims} - {0})
+    accuracy: dict[tuple[Site, int], list[float]] = {(site, n): [] for site in vectors for n in lengths}
+    for step in range(max(lengths, default=0)):
+        rows = [i for i, c in enumerate(claims) if len(c) > step]
         cut = int(len(rows) * (1 - test_share))
-        fit, test = rows[:cut], rows[cut:]
-        halves = (
-            {site: v[fit] for site, v in vectors.items()},
-            [claims[i] for i in fit],
-            {site: v[test] for site, v in vectors.items()},
-            [claims[i] for i in test],
-        )
-        tables = [probe_steps(*halves, part) for part in PARTS]
-        accuracy |= {
-            (site, n_steps): [min(parts) for parts in zip(*(table[site] for table in tables), strict=True)]
-            for site in vectors
-        }
+        said = {part: [part(claims[i][step]) for i in rows] for part in PARTS}
+        of_length = {n: [j for j in range(cut, len(rows)) if len(claims[rows[j]]) == n] for n in lengths}
+        for site, all_vectors in vectors.items():
+            x = all_vectors[rows]
+            probes = {part: Probe.fit(x[:cut], labels[:cut]) for part, labels in said.items()}
+            for n, test in of_length.items():
+                if n > step:
+                    parts = (p.accuracy(x[test], [said[part][j] for j in test]) for part, p in probes.items())
+                    accuracy[site, n].append(min(parts) if test else 0.0)
     return HeldSteps(accuracy, threshold)

@@ -101,16 +101,14 @@ def probe_steps(
     train_claims: Sequence[Sequence[str]],
     test: Mapping[Site, Tensor],
     test_claims: Sequence[Sequence[str]],
-    part: Part = result_of,
 ) -> dict[Site, list[float]]:
-    """Held-out accuracy of each site's probe for one part of each step's claim.
+    """Held-out accuracy of each site's probe for each step's result.
 
     Args:
         train: site -> vectors [N, d] of training traces.
         train_claims: N lists of claims, all of one length.
         test: the same for held-out traces.
         test_claims: their claims.
-        part: what the probe is to read; the result by default.
 
     Returns:
         site -> accuracy for each step.
@@ -120,6 +118,8 @@ def probe_steps(
     for site, vectors in train.items():
         table[site] = []
         for step in range(n_steps):
-            probe = Probe.fit(vectors, [part(claims[step]) for claims in train_claims])
-            table[site].append(probe.accuracy(test[site], [part(claims[step]) for claims in test_claims]))
+            probe = Probe.fit(vectors, [result_of(claims[step]) for claims in train_claims])
+            table[site].append(
+                probe.accuracy(test[site], [result_of(claims[step]) for claims in test_claims])
+            )
     return table

@@ -30,18 +30,30 @@ def test_find_held_steps_finds_the_step_that_a_site_holds() -> None:
     rng = torch.Generator().manual_seed(0)
     numbers = torch.randint(4, (600, 4), generator=rng)
     claims = [[f"{a} + 1 = {a}", f"{b} - {c} = {d}"] for a, b, c, d in numbers.tolist()]
-    claims += [["3 + 3 = 6"]] * 50
 
     def holding(*columns: int) -> torch.Tensor:
         held = torch.cat([4 * torch.eye(4)[numbers[:, column]] for column in columns], 1)
-        held = torch.cat([held, torch.zeros(50, held.shape[1])])
         return held + torch.randn(held.shape, generator=rng) / 9
 
     h2 = Site("h", 2)
-    vectors = {H0: torch.randn(650, 4, generator=rng), H1: holding(1, 2, 3), h2: holding(3)}
+    vectors = {H0: torch.randn(600, 4, generator=rng), H1: holding(1, 2, 3), h2: holding(3)}
     held = find_held_steps(vectors, claims)
     assert held.steps(H1, 2) == [1]
     assert held.steps(H0, 2) == []
     assert held.steps(h2, 2) == []  # a result alone is not the step
     assert held.accuracy[H1, 2][1] > 0.9
-    assert held.steps(H0, 1) == [0]  # one claim only: anything "holds" it
+
+
+def test_probes_learn_from_all_lengths_and_are_scored_apart() -> None:
+    rng = torch.Generator().manual_seed(0)
+    numbers = torch.randint(4, (600, 4), generator=rng)
+    long = [i % 3 > 0 for i in range(600)]
+    claims = [
+        [f"{a} + {b} = {c}"] + [f"{c} - 1 = {d}"] * long[i] for i, (a, b, c, d) in enumerate(numbers.tolist())
+    ]
+    holds = torch.cat([4 * torch.eye(4)[numbers[:, column]] for column in range(3)], 1)
+    holds[~torch.tensor(long)] = 0  # a thought that lets go of its step where no other follows
+    held = find_held_steps({H0: holds + torch.randn(holds.shape, generator=rng) / 9}, claims)
+    assert held.steps(H0, 2) == [0]
+    assert held.steps(H0, 1) == []
+    assert held.accuracy[H0, 2][0] > 0.9 and held.accuracy[H0, 1][0] < 0.5
