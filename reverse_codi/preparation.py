@@ -162,8 +162,9 @@ def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[s
         gold = prepared.train.claims
         rows = zip(thoughts.sites, thoughts.problems, strict=True)
         return [prepared.held.text(site, gold[row]) for site, row in rows]
-    own = candidates(recipe, prepared.reasoner, prepared.train)
-    by_site = {site: nearest_texts(prepared.train, site, own, prepared.measure) for site in prepared.sites}
+    taught = prepared.train.select(range(max(thoughts.problems) + 1))
+    own = candidates(recipe, prepared.reasoner, taught)
+    by_site = {site: nearest_texts(taught, site, own, prepared.measure) for site in prepared.sites}
     return [by_site[site][row] for site, row in zip(thoughts.sites, thoughts.problems, strict=True)]
 
 

@@ -29,8 +29,6 @@ LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj",
 class VerbalizerSection(Section):
     """The policy."""
 
-    out: str = "runs/tiny/verbalizer"
-    """Folder of the finished verbalizer."""
     rank: int = Field(default=32, gt=0)
     """LoRA rank."""
     alpha: int = Field(default=64, gt=0)
