@@ -17,6 +17,7 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
+from reverse_codi.config import RecipeError
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, score
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare, write_whole
@@ -32,6 +33,21 @@ from reverse_codi.verbalizer.translate import Translator
 
 # Other problems than those that the best checkpoint is chosen on.
 TEST_PROBLEMS, TEST_SEED = 300, 90_001
+# Lies in every folder that a demo made.
+MARK = ".demo"
+
+
+def empty(out: Path) -> None:
+    """Clear the folder of an earlier demo; whatever else lies there is not ours to delete.
+
+    Raises:
+        RecipeError: `out` holds files and no demo made it.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise RecipeError(f"{out} holds files that no demo wrote; choose another --out, or empty it")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / MARK).touch()
 
 
 def test_thoughts(recipe: Recipe, prepared: Prepared, out: Path, console: Console) -> Thoughts:
@@ -76,7 +92,7 @@ def show(console: Console, thoughts: Thoughts, before: Scored, after: Scored, pr
 def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
-    shutil.rmtree(out, ignore_errors=True)
+    empty(out)
     embedded_reading(out)
     prepared = prepare(recipe, out, console)
     warm = ASSETS / "warm"
