@@ -19,7 +19,7 @@ from rich.table import Table
 
 from reverse_codi.config import RecipeError
 from reverse_codi.evaluation.select import thoughts_of
-from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, score
+from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, mean_change, score
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare, write_whole
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
@@ -89,6 +89,19 @@ def show(console: Console, thoughts: Thoughts, before: Scored, after: Scored, pr
     console.print(table)
 
 
+def show_changes(console: Console, before: Scored, after: Scored, problems: Sequence[int]) -> None:
+    """Print means over thoughts before and after, and their change with its 95 % interval."""
+    table = Table("a thought's", "warm start", "after GRPO", "change")
+    for title, x, y in (
+        ("match, clipped at -2", before.clipped, after.clipped),
+        ("results right", before.result, after.result),
+        ("operations right", before.operation, after.operation),
+        ("whole claims right", before.claim, after.claim),
+    ):
+        table.add_row(title, f"{x.mean():.3f}", f"{y.mean():.3f}", str(mean_change(x, y, problems)))
+    console.print(table)
+
+
 def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
@@ -105,6 +118,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     folder = finish(out, prepared, out / "best")
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
+    show_changes(console, before, after, thoughts.problems)
     gain = match_gain(before, after, thoughts.problems)
     gold = score(thoughts, thoughts.gold, prepared.measure)
     return {

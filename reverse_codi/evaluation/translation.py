@@ -92,6 +92,11 @@ class Scored:
         return float(1 - self.distance.sum() / self.to_mean.sum())
 
     @property
+    def clipped(self) -> Tensor:
+        """[N] each thought's own match, cut at -2 as the reward is, so that no single text decides a mean."""
+        return (1 - self.distance / self.to_mean).clamp(min=-2)
+
+    @property
     def content(self) -> float:
         """What checkpoints are kept by: mean of exact results, claims and operations."""
         return float((self.result + self.claim + self.operation).mean() / 3)
@@ -163,3 +168,9 @@ def match_gain(before: Scored, after: Scored, problems: Sequence[int]) -> Interv
         [by_problem(v, problems) for v in (after.distance - before.distance, after.to_mean)], axis=1
     )
     return interval(table, lambda rows: explained(rows) - 1)
+
+
+def mean_change(before: Tensor, after: Tensor, problems: Sequence[int]) -> Interval:
+    """Mean of a figure a thought [N], after minus before, paired bootstrap by problem."""
+    table = np.stack([by_problem(v, problems) for v in (after - before, torch.ones(len(before)))], axis=1)
+    return interval(table, lambda rows: float(rows[:, 0].sum() / rows[:, 1].sum()))
