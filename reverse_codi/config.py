@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -15,6 +15,14 @@ M = TypeVar("M", bound=BaseModel)
 
 class RecipeError(ValueError):
     """A recipe cannot be used; the message names key, value and what to do."""
+
+
+def run_verb(main: Callable[[], None]) -> None:
+    """Run a command; what is wrong with its recipe is told in one line, without a traceback."""
+    try:
+        main()
+    except RecipeError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 class Section(BaseModel):

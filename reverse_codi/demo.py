@@ -17,7 +17,7 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.config import RecipeError
+from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, mean_change, score
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare, write_whole
@@ -158,4 +158,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_verb(main)

@@ -14,6 +14,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
+from reverse_codi.config import run_verb
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.distill_data import ProblemRows
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
@@ -107,4 +108,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_verb(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reverse_codi.config import run_verb
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.trace_import import columns_of_rows
 from reverse_codi.traces import TraceStore
@@ -82,4 +83,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_verb(main)

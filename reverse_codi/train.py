@@ -15,7 +15,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from reverse_codi.config import RecipeError
+from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.grpo import build_trainer
 from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
@@ -140,4 +140,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_verb(main)

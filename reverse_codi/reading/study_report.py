@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from reverse_codi.config import run_verb
 from reverse_codi.evaluation.select import thought_sites
 from reverse_codi.preparation import own_claims, trace_both
 from reverse_codi.reading.claims import find_held_steps
@@ -103,4 +104,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_verb(main)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from reverse_codi.config import RecipeError, Section, override, read_yaml, validated
+from reverse_codi.config import RecipeError, Section, override, read_yaml, run_verb, validated
 
 
 class Inner(Section):
@@ -76,3 +76,12 @@ def test_another_kind_of_file_is_refused(tmp_path: Path, text: str, message: str
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(RecipeError, match=message):
         read_yaml(tmp_path / "r.yaml")
+
+
+def test_a_command_tells_what_is_wrong_without_a_traceback() -> None:
+    def main() -> None:
+        raise RecipeError("grpo.samples = 1")
+
+    with pytest.raises(SystemExit, match=r"^error: grpo\.samples = 1$"):
+        run_verb(main)
+    run_verb(lambda: None)
