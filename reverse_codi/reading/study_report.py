@@ -27,8 +27,8 @@ SPECS = (
     ReadSpec(prefix=Prefix.QUESTION),
     ReadSpec(layers="final"),
     ReadSpec(),
-    ReadSpec(ridge=0.01),
     ReadSpec(ridge=10.0),
+    ReadSpec(ridge=100.0),
     ReadSpec(point=Point.MEAN),
     ReadSpec(point=Point.BEFORE_RESULT),
     ReadSpec(suffix="The answer is:"),
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", nargs="?", default="recipes/tiny.yaml")
     parser.add_argument("--json", type=Path, help="also write every figure here")
+    parser.add_argument("--ridge", type=float, nargs="*", default=[], help="further ridge strengths to study")
     options, overrides = parser.parse_known_args(arguments)
     recipe = load_recipe([options.recipe, *overrides])
     console = Console(width=160)
@@ -84,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for (site, n_steps), accuracy in held.accuracy.items():
         line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))
         console.print(f"probe {site}, {n_steps}-step problems: {line}")
+    specs = (*SPECS, *(ReadSpec(ridge=ridge) for ridge in options.ridge))
     rows = [
-        row for spec in SPECS for row in study_spec(reasoner, spec, sites, held, train, train.claims, heldout)
+        row for spec in specs for row in study_spec(reasoner, spec, sites, held, train, train.claims, heldout)
     ]
     best = choose(rows)
     written = study_spec(reasoner, best, sites, held, train, own_claims(reasoner, train), heldout)
