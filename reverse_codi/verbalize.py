@@ -126,13 +126,19 @@ def chain_text(rows: Sequence[Translation]) -> str:
 
 
 def read_questions(words: Sequence[str]) -> Iterator[str]:
-    """Questions from arguments, files, trace stores, or standard input where there are no arguments."""
+    """Questions from arguments, files, trace stores, or standard input where there are no arguments.
+
+    Raises:
+        FileNotFoundError: a word that looks like a file's name is none.
+    """
     for word in words:
         path = Path(word)
         if path.is_dir() and (path / MANIFEST).is_file():
             yield from TraceStore.open(path).questions
         elif path.is_file():
             yield from _lines(path.read_text().splitlines())
+        elif path.suffix and " " not in word:
+            raise FileNotFoundError(f"{word} is no file, and a question has more than one word")
         else:
             yield word
     if not words:

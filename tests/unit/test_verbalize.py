@@ -48,6 +48,11 @@ def test_questions_come_from_words_files_and_stores(tiny_reasoner: CodiReasoner,
     ]
 
 
+def test_a_missing_file_is_no_question() -> None:
+    with pytest.raises(FileNotFoundError, match=r"rows\.jsonl is no file"):
+        list(read_questions(["runs/rows.jsonl"]))
+
+
 def test_questions_come_from_standard_input_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("How many?\n"))
     assert list(read_questions([])) == ["How many?"]
