@@ -67,7 +67,11 @@ def reinforce(
         )
     if resume and not checkpoint:
         console.print(f"nothing to resume: no checkpoint in {out / 'grpo'}; starting anew")
-    rewind(out, int(checkpoint.rpartition("-")[2]) if checkpoint else 0)
+    done = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
+    if done >= section.steps:  # transformers would take one more step
+        console.print(f"all {section.steps} steps are done: {checkpoint}")
+        return
+    rewind(out, done)
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     heldout = selection_thoughts(recipe, prepared)
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reverse_codi.reading.probes import PARTS, Probe
+from reverse_codi.reading.probes import Probe, parts_of
 from reverse_codi.sites import ANSWER, Site
 
 NO_STEP = "(no step)"
@@ -92,13 +92,14 @@ def find_held_steps(
     for step in range(max(lengths, default=0)):
         rows = [i for i, c in enumerate(claims) if len(c) > step]
         cut = int(len(rows) * (1 - test_share))
-        said = {part: [part(claims[i][step]) for i in rows] for part in PARTS}
+        said = list(zip(*(parts_of(claims[i][step]) for i in rows), strict=True))  # 4 columns of labels
         of_length = {n: [j for j in range(cut, len(rows)) if len(claims[rows[j]]) == n] for n in lengths}
         for site, all_vectors in vectors.items():
             x = all_vectors[rows]
-            probes = {part: Probe.fit(x[:cut], labels[:cut]) for part, labels in said.items()}
+            probes = [Probe.fit(x[:cut], labels[:cut]) for labels in said]
             for n, test in of_length.items():
                 if n > step:
-                    parts = (p.accuracy(x[test], [said[part][j] for j in test]) for part, p in probes.items())
+                    pairs = zip(probes, said, strict=True)
+                    parts = (probe.accuracy(x[test], [labels[j] for j in test]) for probe, labels in pairs)
                     accuracy[site, n].append(min(parts) if test else 0.0)
     return HeldSteps(accuracy, threshold)

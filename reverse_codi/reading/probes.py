@@ -9,7 +9,7 @@ Shapes: N traces, d width, C distinct labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,6 @@ from torch import Tensor
 
 from reverse_codi.sites import Site
 from reverse_codi.tasks.equations import parse_equations
-
-Part = Callable[[str], str]
-"""A claim -> one part of what it says, as a label."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +74,19 @@ def result_of(claim: str) -> str:
     return claim.rpartition("=")[2].strip()
 
 
-def operation_of(claim: str) -> str:
-    """The operators of a claim ("12 + 5 = 17" -> "+"); what is no equation is its own label."""
-    return " ".join(equation[0].operators) if (equation := parse_equations(claim)) else claim
+def parts_of(claim: str) -> tuple[str, str, str, str]:
+    """First operand, operators, last operand and result: a thought that holds the claim holds each of them.
 
+    >>> parts_of("12 + 5 = 17")
+    ('12', '+', '5', '17')
 
-def first_operand_of(claim: str) -> str:
-    """The first operand ("12 + 5 = 17" -> "12"); what is no equation is its own label."""
-    return equation[0].operands[0] if (equation := parse_equations(claim)) else claim
-
-
-def last_operand_of(claim: str) -> str:
-    """The last operand ("12 + 5 = 17" -> "5"); what is no equation is its own label."""
-    return equation[0].operands[-1] if (equation := parse_equations(claim)) else claim
-
-
-PARTS: tuple[Part, ...] = (first_operand_of, operation_of, last_operand_of, result_of)
-"""What a claim is made of: a thought that holds the claim holds each of them."""
+    What is no equation is a label of its own in place of operands and operators.
+    """
+    result = result_of(claim)
+    if not (equations := parse_equations(claim)):
+        return claim, claim, claim, result
+    first = equations[0]
+    return first.operands[0], " ".join(first.operators), first.operands[-1], result
 
 
 def probe_steps(
