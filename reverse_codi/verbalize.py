@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -69,8 +68,7 @@ class Translation:
 
 def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
     """Logit-lens top tokens of readouts [N, d]."""
-    with torch.no_grad():
-        top = reasoner.model.logits(readouts.to(reasoner.device)).topk(LENS_TOP).indices
+    top = reasoner.logits(readouts).topk(LENS_TOP).indices
     special = {reasoner.config.bot_id: "<bot>", reasoner.config.eot_id: "<eot>"}
 
     def name(token: int) -> str:

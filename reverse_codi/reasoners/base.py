@@ -76,16 +76,46 @@ class Reasoner(Protocol):
         """SHA-256 of the tokenizer's definition."""
         ...
 
-    def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
-        """Think and answer; a question's result does not depend on the others'."""
+    def think(
+        self, questions: Sequence[str], patch: Patch | None = None, n_thoughts: int | None = None
+    ) -> Chains:
+        """Think and answer; a question's result does not depend on the others'.
+
+        Args:
+            questions: N questions.
+            patch: thoughts to feed instead of the model's own.
+            n_thoughts: stop thinking after so many thoughts (early decoding); K if None.
+        """
+        ...
+
+    def project(self, readouts: Tensor) -> Tensor:
+        """The vectors [*, d] that would be fed for readouts [*, d] (the model's `prj`)."""
+        ...
+
+    def logits(self, readouts: Tensor) -> Tensor:
+        """Next-token logits [*, V] of readouts [*, d]: the logit lens."""
         ...
 
     def answer_states(self, questions: Sequence[str]) -> Tensor:
         """The states [N, d] at the last token of the answer cue, after the model's own thoughts."""
         ...
 
-    def write(self, questions: Sequence[str]) -> list[str]:
-        """Text mode: solve in written steps, greedily, and return the steps and the answer."""
+    def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:
+        """Text mode: solve in written steps, greedily, and return the steps and the answer.
+
+        Args:
+            questions: N questions.
+            begun: N beginnings of solutions, which are gone on with; what is returned comes after them.
+        """
+        ...
+
+    def nll(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
+        """Mean negative log-likelihood a token [N] of texts in text mode, in nats.
+
+        Args:
+            texts: N texts; an empty one has 0.
+            questions: what each is written after; the end-of-text token if None.
+        """
         ...
 
     def read(

@@ -148,17 +148,20 @@ class CodiReasoner:
     # ---- the protocol
 
     @torch.no_grad()
-    def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
+    def think(
+        self, questions: Sequence[str], patch: Patch | None = None, n_thoughts: int | None = None
+    ) -> Chains:
         """Think and answer greedily; see `reasoners.base.Reasoner`."""
+        n = self.n_thoughts if n_thoughts is None else n_thoughts
         rows = [self.ids(question) for question in questions]
-        readouts = torch.empty(len(rows), self.n_thoughts + 1, self.width)
-        fed = torch.empty(len(rows), self.n_thoughts, self.width)
+        readouts = torch.empty(len(rows), n + 1, self.width)
+        fed = torch.empty(len(rows), n, self.width)
         outputs = [""] * len(rows)
         for batch in self._batches([len(row) for row in rows]):
             _, context = self.model.start(*self.left_padded([rows[i] for i in batch]))
             vectors = None if patch is None else patch.fed[batch].to(self.device)
             where = None if patch is None else patch.where[batch].to(self.device)
-            thoughts = self.model.think(context, vectors, where)
+            thoughts = self.model.think(context, vectors, where, n)
             readouts[batch], fed[batch] = thoughts.readouts.float().cpu(), thoughts.fed.float().cpu()
             eot = torch.full((len(batch),), self.config.eot_id, device=self.device)
             answers = self.model.greedy(
@@ -182,9 +185,39 @@ class CodiReasoner:
         return states
 
     @torch.no_grad()
-    def write(self, questions: Sequence[str]) -> list[str]:
-        """Solve in written steps, greedily."""
+    def project(self, readouts: Tensor) -> Tensor:
+        """Fed vectors of readouts, on the CPU; see `reasoners.base.Reasoner`."""
+        fed: Tensor = self.model.prj(readouts.to(self.device)).float().cpu()
+        return fed
+
+    @torch.no_grad()
+    def logits(self, readouts: Tensor) -> Tensor:
+        """Next-token logits of readouts, on the CPU; see `reasoners.base.Reasoner`."""
+        return self.model.logits(readouts.to(self.device)).float().cpu()
+
+    @torch.no_grad()
+    def nll(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
+        """Negative log-likelihood a token; see `reasoners.base.Reasoner`."""
+        targets = [self.ids(text) for text in texts]
+        eos = self.tokenizer.eos_token_id
+        prefixes = [[eos]] * len(targets) if questions is None else [self.ids(q) for q in questions]
+        result = torch.zeros(len(targets))
+        for batch in self._batches([len(p) + len(t) for p, t in zip(prefixes, targets, strict=True)]):
+            ids, mask = self.left_padded([prefixes[i] + targets[i] for i in batch])
+            step, _ = self.model.start(ids, mask)
+            scores = self.model.logits(step.last[:, :-1]).log_softmax(-1)  # [B, T - 1, V]
+            said = scores.gather(2, ids[:, 1:, None])[:, :, 0].float().cpu()
+            for row, i in enumerate(batch):
+                if targets[i]:
+                    result[i] = -said[row, -len(targets[i]) :].mean()
+        return result
+
+    @torch.no_grad()
+    def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:
+        """Solve in written steps, greedily; see `reasoners.base.Reasoner`."""
         rows = [self.ids(question) for question in questions]
+        if begun is not None:
+            rows = [row + self.ids(start) for row, start in zip(rows, begun, strict=True)]
         outputs = [""] * len(rows)
         for batch in self._batches([len(row) for row in rows]):
             # The last token opens the decoding, so that `greedy` predicts the first new one.

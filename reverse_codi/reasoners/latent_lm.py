@@ -142,18 +142,25 @@ class LatentLM(nn.Module):
         )
         return Step(out.last_hidden_state, tuple(out.hidden_states) if layers else ())
 
-    def think(self, context: Context, patch: Tensor | None = None, patched: Tensor | None = None) -> Thoughts:
+    def think(
+        self,
+        context: Context,
+        patch: Tensor | None = None,
+        patched: Tensor | None = None,
+        n_thoughts: int | None = None,
+    ) -> Thoughts:
         """Read the begin-of-thought token, then think K times.
 
         Args:
             context: the question (and any prefix before bot); grows in place.
             patch: [B, K, d] vectors to feed instead of the model's own.
             patched: [B, K] bool, where `patch` is fed; later thoughts are recomputed after it.
+            n_thoughts: think so many times; K if None.
         """
         bot = torch.full((len(context.mask), 1), self.bot_id, device=context.mask.device)
         readouts = [self.extend(context, self.embed(bot)).last]  # [B, 1, d]
         fed: list[Tensor] = []
-        for k in range(self.n_thoughts):
+        for k in range(self.n_thoughts if n_thoughts is None else n_thoughts):
             z = self.prj(readouts[-1])  # [B, 1, d]
             if patch is not None and patched is not None:
                 z = torch.where(patched[:, k, None, None], patch[:, k : k + 1].to(z.dtype), z)
