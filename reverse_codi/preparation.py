@@ -30,7 +30,7 @@ from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.policy import Policy
-from reverse_codi.verbalizer.targets import nearest_texts, prefixes, written_claims
+from reverse_codi.verbalizer.targets import nearest_texts, prefixes, with_answer, written_claims
 from reverse_codi.verbalizer.warm_start import Pairs, warm_start
 
 HELD_FILE = "held_steps.json"
@@ -43,7 +43,10 @@ class Prepared:
     Attributes:
         reasoner: the frozen model.
         train: training traces.
-        claims: the steps of each training trace: gold, or the model's own written ones.
+        claims: the steps of each training trace: gold, or the model's own written ones, which end with the
+            answer that the trace gave.
+        disagreeing: training traces whose answer differs from that of the model's own written steps; none
+            where `claims` are gold.
         heldout: held-out traces.
         sites: the thoughts h0..h(K-1), or the answer.
         held: which steps each site holds.
@@ -54,6 +57,7 @@ class Prepared:
     reasoner: CodiReasoner
     train: TraceStore
     claims: list[list[str]]
+    disagreeing: list[int]
     heldout: TraceStore
     sites: list[Site]
     held: HeldSteps
@@ -109,20 +113,28 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     if ANSWER in sites:
         train, heldout = (traces.with_answer_states(reasoner) for traces in (train, heldout))
-    claims = train.claims if recipe.reading.fit_on == "gold" else own_claims(reasoner, train)
+    claims, disagreeing = claims_to_read(recipe, reasoner, train)
     folder = out / "reading"
     if (folder / MAPS_FILE).is_file() and (folder / HELD_FILE).is_file():
         held = HeldSteps.from_json((folder / HELD_FILE).read_text())
         measure = Measure.load(folder, reasoner)
-        return Prepared(reasoner, train, claims, heldout, sites, held, measure, folder)
+        return Prepared(reasoner, train, claims, disagreeing, heldout, sites, held, measure, folder)
     console.print("probing which steps each thought holds")
     probed = {site: train.vectors(site) for site in thought_sites(reasoner.n_thoughts)}
     held = find_held_steps(probed, claims, recipe.reading.held_threshold)
     console.print("fitting the maps from read texts to thoughts")
-    measure = fit_measure(Reader(reasoner, recipe.reading.spec), sites, held, train, claims)
+    rows = [*range(len(train)), *disagreeing * (recipe.reading.disagreeing - 1)]
+    measure = fit_measure(
+        Reader(reasoner, recipe.reading.spec),
+        sites,
+        held,
+        train.select(rows),
+        [claims[row] for row in rows],
+        recipe.reading.framed,
+    )
     measure.save(folder)
     write_whole(folder / HELD_FILE, held.to_json())
-    return Prepared(reasoner, train, claims, heldout, sites, held, measure, folder)
+    return Prepared(reasoner, train, claims, disagreeing, heldout, sites, held, measure, folder)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -132,27 +144,56 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def claims_to_read(
+    recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore
+) -> tuple[list[list[str]], list[int]]:
+    """What each trace is taken to say, and the traces whose written steps answer otherwise.
+
+    Gold claims; or, without labels, the model's own written ones, ending with the answer that the trace gave.
+    """
+    if recipe.reading.fit_on == "gold":
+        return traces.claims, []
+    written = own_claims(reasoner, traces)
+    own = [with_answer(claims, answer) for claims, answer in zip(written, traces.answers, strict=True)]
+    return own, [row for row in range(len(own)) if own[row] != written[row]]
+
+
 def own_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
     """Claims of the reasoner's own written solutions; no label is used."""
     return written_claims(reasoner.write(traces.questions))
 
 
 def candidates(recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
-    """For every trace the runs of claims in the reasoner's own greedy and sampled solutions, and no step."""
+    """For every trace the runs of claims in the reasoner's own greedy and sampled solutions, and no step.
+
+    Each solution also stands with the answer that the trace gave in place of its own.
+    """
     section = recipe.warm_start
     solutions = [[text] for text in reasoner.write(traces.questions)]
-    engine = TransformersEngine(recipe.reasoner.folder, EngineConfig(kind="transformers", max_sequences=512))
-    sampling = Sampling(
-        max_new_tokens=reasoner.config.max_written_tokens,
-        seed=section.seed,
-        stop_ids=(reasoner.tokenizer.eos_token_id,),
-    )
-    prompts = [reasoner.embed(question) for question in traces.questions]
-    for rollout in engine.generate(prompts, section.samples, sampling):
-        solutions[rollout.prompt_index].append(reasoner.decode(rollout.token_ids.tolist()))
+    if section.samples:
+        config = EngineConfig(kind="transformers", max_sequences=512)
+        sampling = Sampling(
+            max_new_tokens=reasoner.config.max_written_tokens,
+            seed=section.seed,
+            stop_ids=(reasoner.tokenizer.eos_token_id,),
+        )
+        prompts = [reasoner.embed(question) for question in traces.questions]
+        engine = TransformersEngine(recipe.reasoner.folder, config)
+        for rollout in engine.generate(prompts, section.samples, sampling):
+            solutions[rollout.prompt_index].append(reasoner.decode(rollout.token_ids.tolist()))
     return [
-        list(dict.fromkeys([run for claims in written_claims(texts) for run in prefixes(claims)] + [NO_STEP]))
-        for texts in solutions
+        list(
+            dict.fromkeys(
+                [
+                    run
+                    for claims in written_claims(texts)
+                    for said in (claims, with_answer(claims, answer))
+                    for run in prefixes(said)
+                ]
+                + [NO_STEP]
+            )
+        )
+        for texts, answer in zip(solutions, traces.answers, strict=True)
     ]
 
 
@@ -166,6 +207,18 @@ def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[s
     own = candidates(recipe, prepared.reasoner, taught)
     by_site = {site: nearest_texts(taught, site, own, prepared.measure) for site in prepared.sites}
     return [by_site[site][row] for site, row in zip(thoughts.sites, thoughts.problems, strict=True)]
+
+
+def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
+    """The thoughts of the warm start, those of disagreeing traces several times where no labels are used."""
+    thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
+    section = recipe.warm_start
+    rows = [row for row, p in enumerate(thoughts.problems) if not section.problems or p < section.problems]
+    if section.kind == "nearest":
+        disagreeing = set(prepared.disagreeing)
+        again = [row for row in rows if thoughts.problems[row] in disagreeing]
+        rows += again * (section.disagreeing - 1)
+    return thoughts.take(rows)
 
 
 def new_contract(recipe: Recipe, prepared: Prepared) -> Contract:
@@ -187,10 +240,7 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
     folder = out / "warm"
     if (folder / "verbalizer.json").is_file():
         return Policy.load(folder, prepared.reasoner, trainable=True)
-    thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
-    if recipe.warm_start.problems:
-        taught = [row for row, p in enumerate(thoughts.problems) if p < recipe.warm_start.problems]
-        thoughts = thoughts.take(taught)
+    thoughts = taught_thoughts(recipe, prepared)
     policy = Policy.new(
         prepared.reasoner, recipe.verbalizer, new_contract(recipe, prepared), recipe.warm_start.seed
     )

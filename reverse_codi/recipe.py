@@ -13,6 +13,7 @@ from pydantic import Field
 from reverse_codi.config import RecipeError, Section, override, read_yaml, validated
 from reverse_codi.grpo import GrpoSection
 from reverse_codi.reading.spec import ReadSpec
+from reverse_codi.reading.study import FRAMED
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import EMBEDDED, load_reasoner, reasoner_folder
 from reverse_codi.reasoners.training import Phase
@@ -108,6 +109,11 @@ class ReadingSection(Section):
     """The ReadSpec; its default is what scripts/reading_study found best."""
     fit_on: Literal["gold", "written"] = "gold"
     """gold claims, or the claims of the model's own written steps (no labels)."""
+    framed: float = Field(default=FRAMED, ge=0, le=1)
+    """Share of texts that the maps are fitted on among random words, so that wording does not count."""
+    disagreeing: int = Field(default=3, ge=1)
+    """written: times that a trace counts whose thoughts and written steps give different answers. They are
+    rare, and the only ones where thinking and solving part."""
     held_threshold: float = Field(default=0.5, gt=0, le=1)
     """Probe accuracy from which a site holds a step."""
 

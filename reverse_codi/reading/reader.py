@@ -5,6 +5,7 @@ Shapes: N texts, F features (chosen layers x width).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
 from reverse_codi.reasoners.base import Reasoner
 
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Texts are read in chunks of like length: the reasoner returns every token's state of every layer, of
 # which only a fraction is kept.
 CHUNK = 512
@@ -65,10 +67,32 @@ class Reader:
             after = None if questions is None else [questions[i] for i in chunk]
             read = self.reasoner.read([texts[i] for i in chunk], after, self.spec.suffix)
             for i, states in zip(chunk, read, strict=True):  # [L + 1, T, d]
-                layers = self.spec.layer_indices(len(states))
-                taken = states[layers].mean(1) if self.spec.point is Point.MEAN else states[layers, -1]
-                rows[i] = taken.flatten()
+                layers = states[self.spec.layer_indices(len(states))]
+                rows[i] = self._taken(layers, texts[i]).flatten()
         return torch.stack(rows)
+
+    def _taken(self, states: Tensor, text: str) -> Tensor:
+        """The part of a text's states [L, T, d] that the spec's point means: [L, d] or [4, L, d]."""
+        match self.spec.point:
+            case Point.MEAN:
+                return states.mean(1)
+            case Point.NUMBERS:
+                numbers = numbers_at(text, self.reasoner.offsets(text)) or list(range(states.shape[1]))
+                first, last = numbers[0], numbers[-1]
+                between = states[:, first : last + 1].mean(1)
+                return torch.stack([states[:, last], between, states[:, numbers].mean(1), states[:, first]])
+            case _:
+                return states[:, -1]
+
+
+def numbers_at(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """Indices of the tokens that are part of a number.
+
+    >>> numbers_at("So 12 + 5.", [(0, 2), (3, 5), (6, 7), (8, 9), (9, 10)])
+    [1, 3]
+    """
+    numbers = [match.span() for match in _NUMBER.finditer(text)]
+    return [i for i, (a, b) in enumerate(offsets) if any(a < end and b > start for start, end in numbers)]
 
 
 class CachedReader(Reader):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reverse_codi.config import Section
 
@@ -28,6 +29,9 @@ class Point(StrEnum):
     """The token before the last number, whose state predicts it."""
     MEAN = "mean"
     """The mean over the text's tokens."""
+    NUMBERS = "numbers"
+    """From the first number to the last: both ends, the mean of the numbers and the mean of all between. What
+    stands around them is heard through attention only. A text without numbers is taken whole."""
 
 
 class Map(StrEnum):
@@ -51,8 +55,8 @@ class ReadSpec(Section):
     """none or question."""
     suffix: str = ""
     """Literal appended before the state is taken."""
-    point: Point = Point.LAST
-    """last, before_result or mean."""
+    point: Point = Point.NUMBERS
+    """last, before_result, mean or numbers."""
     layers: str = "all"
     """final, all, or layer numbers joined by commas (0: embeddings)."""
     map: Map = Map.AFFINE
@@ -61,6 +65,15 @@ class ReadSpec(Section):
     """Ridge strength of the affine map, in units of one standardized feature's squared sum a row."""
     target: Target = Target.THOUGHT
     """thought or answer."""
+
+    @model_validator(mode="after")
+    def _identity_compares_one_state(self) -> Self:
+        if self.map is Map.IDENTITY and (self.point is Point.NUMBERS or self.layers == "all"):
+            raise ValueError(
+                f"map identity compares one state with the thought; point {self.point}, layers {self.layers} "
+                "give several: set point: last and layers: final"
+            )
+        return self
 
     def layer_indices(self, n_layers: int) -> list[int]:
         """Indices into the L + 1 = `n_layers` hidden layers."""

@@ -23,11 +23,13 @@ from reverse_codi.reading.foils import FOILS, foils
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import CachedReader, Reader
 from reverse_codi.reading.spec import Map, ReadSpec
+from reverse_codi.reading.wording import worded
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.sites import Site
 from reverse_codi.traces import TraceStore
 
-KINDS = ("gold", "chain", *FOILS)
+# Share of texts that maps are fitted on among random words; see `reading.wording`.
+FRAMED = 0.65
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,15 @@ def retrieval(map_: AffineMap, thoughts: Tensor, predicted: Tensor, among: int =
 
 
 def fit_map(
-    reader: Reader, site: Site, held: HeldSteps, train: TraceStore, train_claims: Sequence[Sequence[str]]
+    reader: Reader,
+    site: Site,
+    held: HeldSteps,
+    train: TraceStore,
+    train_claims: Sequence[Sequence[str]],
+    framed: float = FRAMED,
 ) -> AffineMap:
     """One site's map, fitted on the texts that it should hear; "(no step)" where it holds nothing."""
-    texts = [held.text(site, claims) for claims in train_claims]
+    texts = worded([held.text(site, claims) for claims in train_claims], train.questions, framed)
     live = torch.tensor([bool(held.steps(site, len(claims))) for claims in train_claims])
     features, thoughts = reader.features(texts, train.questions), train.vectors(site)
     if reader.spec.map is Map.IDENTITY:
@@ -85,9 +92,19 @@ def fit_measure(
     held: HeldSteps,
     train: TraceStore,
     train_claims: Sequence[Sequence[str]],
+    framed: float = FRAMED,
 ) -> Measure:
-    """The maps of all sites, fitted on training traces only and frozen from here on."""
-    return Measure(reader, {site: fit_map(reader, site, held, train, train_claims) for site in sites})
+    """The maps of all sites, fitted on training traces only and frozen from here on.
+
+    Args:
+        reader: reads texts.
+        sites: one map each.
+        held: which claims make a site's text.
+        train: N traces.
+        train_claims: their N lists of claims.
+        framed: share of texts that are fitted among random words, see `reading.wording`.
+    """
+    return Measure(reader, {site: fit_map(reader, site, held, train, train_claims, framed) for site in sites})
 
 
 def study_spec(
@@ -98,6 +115,7 @@ def study_spec(
     train: TraceStore,
     train_claims: Sequence[Sequence[str]],
     test: TraceStore,
+    framed: float = FRAMED,
 ) -> list[Row]:
     """Study one ReadSpec on every site.
 
@@ -109,6 +127,7 @@ def study_spec(
         train: traces that maps are fitted on.
         train_claims: their claims; gold ones, or those of the model's own written steps.
         test: held-out traces with gold claims.
+        framed: share of fitted texts that stand among random words.
     """
     reader = CachedReader(Reader(reasoner, spec))  # most foils are the same at every site
     rows = []
@@ -116,7 +135,7 @@ def study_spec(
         # Problems with nothing at this site have no gold text to be told from foils.
         use = [i for i, c in enumerate(test.claims) if held.steps(site, len(c))]
         if len(use) >= 64:
-            map_ = fit_map(reader, site, held, train, train_claims)
+            map_ = fit_map(reader, site, held, train, train_claims, framed)
             rows.append(_row(reader, spec, site, map_, held, test, use))
     return rows
 

@@ -22,16 +22,16 @@ from reverse_codi.recipe import load_recipe
 
 # The naive readings, then the affine map in its forms: layers, point, ridge, question.
 SPECS = (
-    ReadSpec(prefix=Prefix.QUESTION, layers="final", map=Map.IDENTITY),
-    ReadSpec(prefix=Prefix.NONE, layers="final", map=Map.IDENTITY),
+    ReadSpec(prefix=Prefix.QUESTION, point=Point.LAST, layers="final", map=Map.IDENTITY),
+    ReadSpec(point=Point.LAST, layers="final", map=Map.IDENTITY),
     ReadSpec(prefix=Prefix.QUESTION),
-    ReadSpec(layers="final"),
+    ReadSpec(point=Point.LAST, layers="final"),
+    ReadSpec(point=Point.LAST),
+    ReadSpec(point=Point.LAST, suffix="The answer is:"),
+    ReadSpec(point=Point.BEFORE_RESULT),
+    ReadSpec(point=Point.MEAN),
     ReadSpec(),
     ReadSpec(ridge=10.0),
-    ReadSpec(ridge=100.0),
-    ReadSpec(point=Point.MEAN),
-    ReadSpec(point=Point.BEFORE_RESULT),
-    ReadSpec(suffix="The answer is:"),
 )
 
 
@@ -91,14 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     best = choose(rows)
     written = study_spec(reasoner, best, sites, held, train, own_claims(reasoner, train), heldout)
+    bare = study_spec(reasoner, best, sites, held, train, train.claims, heldout, framed=0)
     console.print(table(rows, "maps fitted on gold claims"))
+    console.print(table(bare, "the best one, its map fitted on bare claims only: it hears nothing else"))
     console.print(table(written, "the best one, its map fitted on the model's own written steps (no labels)"))
     console.print(foil_table(rows, best))
     console.print(f"[bold]default ReadSpec:[/bold] {best.model_dump(mode='json')}")
     if options.json:
         records = [
             {**asdict(row), "spec": row.spec.model_dump(mode="json"), "site": str(row.site)}
-            for row in [*rows, *written]
+            for row in [*rows, *bare, *written]
         ]
         options.json.write_text(
             json.dumps({"default": best.model_dump(mode="json"), "rows": records}, indent=1) + "\n"

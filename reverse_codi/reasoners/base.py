@@ -96,6 +96,10 @@ class Reasoner(Protocol):
         """Next-token logits [*, V] of readouts [*, d]: the logit lens."""
         ...
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters [start, end) that each of a text's own tokens stands for."""
+        ...
+
     def answer_states(self, questions: Sequence[str]) -> Tensor:
         """The states [N, d] at the last token of the answer cue, after the model's own thoughts."""
         ...

@@ -115,6 +115,11 @@ class CodiReasoner:
         encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return encoded
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters of each token; see `reasoners.base.Reasoner`."""
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return list(encoded["offset_mapping"])
+
     @torch.no_grad()
     def embed(self, text: str) -> Tensor:
         """Input embeddings [T, d] of a text."""

@@ -21,6 +21,21 @@ def written_claims(solutions: Sequence[str]) -> list[list[str]]:
     return [[equation.claim for equation in parse_equations(text)] for text in solutions]
 
 
+def with_answer(claims: Sequence[str], answer: str | None) -> list[str]:
+    """The claims with the last one's result replaced by the answer that the trace gave.
+
+    Where the thoughts err, the written steps of the same model mostly do not; what the thoughts concluded is
+    the one part of their error that shows without labels.
+
+    >>> with_answer(["12 + 5 = 17", "17 * 2 = 34"], "36")
+    ['12 + 5 = 17', '17 * 2 = 36']
+    """
+    if not claims or answer is None:
+        return list(claims)
+    left, equals, _ = claims[-1].rpartition("= ")
+    return [*claims[:-1], f"{left}{equals}{answer}"]
+
+
 def prefixes(claims: Sequence[str]) -> list[str]:
     """Every run of consecutive claims of one solution, as texts, shortest first.
 

@@ -50,8 +50,10 @@ class WarmStartSection(Section):
     """Steps between the points of the curve."""
     seed: int = 0
     """Of data order and LoRA."""
-    samples: int = Field(default=4, ge=1)
+    samples: int = Field(default=1, ge=0)
     """nearest: sampled solutions a question beside the greedy one."""
+    disagreeing: int = Field(default=6, ge=1)
+    """nearest: times that thoughts are taught whose trace gives another answer than the written steps."""
 
 
 @dataclass(frozen=True)

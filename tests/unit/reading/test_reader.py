@@ -27,10 +27,13 @@ class Watched:
         self.calls.append(list(texts))
         return self.reasoner.read(texts, questions, suffix)
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        return self.reasoner.offsets(text)
+
 
 def test_distinct_texts_are_read_once_and_put_back_in_order(tiny_reasoner: CodiReasoner) -> None:
     watched = Watched(tiny_reasoner)
-    features = Reader(watched, ReadSpec()).features(TEXTS)  # type: ignore[arg-type]
+    features = Reader(watched, ReadSpec(point=Point.LAST)).features(TEXTS)  # type: ignore[arg-type]
     assert sorted(text for call in watched.calls for text in call) == sorted({t.strip() for t in TEXTS})
     assert features.shape == (5, 3 * 32)
     for row, text in zip(features, TEXTS, strict=True):
@@ -48,14 +51,14 @@ def test_many_texts_are_read_in_chunks(tiny_reasoner: CodiReasoner, monkeypatch:
 
 
 def test_the_final_layer_at_the_last_token(tiny_reasoner: CodiReasoner) -> None:
-    features = Reader(tiny_reasoner, ReadSpec(layers="final")).features(TEXTS[:1])
+    features = Reader(tiny_reasoner, ReadSpec(point=Point.LAST, layers="final")).features(TEXTS[:1])
     ids = torch.tensor([tiny_reasoner.ids(TEXTS[0])])
     torch.testing.assert_close(features[0], tiny_reasoner.lm.base_model(ids).last_hidden_state[0, -1])
 
 
 def test_before_result_reads_the_cut_text(tiny_reasoner: CodiReasoner) -> None:
     cut = Reader(tiny_reasoner, ReadSpec(point=Point.BEFORE_RESULT))
-    whole = Reader(tiny_reasoner, ReadSpec())
+    whole = Reader(tiny_reasoner, ReadSpec(point=Point.LAST))
     texts = ["12 + 5 = 17.", "12 + 5 = 18."]
     features = cut.features(texts)
     assert torch.equal(features[0], features[1])
@@ -68,6 +71,25 @@ def test_mean_is_over_the_texts_own_tokens(tiny_reasoner: CodiReasoner) -> None:
     features = Reader(tiny_reasoner, spec).features(TEXTS[:1], ["Ann has 12 apples."])
     [states] = tiny_reasoner.read(TEXTS[:1], ["Ann has 12 apples."])
     torch.testing.assert_close(features[0], states.mean(1).flatten())
+
+
+def test_numbers_are_heard_whatever_stands_around_them(tiny_reasoner: CodiReasoner) -> None:
+    reader = Reader(tiny_reasoner, ReadSpec(point=Point.NUMBERS))
+    [features] = reader.features(["12 + 5 = 17."])
+    [states] = tiny_reasoner.read(["12 + 5 = 17."])  # 12, +, 5, =, 17 and the full stop
+    expected = [states[:, 4], states[:, :5].mean(1), states[:, [0, 2, 4]].mean(1), states[:, 0]]
+    torch.testing.assert_close(features, torch.stack(expected).flatten())
+    [before, after] = reader.features(["12 + 5 = 17 apples.", "12 + 5 = 17 ?"])
+    torch.testing.assert_close(before, after)  # what follows the last number is not seen
+    assert not torch.allclose(features, reader.features(["12 + 5 = 18."])[0], atol=1e-3)
+
+
+def test_a_text_without_numbers_is_taken_whole(tiny_reasoner: CodiReasoner) -> None:
+    texts = ["(no step)", ""]
+    for text, features in zip(texts, Reader(tiny_reasoner, ReadSpec()).features(texts), strict=True):
+        [states] = tiny_reasoner.read([text])
+        expected = [states[:, -1], states.mean(1), states.mean(1), states[:, 0]]
+        torch.testing.assert_close(features, torch.stack(expected).flatten())
 
 
 def test_the_question_counts_where_the_spec_says_so(tiny_reasoner: CodiReasoner) -> None:

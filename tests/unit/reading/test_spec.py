@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reverse_codi.reading.spec import ReadSpec, before_last_number
+from reverse_codi.reading.spec import Map, Point, ReadSpec, before_last_number
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,9 @@ def test_layers() -> None:
     assert ReadSpec(layers="0,2").layer_indices(3) == [0, 2]
     with pytest.raises(ValueError, match="layers '3': this model's are 0 to 2"):
         ReadSpec(layers="3").layer_indices(3)
+
+
+def test_identity_compares_one_state() -> None:
+    with pytest.raises(ValueError, match="set point: last and layers: final"):
+        ReadSpec(map=Map.IDENTITY, layers="final")
+    assert ReadSpec(map=Map.IDENTITY, layers="final", point=Point.LAST)

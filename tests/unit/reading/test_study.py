@@ -12,7 +12,7 @@ from torch import Tensor
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.spec import Map, Prefix, ReadSpec
+from reverse_codi.reading.spec import Map, Point, Prefix, ReadSpec
 from reverse_codi.reading.study import Row, choose, retrieval, study_spec
 from reverse_codi.sites import Site
 from reverse_codi.tasks.equations import parse_equations
@@ -62,11 +62,14 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     root = tmp_path_factory.mktemp("study")
     train, test = make_store(root / "train", 1, 600), make_store(root / "test", 2, 200)
     held = HeldSteps({(SITE, n): [1.0] + [0.0] * (n - 1) for n in range(1, 5)}, 0.5)
-    specs = [ReadSpec(map=Map.IDENTITY, layers="final"), ReadSpec(ridge=0.1)]
+    specs = [
+        ReadSpec(point=Point.LAST, map=Map.IDENTITY, layers="final"),
+        ReadSpec(point=Point.LAST, ridge=0.1),
+    ]
     return [
         row
         for spec in specs
-        for row in study_spec(Constructed(), spec, [SITE], held, train, train.claims, test)  # type: ignore[arg-type]
+        for row in study_spec(Constructed(), spec, [SITE], held, train, train.claims, test, framed=0)  # type: ignore[arg-type]
     ]
 
 

@@ -1,0 +1,78 @@
+"""Edits of a text that must move its reading, and rewordings that must not.
+
+A reading that takes an edited claim for the true one, or a reworded one for another, does not read claims.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from decimal import Decimal
+
+from reverse_codi.tasks.equations import parse_equations
+
+_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+# What stands on either side of a claim's "=": its last operand and its result.
+_CLAIM = re.compile(rf"({_NUMBER.pattern})(\s*=\s*)({_NUMBER.pattern})")
+
+# The generated task's closed vocabulary has the words of the first three.
+TEMPLATES = (
+    "She gets {claim} now.",
+    "Then the pile has {claim}.",
+    "He makes {claim} in the end.",
+    "Now {left} is {result}.",
+    "That is {claim} in all.",
+    "We find that {left} equals {result}.",
+)
+
+
+def number_changed(text: str, rng: random.Random) -> str:
+    """One number moved by 1 to 3 units of its last place; unchanged without numbers."""
+    numbers = list(_NUMBER.finditer(text))
+    if not numbers:
+        return text
+    chosen = rng.choice(numbers)
+    value = Decimal(chosen.group().replace(",", ""))
+    unit = Decimal(1).scaleb(int(value.as_tuple().exponent))
+    deltas = [unit * step for step in (-3, -2, -1, 1, 2, 3) if value + unit * step >= 0]
+    moved = format(value + rng.choice(deltas), ",f" if "," in chosen.group() else "f")
+    return text[: chosen.start()] + moved + text[chosen.end() :]
+
+
+def result_swapped(text: str, rng: random.Random) -> str:
+    """One claim with its result and last operand exchanged: the same numbers, another sum."""
+    claims = list(_CLAIM.finditer(text))
+    if not claims:
+        return text
+    claim = rng.choice(claims)
+    operand, equals, result = claim.groups()
+    return text[: claim.start()] + result + equals + operand + text[claim.end() :]
+
+
+def shuffled(text: str, rng: random.Random) -> str:
+    """The words in another order."""
+    words = text.split()
+    rng.shuffle(words)
+    return " ".join(words)
+
+
+def paraphrases(text: str, knows: Callable[[str], bool]) -> list[str]:
+    """Other wordings of all the claims of `text`, one for each template, always the same ones.
+
+    Args:
+        text: a translation; if it states no equation it has no paraphrase.
+        knows: whether the reader's tokenizer knows every word of a text; a wording with an unknown word is
+            left out, since its reading would move for that word alone.
+
+    >>> paraphrases("12 + 5 = 17. 17 * 2 = 34.", lambda text: "pile" in text or "Now" in text)
+    ['Then the pile has 12 + 5 = 17. Then the pile has 17 * 2 = 34.', 'Now 12 + 5 is 17. Now 17 * 2 is 34.']
+    """
+    equations = parse_equations(text)
+    if not equations:
+        return []
+    worded = (
+        " ".join(template.format(claim=e.claim, left=e.left, result=e.result) for e in equations)
+        for template in TEMPLATES
+    )
+    return [wording for wording in worded if knows(wording)]
