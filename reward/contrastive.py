@@ -10,25 +10,20 @@ Shapes: N texts, M distractors, d width.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
-from decimal import Decimal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from reverse_codi.config import Section
+from reverse_codi.reading.edits import number_changed, result_swapped, shuffled
 from reverse_codi.rewarding import RewardBatch
 from reward.registry import reward
 
 # Both parts are clipped here, where p = 1 / n^2: as far below chance as certainty is above it. So a
 # failed text is never better than one that was read and found wrong.
 WORST = -1.0
-
-_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-# What stands on either side of a claim's "=": its last operand and its result.
-_CLAIM = re.compile(rf"({_NUMBER.pattern})(\s*=\s*)({_NUMBER.pattern})")
 
 
 class Contrastive(Section):
@@ -118,33 +113,3 @@ def near_misses(text: str, n: int) -> list[str]:
         candidate = kinds[attempt % len(kinds)](text, rng)
         found.setdefault(tuple(candidate.split()), candidate)
     return list(found.values())[1:]
-
-
-def number_changed(text: str, rng: random.Random) -> str:
-    """One number moved by 1 to 3 units of its last place; unchanged without numbers."""
-    numbers = list(_NUMBER.finditer(text))
-    if not numbers:
-        return text
-    chosen = rng.choice(numbers)
-    value = Decimal(chosen.group().replace(",", ""))
-    unit = Decimal(1).scaleb(int(value.as_tuple().exponent))
-    deltas = [unit * step for step in (-3, -2, -1, 1, 2, 3) if value + unit * step >= 0]
-    moved = format(value + rng.choice(deltas), ",f" if "," in chosen.group() else "f")
-    return text[: chosen.start()] + moved + text[chosen.end() :]
-
-
-def result_swapped(text: str, rng: random.Random) -> str:
-    """One claim with its result and last operand exchanged: the same numbers, another sum."""
-    claims = list(_CLAIM.finditer(text))
-    if not claims:
-        return text
-    claim = rng.choice(claims)
-    operand, equals, result = claim.groups()
-    return text[: claim.start()] + result + equals + operand + text[claim.end() :]
-
-
-def shuffled(text: str, rng: random.Random) -> str:
-    """The words in another order."""
-    words = text.split()
-    rng.shuffle(words)
-    return " ".join(words)

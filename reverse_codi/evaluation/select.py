@@ -74,4 +74,5 @@ def thoughts_of(
         questions=[traces.questions[row] for row, _ in pairs],
         gold=[held.text(site, steps[row]) for row, site in pairs],
         claims=[list(steps[row]) for row, _ in pairs],
+        answers=[traces.answers[row] for row, _ in pairs],
     )

@@ -36,6 +36,7 @@ class Thoughts:
         questions: N questions.
         gold: N gold texts ("(no step)" where the thought holds none).
         claims: N lists of the problem's claims.
+        answers: N answers that the reasoner gave, None where it stated none.
     """
 
     slots: Tensor
@@ -45,6 +46,7 @@ class Thoughts:
     questions: list[str]
     gold: list[str]
     claims: list[list[str]]
+    answers: list[str | None]
 
     def __len__(self) -> int:
         """N."""
@@ -61,6 +63,7 @@ class Thoughts:
             [self.questions[i] for i in index],
             [self.gold[i] for i in index],
             [self.claims[i] for i in index],
+            [self.answers[i] for i in index],
         )
 
 

@@ -4,61 +4,35 @@ The reconstructor of natural language autoencoders: a copy of the reasoner's lan
 layers, with a LoRA and one linear head a site. It needs no linear relation between read states and thoughts,
 and so no frozen map; the price is that it learns whatever code the verbalizer writes, sense or not.
 
-Shapes: N texts, U distinct texts, B rows of a batch, w the language model's width, d the thoughts' width.
+Shapes: N texts, U distinct texts, w the language model's width, d the thoughts' width.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 import torch
-import torch.nn.functional as F
-from peft import LoraConfig, get_peft_model
-from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from reverse_codi.config import Section
+from reverse_codi.reading.reconstructor_network import (
+    ReconstructorError,
+    ReconstructorNetwork,
+    ReconstructorSection,
+)
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.sites import Site
 
 FILE = "reconstructor.safetensors"
-# Heads begin this near 0, so that the first prediction is the site's mean, yet gradients reach the LoRA.
-HEAD_STD = 1e-3
 # A batch of degenerate texts in early RL must not throw the weights far off.
 MAX_GRADIENT_NORM = 1.0
-
-
-class ReconstructorError(ValueError):
-    """A reconstructor does not fit what it is used with."""
-
-
-class ReconstructorSection(Section):
-    """The co-trained reader."""
-
-    layers: int = Field(default=0, ge=0)
-    """First transformer layers of the language model that are kept; 0 for all."""
-    rank: int = Field(default=16, gt=0)
-    """LoRA rank."""
-    alpha: int = Field(default=32, gt=0)
-    """LoRA alpha."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """AdamW's, constant: the texts it reads never stop changing."""
-    batch_size: int = Field(default=128, gt=0)
-    """Texts a forward pass, and texts a step where it is fitted beforehand."""
-    steps: int = Field(default=500, ge=0)
-    """Steps where it is fitted beforehand; those beside RL are not counted here."""
-    seed: int = 0
-    """Of first weights and data order."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +67,8 @@ class Reconstructor:
 
     Args:
         reasoner: tokenizes and pads; its weights stay as they are.
-        lm: cut language model with a LoRA.
-        heads: one linear layer a site, [2w] to [d].
-        scales: one a site.
+        network: on the reasoner's device.
+        scales: one for each of the network's sites.
         section: hyperparameters.
         updates: AdamW steps so far.
     """
@@ -103,24 +76,20 @@ class Reconstructor:
     def __init__(
         self,
         reasoner: CodiReasoner,
-        lm: nn.Module,
-        heads: nn.ModuleDict,
+        network: ReconstructorNetwork,
         scales: Mapping[Site, Scale],
         section: ReconstructorSection,
         updates: int = 0,
     ) -> None:
         self.reasoner = reasoner
-        # Evaluation mode in training too: with dropout a text's score would depend on chance.
-        self.module = nn.ModuleDict({"lm": lm, "heads": heads}).eval()
+        self.network = network
         self.scales = dict(scales)
         self.section = section
         self.updates = updates
-        self.optimizer = torch.optim.AdamW(self._trained().values(), lr=section.learning_rate)
+        self.optimizer = torch.optim.AdamW(network.trained.values(), lr=section.learning_rate)
 
     @classmethod
-    def new(
-        cls, reasoner: CodiReasoner, sites: Mapping[Site, Scale], section: ReconstructorSection
-    ) -> Self:
+    def new(cls, reasoner: CodiReasoner, sites: Mapping[Site, Scale], section: ReconstructorSection) -> Self:
         """One that predicts about each site's mean, on a copy of the reasoner's language model.
 
         Args:
@@ -131,22 +100,8 @@ class Reconstructor:
         Raises:
             ReconstructorError: the language model has fewer layers than `section.layers`.
         """
-        lora = LoraConfig(
-            r=section.rank,
-            lora_alpha=section.alpha,
-            target_modules="all-linear",
-            task_type="FEATURE_EXTRACTION",
-        )
-        with torch.random.fork_rng():  # the caller's random state stays as it is
-            torch.manual_seed(section.seed)
-            lm = get_peft_model(first_layers(reasoner.lm, section.layers), lora)
-            heads = nn.ModuleDict(
-                {str(site): nn.Linear(2 * reasoner.width, len(scale.mean)) for site, scale in sites.items()}
-            )
-            for head in heads.values():
-                nn.init.normal_(cast(nn.Linear, head).weight, std=HEAD_STD)
-                nn.init.zeros_(cast(nn.Linear, head).bias)
-        return cls(reasoner, lm, heads.to(reasoner.device), sites, section)
+        network = ReconstructorNetwork(reasoner.lm, list(sites), reasoner.width, section)
+        return cls(reasoner, network, sites, section)
 
     @torch.no_grad()
     def predict(self, texts: Sequence[str], sites: Sequence[Site]) -> Tensor:
@@ -155,13 +110,13 @@ class Reconstructor:
         Raises:
             ReconstructorError: a site without a head.
         """
-        scale = self._scale(sites)
+        mean, std = self._scale(sites)
         rows = {text: row for row, text in enumerate(dict.fromkeys(text.strip() for text in texts))}
         features = torch.empty(len(rows), 2 * self.reasoner.width, device=self.reasoner.device)
         for batch, ids in self._batches(list(rows)):
             features[batch] = self._features(ids)
         own = features[[rows[text.strip()] for text in texts]]
-        return self._standardized(own, sites).cpu() * scale.std + scale.mean
+        return self.network(own, sites).cpu() * std + mean
 
     def update(self, texts: Sequence[str], sites: Sequence[Site], targets: Tensor) -> float:
         """One AdamW step on the mean squared error over the site's variance, and that error before it.
@@ -171,18 +126,18 @@ class Reconstructor:
             sites: the site of each.
             targets: [N, d] the thoughts that they stand for.
         """
-        scale = self._scale(sites)
-        wanted = ((targets.float().cpu() - scale.mean) / scale.std).to(self.reasoner.device)
+        mean, std = self._scale(sites)
+        wanted = ((targets.float().cpu() - mean) / std).to(self.reasoner.device)
         self.optimizer.zero_grad()
         total = 0.0
         with torch.enable_grad():  # scoring may run without
             for batch, ids in self._batches([text.strip() for text in texts]):
-                predicted = self._standardized(self._features(ids), [sites[i] for i in batch])
+                predicted = self.network(self._features(ids), [sites[i] for i in batch])
                 # Shares of the batch, so that its size sets memory only, not the step.
                 loss = (predicted - wanted[batch]).square().mean() * (len(batch) / len(texts))
                 loss.backward()
                 total += loss.item()
-        nn.utils.clip_grad_norm_(self._trained().values(), MAX_GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(self.network.trained.values(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.updates += 1
         return total
@@ -214,7 +169,7 @@ class Reconstructor:
         """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self._trained().items()}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.trained.items()}
         tensors |= {f"mean/{site}": scale.mean.contiguous() for site, scale in self.scales.items()}
         record = {
             "reasoner_hash": self.reasoner.content_hash,
@@ -262,7 +217,7 @@ class Reconstructor:
             Site.parse(site): Scale(tensors.pop(f"mean/{site}"), std) for site, std in record["stds"].items()
         }
         loaded = cls.new(reasoner, scales, section or saved)
-        trained = loaded._trained()
+        trained = loaded.network.trained
         if trained.keys() != tensors.keys():
             raise ReconstructorError(
                 f"{path} lacks or adds {sorted(trained.keys() ^ tensors.keys())}; start a new reconstructor"
@@ -275,18 +230,16 @@ class Reconstructor:
 
     # ---- inside
 
-    def _trained(self) -> dict[str, nn.Parameter]:
-        return {name: weight for name, weight in self.module.named_parameters() if weight.requires_grad}
-
-    def _scale(self, sites: Sequence[Site]) -> RowScale:
+    def _scale(self, sites: Sequence[Site]) -> tuple[Tensor, Tensor]:
+        """Mean [N, d] and deviation [N, 1] of each row."""
         if unknown := sorted(set(sites) - self.scales.keys()):
             known = ", ".join(map(str, sorted(self.scales)))
             raise ReconstructorError(f"no head for site {unknown[0]}; there is one for {known}")
         if not sites:
-            return RowScale(torch.empty(0, self.reasoner.width), torch.empty(0, 1))
+            return torch.empty(0, self.reasoner.width), torch.empty(0, 1)
         scales = [self.scales[site] for site in sites]
         stds = torch.tensor([scale.std for scale in scales])[:, None]
-        return RowScale(torch.stack([scale.mean for scale in scales]), stds)
+        return torch.stack([scale.mean for scale in scales]), stds
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], list[list[int]]]]:
         """Row numbers and token ids of texts of like length, `batch_size` at a time."""
@@ -298,54 +251,17 @@ class Reconstructor:
             yield batch, [rows[i] for i in batch]
 
     def _features(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """The last token's state and the mean over tokens [B, 2w], each with mean 0 and variance 1."""
         ids, mask = self.reasoner.left_padded(rows)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        out = self.module["lm"](input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
-        states = out.last_hidden_state  # [B, T, w]
-        real = mask[..., None].to(states.dtype)
-        parts = [states[:, -1], (states * real).sum(1) / real.sum(1)]
-        return torch.cat([F.layer_norm(part, part.shape[-1:]) for part in parts], -1)
-
-    def _standardized(self, features: Tensor, sites: Sequence[Site]) -> Tensor:
-        """Predicted thoughts [N, d] in units of their scales, from features [N, 2w]."""
-        width = len(next(iter(self.scales.values())).mean)
-        out = features.new_empty(len(sites), width)
-        heads = cast(nn.ModuleDict, self.module["heads"])
-        for site in dict.fromkeys(sites):
-            rows = [row for row, other in enumerate(sites) if other == site]
-            out[rows] = heads[str(site)](features[rows])
-        return out
+        return self.network.features(ids, mask)
 
 
-@dataclass(frozen=True)
-class RowScale:
-    """Scales of N rows.
+def saved_at(folder: str | Path) -> float:
+    """When the reconstructor in a folder was saved, in seconds since 1970; 0 if there is none.
 
-    Attributes:
-        mean: [N, d].
-        std: [N, 1].
+    The file's own date would be that of its copy.
     """
-
-    mean: Tensor
-    std: Tensor
-
-
-def first_layers(lm: PreTrainedModel, n: int) -> PreTrainedModel:
-    """A float32 copy of a language model without output head and without layers after the n-th; all if 0.
-
-    The norm after the last layer stays.
-
-    Raises:
-        ReconstructorError: it has fewer layers, or keeps them in no list of modules.
-    """
-    base = cast(PreTrainedModel, copy.deepcopy(lm.base_model).float())
-    total = base.config.num_hidden_layers
-    if n > total:
-        raise ReconstructorError(f"layers = {n}: this language model has {total}; ask for at most that")
-    for name, module in base.named_children():
-        if isinstance(module, nn.ModuleList) and len(module) == total:
-            setattr(base, name, module[: n or total])
-            base.config.num_hidden_layers = n or total
-            return base
-    raise ReconstructorError(f"{type(base).__name__} has no list of its {total} layers; only such can be cut")
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return 0.0
+    with safe_open(path, framework="pt") as file:
+        return float(json.loads(file.metadata()["record"])["saved_at"])

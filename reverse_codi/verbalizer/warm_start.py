@@ -5,7 +5,7 @@ Shapes: N pairs, d width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -72,11 +72,21 @@ class Pairs:
 def encode(pairs: Pairs, contract: Contract, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     """Token ids and labels; slot s of row i indexes bank row i * S + s."""
     slots = pairs.vectors.shape[1]
-    targets = tokenizer(list(pairs.texts), add_special_tokens=False).input_ids
+    prompts = (
+        contract.build_prompt(tokenizer, list(range(i * slots, (i + 1) * slots)))
+        for i in range(len(pairs.texts))
+    )
+    return examples(prompts, pairs.texts, tokenizer)
+
+
+def examples(
+    prompts: Iterable[list[int]], texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> Dataset:
+    """Prompt ids, then a text and the end token; only these two are labels."""
+    targets = tokenizer(list(texts), add_special_tokens=False).input_ids
 
     def rows() -> Any:
-        for i, target in enumerate(targets):
-            prompt = contract.build_prompt(tokenizer, list(range(i * slots, (i + 1) * slots)))
+        for prompt, target in zip(prompts, targets, strict=True):
             answer = [*target, tokenizer.eos_token_id]
             yield {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
 
@@ -122,7 +132,6 @@ def warm_start(
         on_point: called with the step every `eval_steps`; it may change the bank.
         report_to: "wandb" or "none".
     """
-    on_cpu = not torch.cuda.is_available()
     bank = pairs.vectors.flatten(0, 1)
     embedding.set_bank(bank)
 
@@ -132,9 +141,45 @@ def warm_start(
         policy.train()
         embedding.set_bank(bank)
 
-    if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
+    if section.steps == 0:
         evaluate(0)
+    fit(
+        policy,
+        encode(pairs, contract, tokenizer),
+        tokenizer,
+        section,
+        out,
+        callbacks=[Curve(section.eval_steps, evaluate)],
+        report_to=report_to,
+    )
+
+
+def fit(
+    policy: PeftModel,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    section: WarmStartSection,
+    out: Path,
+    *,
+    schedule: str = "cosine",
+    callbacks: Sequence[TrainerCallback] = (),
+    report_to: str = "none",
+) -> None:
+    """Fine-tune the LoRA weights of `policy` in place on examples; the bank that they index is set before.
+
+    Args:
+        policy: a causal language model with a LoRA.
+        dataset: what `examples` makes.
+        tokenizer: pads.
+        section: hyperparameters; 0 steps change nothing.
+        out: folder of the trainer's logs.
+        schedule: of the learning rate after its warmup, a name that transformers knows.
+        callbacks: called while training.
+        report_to: "wandb" or "none".
+    """
+    if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
         return
+    on_cpu = not torch.cuda.is_available()
     lm = cast(PreTrainedModel, policy.get_base_model())
     if on_cpu:
         attention.register()
@@ -146,7 +191,7 @@ def warm_start(
             max_steps=section.steps,
             per_device_train_batch_size=section.batch_size,
             learning_rate=section.learning_rate,
-            lr_scheduler_type="cosine",
+            lr_scheduler_type=schedule,
             warmup_steps=max(1, section.steps // 50),
             max_grad_norm=1.0,
             bf16=True,
@@ -160,9 +205,9 @@ def warm_start(
             report_to=report_to,
             disable_tqdm=True,
         ),
-        train_dataset=encode(pairs, contract, tokenizer),
+        train_dataset=dataset,
         data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100),
-        callbacks=[Curve(section.eval_steps, evaluate)],
+        callbacks=list(callbacks),
     )
     trainer.train()
     # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.

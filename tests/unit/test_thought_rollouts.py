@@ -159,7 +159,7 @@ def test_bank_rows_count_slots(thoughts: Thoughts) -> None:
     two_slots = Thoughts(
         thoughts.slots[:4].view(2, 2, -1),
         thoughts.targets[:2],
-        *([[]] * 5),  # type: ignore[arg-type]
+        *([[]] * 6),  # type: ignore[arg-type]
     )
     assert bank_rows(two_slots) == [[0, 1], [2, 3]]
 

@@ -6,13 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.reconstructor import (
-    FILE,
-    Reconstructor,
-    ReconstructorError,
-    ReconstructorSection,
-    Scale,
-)
+from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
+from reverse_codi.reading.reconstructor_network import ReconstructorError, ReconstructorSection
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.sites import Site
 from tests.tiny import make_problems, make_tiny_reasoner
@@ -138,7 +133,7 @@ def test_another_reasoner_is_refused_with_both_hashes(
 def test_later_layers_are_dropped_and_the_reasoner_stays(tiny_reasoner: CodiReasoner, data: Data) -> None:
     before = {name: value.clone() for name, value in tiny_reasoner.model.state_dict().items()}
     made = Reconstructor.new(tiny_reasoner, data.scales, SECTION.model_copy(update={"layers": 1}))
-    names = [name for name, _ in made.module.named_parameters()]
+    names = [name for name, _ in made.network.named_parameters()]
     assert any("layers.0." in name for name in names) and not any("layers.1." in name for name in names)
     made.update(data.texts, data.sites, data.targets)
     after = tiny_reasoner.model.state_dict()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import doctest
 import math
-import random
 
 import pytest
 import torch
@@ -15,9 +14,6 @@ from reward.contrastive import (
     Contrastive,
     contrastive,
     near_misses,
-    number_changed,
-    result_swapped,
-    shuffled,
     text_distances,
     thought_distances,
 )
@@ -126,24 +122,3 @@ def test_few_near_misses(text: str) -> None:
     misses = near_misses(text, 4)
     assert text not in misses
     assert all(miss.isdigit() for miss in misses)
-
-
-@pytest.mark.parametrize(
-    ("text", "allowed"),
-    [
-        ("0", {"1", "2", "3"}),
-        ("x 10 y", {f"x {i} y" for i in (7, 8, 9, 11, 12, 13)}),
-        ("1,000", {"997", "998", "999", "1,001", "1,002", "1,003"}),
-        ("0.05", {"0.02", "0.03", "0.04", "0.06", "0.07", "0.08"}),
-        ("none", {"none"}),
-    ],
-)
-def test_number_changed(text: str, allowed: set[str]) -> None:
-    assert {number_changed(text, random.Random(seed)) for seed in range(200)} == allowed
-
-
-def test_result_swapped_and_shuffled_keep_the_words() -> None:
-    assert result_swapped("so 12 + 5 = 17 apples", random.Random(0)) == "so 12 + 17 = 5 apples"
-    assert result_swapped("12 + 5", random.Random(0)) == "12 + 5"
-    words = "a b c d e f"
-    assert sorted(shuffled(words, random.Random(0)).split()) == words.split()

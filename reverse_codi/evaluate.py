@@ -1,0 +1,182 @@
+"""`python -m reverse_codi.evaluate RECIPE|VERBALIZER|embedded --seed S --out DIR`: is the translation true?
+
+Every figure of docs/evaluation.md for the verbalizer and for each control, on fresh held-out problems, as a
+table and in DIR/metrics.json. `--baseline NAME` runs one control alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from reverse_codi.config import RecipeError, override, read_yaml, run_verb, validated
+from reverse_codi.evaluation.baselines import NAMES, Tools, baseline
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.report import (
+    AIMS,
+    METRICS_FILE,
+    comparison,
+    figure_table,
+    flat,
+    log_wandb,
+    save,
+)
+from reverse_codi.evaluation.setting import Size, draw
+from reverse_codi.evaluation.suite.readable import prompt
+from reverse_codi.evaluation.suite.run import evaluate, examine
+from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.preparation import HELD_FILE
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner
+from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.verbalizer.contract import FILE as CONTRACT_FILE
+from reverse_codi.verbalizer.translate import Translator
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a word on the command line means.
+
+    Attributes:
+        recipe: gives reasoner, task and traces.
+        verbalizer: its folder.
+    """
+
+    recipe: Recipe
+    verbalizer: Path
+
+
+def find(word: str, overrides: Sequence[str]) -> Evaluated:
+    """A recipe with its run's verbalizer, a verbalizer's folder with its run's recipe, or `embedded`.
+
+    Raises:
+        RecipeError: there is no verbalizer; the message says where one was looked for.
+    """
+    if word == EMBEDDED:
+        return Evaluated(validated(Recipe, override({}, overrides), EMBEDDED), ASSETS / "verbalizer")
+    path = Path(word)
+    if path.is_dir():
+        beside = [folder / "recipe.yaml" for folder in (path, path.parent)]
+        known = [file for file in beside if file.is_file()]
+        read = read_yaml(known[0]) if known else {}
+        recipe = validated(Recipe, override(read, overrides), word)
+        found = [path, path / "verbalizer"]
+    else:
+        recipe = load_recipe([word, *overrides])
+        found = [Path(recipe.train.out) / "verbalizer"]
+    for folder in found:
+        if (folder / CONTRACT_FILE).is_file():
+            return Evaluated(recipe, folder)
+    looked = " or ".join(map(str, found))
+    raise RecipeError(f"no verbalizer in {looked}; train one first: python -m reverse_codi.train {word}")
+
+
+def run(
+    evaluated: Evaluated,
+    size: Size,
+    seed: int,
+    out: Path,
+    wanted: Sequence[str] | None,
+    console: Console,
+    given: Path | None = None,
+    second: str | None = None,
+) -> tuple[Figures, dict[str, Figures]]:
+    """Figures of the verbalizer, with what the thoughts hold, and of each control.
+
+    Args:
+        evaluated: the verbalizer and its recipe.
+        size: how much is asked.
+        seed: of problems, distractors and edits.
+        out: where everything is kept.
+        wanted: controls; None for the verbalizer with all of them. Controls that are named run alone.
+        console: progress.
+        given: a trace store to examine.
+        second: folder of a second language model, for its likelihood of the texts.
+    """
+    recipe, folder = evaluated.recipe, evaluated.verbalizer
+    reasoner = recipe.reasoner.load()
+    measure = Measure.load(folder, reasoner)
+    held = HeldSteps.from_json((folder / HELD_FILE).read_text())
+    exam = draw(recipe, reasoner, measure, held, size, seed, out, console, given)
+    translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
+    tools = Tools(exam, recipe, folder, lambda thoughts: translator.greedy(thoughts.slots), out, console)
+    reconstructor = tools.reconstructor()
+    other = load_reasoner(second) if second else None
+    found: Figures = {}
+    if wanted is None:
+        with timed(console, "verbalizer"):
+            found = evaluate(exam, tools.write, seed=seed, reconstructor=reconstructor, second=other)
+            found |= examine(exam, seed) | prompt(Said(exam, tools.write))
+        save(found, {}, out)
+    baselines: dict[str, Figures] = {}
+    for name in NAMES if wanted is None else wanted:
+        with timed(console, name):
+            baselines[name] = baseline(name, tools, seed, reconstructor)
+        save(found, baselines, out)
+    return found, baselines
+
+
+@contextmanager
+def timed(console: Console, name: str) -> Iterator[None]:
+    """Say what is under way and how long it took."""
+    start = time.perf_counter()
+    with console.status(name):
+        yield
+    console.print(f"{name}: {time.perf_counter() - start:.0f} s")
+
+
+def show(console: Console, found: Figures, baselines: Mapping[str, Figures]) -> None:
+    """Print every figure of the verbalizer, and the controls beside it."""
+    if found:
+        first = [key for key in AIMS if key in found]
+        console.print(figure_table(found, first, "figures with an aim"))
+        console.print(figure_table(found, [key for key in found if key not in first], "all other figures"))
+    console.print(comparison(found, baselines))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Evaluate and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", help="a recipe, a verbalizer's folder, or 'embedded'")
+    parser.add_argument(
+        "--traces", type=Path, help="a trace store with steps and answers, instead of fresh problems"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of problems, distractors and edits")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/evaluate"), help="folder of traces and metrics.json"
+    )
+    parser.add_argument(
+        "--baseline", action="append", metavar="NAME", help=f"a control, alone: {', '.join(NAMES)}"
+    )
+    parser.add_argument("--problems", type=int, default=Size.problems, help="fresh held-out problems")
+    parser.add_argument("--wrong", type=int, default=Size.wrong, help="wrong traces wanted")
+    parser.add_argument("--pairs", type=int, default=Size.pairs, help="minimal pairs")
+    parser.add_argument("--lm", help="folder of a second language model, for the texts' likelihood")
+    options, overrides = parser.parse_known_args(arguments)
+    if unknown := [name for name in options.baseline or () if name not in NAMES]:
+        raise RecipeError(f"no control is named {unknown[0]!r}; there are {', '.join(NAMES)}")
+    console = Console()
+    torch.manual_seed(options.seed)
+    evaluated = find(options.what, overrides)
+    size = Size(options.problems, options.wrong, options.pairs)
+    found, baselines = run(
+        evaluated, size, options.seed, options.out, options.baseline, console, options.traces, options.lm
+    )
+    show(console, found, baselines)
+    if evaluated.recipe.log.wandb:
+        log_wandb(evaluated.recipe.log.project, options.out, flat(found, baselines))
+    console.print(f"{options.out / METRICS_FILE}")
+
+
+if __name__ == "__main__":
+    run_verb(main)

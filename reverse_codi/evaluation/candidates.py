@@ -1,0 +1,95 @@
+"""The texts that a translation must beat to be retrieved: hard ones first, of equal content none.
+
+Made from gold claims alone, so they are the same for every writer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from reverse_codi.evaluation.counterfactual import near_claims
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.claims import claims_text
+from reverse_codi.tasks.equations import parse_equations
+
+AMONG = 64
+EACH = 16
+
+
+class Candidates:
+    """Draws the other 63 texts of each thought.
+
+    Args:
+        thoughts: the exam's.
+        steps: for each, indices of the steps that it holds.
+        knows: whether the tokenizer knows every word of a text.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self, thoughts: Thoughts, steps: Sequence[Sequence[int]], knows: Callable[[str], bool], seed: int = 0
+    ) -> None:
+        self.thoughts = thoughts
+        self.steps = steps
+        self.knows = knows
+        self.seed = seed
+        self._gold = [_said(thoughts, row, of_row) for row, of_row in enumerate(steps) if of_row]
+        self._of_kind: dict[tuple[str, ...], list[str]] = {}
+        for text in dict.fromkeys(self._gold):
+            self._of_kind.setdefault(_operators(text), []).append(text)
+
+    def of(self, row: int, own: str) -> list[str]:
+        """63 texts for thought `row` whose own text is `own`; those that state what `own` states are left out.
+
+        Up to 16 each of: the other steps of the problem and near misses of them; near misses of its own gold
+        step (one number changed, the result recomputed: the same step of minimal pairs); gold texts with the
+        same operations elsewhere; gold texts at random, which also fill up what is missing.
+        """
+        rng = random.Random(f"{self.seed}/{row}")
+        gold = _said(self.thoughts, row, self.steps[row])
+        claims = self.thoughts.claims[row]
+        rest = [claim for step, claim in enumerate(claims) if step not in self.steps[row]]
+        near = [other for step in self.steps[row] for other in near_claims(claims[step], self.knows)]
+        kinds: list[Iterable[str]] = [
+            [claims_text([c]) for c in rest]
+            + _drawn([claims_text([n]) for c in rest for n in near_claims(c, self.knows)], rng),
+            _drawn([claims_text([claim]) for claim in near], rng),
+            _drawn(self._of_kind[_operators(gold)], rng),
+            _endless(self._gold, rng),
+        ]
+        said = _content(own)
+        found: dict[str, None] = {}
+        for kind in kinds[:3]:
+            new = (text for text in kind if text not in found and _content(text) != said)
+            found.update(dict.fromkeys(text for text, _ in zip(new, range(EACH), strict=False)))
+        for text in kinds[3]:
+            if len(found) == AMONG - 1:
+                break
+            if _content(text) != said:
+                found.setdefault(text)
+        return list(found)
+
+
+def _said(thoughts: Thoughts, row: int, steps: Sequence[int]) -> str:
+    return claims_text(thoughts.claims[row][step] for step in steps)
+
+
+def _drawn(texts: Sequence[str], rng: random.Random) -> list[str]:
+    return rng.sample(texts, len(texts))
+
+
+def _endless(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
+    if len(set(texts)) < AMONG + EACH:
+        raise ValueError(f"{len(set(texts))} different gold texts are too few to draw from; raise --problems")
+    while True:
+        yield rng.choice(texts)
+
+
+def _content(text: str) -> tuple[str, ...]:
+    """What a text claims; one that claims nothing is only equal to itself."""
+    return tuple(e.claim for e in parse_equations(text)) or (text.strip(),)
+
+
+def _operators(text: str) -> tuple[str, ...]:
+    return tuple(operator for e in parse_equations(text) for operator in e.operators)

@@ -1,0 +1,183 @@
+"""What a translation must beat: writers that know the question, the answer, the lens, or nothing.
+
+Every control that needs no training of a verbalizer; `trained_controls` has the others.
+
+Shapes: N thoughts, d width.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reverse_codi.evaluation.exam import Subject
+from reverse_codi.evaluation.suite.said import Writer
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reading.foils import CONSTANT
+from reverse_codi.reading.probes import Probe, parts_of
+from reverse_codi.sites import Site
+from reverse_codi.tasks.base import canonical_number
+from reverse_codi.verbalizer.targets import written_claims
+
+
+def empty(thoughts: Thoughts) -> list[str]:
+    """Nothing."""
+    return [""] * len(thoughts)
+
+
+def constant(thoughts: Thoughts) -> list[str]:
+    """One claim, whatever the thought."""
+    return [CONSTANT] * len(thoughts)
+
+
+def question_restated(thoughts: Thoughts) -> list[str]:
+    """The question."""
+    return list(thoughts.questions)
+
+
+def final_answer(thoughts: Thoughts) -> list[str]:
+    """The model's answer, whatever the thought."""
+    return [f"The answer is: {answer}" if answer else "" for answer in thoughts.answers]
+
+
+def gold_claims(thoughts: Thoughts) -> list[str]:
+    """The gold text: what a right translation would score."""
+    return list(thoughts.gold)
+
+
+def logit_lens(subject: Subject, thoughts: Thoughts) -> list[str]:
+    """The likeliest token of each readout, where it is a number."""
+    tops = subject.lens(thoughts.targets)
+    return [f"{top[0]}." if canonical_number(top[0]) is not None else NO_STEP for top in tops]
+
+
+def shuffled_thoughts(write: Writer, thoughts: Thoughts, seed: int = 0) -> list[str]:
+    """The verbalizer's text for another problem's thought of the same site."""
+    rng = random.Random(seed)
+    partner = list(range(len(thoughts)))
+    for site in set(thoughts.sites):
+        rows = [row for row, s in enumerate(thoughts.sites) if s == site]
+        moved = _deranged(rows, [thoughts.problems[row] for row in rows], rng)
+        for row, other in zip(rows, moved, strict=True):
+            partner[row] = other
+    texts = write(thoughts)
+    return [texts[other] for other in partner]
+
+
+def _deranged(rows: Sequence[int], problems: Sequence[int], rng: random.Random) -> list[int]:
+    """Each row's partner: a row of another problem, as far as there are others."""
+    order = sorted(range(len(rows)), key=lambda i: (problems[i], rng.random()))
+    most = max(problems.count(problem) for problem in set(problems))
+    partner = [0] * len(rows)
+    for place, i in enumerate(order):
+        partner[i] = rows[order[(place + most) % len(order)]]
+    return partner
+
+
+def question_solved(subject: Subject, thoughts: Thoughts) -> list[str]:
+    """What the model's own text mode writes as the step of that site: the problem solved again, no thought read."""
+    questions = list(dict.fromkeys(thoughts.questions))
+    solved = dict(zip(questions, written_claims(subject.reasoner.write(questions)), strict=True))
+    pairs = zip(thoughts.questions, thoughts.sites, strict=True)
+    return [subject.held.text(site, solved[question]) for question, site in pairs]
+
+
+@dataclass(frozen=True)
+class LinearProbes:
+    """Claims put together from four linear probes a site: both operands, operation and result.
+
+    Labels are gold. Thoughts that hold nothing are told from others by a fifth probe.
+    """
+
+    probes: dict[Site, list[Probe]]
+    live: dict[Site, Probe]
+
+    @staticmethod
+    def fit(subject: Subject) -> LinearProbes:
+        """Fit on the training traces."""
+        thoughts = subject.thoughts(subject.train)
+        probes, live = {}, {}
+        for site in subject.sites:
+            rows = [row for row, s in enumerate(thoughts.sites) if s == site]
+            holds = [thoughts.gold[row] != NO_STEP for row in rows]
+            live[site] = Probe.fit(thoughts.targets[rows], [str(h) for h in holds])
+            held = [row for row, h in zip(rows, holds, strict=True) if h]
+            parts = [parts_of(thoughts.gold[row].rstrip(".")) for row in held]
+            probes[site] = [
+                Probe.fit(thoughts.targets[held], list(column)) for column in zip(*parts, strict=True)
+            ]
+        return LinearProbes(probes, live)
+
+    def __call__(self, thoughts: Thoughts) -> list[str]:
+        """One claim for every thought that seems to hold one."""
+        texts = [NO_STEP] * len(thoughts)
+        for site in set(thoughts.sites):
+            rows = [row for row, s in enumerate(thoughts.sites) if s == site]
+            x = thoughts.targets[rows]
+            said = zip(*(probe.predict(x) for probe in self.probes[site]), strict=True)
+            for row, holds, (a, op, b, result) in zip(rows, self.live[site].predict(x), said, strict=True):
+                if holds == str(True):
+                    texts[row] = f"{a} {op} {b} = {result}."
+        return texts
+
+
+@dataclass(frozen=True)
+class NearestText:
+    """The gold text of all training texts of the site that reads nearest to the thought: no model writes.
+
+    Attributes:
+        subject: reads.
+        pool: site -> its distinct training texts.
+        predicted: site -> what they stand for, [M, d].
+    """
+
+    subject: Subject
+    pool: dict[Site, list[str]]
+    predicted: dict[Site, Tensor]
+
+    @staticmethod
+    def fit(subject: Subject) -> NearestText:
+        """Read the pool once."""
+        thoughts = subject.thoughts(subject.train)
+        pool: dict[Site, list[str]] = {}
+        for site, text in zip(thoughts.sites, thoughts.gold, strict=True):
+            pool.setdefault(site, []).append(text)
+        pool = {site: list(dict.fromkeys(texts)) for site, texts in pool.items()}
+        measure = subject.measure
+        predicted = {site: measure.predict(texts, [site] * len(texts)) for site, texts in pool.items()}
+        return NearestText(subject, pool, predicted)
+
+    def __call__(self, thoughts: Thoughts) -> list[str]:
+        """The nearest text of each thought."""
+        texts = [""] * len(thoughts)
+        for site in set(thoughts.sites):
+            rows = [row for row, s in enumerate(thoughts.sites) if s == site]
+            whiten = self.subject.measure.map_of(site).whitener.T
+            distance = torch.cdist(thoughts.targets[rows] @ whiten, self.predicted[site] @ whiten)
+            for row, best in zip(rows, distance.argmin(1).tolist(), strict=True):
+                texts[row] = self.pool[site][best]
+        return texts
+
+
+def untrained(subject: Subject, write: Writer) -> dict[str, Writer]:
+    """Every control by name; `write` is the verbalizer that they are compared with."""
+    probes = functools.cache(lambda: LinearProbes.fit(subject))
+    nearest = functools.cache(lambda: NearestText.fit(subject))
+    return {
+        "gold": gold_claims,
+        "empty": empty,
+        "constant": constant,
+        "question_restated": question_restated,
+        "final_answer": final_answer,
+        "question_solved": functools.partial(question_solved, subject),
+        "logit_lens": functools.partial(logit_lens, subject),
+        "linear_probes": lambda thoughts: probes()(thoughts),
+        "nearest_text": lambda thoughts: nearest()(thoughts),
+        "shuffled": functools.partial(shuffled_thoughts, write),
+    }

@@ -1,0 +1,192 @@
+"""What a trace would have come to, had one of its steps been another.
+
+An edited step is written into the reasoner as a text (or as the thought that the text stands for). If the
+text is what the thought says, the answer follows the edit by the steps that remain.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from reverse_codi.reading.claims import claims_text
+from reverse_codi.reading.probes import result_of
+from reverse_codi.tasks.equations import Equation, parse_equations
+
+# Edits near the original operand first: an effect must not come from a number of another size.
+_REACHES = (range(1, 10), range(10, 100))
+# With 0 or 1 as operand a step does nothing, and no task states such steps.
+_LEAST_OPERAND = 2
+
+_OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Mod: operator.mod,
+}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One step edited.
+
+    Attributes:
+        claim: the step with another last operand and the result that follows, "12 + 7 = 19": it holds.
+        answer: the answer that the remaining steps then give.
+        inconsistent: the step as it was, with that other result, "12 + 5 = 19": it does not hold. What
+            moves with `claim` but not with this was computed anew from the operands.
+    """
+
+    claim: str
+    answer: str
+    inconsistent: str
+
+
+def edited_step(
+    claims: Sequence[str], step: int, rng: random.Random, knows: Callable[[str], bool]
+) -> Edit | None:
+    """Edit one step of a chain, at random among the edits that move its last operand by 9 at most.
+
+    Only if there is none, among those that move it by 99 at most.
+
+    All numbers of the edited chain that the edit moves are whole and not negative, the new operand is 2 or
+    more, and the answer is another one.
+
+    Args:
+        claims: a chain: each claim's first operand is the result of the one before.
+        step: index of the step to edit.
+        rng: chooses among the edits.
+        knows: whether the tokenizer knows every word of a text.
+
+    Returns:
+        The edit; None if there is none, or the later claims are no chain (see `implied_by`).
+    """
+    equation = _equation(claims[step])
+    if equation is None or not equation.operands[-1].isdecimal():
+        return None
+    answer, last = result_of(claims[-1]), int(equation.operands[-1])
+    for reach in _REACHES:
+        operands = [last + sign * delta for delta in reach for sign in (-1, 1)]
+        edits = [
+            edit
+            for operand in operands
+            if operand >= _LEAST_OPERAND
+            and (edit := _edit(claims, step, equation, operand, knows)) is not None
+            and edit.answer != answer
+        ]
+        if edits:
+            return rng.choice(edits)
+    return None
+
+
+def implied_by(claims: Sequence[str], step: int, result: str) -> str | None:
+    """The answer of a chain whose step `step` gives the canonical number `result` instead.
+
+    None where a later claim's first operand is not the former result, a claim is no equation, a division is
+    by zero, or a value has no finite decimals, so that nobody knows how the model would round it.
+
+    >>> implied_by(["12 + 5 = 17", "17 * 2 = 34", "34 - 4 = 30"], 0, "19")
+    '34'
+    """
+    later = _continued(claims, step, result)
+    return None if later is None else (result, *(equation.result for equation in later))[-1]
+
+
+def _edit(
+    claims: Sequence[str], step: int, equation: Equation, operand: int, knows: Callable[[str], bool]
+) -> Edit | None:
+    """The edit to another last operand; None if it leaves the whole numbers or the vocabulary."""
+    before, _, after = equation.left.rpartition(equation.operands[-1])
+    left = f"{before}{operand}{after}"
+    result = _written(_value(left))
+    if result is None or (later := _continued(claims, step, result)) is None:
+        return None
+    edit = Edit(
+        claim=f"{left} = {result}",
+        answer=later[-1].result if later else result,
+        inconsistent=f"{equation.left} = {result}",
+    )
+    whole = all(number.isdecimal() for number in (result, *(e.result for e in later)))
+    text = claims_text([edit.claim, edit.inconsistent, *(e.claim for e in later)])
+    return edit if whole and knows(text) else None
+
+
+def _continued(claims: Sequence[str], step: int, result: str) -> list[Equation] | None:
+    """The claims after `step`, each recomputed from the result before it; `result` is that of `step`."""
+    edited = _equation(claims[step])
+    if edited is None:
+        return None
+    former, later = edited.result, []
+    for claim in claims[step + 1 :]:
+        equation = _equation(claim)
+        if equation is None or equation.operands[0] != former:
+            return None
+        before, _, after = equation.left.partition(former)
+        former, left = equation.result, f"{before}{result}{after}"
+        written = _written(_value(left))
+        if written is None:
+            return None
+        later += parse_equations(f"{left} = {written}")
+        result = written
+    return later
+
+
+def _equation(claim: str) -> Equation | None:
+    equations = parse_equations(claim)
+    return equations[0] if len(equations) == 1 else None
+
+
+def _value(left: str) -> Fraction | None:
+    """Exact value of a canonical left-hand side, whose notation is Python's; None for a division by zero."""
+    return _of_node(ast.parse(left, mode="eval").body)
+
+
+def _of_node(node: ast.expr) -> Fraction | None:
+    match node:
+        case ast.BinOp(left, op, right):
+            a, b = _of_node(left), _of_node(right)
+            if a is None or b is None or (isinstance(op, ast.Div | ast.Mod) and b == 0):
+                return None
+            return _OPERATORS[type(op)](a, b)
+        case ast.UnaryOp(ast.USub(), operand):
+            value = _of_node(operand)
+            return None if value is None else -value
+        case ast.Constant(value):
+            return Fraction(str(value))
+    raise ValueError(f"{ast.unparse(node)!r} is no arithmetic")
+
+
+def _written(value: Fraction | None) -> str | None:
+    """A canonical number; None where its decimals do not end."""
+    if value is None:
+        return None
+    text = format(Decimal(value.numerator) / value.denominator, "f")
+    return text if Fraction(text) == value else None
+
+
+def near_claims(claim: str, knows: Callable[[str], bool]) -> list[str]:
+    """The same step of minimal pairs: one operand moved by 1 to 9 and the result recomputed, nearest first.
+
+    >>> near_claims("12 + 5 = 17", lambda text: True)[:4]
+    ['11 + 5 = 16', '13 + 5 = 18', '12 + 4 = 16', '12 + 6 = 18']
+    """
+    equation = _equation(claim)
+    if equation is None:
+        return []
+    found = []
+    words = equation.left.split(" ")
+    places = [place for place, word in enumerate(words) if word.isdecimal()]
+    for delta in _REACHES[0]:
+        for place in places:
+            for number in (int(words[place]) - delta, int(words[place]) + delta):
+                left = " ".join([*words[:place], str(number), *words[place + 1 :]])
+                result = None if number < 0 else _written(_value(left))
+                if result is not None and result.isdecimal() and knows(f"{left} = {result}."):
+                    found.append(f"{left} = {result}")
+    return found

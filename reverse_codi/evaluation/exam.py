@@ -1,0 +1,172 @@
+"""What a verbalizer is examined on: fresh held-out problems, errors, minimal pairs, and the frozen model.
+
+Everything here is the same for the verbalizer and for every control.
+
+Shapes: N traces, K thoughts, d width.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from reverse_codi.evaluation.interventions.traced import Traced
+from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.reader import CachedReader
+from reverse_codi.reasoners.base import Chains
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.sites import Site
+from reverse_codi.tasks.base import Problem, Task
+from reverse_codi.traces import TraceStore
+from reverse_codi.verbalizer.targets import with_answer, written_claims
+
+LENS_TOP = 5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The frozen model with its reading, and the training traces that controls and constants come from.
+
+    Attributes:
+        reasoner: the latent reasoning model.
+        task: where questions and answers come from.
+        measure: reader and maps; its reader remembers what it has read.
+        held: which steps each site holds.
+        train: training traces.
+    """
+
+    reasoner: CodiReasoner
+    task: Task
+    measure: Measure
+    held: HeldSteps
+    train: TraceStore
+
+    @staticmethod
+    def of(
+        reasoner: CodiReasoner, task: Task, measure: Measure, held: HeldSteps, train: TraceStore
+    ) -> Subject:
+        """With a reader that reads no text twice: controls share most of theirs."""
+        cached = Measure(CachedReader(measure.reader), measure.maps)
+        return Subject(reasoner, task, cached, held, train)
+
+    @property
+    def sites(self) -> list[Site]:
+        """h0..h(K-1)."""
+        return thought_sites(self.reasoner.n_thoughts)
+
+    def knows(self, text: str) -> bool:
+        """Whether the tokenizer knows every word of a text."""
+        unknown = self.reasoner.tokenizer.unk_token_id
+        return unknown is None or unknown not in self.reasoner.ids(text)
+
+    def lens(self, readouts: Tensor) -> list[list[str]]:
+        """The likeliest 5 tokens of each readout [N, d], likeliest first: the logit lens."""
+        top = self.reasoner.logits(readouts).topk(LENS_TOP).indices.tolist()
+        return [[self.reasoner.decode([token]) for token in row] for row in top]
+
+    def thoughts(self, traces: TraceStore) -> Thoughts:
+        """Every thought of every trace, live or not, problem by problem, sites in order."""
+        return thoughts_of(traces, self.sites, self.held)
+
+    def held_by(self, thoughts: Thoughts) -> list[list[int]]:
+        """Indices of the steps that each thought holds."""
+        pairs = zip(thoughts.sites, thoughts.claims, strict=True)
+        return [self.held.steps(site, len(claims)) for site, claims in pairs]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Minimal pairs: the same words, one number changed, another answer.
+
+    Attributes:
+        recipients: N problems with their chains.
+        donors: the other side of each pair.
+        chains: of the recipients.
+        donor_chains: of the donors.
+        answers: the model's answers to the recipients.
+        donor_answers: to the donors.
+    """
+
+    recipients: list[Problem]
+    donors: list[Problem]
+    chains: Chains
+    donor_chains: Chains
+    answers: list[str | None]
+    donor_answers: list[str | None]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.recipients)
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The questions.
+
+    Attributes:
+        subject: see `Subject`.
+        heldout: traces of fresh held-out problems.
+        wrong: traces of fresh held-out problems that the model answers wrongly; some are among `heldout`.
+        pairs: minimal pairs; None where the task cannot make them.
+    """
+
+    subject: Subject
+    heldout: TraceStore
+    wrong: TraceStore
+    pairs: Pairs | None
+
+    @functools.cached_property
+    def thoughts(self) -> Thoughts:
+        """All thoughts of the held-out traces."""
+        return self.subject.thoughts(self.heldout)
+
+    @functools.cached_property
+    def wrong_thoughts(self) -> Thoughts:
+        """All thoughts of the wrong traces."""
+        return self.subject.thoughts(self.wrong)
+
+    @functools.cached_property
+    def steps_held(self) -> list[list[int]]:
+        """For each held-out thought, the steps that it holds."""
+        return self.subject.held_by(self.thoughts)
+
+    @functools.cached_property
+    def live(self) -> list[int]:
+        """Held-out thoughts that hold a step."""
+        return [row for row, steps in enumerate(self.steps_held) if steps]
+
+    @functools.cached_property
+    def right(self) -> list[bool]:
+        """For each held-out trace, whether its answer is right: only then are gold steps what was thought."""
+        return [bool(flag) for flag in self.heldout.correct]
+
+    @functools.cached_property
+    def supports(self) -> list[set[str]]:
+        """For each held-out trace, every claim that something in it supports.
+
+        Gold claims, the model's own written ones, and both with the answer that the thoughts gave.
+        """
+        own = written_claims(self.subject.reasoner.write(self.heldout.questions))
+        rows = zip(self.heldout.claims, own, self.heldout.answers, strict=True)
+        return [
+            {*gold, *written, *with_answer(gold, answer), *with_answer(written, answer)}
+            for gold, written, answer in rows
+        ]
+
+    @functools.cached_property
+    def wrong_traced(self) -> Traced:
+        """The wrong traces, for interventions."""
+        return Traced.of(self.wrong, self.subject.held)
+
+    def traced(self) -> Traced:
+        """The held-out traces, for interventions."""
+        return Traced.of(self.heldout, self.subject.held)
+
+    def predicted(self, thoughts: Thoughts, texts: list[str]) -> Tensor:
+        """What texts stand for, [N, d]."""
+        return self.subject.measure.predict(texts, thoughts.sites, thoughts.questions)

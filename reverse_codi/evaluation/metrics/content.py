@@ -1,0 +1,144 @@
+"""What a translation says, compared with what its thought holds.
+
+Texts are compared as multisets of what they state, by recall and precision: a text that lists numbers
+recalls the right one and pays for the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.tasks.base import canonical_number
+from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.listings import listing_results
+
+
+class Part(StrEnum):
+    """The parts of what is stated that are compared apart."""
+
+    CLAIMS = "claims"
+    RESULTS = "results"
+    OPERANDS = "operands"
+    OPERATORS = "operators"
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a text states, in order.
+
+    Attributes:
+        claims: canonical claims, "12 + 5 = 17".
+        results: their results; of a listing, which states no claim, all its numbers.
+        operands: the numbers of each claim's left-hand side, ("12", "5").
+        operators: the operators of each claim, ("+",).
+    """
+
+    claims: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    operands: tuple[tuple[str, ...], ...] = ()
+    operators: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many items two multisets share.
+
+    An empty side shares nothing with a side that is not: saying nothing is neither complete nor precise.
+
+    Attributes:
+        common: items that both have.
+        said: items of the text.
+        gold: items of the gold text.
+    """
+
+    common: int
+    said: int
+    gold: int
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold items that are said."""
+        return self._share(self.gold)
+
+    @property
+    def precision(self) -> float:
+        """Share of the said items that are gold."""
+        return self._share(self.said)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of recall and precision; 1 exactly if both sides are equal."""
+        return 2 * self.common / (self.said + self.gold) if self.said + self.gold else 1.0
+
+    def _share(self, of: int) -> float:
+        return self.common / of if of else float(self.said == self.gold)
+
+
+def stated(text: str) -> Stated:
+    """What a text states; a listing or a bare list of numbers states results only (see `tasks.listings`)."""
+    equations = parse_equations(text)
+    if not equations:
+        return Stated(results=tuple(number for latent in listing_results(text) for number in latent))
+    return Stated(
+        claims=tuple(e.claim for e in equations),
+        results=tuple(e.result for e in equations),
+        operands=tuple(e.operands for e in equations),
+        operators=tuple(e.operators for e in equations),
+    )
+
+
+def gold_stated(claims: Sequence[str]) -> Stated:
+    """What the gold claims of a thought state; no claim, or "(no step)" alone, states nothing.
+
+    A claim in words ("Tom is a wumpus") has no parts and no text is parsed into it. It stays in `claims`,
+    where it counts as missed: left out, an empty text would be right about it.
+    """
+    found = stated("\n".join(claims))
+    words = [claim for claim in claims if claim != NO_STEP and not parse_equations(claim)]
+    return Stated((*found.claims, *words), found.results, found.operands, found.operators)
+
+
+def recall_precision(said: Stated, gold: Stated) -> dict[Part, Overlap]:
+    """Multiset overlap of each part; operands and operators are compared claim by claim, in their order."""
+    return {part: _overlap(getattr(said, part), getattr(gold, part)) for part in Part}
+
+
+def f1(text: str, claims: Sequence[str]) -> dict[Part, float]:
+    """One thought's figure for each part: F1 of recall and precision against its gold claims.
+
+    >>> f1("10 + 7 = 17", ["12 + 5 = 17"])[Part.RESULTS]
+    1.0
+    """
+    overlaps = recall_precision(stated(text), gold_stated(claims))
+    return {part: overlap.f1 for part, overlap in overlaps.items()}
+
+
+def unsupported(text: str, supports: Iterable[str]) -> tuple[int, int]:
+    """Number of claims stated that the trace does not support, and number of claims stated.
+
+    Args:
+        text: a translation.
+        supports: canonical claims known to the trace: gold ones and the model's own.
+    """
+    known, claims = set(supports), stated(text).claims
+    return sum(claim not in known for claim in claims), len(claims)
+
+
+def lens_hit(tokens: Sequence[str], result: str, k: int) -> bool:
+    """Whether a canonical result is among the first `k` logit-lens tokens."""
+    return any(canonical_number(token) == result for token in tokens[:k])
+
+
+def implied_answer(texts: Sequence[str]) -> str | None:
+    """The result of the last claim that the translations of a trace's thoughts state, or None."""
+    results = [equation.result for text in texts for equation in parse_equations(text)]
+    return results[-1] if results else None
+
+
+def _overlap(said: Sequence[Hashable], gold: Sequence[Hashable]) -> Overlap:
+    common = Counter(said) & Counter(gold)
+    return Overlap(common.total(), len(said), len(gold))

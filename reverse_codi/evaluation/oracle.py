@@ -1,0 +1,205 @@
+"""An oracle: a LoRA on the frozen model, taught with labels to answer questions about a thought.
+
+It bounds from above what a verbalizer of this size could say of a thought. Close to latent question
+answering (LatentQA, arXiv 2412.08686): the vector stands in the prompt's slot, the question after it.
+One adapter answers all queries, each with a contract of its own.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.bootstrap import Interval
+from reverse_codi.evaluation.exam import Exam, Subject
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.metrics.content import Overlap, gold_stated
+from reverse_codi.evaluation.suite.content import STEPS, Held, held_steps
+from reverse_codi.evaluation.trained_controls import (
+    CONTROL,
+    greedy_engine,
+    greedy_texts,
+    new_like,
+    require_known,
+    trained_into,
+)
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.verbalizer.contract import MARKER
+from reverse_codi.verbalizer.policy import Policy
+from reverse_codi.verbalizer.warm_start import WarmStartSection, examples, fit
+
+
+class Asked(StrEnum):
+    """What is asked about a thought."""
+
+    OPERATION = "operation"
+    RESULT = "result"
+    OPERANDS = "operands"
+    ANSWER = "final_answer"
+
+
+def queries(reasoner: CodiReasoner) -> dict[Asked, str]:
+    """The text of each query, of marks that a closed vocabulary has and the model's own answer cue.
+
+    Raises:
+        ValueError: the tokenizer does not know a word; the message names it.
+    """
+    texts = {
+        Asked.OPERATION: "?",
+        Asked.RESULT: "= ?",
+        Asked.OPERANDS: ": ?",
+        Asked.ANSWER: f"{reasoner.config.cue} ?",
+    }
+    for text in texts.values():
+        require_known(reasoner, text)
+    return texts
+
+
+def reply(asked: Asked, claims: Sequence[str], answer: str | None) -> str:
+    """The right reply about a thought that holds `claims`, a full stop between two; "" where there is none.
+
+    >>> reply(Asked.OPERANDS, ["12 + 5 = 17", "17 * 2 = 34"], "34")
+    '12 5. 17 2'
+    """
+    if asked is Asked.ANSWER:
+        return answer or ""
+    held = gold_stated(claims)
+    if asked is Asked.RESULT:
+        return ". ".join(held.results)
+    parts = held.operands if asked is Asked.OPERANDS else held.operators
+    return ". ".join(" ".join(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Answers queries about thoughts.
+
+    Attributes:
+        reasoner: the frozen model.
+        policy: embeds prompts.
+        engine: writes.
+    """
+
+    reasoner: CodiReasoner
+    policy: Policy
+    engine: TransformersEngine
+
+    def ask(self, asked: Asked, thoughts: Thoughts) -> list[str]:
+        """A reply about each thought; it sees `thoughts.slots` [N, 1, d] alone."""
+        asking = about(self.policy, queries(self.reasoner)[asked])
+        slots = asking.contract.inject(thoughts.slots.flatten(0, 1)).view_as(thoughts.slots)
+        return greedy_texts(self.engine, self.reasoner, asking.prompt_embeds(slots))
+
+
+def about(policy: Policy, query: str) -> Policy:
+    """The same policy with prompts that ask `query` about the thought."""
+    return replace(policy, contract=policy.contract.model_copy(update={"template": f"{MARKER} {query}"}))
+
+
+def train_oracle(
+    subject: Subject, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = CONTROL
+) -> Oracle:
+    """An oracle taught on the training thoughts that hold a step, or the finished one in `out`.
+
+    Args:
+        subject: frozen model and training traces.
+        reasoner_folder: where the frozen model lies.
+        like: folder of the evaluated verbalizer, whose LoRA shape and injection are taken.
+        out: folder of the oracle; a finished one is used again, whatever it was trained with.
+        section: hyperparameters; `kind` is not looked at.
+
+    Raises:
+        ValueError: the tokenizer does not know a word of a query.
+    """
+    reasoner = subject.reasoner
+    texts = queries(reasoner)
+
+    def train() -> Policy:
+        policy = new_like(reasoner, like, section.seed)
+        thoughts = subject.thoughts(subject.train)
+        lessons = _lessons(subject, thoughts, section)
+        policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
+        asking = {asked: about(policy, text).contract for asked, text in texts.items()}
+        prompts = (asking[asked].build_prompt(policy.tokenizer, [row]) for row, asked, _ in lessons)
+        replies = [right for _, _, right in lessons]
+        fit(policy.model, examples(prompts, replies, policy.tokenizer), policy.tokenizer, section, out)
+        return policy
+
+    trained_into(out, reasoner, train)
+    return Oracle(reasoner, Policy.load(out, reasoner), greedy_engine(reasoner, reasoner_folder, out))
+
+
+def _lessons(subject: Subject, thoughts: Thoughts, section: WarmStartSection) -> list[tuple[int, Asked, str]]:
+    """Thought, query and right reply: at random, no more than training will see."""
+    most = section.problems or len(subject.train)
+    lessons = []
+    for row, steps in enumerate(subject.held_by(thoughts)):
+        if not steps or thoughts.problems[row] >= most:
+            continue
+        claims = [thoughts.claims[row][step] for step in steps]
+        replies = {asked: reply(asked, claims, thoughts.answers[row]) for asked in Asked}
+        lessons += [(row, asked, right) for asked, right in replies.items() if right]
+    if not lessons:
+        raise ValueError("no training thought holds a step with numbers, so there is nothing to ask about")
+    seen = section.steps * section.batch_size
+    return random.Random(section.seed).sample(lessons, min(seen, len(lessons)))
+
+
+def oracle_figures(exam: Exam, oracle: Oracle) -> Figures:
+    """How well the oracle answers about the held-out thoughts that hold a step.
+
+    Keys `step_result.1|2|3`, `operands` and `operation` are F1 on intermediate steps of right traces, as
+    in `suite.content`; `final_answer` is the share of thoughts, on all traces, whose reply is the answer that
+    the model gave.
+    """
+    thoughts = exam.thoughts
+    scores = {asked: _scores(exam, oracle, asked) for asked in Asked}
+    middle = [h for h in held_steps(exam) if h.right and not h.last]
+
+    def figure(asked: Asked, chosen: list[Held]) -> Interval:
+        rows = [h.row for h in chosen if h.row in scores[asked]]
+        return figures.mean([scores[asked][row] for row in rows], [thoughts.problems[row] for row in rows])
+
+    found = {
+        f"step_result.{k + 1}": figure(Asked.RESULT, [h for h in middle if h.step == k]) for k in range(STEPS)
+    }
+    found["operands"] = figure(Asked.OPERANDS, middle)
+    found["operation"] = figure(Asked.OPERATION, middle)
+    own = scores[Asked.ANSWER]
+    found["final_answer"] = figures.mean(list(own.values()), [thoughts.problems[row] for row in own])
+    return found
+
+
+def _scores(exam: Exam, oracle: Oracle, asked: Asked) -> dict[int, float]:
+    """F1 of the reply's items for each live thought that has a right reply."""
+    thoughts, reasoner = exam.thoughts, exam.subject.reasoner
+    right = {
+        row: reply(asked, [thoughts.claims[row][s] for s in exam.steps_held[row]], thoughts.answers[row])
+        for row in exam.live
+    }
+    rows = [row for row, text in right.items() if text]
+    if not rows:
+        return {}
+    said = oracle.ask(asked, thoughts.take(rows))
+    # The right reply goes through the tokenizer too, which may part a minus from its number.
+    gold = [reasoner.decode(reasoner.ids(right[row])) for row in rows]
+    return {row: _overlap(a, b).f1 for row, a, b in zip(rows, said, gold, strict=True)}
+
+
+def _overlap(said: str, gold: str) -> Overlap:
+    """Replies compared claim by claim, whatever their order."""
+    a, b = _items(said), _items(gold)
+    return Overlap((a & b).total(), a.total(), b.total())
+
+
+def _items(text: str) -> Counter[str]:
+    """What is said of each claim; a stop within a number parts nothing."""
+    return Counter(item for part in re.split(r"\.(?!\S)", text) if (item := part.strip()))

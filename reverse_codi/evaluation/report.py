@@ -1,0 +1,116 @@
+"""The table of an evaluation: on the terminal, in metrics.json, in W&B."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import wandb
+from rich.table import Table
+
+from reverse_codi.evaluation.bootstrap import Interval
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.preparation import write_whole
+from reverse_codi.runtime import start_wandb
+
+METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a figure should reach (issue 3).
+
+    Attributes:
+        least: at least this.
+        most: at most this.
+    """
+
+    least: float = -math.inf
+    most: float = math.inf
+
+    def met(self, value: float) -> bool:
+        """Whether a value reaches it."""
+        return self.least <= value <= self.most
+
+    def __str__(self) -> str:
+        """As ">= 0.90"."""
+        return f">= {self.least:g}" if self.least > -math.inf else f"<= {self.most:g}"
+
+
+AIMS: Mapping[str, Aim] = {
+    "retrieval.top1_64": Aim(0.90),
+    "step_result.1": Aim(0.97),
+    "step_result.2": Aim(0.95),
+    "step_result.3": Aim(0.90),
+    "operands": Aim(0.80),
+    "operation": Aim(0.98),
+    "faithful.wrong": Aim(0.70),
+    "faithful.swap": Aim(0.85),
+    "cot.agree.right": Aim(0.90),
+    "cot.agree.wrong": Aim(0.60),
+    "causal.kept_all": Aim(0.90),
+    "causal.counterfactual": Aim(0.80),
+    "fve.affine": Aim(0.85),
+    "fve.reconstructor": Aim(0.90),
+    "robust.paraphrase_drop": Aim(most=0.05),
+    "robust.number_drop": Aim(0.25),
+}
+
+
+def flat(found: Figures, baselines: Mapping[str, Figures]) -> dict[str, dict[str, float | int | None]]:
+    """Flat keys, `baselines.NAME.KEY` for controls; a figure that nothing was counted for is null."""
+    every = dict(found)
+    for name, figures in baselines.items():
+        every |= {f"baselines.{name}.{key}": figure for key, figure in figures.items()}
+    return {
+        key: {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(figure).items()}
+        for key, figure in every.items()
+    }
+
+
+def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
+    """Write `metrics.json`, whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / METRICS_FILE, json.dumps(flat(found, baselines), indent=1) + "\n")
+    return out / METRICS_FILE
+
+
+def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
+    """Figures with intervals and, where there is one, the aim."""
+    table = Table(title=title)
+    for name in ("figure", "value [95 %]", "problems", "aim"):
+        table.add_column(name)
+    for key in keys:
+        aim = AIMS.get(key)
+        told = "" if aim is None else f"{aim} {'met' if aim.met(found[key].value) else 'MISSED'}"
+        table.add_row(key, _short(found[key]), str(found[key].n), told)
+    return table
+
+
+def comparison(found: Figures, baselines: Mapping[str, Figures]) -> Table:
+    """The figures that have an aim, the verbalizer beside every control; one line a writer."""
+    keys = [key for key in AIMS if key in found]
+    table = Table(title="verbalizer and controls")
+    for name in ("writer", *keys):
+        table.add_column(name, overflow="fold")
+    for name, figures in {"verbalizer": found, **baselines}.items():
+        table.add_row(name, *(_value(figures.get(key)) for key in keys))
+    return table
+
+
+def _value(figure: Interval | None) -> str:
+    return "" if figure is None or not figure.n else f"{figure.value:.2f}"
+
+
+def _short(figure: Interval) -> str:
+    return str(figure) if figure.n else "nothing to count"
+
+
+def log_wandb(project: str, out: Path, flat_figures: Mapping[str, Mapping[str, float | int | None]]) -> None:
+    """Log every figure's value as one W&B run; offline where nobody is logged in."""
+    start_wandb(project)
+    with wandb.init(dir=str(out), job_type="evaluate") as run:
+        run.log({key: figure["value"] for key, figure in flat_figures.items()})

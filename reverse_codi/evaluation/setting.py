@@ -1,0 +1,135 @@
+"""Draw the exam: fresh held-out problems, enough wrong traces, minimal pairs, and training traces.
+
+Traces are kept in the evaluation's folder, so that another control, or a run that was stopped, finds them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from reverse_codi.config import RecipeError
+from reverse_codi.evaluation.exam import Exam, Pairs, Subject
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe import Recipe
+from reverse_codi.tasks.base import Split
+from reverse_codi.traces import TraceStore
+from reverse_codi.tracing import collect
+
+# Fresh problems have seeds from here on: no recipe trains or selects on them.
+FIRST_SEED = 500_000
+TRAIN_TRACES = 20_000
+# Problems drawn at most in search of wrong traces, and how many more than the expected number are drawn.
+MOST_DRAWN, MARGIN = 60_000, 1.3
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is asked.
+
+    Attributes:
+        problems: fresh held-out problems.
+        wrong: wrong traces wanted.
+        pairs: minimal pairs.
+    """
+
+    problems: int = 600
+    wrong: int = 200
+    pairs: int = 300
+
+
+def draw(
+    recipe: Recipe,
+    reasoner: CodiReasoner,
+    measure: Measure,
+    held: HeldSteps,
+    size: Size,
+    seed: int,
+    out: Path,
+    console: Console,
+    given: Path | None = None,
+) -> Exam:
+    """Build the exam of one reasoner.
+
+    Args:
+        recipe: gives the task.
+        reasoner: who thinks.
+        measure: how texts are read.
+        held: which steps each site holds.
+        size: how much is asked.
+        seed: of the problems drawn.
+        out: the evaluation's folder.
+        console: progress.
+        given: a trace store to examine instead of fresh problems.
+
+    Raises:
+        RecipeError: the given traces hold no steps or no answers to compare with.
+    """
+    task = recipe.task.build()
+
+    def traces(name: str, split: Split, n: int, first: int) -> TraceStore:
+        section = recipe.trace
+        return collect(
+            reasoner,
+            task,
+            split=split,
+            n=n,
+            seed=first,
+            out=out / "traces" / f"{name}-{first}",
+            shard_rows=section.shard_rows,
+            batch_size=section.batch_size,
+            recipe_hash=recipe.trace_hash,
+            console=console,
+        )
+
+    train = traces("train", Split.TRAIN, min(TRAIN_TRACES, recipe.trace.n), recipe.trace.seed)
+    subject = Subject.of(reasoner, task, measure, held, train)
+    first = FIRST_SEED + 10 * seed
+    if given is None:
+        heldout = traces("heldout", Split.HELDOUT, size.problems, first)
+    else:
+        heldout = _checked(TraceStore.open(given, reasoner), given)
+    errors = 1 - sum(map(bool, heldout.correct)) / len(heldout)
+    drawn = math.ceil(MARGIN * size.wrong / max(errors, 1 / len(heldout)))
+    more = traces("more", Split.HELDOUT, min(MOST_DRAWN, drawn), first + 1)
+    wrong = [row for row, ok in enumerate(more.correct) if not ok and more.answers[row] is not None]
+    if len(wrong) < size.wrong:
+        console.print(
+            f"[yellow]{len(wrong)} wrong traces in {len(more):,}; {size.wrong} were wanted[/yellow]"
+        )
+    return Exam(subject, heldout, more.select(wrong[: size.wrong]), _pairs(subject, size.pairs, first + 2))
+
+
+def _checked(traces: TraceStore, path: Path) -> TraceStore:
+    if not any(traces.claims):
+        raise RecipeError(
+            f"{path} holds no steps (claims), which translations are compared with; import it with claims"
+        )
+    if all(gold is None for gold in traces.gold):
+        raise RecipeError(f"{path} holds no gold answers; import it with gold answers")
+    return traces
+
+
+def _pairs(subject: Subject, n: int, seed: int) -> Pairs | None:
+    """Minimal pairs, where the task can make them."""
+    task: Any = subject.task
+    if not hasattr(task, "minimal_pairs"):
+        return None
+    recipients, donors = zip(*task.minimal_pairs(Split.HELDOUT, n, seed), strict=True)
+    chains, donor_chains = (
+        subject.reasoner.think([p.question for p in side]) for side in (recipients, donors)
+    )
+    return Pairs(
+        list(recipients),
+        list(donors),
+        chains,
+        donor_chains,
+        [task.extract_answer(output) for output in chains.outputs],
+        [task.extract_answer(output) for output in donor_chains.outputs],
+    )

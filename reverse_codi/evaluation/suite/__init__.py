@@ -1,0 +1,1 @@
+"""The figures of one writer of texts, section by section (docs/evaluation.md defines each)."""

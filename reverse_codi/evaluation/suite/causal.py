@@ -1,0 +1,126 @@
+"""Does the model go on from a translation as from the thought itself?
+
+The text is read, mapped to a readout, projected, and fed in place of the thought.
+"""
+
+from __future__ import annotations
+
+import random
+
+from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.counterfactual import edited_step
+from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.interventions.counterfactual import Edits, follow
+from reverse_codi.evaluation.interventions.replace import (
+    Moments,
+    Replacement,
+    Sources,
+    kept_all,
+    kept_each,
+    replacement_vectors,
+)
+from reverse_codi.evaluation.interventions.traced import Traced
+from reverse_codi.evaluation.suite.said import Said, by_trace
+from reverse_codi.tasks.equations import parse_equations
+
+# Replacements that do not depend on who wrote.
+CONSTANT = (
+    Replacement.ZERO,
+    Replacement.MEAN,
+    Replacement.NOISE,
+    Replacement.OTHER,
+    Replacement.EMPTY_TEXT,
+    Replacement.GOLD_TEXT,
+)
+
+
+def _setting(exam: Exam, texts: list[str], seed: int) -> tuple[Traced, Sources]:
+    """Held-out traces that can lose an answer, and what replaces their thoughts."""
+    every = exam.traced()
+    rows = every.usable
+    traced = every.take(rows)
+    gold = by_trace(exam.thoughts.gold, exam.thoughts)
+    translations = by_trace(texts, exam.thoughts)
+    sources = Sources(
+        exam.subject.reasoner,
+        exam.subject.measure,
+        Moments.of(exam.subject.train.fed),
+        traced.donors(seed),
+        [gold[row] for row in rows],
+        [translations[row] for row in rows],
+        seed,
+    )
+    return traced, sources
+
+
+def replaced(said: Said, seed: int = 0) -> Figures:
+    """`causal.kept_all`, `.kept_each` of translations, and `causal.kept_all.other_text` of another's."""
+    exam = said.exam
+    reasoner, task = exam.subject.reasoner, exam.subject.task
+    traced, sources = _setting(exam, said.heldout, seed)
+    fed = replacement_vectors(Replacement.TRANSLATION, traced, sources)
+    other = replacement_vectors(Replacement.OTHER_TEXT, traced, sources)
+    each = kept_each(reasoner, task, traced, fed)
+    return {
+        "causal.kept_all": figures.mean(kept_all(reasoner, task, traced, fed), range(len(traced))),
+        "causal.kept_each": figures.mean(each.kept, each.rows),
+        "causal.kept_all.other_text": figures.mean(
+            kept_all(reasoner, task, traced, other), range(len(traced))
+        ),
+    }
+
+
+def constant_replacements(exam: Exam, seed: int = 0) -> Figures:
+    """`causal.kept_all.KIND` for replacements that no writer has a part in."""
+    traced, sources = _setting(exam, [""] * len(exam.thoughts), seed)
+    reasoner, task = exam.subject.reasoner, exam.subject.task
+    return {
+        f"causal.kept_all.{kind}": figures.mean(
+            kept_all(reasoner, task, traced, replacement_vectors(kind, traced, sources)), range(len(traced))
+        )
+        for kind in CONSTANT
+    }
+
+
+def counterfactual(said: Said, seed: int = 0) -> Figures:
+    """`causal.counterfactual`: the answer becomes what the translation implies once a number in it is changed.
+
+    The translation's last operand is changed and its result with it; the text is read and fed in place of its
+    thought alone. `.inconsistent` changes the result only. Thoughts of right traces; a translation in which
+    no number can be changed, or which the next step does not start from, counts as a failure.
+    """
+    exam = said.exam
+    rng = random.Random(seed)
+    thoughts = exam.thoughts
+    asked: list[tuple[int, int]] = []  # (problem, thought) of every edit that gold allows
+    made: dict[int, tuple[str, str, str]] = {}
+    for row in exam.live:
+        claims, [step, *more] = thoughts.claims[row], exam.steps_held[row]
+        allowed = not more and exam.right[thoughts.problems[row]]
+        if not allowed or edited_step(claims, step, rng, exam.subject.knows) is None:
+            continue
+        stated = [equation.claim for equation in parse_equations(said.heldout[row])]
+        if len(stated) == 1:
+            chain = [*claims[:step], stated[0], *claims[step + 1 :]]
+            edit = edited_step(chain, step, rng, exam.subject.knows)
+            if edit is not None and edit.answer != thoughts.answers[row]:
+                made[len(asked)] = edit.claim, edit.inconsistent, edit.answer
+        asked.append((thoughts.problems[row], thoughts.sites[row].index))
+    found = {}
+    places = list(made)
+    for name, which in (("causal.counterfactual", 0), ("causal.counterfactual.inconsistent", 1)):
+        became = [0.0] * len(asked)
+        if places:
+            edits = Edits(
+                [asked[place][0] for place in places],
+                [asked[place][1] for place in places],
+                [f"{made[place][which]}." for place in places],
+                [made[place][2] for place in places],
+            )
+            subject = exam.subject
+            followed = follow(subject.reasoner, subject.measure, subject.task, exam.traced(), edits)
+            for place, value in zip(places, followed.became.tolist(), strict=True):
+                became[place] = value
+        found[name] = figures.mean(became, [problem for problem, _ in asked])
+    return found

@@ -1,0 +1,142 @@
+"""Where translating and solving part: wrong traces, swapped thoughts, and the chain handed back to the model.
+
+A writer that solves the problem from the question fails here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.bootstrap import Interval
+from reverse_codi.evaluation.counterfactual import implied_by
+from reverse_codi.evaluation.exam import Exam, Pairs
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.interventions.liveness import swapped
+from reverse_codi.evaluation.metrics.content import implied_answer, stated
+from reverse_codi.evaluation.suite.said import Said, by_trace
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.probes import result_of
+from reverse_codi.sites import Site
+from reverse_codi.traces import TraceStore
+
+
+def wrong_traces(said: Said) -> Figures:
+    """`faithful.wrong`: on wrong traces the translations imply the model's own answer; `.gold`: the right one."""
+    traces = said.exam.wrong
+    implied = [implied_answer(texts) for texts in by_trace(said.wrong, said.exam.wrong_thoughts)]
+    problems = range(len(traces))
+    return {
+        "faithful.wrong": figures.mean(
+            [float(i is not None and i == own) for i, own in zip(implied, traces.answers, strict=True)],
+            problems,
+        ),
+        "faithful.wrong.gold": figures.mean(
+            [float(i is not None and i == gold) for i, gold in zip(implied, traces.gold, strict=True)],
+            problems,
+        ),
+    }
+
+
+def agreement(said: Said) -> Figures:
+    """`cot.agree.right|wrong`: text mode, given question and chain, gives the answer that the thoughts gave.
+
+    The answer cue is given too, so that the model cannot solve the problem in the steps that a poor chain
+    leaves out.
+    """
+    exam = said.exam
+    rows = [row for row, right in enumerate(exam.right) if right]
+    right = [by_trace(said.heldout, exam.thoughts)[row] for row in rows]
+    return {
+        "cot.agree.right": _agree(exam, exam.heldout.select(rows), right),
+        "cot.agree.wrong": _agree(exam, exam.wrong, by_trace(said.wrong, exam.wrong_thoughts)),
+    }
+
+
+def _agree(exam: Exam, traces: TraceStore, texts: list[list[str]]) -> Interval:
+    reasoner, task = exam.subject.reasoner, exam.subject.task
+    cue = reasoner.config.cue
+    begun = [" ".join([t.strip() for t in of_trace if stated(t).results] + [cue]) for of_trace in texts]
+    outputs = reasoner.write(traces.questions, begun)
+    answers = [task.extract_answer(f"{cue} {output}") for output in outputs]
+    same = [float(a is not None and a == own) for a, own in zip(answers, traces.answers, strict=True)]
+    return figures.mean(same, range(len(traces)))
+
+
+def swaps(said: Said) -> Figures:
+    """`faithful.swap`: the translation of a thought swapped in from a minimal pair names the donor's value.
+
+    `faithful.swap_next`: the model's next own thought, translated, names what its next step makes of that
+    value, which nobody wrote into the question.
+    """
+    pairs = said.exam.pairs
+    if pairs is None:
+        return {}
+    own: list[tuple[int, float]] = []
+    after: list[tuple[int, float]] = []
+    for site in said.exam.subject.sites:
+        k = site.index
+        rows = [row for row in range(len(pairs)) if _differ(said.exam, pairs, row, k)]
+        if not rows:
+            continue
+        questions = [pairs.recipients[row].question for row in rows]
+        texts = said.write(_thoughts(pairs, rows, site, questions))
+        values = [result_of(pairs.donors[row].claims[k]) for row in rows]
+        own += [(row, _names(text, value)) for row, text, value in zip(rows, texts, values, strict=True)]
+        if k + 1 < said.exam.subject.reasoner.n_thoughts:
+            after += _next(said, pairs, rows, k, values)
+    return {
+        "faithful.swap": figures.mean([hit for _, hit in own], [row for row, _ in own]),
+        "faithful.swap_next": figures.mean([hit for _, hit in after], [row for row, _ in after]),
+    }
+
+
+def _differ(exam: Exam, pairs: Pairs, row: int, k: int) -> bool:
+    """Whether thought k holds step k alone on both sides, with other results, and both answers are right."""
+    one, other = pairs.recipients[row], pairs.donors[row]
+    held = exam.subject.held.steps(Site("h", k), len(one.claims))
+    right = pairs.answers[row] == one.answer and pairs.donor_answers[row] == other.answer
+    return right and held == [k] and result_of(one.claims[k]) != result_of(other.claims[k])
+
+
+def _names(text: str, value: str) -> float:
+    return float(stated(text).results == (value,))
+
+
+def _thoughts(pairs: Pairs, rows: list[int], site: Site, questions: list[str]) -> Thoughts:
+    """The donors' thoughts at `site`, asked under the recipients' questions."""
+    return Thoughts(
+        slots=pairs.donor_chains.fed[rows, site.index, None],
+        targets=pairs.donor_chains.at(site)[rows],
+        sites=[site] * len(rows),
+        problems=rows,
+        questions=questions,
+        gold=[f"{pairs.donors[row].claims[site.index]}." for row in rows],
+        claims=[pairs.recipients[row].claims for row in rows],
+        answers=[pairs.answers[row] for row in rows],
+    )
+
+
+def _next(said: Said, pairs: Pairs, rows: list[int], k: int, values: list[str]) -> list[tuple[int, float]]:
+    """Translations of thought k + 1 after thought k was swapped, against what the next step then gives."""
+    site = Site("h", k + 1)
+    expected = {}
+    for row, value in zip(rows, values, strict=True):
+        claims = pairs.recipients[row].claims[: k + 2]
+        if len(claims) == k + 2 and (result := implied_by(claims, k, value)) is not None:
+            expected[row] = result
+    chosen = list(expected)
+    if not chosen:
+        return []
+    questions = [pairs.recipients[row].question for row in chosen]
+    chains = swapped(said.exam.subject.reasoner, questions, pairs.donor_chains.fed[chosen], k)
+    thoughts = Thoughts(
+        slots=chains.fed[:, k + 1, None],
+        targets=chains.readouts[:, k + 1],
+        sites=[site] * len(chosen),
+        problems=chosen,
+        questions=questions,
+        gold=[f"{pairs.recipients[row].claims[k + 1]}." for row in chosen],
+        claims=[pairs.recipients[row].claims for row in chosen],
+        answers=[pairs.answers[row] for row in chosen],
+    )
+    texts = said.write(thoughts)
+    return [(row, _names(text, expected[row])) for row, text in zip(chosen, texts, strict=True)]

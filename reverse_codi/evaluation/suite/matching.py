@@ -1,0 +1,99 @@
+"""How near the texts land, and what moves them: match, cosine, variance explained, robustness."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.bootstrap import Interval, interval
+from reverse_codi.evaluation.figures import RESAMPLES, Figures, one_minus_ratio
+from reverse_codi.evaluation.metrics import geometry
+from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.edits import number_changed, paraphrases, shuffled
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.reconstructor import Reconstructor
+from reverse_codi.reading.spec import Map, Point, ReadSpec
+
+# The state as it is: what the frozen model's last layer holds at the text's end.
+RAW = ReadSpec(point=Point.LAST, layers="final", map=Map.IDENTITY)
+# Draws of a changed number before a text is taken for one that has none.
+ATTEMPTS = 8
+
+
+def matching(said: Said, reconstructor: Reconstructor | None = None) -> Figures:
+    """`match.*`, `cosine.centred` and `fve.*` on live thoughts; `match.inert` on the others."""
+    exam, measure = said.exam, said.exam.subject.measure
+    thoughts, predicted = exam.thoughts.take(exam.live), said.predicted[exam.live]
+    distance = measure.distance(thoughts.targets, predicted, thoughts.sites)
+    to_mean = measure.distance_to_mean(thoughts.targets, thoughts.sites)
+    found = {"match.whitened": figures.over(distance, to_mean, thoughts.problems, one_minus_ratio)}
+    for site in sorted(set(thoughts.sites)):
+        rows = [row for row, s in enumerate(thoughts.sites) if s == site]
+        problems = [thoughts.problems[row] for row in rows]
+        found[f"match.{site}"] = figures.over(distance[rows], to_mean[rows], problems, one_minus_ratio)
+    means = torch.stack([measure.map_of(site).mean for site in thoughts.sites])
+    cosine = geometry.centred_cosine(thoughts.targets, predicted, means)
+    found["cosine.centred"] = figures.mean(cosine, thoughts.problems)
+    texts = said.of_live()
+    raw = Reader(exam.subject.reasoner, RAW).features(texts)
+    found["fve.raw"] = _fve(thoughts, raw, means)
+    found["fve.affine"] = _fve(thoughts, predicted, means)
+    if reconstructor is not None:
+        found["fve.reconstructor"] = _fve(thoughts, reconstructor.predict(texts, thoughts.sites), means)
+    rest = sorted(set(range(len(exam.thoughts))) - set(exam.live))
+    inert = exam.thoughts.take(rest)
+    found["match.inert"] = figures.over(
+        measure.distance(inert.targets, said.predicted[rest], inert.sites),
+        measure.distance_to_mean(inert.targets, inert.sites),
+        inert.problems,
+        one_minus_ratio,
+    )
+    return found
+
+
+def _fve(thoughts: Thoughts, predicted: Tensor, means: Tensor) -> Interval:
+    errors, totals = geometry.squared_errors(thoughts.targets, predicted, means)
+    table = geometry.site_table(errors, totals, thoughts.sites, thoughts.problems)
+    return interval(table, geometry.mean_fve, resamples=RESAMPLES)
+
+
+def robustness(said: Said, seed: int = 0) -> Figures:
+    """`robust.*`: match lost when a text is paraphrased, has one number changed, or its words shuffled.
+
+    Texts that an edit cannot be made of (no claim, no number) do not count; a writer of such texts has no
+    figure here and none in content either.
+    """
+    exam = said.exam
+    rng = random.Random(seed)
+
+    def changed(text: str) -> list[str]:
+        drawn = (number_changed(text, rng) for _ in range(ATTEMPTS))
+        return [other for other in drawn if other != text and exam.subject.knows(other)][:1]
+
+    def words_moved(text: str) -> list[str]:
+        drawn = (shuffled(text, rng) for _ in range(ATTEMPTS))
+        return [other for other in drawn if other.split() != text.split()][:1]
+
+    edits: dict[str, Callable[[str], list[str]]] = {
+        "paraphrase": lambda text: paraphrases(text, exam.subject.knows),
+        "number": changed,
+        "shuffle": words_moved,
+    }
+    return {f"robust.{name}_drop": _drop(said, edit) for name, edit in edits.items()}
+
+
+def _drop(said: Said, edit: Callable[[str], list[str]]) -> Interval:
+    exam, measure = said.exam, said.exam.subject.measure
+    pairs = [(row, other) for row in exam.live for other in edit(said.heldout[row])]
+    rows = [row for row, _ in pairs]
+    thoughts = exam.thoughts.take(rows)
+    edited = exam.predicted(thoughts, [text for _, text in pairs])
+    before = measure.distance(thoughts.targets, said.predicted[rows], thoughts.sites)
+    after = measure.distance(thoughts.targets, edited, thoughts.sites)
+    to_mean = measure.distance_to_mean(thoughts.targets, thoughts.sites) if rows else after
+    return figures.over(after - before, to_mean, thoughts.problems)

@@ -1,0 +1,43 @@
+"""Is the text readable, short, and not always the same?"""
+
+from __future__ import annotations
+
+from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.interventions.diagnostics import prompt_reconstruction
+from reverse_codi.evaluation.metrics import readability as metrics
+from reverse_codi.evaluation.suite.said import Said, by_trace
+from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reasoners.base import Reasoner
+
+# Blocks of 64 questions: 4,096 likelihoods each.
+PROMPT_BLOCKS = 2
+
+
+def readability(said: Said, second: Reasoner | None = None) -> Figures:
+    """`readability.*` of live thoughts' texts; `nll_second` under a second language model, if one is given."""
+    exam = said.exam
+    texts = said.of_live()
+    problems = [exam.thoughts.problems[row] for row in exam.live]
+    found = {
+        "readability.nll": figures.mean(exam.subject.reasoner.nll(texts), problems),
+        "readability.length": figures.mean(metrics.lengths(texts), problems),
+        "top_share": figures.mean(metrics.top_share(texts), problems),
+    }
+    for n in (1, 2):
+        distinct = metrics.distinct_n(texts, n)
+        found[f"readability.distinct_{n}"] = figures.over(distinct[:, 0], distinct[:, 1], problems)
+    if second is not None:
+        found["readability.nll_second"] = figures.mean(second.nll(texts), problems)
+    return found
+
+
+def prompt(said: Said) -> Figures:
+    """`prompt.top1_64`: under which of 64 questions the chain of translations is likeliest in text mode."""
+    exam = said.exam
+    chains = [
+        " ".join(text.strip() for text in texts if text.replace(" ", "") != NO_STEP.replace(" ", ""))
+        for texts in by_trace(said.heldout, exam.thoughts)
+    ]
+    hits = prompt_reconstruction(exam.subject.reasoner, chains, exam.heldout.questions, limit=PROMPT_BLOCKS)
+    return {"prompt.top1_64": figures.mean(hits, range(len(hits)))}

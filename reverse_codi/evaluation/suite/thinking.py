@@ -1,0 +1,109 @@
+"""What the thoughts themselves hold and do: the same for every writer, and the ceiling of most figures."""
+
+from __future__ import annotations
+
+import random
+
+from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.counterfactual import near_claims
+from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.interventions.diagnostics import early_decoding, step_ablation
+from reverse_codi.evaluation.interventions.liveness import liveness
+from reverse_codi.evaluation.interventions.replace import Moments
+from reverse_codi.evaluation.metrics.content import gold_stated, lens_hit
+from reverse_codi.evaluation.suite.content import STEPS, held_steps, lens_hits
+from reverse_codi.sites import Site
+from reverse_codi.tasks.equations import parse_equations
+
+OPERATORS = "+-*/%"
+
+
+def lens(exam: Exam) -> Figures:
+    """`lens_top1.K`, `lens_top5.K`: the gold result of step K among the lens's tokens; right traces.
+
+    `shuffled_top5.K`: the same with another problem's thought of the same site.
+    """
+    held = [h for h in held_steps(exam) if h.right and not h.last]
+    hits = lens_hits(exam, held)
+    found = {}
+    for k in range(STEPS):
+        rows = [i for i, h in enumerate(held) if h.step == k]
+        problems = [exam.thoughts.problems[held[i].row] for i in rows]
+        for name, hit in hits.items():
+            found[f"{name}.{k + 1}"] = figures.mean([hit[i] for i in rows], problems)
+        thoughts = exam.thoughts.take([held[i].row for i in rows])
+        tokens = exam.subject.lens(thoughts.targets.roll(1, 0)) if rows else []
+        results = [gold_stated([claims[k]]).results for claims in thoughts.claims]
+        shuffled = [float(bool(r) and lens_hit(t, r[0], 5)) for t, r in zip(tokens, results, strict=True)]
+        found[f"shuffled_top5.{k + 1}"] = figures.mean(shuffled, problems)
+    return found
+
+
+def likelihood(exam: Exam, seed: int = 0) -> Figures:
+    """`likelihood.number|operation`: the thought is likelier given its gold step than given a changed one.
+
+    The likelihood is the reading's: Gaussian around what the text maps to (Measure.distance). `number` puts
+    the step of a minimal pair in place of the gold one; `result` another result, which then does not hold;
+    `operation` another operation on the same numbers.
+    """
+    rng = random.Random(seed)
+    measure, thoughts = exam.subject.measure, exam.thoughts
+    single = [row for row in exam.live if len(exam.steps_held[row]) == 1]
+    pairs: dict[str, list[tuple[int, str]]] = {"number": [], "result": [], "operation": []}
+    for row in single:
+        claim = thoughts.claims[row][exam.steps_held[row][0]]
+        if near := near_claims(claim, exam.subject.knows):
+            pairs["number"].append((row, rng.choice(near[:8])))
+        equation = parse_equations(claim)[0]
+        if equation.right.isdecimal():
+            moved = [int(equation.right) + d for d in (-3, -2, -1, 1, 2, 3)]
+            wrong = [f"{equation.left} = {r}" for r in moved if r >= 0]
+            if wrong := [text for text in wrong if exam.subject.knows(text)]:
+                pairs["result"].append((row, rng.choice(wrong)))
+        if len(equation.operators) == 1:
+            a, operator, b = equation.left.split(" ")
+            other = rng.choice([o for o in OPERATORS if o != operator])
+            pairs["operation"].append((row, f"{a} {other} {b} = {equation.right}"))
+    found = {}
+    for name, changed in pairs.items():
+        chosen = thoughts.take([row for row, _ in changed])
+        gold = exam.predicted(chosen, chosen.gold)
+        others = exam.predicted(chosen, [f"{claim}." for _, claim in changed])
+        nearer = measure.distance(chosen.targets, gold, chosen.sites) < measure.distance(
+            chosen.targets, others, chosen.sites
+        )
+        found[f"likelihood.{name}"] = figures.mean(nearer.double(), chosen.problems)
+    return found
+
+
+def liveliness(exam: Exam) -> Figures:
+    """`live.SITE.N`: share of minimal pairs of N steps whose answer moves when the thought is swapped.
+
+    `live.held`: share of held-out thoughts where holding a step and moving the answer say the same.
+    """
+    if exam.pairs is None:
+        return {}
+    pairs = list(zip(exam.pairs.recipients, exam.pairs.donors, strict=True))
+    measured = liveness(exam.subject.reasoner, exam.subject.task, pairs)
+    found = {
+        f"live.{site}.{n}": figures.mean(swaps.moved, range(len(swaps.moved)))
+        for (site, n), swaps in sorted(measured.swaps.items())
+    }
+    moving, live = measured.live(), set(exam.live)
+    same = [
+        float((row in live) == ((site, len(claims)) in moving))
+        for row, (site, claims) in enumerate(zip(exam.thoughts.sites, exam.thoughts.claims, strict=True))
+    ]
+    return found | {"live.held": figures.mean(same, exam.thoughts.problems)}
+
+
+def diagnostics(exam: Exam) -> Figures:
+    """`ablated.SITE`: answers kept with one thought at its mean; `early.M`: answers given after M thoughts."""
+    traced = exam.traced()
+    reasoner, task = exam.subject.reasoner, exam.subject.task
+    problems = range(len(traced))
+    kept = step_ablation(reasoner, task, traced, Moments.of(exam.subject.train.fed).mean)
+    early = early_decoding(reasoner, task, traced.questions, traced.answers)
+    found = {f"ablated.{Site('h', k)}": figures.mean(kept[:, k], problems) for k in range(kept.shape[1])}
+    return found | {f"early.{m}": figures.mean(early[:, m], problems) for m in range(early.shape[1])}

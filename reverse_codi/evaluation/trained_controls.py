@@ -1,0 +1,242 @@
+"""Controls that must be trained: what a verbalizer must beat to owe its texts to RL, and to the thought.
+
+Each is trained into a folder like a verbalizer's (PEFT adapter and `verbalizer.json`). A folder that is
+finished is used again, whatever it was trained with: give another setting another folder.
+
+Shapes: N thoughts, S slots, T tokens, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from peft import LoraConfig
+from torch import Tensor
+
+from reverse_codi.evaluation.exam import Subject
+from reverse_codi.evaluation.suite.said import Writer
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.rollout.base import EngineConfig, Sampling
+from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.sites import Site
+from reverse_codi.verbalizer.contract import FILE, Contract
+from reverse_codi.verbalizer.policy import Policy, VerbalizerSection
+from reverse_codi.verbalizer.translate import Translator
+from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, encode, examples, fit
+
+CONTROL = WarmStartSection(steps=600)
+"""Default of a control's training; long enough for a LoRA on a model of 1M parameters."""
+MORE_SFT_RATE = 1e-3
+
+
+def warm_gold(
+    subject: Subject, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = CONTROL
+) -> Writer:
+    """A verbalizer after a warm start on gold claims, and no RL.
+
+    Args:
+        subject: frozen model and training traces.
+        reasoner_folder: where the frozen model lies.
+        like: folder of the evaluated verbalizer, whose LoRA shape and prompt are taken.
+        out: folder of the control.
+        section: hyperparameters; `kind` is not looked at.
+    """
+
+    def train() -> Policy:
+        policy = new_like(subject.reasoner, like, section.seed)
+        thoughts = _taught(subject, section)
+        teach(policy, thoughts, thoughts.gold, section, out)
+        return policy
+
+    trained_into(out, subject.reasoner, train)
+    return greedy_writer(subject.reasoner, reasoner_folder, out)
+
+
+def more_sft(
+    subject: Subject,
+    reasoner_folder: Path,
+    warm: Path,
+    targets: Sequence[str],
+    texts: int,
+    out: Path,
+    batch_size: int = CONTROL.batch_size,
+    seed: int = 0,
+) -> Writer:
+    """The evaluated verbalizer's warm start, taught further on as many texts as RL sampled.
+
+    The learning rate is constant, at 1e-3: the warm start's own peak would undo what it learnt.
+
+    Args:
+        subject: frozen model and training traces.
+        reasoner_folder: where the frozen model lies.
+        warm: folder of the warm start.
+        targets: N texts, one for each of `subject.thoughts(subject.train)`, in order. Label-free ones where
+            the verbalizer saw no label.
+        texts: RL's budget; steps = texts // batch_size.
+        out: folder of the control.
+        batch_size: thoughts a step.
+        seed: of the data order.
+
+    Raises:
+        ValueError: not one target a thought, or a budget below one batch.
+    """
+    steps = texts // batch_size
+    if steps == 0:
+        raise ValueError(f"{texts} texts do not fill one batch of {batch_size}; lower batch_size")
+    section = WarmStartSection(steps=steps, batch_size=batch_size, learning_rate=MORE_SFT_RATE, seed=seed)
+
+    def train() -> Policy:
+        thoughts = subject.thoughts(subject.train)
+        if len(targets) != len(thoughts):
+            raise ValueError(
+                f"{len(targets)} target texts for {len(thoughts)} training thoughts; give one each"
+            )
+        policy = Policy.load(warm, subject.reasoner, trainable=True)
+        teach(policy, thoughts, targets, section, out, schedule="constant_with_warmup")
+        return policy
+
+    trained_into(out, subject.reasoner, train)
+    return greedy_writer(subject.reasoner, reasoner_folder, out)
+
+
+def question_only(
+    subject: Subject, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = CONTROL
+) -> Writer:
+    """A verbalizer that sees the question and which thought is asked for, never the thought.
+
+    Its prompt is the question, the thought's number and a full stop. The contract beside its adapter says
+    only which reasoner it belongs to: the slot of that template is not used.
+
+    Args:
+        subject: frozen model and training traces.
+        reasoner_folder: where the frozen model lies.
+        like: folder of the evaluated verbalizer, whose LoRA shape is taken.
+        out: folder of the control.
+        section: hyperparameters; `kind` is not looked at.
+
+    Raises:
+        ValueError: the tokenizer does not know a thought's number.
+    """
+    reasoner = subject.reasoner
+    for site in subject.sites:
+        require_known(reasoner, _mark(site))
+
+    def train() -> Policy:
+        policy = new_like(reasoner, like, section.seed)
+        thoughts = _taught(subject, section)
+        prompts = (reasoner.ids(_question_prompt(thoughts, row)) for row in range(len(thoughts)))
+        dataset = examples(prompts, thoughts.gold, policy.tokenizer)
+        fit(policy.model, dataset, policy.tokenizer, section, out)
+        return policy
+
+    trained_into(out, reasoner, train)
+    engine = greedy_engine(reasoner, reasoner_folder, out)
+
+    def write(thoughts: Thoughts) -> list[str]:
+        prompts = [reasoner.embed(_question_prompt(thoughts, row)) for row in range(len(thoughts))]
+        return greedy_texts(engine, reasoner, prompts)
+
+    return write
+
+
+def _taught(subject: Subject, section: WarmStartSection) -> Thoughts:
+    """The training thoughts of the problems that have labels; `section.problems` counts these."""
+    thoughts = subject.thoughts(subject.train)
+    most = section.problems or len(subject.train)
+    return thoughts.take([row for row, problem in enumerate(thoughts.problems) if problem < most])
+
+
+def _question_prompt(thoughts: Thoughts, row: int) -> str:
+    return f"{thoughts.questions[row]} {_mark(thoughts.sites[row])}"
+
+
+def _mark(site: Site) -> str:
+    """Which thought: "1 ." for the first."""
+    return f"{site.index + 1} ."
+
+
+# ---- what trained controls and the oracle share
+
+
+def require_known(reasoner: CodiReasoner, text: str) -> None:
+    """Refuse a prompt with a word that the tokenizer does not know.
+
+    Raises:
+        ValueError: names the word.
+    """
+    unknown = reasoner.tokenizer.unk_token_id
+    for token, (start, end) in zip(reasoner.ids(text), reasoner.offsets(text), strict=True):
+        if token == unknown:
+            raise ValueError(
+                f"the reasoner's tokenizer does not know {text[start:end]!r}, a word of the prompt {text!r}; "
+                "this control needs a vocabulary that has it"
+            )
+
+
+def new_like(reasoner: CodiReasoner, like: Path, seed: int) -> Policy:
+    """An untrained verbalizer with the LoRA shape and the contract of the one in folder `like`."""
+    contract = Contract.load(like, reasoner.content_hash, reasoner.tokenizer_hash)
+    lora = LoraConfig.from_pretrained(str(like))
+    modules = lora.target_modules
+    if not isinstance(modules, (set, list)):
+        raise ValueError(f"{like} targets the layers {modules!r}; a control needs a list of their names")
+    shape = VerbalizerSection(rank=lora.r, alpha=lora.lora_alpha, target_modules=sorted(modules))
+    return Policy.new(reasoner, shape, contract, seed)
+
+
+def trained_into(out: Path, reasoner: CodiReasoner, train: Callable[[], Policy]) -> None:
+    """Train and save a policy, unless `out` holds a finished one of this reasoner.
+
+    The contract is written last, so a folder that has one is whole.
+    """
+    if (out / FILE).is_file():
+        Contract.load(out, reasoner.content_hash, reasoner.tokenizer_hash)
+    else:
+        train().save(out)
+
+
+def teach(
+    policy: Policy,
+    thoughts: Thoughts,
+    texts: Sequence[str],
+    section: WarmStartSection,
+    out: Path,
+    schedule: str = "cosine",
+) -> None:
+    """Fine-tune a policy on N thoughts with N texts."""
+    pairs = Pairs(policy.contract.inject(thoughts.slots), texts)
+    policy.embedding.set_bank(pairs.vectors.flatten(0, 1))
+    dataset = encode(pairs, policy.contract, policy.tokenizer)
+    fit(policy.model, dataset, policy.tokenizer, section, out, schedule=schedule)
+
+
+def greedy_writer(reasoner: CodiReasoner, reasoner_folder: Path, folder: Path) -> Writer:
+    """The verbalizer in a folder, decoded greedily."""
+    translator = Translator(reasoner, reasoner_folder, folder)
+    return lambda thoughts: translator.greedy(thoughts.slots)
+
+
+def greedy_engine(reasoner: CodiReasoner, reasoner_folder: Path, folder: Path) -> TransformersEngine:
+    """An engine with the adapter of a folder, for prompts as long as the model takes."""
+    engine = TransformersEngine(
+        reasoner_folder,
+        EngineConfig(
+            kind="transformers",
+            device=reasoner.device.type,
+            max_sequences=512,
+            max_model_len=reasoner.lm.config.max_position_embeddings,
+        ),
+    )
+    engine.load_policy(folder, version=1)
+    return engine
+
+
+def greedy_texts(
+    engine: TransformersEngine, reasoner: CodiReasoner, prompts: Sequence[Tensor], max_new_tokens: int = 48
+) -> list[str]:
+    """The most likely text after each prompt, given as embeddings [T, d]."""
+    eos = reasoner.tokenizer.eos_token_id
+    greedy = Sampling(max_new_tokens=max_new_tokens, temperature=0.0, stop_ids=(eos,))
+    return [reasoner.decode(rollout.token_ids.tolist()) for rollout in engine.generate(prompts, 1, greedy)]

@@ -1,0 +1,55 @@
+"""Third-party translations that name numbers and state no claim: logit-lens listings and bare number lists.
+
+CODI's public code logs each latent's likeliest tokens as `decoded 0th latent (top5): [' 13', '13', ' 7']`:
+a Python list, one latent a line.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+
+from reverse_codi.tasks.base import canonical_number
+
+_LATENT = re.compile(r"decoded\s+\d+(?:st|nd|rd|th)\s+latent\s*\(top\s*\w*\)\s*:\s*(.*)", re.IGNORECASE)
+# A string as Python's repr writes it. No other escape is read, so `ast.literal_eval` cannot fail.
+_ESCAPE = r"\\(?:[\\'\"nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
+_STRING = re.compile(rf"'(?:[^'\\]|{_ESCAPE})*'|\"(?:[^\"\\]|{_ESCAPE})*\"")
+_NUMBER = re.compile(r"(?:(?<![\w.)%])[-−])?[$€£]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)")
+_BETWEEN = re.compile(r"[\s,;.|'\"\[\]()]*")
+
+
+def latent_tokens(text: str) -> list[list[str]]:
+    """The tokens that a listing names, one list a latent, in the order of its lines; other lines are skipped.
+
+    >>> latent_tokens("decoded 0th latent (top5): [' 13', 'is']")
+    [[' 13', 'is']]
+    """
+    lines = (match[1] for match in map(_LATENT.search, text.split("\n")) if match)
+    return [[ast.literal_eval(string) for string in _STRING.findall(line)] for line in lines]
+
+
+def listing_results(text: str) -> list[list[str]]:
+    """The canonical numbers that a listing names, one list a latent; what is no number is dropped.
+
+    A number that a latent names twice (" 13" and "13" are two tokens) counts once. A text of nothing but
+    numbers is one latent. Any other text gives [].
+
+    >>> listing_results("decoded 0th latent (top5): [' 13', '13', 'is', ' 7']")
+    [['13', '7']]
+    >>> listing_results("13, 7")
+    [['13', '7']]
+    >>> listing_results("He has 13.")
+    []
+    """
+    latents = latent_tokens(text)
+    if latents:
+        return [_numbers(tokens) for tokens in latents]
+    numbers = _NUMBER.findall(text)
+    return [_numbers(numbers)] if numbers and _BETWEEN.fullmatch(_NUMBER.sub(" ", text)) else []
+
+
+def _numbers(tokens: Iterable[str]) -> list[str]:
+    """Canonical numbers in order, each once."""
+    return list(dict.fromkeys(number for number in map(canonical_number, tokens) if number is not None))
