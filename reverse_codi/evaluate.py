@@ -84,8 +84,10 @@ def run(
     size: Size,
     seed: int,
     out: Path,
-    wanted: Sequence[str] | None,
+    names: Sequence[str],
     console: Console,
+    *,
+    alone: bool = False,
     given: Path | None = None,
     second: str | None = None,
 ) -> tuple[Figures, dict[str, Figures]]:
@@ -96,8 +98,9 @@ def run(
         size: how much is asked.
         seed: of problems, distractors and edits.
         out: where everything is kept.
-        wanted: controls; None for the verbalizer with all of them. Controls that are named run alone.
+        names: controls.
         console: progress.
+        alone: the controls without the verbalizer.
         given: a trace store to examine.
         second: folder of a second language model, for its likelihood of the texts.
     """
@@ -111,15 +114,15 @@ def run(
     reconstructor = tools.reconstructor()
     other = load_reasoner(second) if second else None
     found: Figures = {}
-    if wanted is None:
+    if not alone:
         with timed(console, "verbalizer"):
-            found = evaluate(exam, tools.write, seed=seed, reconstructor=reconstructor, second=other)
-            found |= examine(exam, seed) | prompt(Said(exam, tools.write))
+            found = evaluate(exam, tools.write, reconstructor=reconstructor, second=other)
+            found |= examine(exam) | prompt(Said(exam, tools.write))
         save(found, {}, out)
     baselines: dict[str, Figures] = {}
-    for name in NAMES if wanted is None else wanted:
+    for name in names:
         with timed(console, name):
-            baselines[name] = baseline(name, tools, seed, reconstructor)
+            baselines[name] = baseline(name, tools, reconstructor)
         save(found, baselines, out)
     return found, baselines
 
@@ -148,29 +151,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", help="a recipe, a verbalizer's folder, or 'embedded'")
-    parser.add_argument(
-        "--traces", type=Path, help="a trace store with steps and answers, instead of fresh problems"
-    )
+    parser.add_argument("--traces", type=Path, help="a trace store with steps, instead of fresh ones")
     parser.add_argument("--seed", type=int, default=0, help="of problems, distractors and edits")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/evaluate"), help="folder of traces and metrics.json"
     )
-    parser.add_argument(
-        "--baseline", action="append", metavar="NAME", help=f"a control, alone: {', '.join(NAMES)}"
-    )
+    known = ", ".join(NAMES)
+    parser.add_argument("--baseline", action="append", metavar="NAME", help=f"a control, alone: {known}")
+    parser.add_argument("--no-baselines", action="store_true", help="the verbalizer alone")
     parser.add_argument("--problems", type=int, default=Size.problems, help="fresh held-out problems")
     parser.add_argument("--wrong", type=int, default=Size.wrong, help="wrong traces wanted")
     parser.add_argument("--pairs", type=int, default=Size.pairs, help="minimal pairs")
     parser.add_argument("--lm", help="folder of a second language model, for the texts' likelihood")
     options, overrides = parser.parse_known_args(arguments)
     if unknown := [name for name in options.baseline or () if name not in NAMES]:
-        raise RecipeError(f"no control is named {unknown[0]!r}; there are {', '.join(NAMES)}")
+        raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
     console = Console()
     torch.manual_seed(options.seed)
     evaluated = find(options.what, overrides)
     size = Size(options.problems, options.wrong, options.pairs)
+    names = options.baseline or ([] if options.no_baselines else NAMES)
     found, baselines = run(
-        evaluated, size, options.seed, options.out, options.baseline, console, options.traces, options.lm
+        evaluated,
+        size,
+        options.seed,
+        options.out,
+        names,
+        console,
+        alone=bool(options.baseline),
+        given=options.traces,
+        second=options.lm,
     )
     show(console, found, baselines)
     if evaluated.recipe.log.wandb:

@@ -6,7 +6,7 @@ Each part is written to the run's folder and loaded from there when a run is res
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +43,9 @@ class Prepared:
     Attributes:
         reasoner: the frozen model.
         train: training traces.
-        claims: the steps of each training trace: gold, or the model's own written ones, which end with the
-            answer that the trace gave.
-        disagreeing: training traces whose answer differs from that of the model's own written steps; none
-            where `claims` are gold.
+        written: the model's own written steps of each training trace; None where no one needs them.
+        claims: what each training trace is taken to say: its gold steps, or its written ones ending with the
+            answer that its thoughts gave.
         heldout: held-out traces.
         sites: the thoughts h0..h(K-1), or the answer.
         held: which steps each site holds.
@@ -56,13 +55,19 @@ class Prepared:
 
     reasoner: CodiReasoner
     train: TraceStore
+    written: list[list[str]] | None
     claims: list[list[str]]
-    disagreeing: list[int]
     heldout: TraceStore
     sites: list[Site]
     held: HeldSteps
     measure: Measure
     folder: Path
+
+    @property
+    def disagreeing(self) -> list[int]:
+        """Training traces whose answer differs from that of the model's own written steps, where known."""
+        written = self.claims if self.written is None else self.written
+        return [row for row, claims in enumerate(self.claims) if claims != written[row]]
 
     def thoughts(self, split: Split, live_only: bool) -> Thoughts:
         """The thoughts of one side."""
@@ -113,28 +118,45 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     if ANSWER in sites:
         train, heldout = (traces.with_answer_states(reasoner) for traces in (train, heldout))
-    claims, disagreeing = claims_to_read(recipe, reasoner, train)
+    written = own_claims(reasoner, train) if needs_written(recipe) else None
+    claims = train.claims
+    if written is not None and recipe.reading.fit_on == "written":
+        claims = [with_answer(own, answer) for own, answer in zip(written, train.answers, strict=True)]
     folder = out / "reading"
-    if (folder / MAPS_FILE).is_file() and (folder / HELD_FILE).is_file():
-        held = HeldSteps.from_json((folder / HELD_FILE).read_text())
-        measure = Measure.load(folder, reasoner)
-        return Prepared(reasoner, train, claims, disagreeing, heldout, sites, held, measure, folder)
+    if not (folder / MAPS_FILE).is_file() or not (folder / HELD_FILE).is_file():
+        fit_reading(recipe, reasoner, train, claims, written, sites, folder, console)
+    held = HeldSteps.from_json((folder / HELD_FILE).read_text())
+    measure = Measure.load(folder, reasoner)
+    return Prepared(reasoner, train, written, claims, heldout, sites, held, measure, folder)
+
+
+def needs_written(recipe: Recipe) -> bool:
+    """Whether maps or warm start are made from the model's own written steps."""
+    return recipe.reading.fit_on == "written" or recipe.warm_start.kind == "nearest"
+
+
+def fit_reading(
+    recipe: Recipe,
+    reasoner: CodiReasoner,
+    train: TraceStore,
+    claims: list[list[str]],
+    written: list[list[str]] | None,
+    sites: list[Site],
+    folder: Path,
+    console: Console,
+) -> None:
+    """Find which steps each site holds, fit the maps, and write both to `folder`."""
     console.print("probing which steps each thought holds")
     probed = {site: train.vectors(site) for site in thought_sites(reasoner.n_thoughts)}
     held = find_held_steps(probed, claims, recipe.reading.held_threshold)
     console.print("fitting the maps from read texts to thoughts")
+    disagreeing = [row for row in range(len(claims)) if written is not None and claims[row] != written[row]]
     rows = [*range(len(train)), *disagreeing * (recipe.reading.disagreeing - 1)]
-    measure = fit_measure(
-        Reader(reasoner, recipe.reading.spec),
-        sites,
-        held,
-        train.select(rows),
-        [claims[row] for row in rows],
-        recipe.reading.framed,
-    )
+    reader = Reader(reasoner, recipe.reading.spec)
+    said = [claims[row] for row in rows]
+    measure = fit_measure(reader, sites, held, train.select(rows), said, recipe.reading.framed)
     measure.save(folder)
     write_whole(folder / HELD_FILE, held.to_json())
-    return Prepared(reasoner, train, claims, disagreeing, heldout, sites, held, measure, folder)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -144,57 +166,49 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def claims_to_read(
-    recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore
-) -> tuple[list[list[str]], list[int]]:
-    """What each trace is taken to say, and the traces whose written steps answer otherwise.
-
-    Gold claims; or, without labels, the model's own written ones, ending with the answer that the trace gave.
-    """
-    if recipe.reading.fit_on == "gold":
-        return traces.claims, []
-    written = own_claims(reasoner, traces)
-    own = [with_answer(claims, answer) for claims, answer in zip(written, traces.answers, strict=True)]
-    return own, [row for row in range(len(own)) if own[row] != written[row]]
-
-
 def own_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
     """Claims of the reasoner's own written solutions; no label is used."""
     return written_claims(reasoner.write(traces.questions))
 
 
-def candidates(recipe: Recipe, reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
-    """For every trace the runs of claims in the reasoner's own greedy and sampled solutions, and no step.
+def candidates(recipe: Recipe, prepared: Prepared, n: int) -> list[list[str]]:
+    """For each of the first `n` traces the runs of claims in the reasoner's own solutions, and no step.
 
-    Each solution also stands with the answer that the trace gave in place of its own.
+    Each solution, greedy or sampled, also stands with the answer that the trace gave in place of its own.
     """
-    section = recipe.warm_start
-    solutions = [[text] for text in reasoner.write(traces.questions)]
-    if section.samples:
-        config = EngineConfig(kind="transformers", max_sequences=512)
-        sampling = Sampling(
-            max_new_tokens=reasoner.config.max_written_tokens,
-            seed=section.seed,
-            stop_ids=(reasoner.tokenizer.eos_token_id,),
-        )
-        prompts = [reasoner.embed(question) for question in traces.questions]
-        engine = TransformersEngine(recipe.reasoner.folder, config)
-        for rollout in engine.generate(prompts, section.samples, sampling):
-            solutions[rollout.prompt_index].append(reasoner.decode(rollout.token_ids.tolist()))
+    assert prepared.written is not None  # by `needs_written`
+    solutions = [[claims] for claims in prepared.written[:n]]
+    if recipe.warm_start.samples:
+        for row, text in sampled_solutions(recipe, prepared.reasoner, prepared.train.questions[:n]):
+            solutions[row] += written_claims([text])
     return [
         list(
-            dict.fromkeys(
-                [
-                    run
-                    for claims in written_claims(texts)
-                    for said in (claims, with_answer(claims, answer))
-                    for run in prefixes(said)
-                ]
-                + [NO_STEP]
-            )
+            dict.fromkeys([run for claims in both_ways(own, answer) for run in prefixes(claims)] + [NO_STEP])
         )
-        for texts, answer in zip(solutions, traces.answers, strict=True)
+        for own, answer in zip(solutions, prepared.train.answers[:n], strict=True)
     ]
+
+
+def both_ways(solutions: list[list[str]], answer: str | None) -> Iterator[list[str]]:
+    """Each solution as it is, and with the trace's answer."""
+    for claims in solutions:
+        yield from (claims, with_answer(claims, answer))
+
+
+def sampled_solutions(
+    recipe: Recipe, reasoner: CodiReasoner, questions: list[str]
+) -> Iterator[tuple[int, str]]:
+    """Sampled written solutions, each with its question's row."""
+    section = recipe.warm_start
+    engine = TransformersEngine(recipe.reasoner.folder, EngineConfig(kind="transformers", max_sequences=512))
+    sampling = Sampling(
+        max_new_tokens=reasoner.config.max_written_tokens,
+        seed=section.seed,
+        stop_ids=(reasoner.tokenizer.eos_token_id,),
+    )
+    prompts = [reasoner.embed(question) for question in questions]
+    for rollout in engine.generate(prompts, section.samples, sampling):
+        yield rollout.prompt_index, reasoner.decode(rollout.token_ids.tolist())
 
 
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
@@ -204,7 +218,7 @@ def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[s
         rows = zip(thoughts.sites, thoughts.problems, strict=True)
         return [prepared.held.text(site, gold[row]) for site, row in rows]
     taught = prepared.train.select(range(max(thoughts.problems) + 1))
-    own = candidates(recipe, prepared.reasoner, taught)
+    own = candidates(recipe, prepared, len(taught))
     by_site = {site: nearest_texts(taught, site, own, prepared.measure) for site in prepared.sites}
     return [by_site[site][row] for site, row in zip(thoughts.sites, thoughts.problems, strict=True)]
 

@@ -78,6 +78,6 @@ NAMES = (
 )
 
 
-def baseline(name: str, tools: Tools, seed: int, reconstructor: Reconstructor) -> Figures:
+def baseline(name: str, tools: Tools, reconstructor: Reconstructor) -> Figures:
     """The figures of one control."""
-    return evaluate(tools.exam, _untrained(tools)[name], seed=seed, reconstructor=reconstructor)
+    return evaluate(tools.exam, _untrained(tools)[name], reconstructor=reconstructor)

@@ -5,6 +5,7 @@ Made from gold claims alone, so they are the same for every writer.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -34,13 +35,14 @@ class Candidates:
         self.steps = steps
         self.knows = knows
         self.seed = seed
+        self._near: dict[str, list[str]] = {}
         self._gold = [_said(thoughts, row, of_row) for row, of_row in enumerate(steps) if of_row]
         self._of_kind: dict[tuple[str, ...], list[str]] = {}
         for text in dict.fromkeys(self._gold):
             self._of_kind.setdefault(_operators(text), []).append(text)
 
     def of(self, row: int, own: str) -> list[str]:
-        """63 texts for thought `row` whose own text is `own`; those that state what `own` states are left out.
+        """63 texts for thought `row` whose own text is `own`; what states the same as `own` is left out.
 
         Up to 16 each of: the other steps of the problem and near misses of them; near misses of its own gold
         step (one number changed, the result recomputed: the same step of minimal pairs); gold texts with the
@@ -50,11 +52,11 @@ class Candidates:
         gold = _said(self.thoughts, row, self.steps[row])
         claims = self.thoughts.claims[row]
         rest = [claim for step, claim in enumerate(claims) if step not in self.steps[row]]
-        near = [other for step in self.steps[row] for other in near_claims(claims[step], self.knows)]
+        near = [text for step in self.steps[row] for text in self._near_texts(claims[step])]
         kinds: list[Iterable[str]] = [
             [claims_text([c]) for c in rest]
-            + _drawn([claims_text([n]) for c in rest for n in near_claims(c, self.knows)], rng),
-            _drawn([claims_text([claim]) for claim in near], rng),
+            + _drawn([text for c in rest for text in self._near_texts(c)], rng),
+            _drawn(near, rng),
             _drawn(self._of_kind[_operators(gold)], rng),
             _endless(self._gold, rng),
         ]
@@ -69,6 +71,12 @@ class Candidates:
             if _content(text) != said:
                 found.setdefault(text)
         return list(found)
+
+    def _near_texts(self, claim: str) -> list[str]:
+        """Near misses of a claim, as texts; remembered, since claims recur."""
+        if claim not in self._near:
+            self._near[claim] = [claims_text([near]) for near in near_claims(claim, self.knows)]
+        return self._near[claim]
 
 
 def _said(thoughts: Thoughts, row: int, steps: Sequence[int]) -> str:
@@ -86,6 +94,7 @@ def _endless(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
         yield rng.choice(texts)
 
 
+@functools.cache
 def _content(text: str) -> tuple[str, ...]:
     """What a text claims; one that claims nothing is only equal to itself."""
     return tuple(e.claim for e in parse_equations(text)) or (text.strip(),)

@@ -81,7 +81,7 @@ def _deranged(rows: Sequence[int], problems: Sequence[int], rng: random.Random) 
 
 
 def question_solved(subject: Subject, thoughts: Thoughts) -> list[str]:
-    """What the model's own text mode writes as the step of that site: the problem solved again, no thought read."""
+    """The step of that site as text mode writes it: the problem solved again, no thought read."""
     questions = list(dict.fromkeys(thoughts.questions))
     solved = dict(zip(questions, written_claims(subject.reasoner.write(questions)), strict=True))
     pairs = zip(thoughts.questions, thoughts.sites, strict=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from reverse_codi.evaluation.candidates import Candidates
 from reverse_codi.evaluation.interventions.traced import Traced
 from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Thoughts
@@ -113,12 +114,14 @@ class Exam:
         heldout: traces of fresh held-out problems.
         wrong: traces of fresh held-out problems that the model answers wrongly; some are among `heldout`.
         pairs: minimal pairs; None where the task cannot make them.
+        seed: of distractors, edits and donors.
     """
 
     subject: Subject
     heldout: TraceStore
     wrong: TraceStore
     pairs: Pairs | None
+    seed: int
 
     @functools.cached_property
     def thoughts(self) -> Thoughts:
@@ -159,10 +162,11 @@ class Exam:
         ]
 
     @functools.cached_property
-    def wrong_traced(self) -> Traced:
-        """The wrong traces, for interventions."""
-        return Traced.of(self.wrong, self.subject.held)
+    def candidates(self) -> Candidates:
+        """The other texts that a thought's own must beat."""
+        return Candidates(self.thoughts, self.steps_held, self.subject.knows, self.seed)
 
+    @functools.cached_property
     def traced(self) -> Traced:
         """The held-out traces, for interventions."""
         return Traced.of(self.heldout, self.subject.held)

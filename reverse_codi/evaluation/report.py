@@ -72,10 +72,12 @@ def flat(found: Figures, baselines: Mapping[str, Figures]) -> dict[str, dict[str
 
 
 def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
-    """Write `metrics.json`, whole or not at all."""
+    """Write `metrics.json`, whole or not at all; what other controls have there stays."""
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / METRICS_FILE, json.dumps(flat(found, baselines), indent=1) + "\n")
-    return out / METRICS_FILE
+    file = out / METRICS_FILE
+    before = json.loads(file.read_text()) if file.is_file() else {}
+    write_whole(file, json.dumps({**before, **flat(found, baselines)}, indent=1) + "\n")
+    return file
 
 
 def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
@@ -92,11 +94,12 @@ def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
 
 def comparison(found: Figures, baselines: Mapping[str, Figures]) -> Table:
     """The figures that have an aim, the verbalizer beside every control; one line a writer."""
-    keys = [key for key in AIMS if key in found]
+    writers = {**({"verbalizer": found} if found else {}), **baselines}
+    keys = [key for key in AIMS if any(key in figures for figures in writers.values())]
     table = Table(title="verbalizer and controls")
     for name in ("writer", *keys):
         table.add_column(name, overflow="fold")
-    for name, figures in {"verbalizer": found, **baselines}.items():
+    for name, figures in writers.items():
         table.add_row(name, *(_value(figures.get(key)) for key in keys))
     return table
 

@@ -100,10 +100,10 @@ def draw(
     more = traces("more", Split.HELDOUT, min(MOST_DRAWN, drawn), first + 1)
     wrong = [row for row, ok in enumerate(more.correct) if not ok and more.answers[row] is not None]
     if len(wrong) < size.wrong:
-        console.print(
-            f"[yellow]{len(wrong)} wrong traces in {len(more):,}; {size.wrong} were wanted[/yellow]"
-        )
-    return Exam(subject, heldout, more.select(wrong[: size.wrong]), _pairs(subject, size.pairs, first + 2))
+        told = f"{len(wrong)} wrong traces in {len(more):,} problems; {size.wrong} were wanted"
+        console.print(f"[yellow]{told}[/yellow]")
+    pairs = _pairs(subject, size.pairs, first + 2)
+    return Exam(subject, heldout, more.select(wrong[: size.wrong]), pairs, seed)
 
 
 def _checked(traces: TraceStore, path: Path) -> TraceStore:

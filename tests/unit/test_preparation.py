@@ -23,7 +23,7 @@ def prepared(tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure:
     own = [["1 + 1 = 2"] for _ in tiny_traces.claims]
     sites = thought_sites(3)
     return Prepared(
-        tiny_reasoner, tiny_traces, own, [], tiny_traces, sites, make_held(3), tiny_measure, Path("unused")
+        tiny_reasoner, tiny_traces, None, own, tiny_traces, sites, make_held(3), tiny_measure, Path("unused")
     )
 
 

@@ -35,30 +35,29 @@ CONSTANT = (
 )
 
 
-def _setting(exam: Exam, texts: list[str], seed: int) -> tuple[Traced, Sources]:
+def _setting(exam: Exam, texts: list[str]) -> tuple[Traced, Sources]:
     """Held-out traces that can lose an answer, and what replaces their thoughts."""
-    every = exam.traced()
-    rows = every.usable
-    traced = every.take(rows)
+    rows = exam.traced.usable
+    traced = exam.traced.take(rows)
     gold = by_trace(exam.thoughts.gold, exam.thoughts)
     translations = by_trace(texts, exam.thoughts)
     sources = Sources(
         exam.subject.reasoner,
         exam.subject.measure,
         Moments.of(exam.subject.train.fed),
-        traced.donors(seed),
+        traced.donors(exam.seed),
         [gold[row] for row in rows],
         [translations[row] for row in rows],
-        seed,
+        exam.seed,
     )
     return traced, sources
 
 
-def replaced(said: Said, seed: int = 0) -> Figures:
+def replaced(said: Said) -> Figures:
     """`causal.kept_all`, `.kept_each` of translations, and `causal.kept_all.other_text` of another's."""
     exam = said.exam
     reasoner, task = exam.subject.reasoner, exam.subject.task
-    traced, sources = _setting(exam, said.heldout, seed)
+    traced, sources = _setting(exam, said.heldout)
     fed = replacement_vectors(Replacement.TRANSLATION, traced, sources)
     other = replacement_vectors(Replacement.OTHER_TEXT, traced, sources)
     each = kept_each(reasoner, task, traced, fed)
@@ -71,9 +70,9 @@ def replaced(said: Said, seed: int = 0) -> Figures:
     }
 
 
-def constant_replacements(exam: Exam, seed: int = 0) -> Figures:
+def constant_replacements(exam: Exam) -> Figures:
     """`causal.kept_all.KIND` for replacements that no writer has a part in."""
-    traced, sources = _setting(exam, [""] * len(exam.thoughts), seed)
+    traced, sources = _setting(exam, [""] * len(exam.thoughts))
     reasoner, task = exam.subject.reasoner, exam.subject.task
     return {
         f"causal.kept_all.{kind}": figures.mean(
@@ -83,15 +82,15 @@ def constant_replacements(exam: Exam, seed: int = 0) -> Figures:
     }
 
 
-def counterfactual(said: Said, seed: int = 0) -> Figures:
-    """`causal.counterfactual`: the answer becomes what the translation implies once a number in it is changed.
+def counterfactual(said: Said) -> Figures:
+    """`causal.counterfactual`: the answer becomes what the translation implies with a number changed.
 
     The translation's last operand is changed and its result with it; the text is read and fed in place of its
     thought alone. `.inconsistent` changes the result only. Thoughts of right traces; a translation in which
     no number can be changed, or which the next step does not start from, counts as a failure.
     """
     exam = said.exam
-    rng = random.Random(seed)
+    rng = random.Random(exam.seed)
     thoughts = exam.thoughts
     asked: list[tuple[int, int]] = []  # (problem, thought) of every edit that gold allows
     made: dict[int, tuple[str, str, str]] = {}
@@ -119,7 +118,7 @@ def counterfactual(said: Said, seed: int = 0) -> Figures:
                 [made[place][2] for place in places],
             )
             subject = exam.subject
-            followed = follow(subject.reasoner, subject.measure, subject.task, exam.traced(), edits)
+            followed = follow(subject.reasoner, subject.measure, subject.task, exam.traced, edits)
             for place, value in zip(places, followed.became.tolist(), strict=True):
                 became[place] = value
         found[name] = figures.mean(became, [problem for problem, _ in asked])

@@ -20,7 +20,7 @@ from reverse_codi.traces import TraceStore
 
 
 def wrong_traces(said: Said) -> Figures:
-    """`faithful.wrong`: on wrong traces the translations imply the model's own answer; `.gold`: the right one."""
+    """`faithful.wrong`: on wrong traces the translations imply the model's own answer; `.gold`: gold's."""
     traces = said.exam.wrong
     implied = [implied_answer(texts) for texts in by_trace(said.wrong, said.exam.wrong_thoughts)]
     problems = range(len(traces))

@@ -62,14 +62,14 @@ def _fve(thoughts: Thoughts, predicted: Tensor, means: Tensor) -> Interval:
     return interval(table, geometry.mean_fve, resamples=RESAMPLES)
 
 
-def robustness(said: Said, seed: int = 0) -> Figures:
+def robustness(said: Said) -> Figures:
     """`robust.*`: match lost when a text is paraphrased, has one number changed, or its words shuffled.
 
     Texts that an edit cannot be made of (no claim, no number) do not count; a writer of such texts has no
     figure here and none in content either.
     """
     exam = said.exam
-    rng = random.Random(seed)
+    rng = random.Random(exam.seed)
 
     def changed(text: str) -> list[str]:
         drawn = (number_changed(text, rng) for _ in range(ATTEMPTS))

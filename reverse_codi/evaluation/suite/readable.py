@@ -15,7 +15,7 @@ PROMPT_BLOCKS = 2
 
 
 def readability(said: Said, second: Reasoner | None = None) -> Figures:
-    """`readability.*` of live thoughts' texts; `nll_second` under a second language model, if one is given."""
+    """`readability.*` of live thoughts' texts; `nll_second` under a second language model, if any."""
     exam = said.exam
     texts = said.of_live()
     problems = [exam.thoughts.problems[row] for row in exam.live]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.candidates import AMONG, Candidates
+from reverse_codi.evaluation.candidates import AMONG
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.metrics.ranking import ranks, reciprocal, top1
 from reverse_codi.evaluation.suite.said import Said
@@ -14,15 +14,14 @@ from reverse_codi.evaluation.suite.said import Said
 BLOCK = 256
 
 
-def retrieval(said: Said, seed: int = 0) -> Figures:
-    """`retrieval.top1_64` and `retrieval.mrr` of live thoughts, all texts under the thought's own question."""
+def retrieval(said: Said) -> Figures:
+    """`retrieval.top1_64` and `.mrr` of live thoughts, all texts under the thought's own question."""
     exam, measure = said.exam, said.exam.subject.measure
-    candidates = Candidates(exam.thoughts, exam.steps_held, exam.subject.knows, seed)
     found = []
     for start in range(0, len(exam.live), BLOCK):
         rows = exam.live[start : start + BLOCK]
         thoughts = exam.thoughts.take(rows)
-        texts = [t for row in rows for t in (said.heldout[row], *candidates.of(row, said.heldout[row]))]
+        texts = [t for row in rows for t in (said.heldout[row], *exam.candidates.of(row, said.heldout[row]))]
         sites = [site for site in thoughts.sites for _ in range(AMONG)]
         questions = [question for question in thoughts.questions for _ in range(AMONG)]
         predicted = measure.predict(texts, sites, questions)

@@ -14,7 +14,6 @@ def evaluate(
     exam: Exam,
     write: Writer,
     *,
-    seed: int = 0,
     reconstructor: Reconstructor | None = None,
     second: Reasoner | None = None,
 ) -> Figures:
@@ -23,32 +22,31 @@ def evaluate(
     Args:
         exam: what is asked.
         write: the verbalizer or a control.
-        seed: of distractors, edits and donors.
         reconstructor: gives `fve.reconstructor`.
         second: a second language model for `readability.nll_second`.
     """
     said = Said(exam, write)
     return {
         **matching.matching(said, reconstructor),
-        **retrieving.retrieval(said, seed),
+        **retrieving.retrieval(said),
         **content.steps(said),
         **content.claims(said),
         **faithful.wrong_traces(said),
         **faithful.swaps(said),
         **faithful.agreement(said),
-        **causal.replaced(said, seed),
-        **causal.counterfactual(said, seed),
-        **matching.robustness(said, seed),
+        **causal.replaced(said),
+        **causal.counterfactual(said),
+        **matching.robustness(said),
         **readable.readability(said, second),
     }
 
 
-def examine(exam: Exam, seed: int = 0) -> Figures:
+def examine(exam: Exam) -> Figures:
     """What the thoughts hold and do, whoever writes."""
     return {
         **thinking.lens(exam),
-        **thinking.likelihood(exam, seed),
+        **thinking.likelihood(exam),
         **thinking.liveliness(exam),
         **thinking.diagnostics(exam),
-        **causal.constant_replacements(exam, seed),
+        **causal.constant_replacements(exam),
     }

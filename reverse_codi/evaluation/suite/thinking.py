@@ -40,14 +40,14 @@ def lens(exam: Exam) -> Figures:
     return found
 
 
-def likelihood(exam: Exam, seed: int = 0) -> Figures:
+def likelihood(exam: Exam) -> Figures:
     """`likelihood.number|operation`: the thought is likelier given its gold step than given a changed one.
 
     The likelihood is the reading's: Gaussian around what the text maps to (Measure.distance). `number` puts
     the step of a minimal pair in place of the gold one; `result` another result, which then does not hold;
     `operation` another operation on the same numbers.
     """
-    rng = random.Random(seed)
+    rng = random.Random(exam.seed)
     measure, thoughts = exam.subject.measure, exam.thoughts
     single = [row for row in exam.live if len(exam.steps_held[row]) == 1]
     pairs: dict[str, list[tuple[int, str]]] = {"number": [], "result": [], "operation": []}
@@ -99,8 +99,8 @@ def liveliness(exam: Exam) -> Figures:
 
 
 def diagnostics(exam: Exam) -> Figures:
-    """`ablated.SITE`: answers kept with one thought at its mean; `early.M`: answers given after M thoughts."""
-    traced = exam.traced()
+    """`ablated.SITE`: answers kept with one thought at its mean; `early.M`: given after M thoughts."""
+    traced = exam.traced
     reasoner, task = exam.subject.reasoner, exam.subject.task
     problems = range(len(traced))
     kept = step_ablation(reasoner, task, traced, Moments.of(exam.subject.train.fed).mean)

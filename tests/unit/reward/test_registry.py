@@ -74,7 +74,7 @@ def call(name: str, options: dict[str, Any] | None = None) -> Any:
 
 
 def test_builtin_names() -> None:
-    assert set(names()) == {"hidden_match", "contrastive", "brevity"}
+    assert set(names()) == {"hidden_match", "contrastive", "brevity", "next_token_match", "reconstruction"}
     for name, record in names().items():
         assert find(name).worst == record.worst < 0
         assert record.description
@@ -116,7 +116,7 @@ def test_entry_point(custom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "message"),
     [
         ("hiden_match", "did you mean 'hidden_match'"),
-        ("zzz", "known are brevity, contrastive, hidden_match; for your own write module:function"),
+        ("zzz", "known are brevity, contrastive, hidden_match, next_token_match, reconstruction; for your own write"),
         ("nowhere_at_all:f", "no module 'nowhere_at_all'"),
         ("reward.brevity:brevty", r"brevity\.py has no reward function 'brevty'; it declares brevity"),
         ("./nowhere.py:f", r"no reward file './nowhere\.py': looked for /"),

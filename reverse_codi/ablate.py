@@ -1,0 +1,126 @@
+"""`python -m reverse_codi.ablate recipes/ablation.yaml --out DIR`: what each choice is worth, held-out.
+
+Each row trains a verbalizer with some keys of the base recipe changed and evaluates it without controls. A
+row that says `after: OTHER` starts from the other row's maps and warm start. Finished rows are kept, so a
+stopped table goes on where it was; `--row NAME` runs some alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from reverse_codi.config import RecipeError, Section, override, read_yaml, run_verb, validated
+from reverse_codi.evaluate import Evaluated, run
+from reverse_codi.evaluation.report import AIMS, METRICS_FILE
+from reverse_codi.evaluation.setting import Size
+from reverse_codi.recipe import Recipe
+from reverse_codi.runtime import with_available_engine
+from reverse_codi.train import train
+
+# Figures beside those with an aim.
+ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
+
+
+class AblationRow(Section):
+    """One line of the table."""
+
+    why: str
+    """What the row asks."""
+    after: str | None = None
+    """A row whose maps and warm start are taken over."""
+    set: dict[str, Any] = {}
+    """Keys laid over the base recipe, dotted: `reading.spec.point: last`."""
+
+
+class Ablation(Section):
+    """An ablation table."""
+
+    recipe: str
+    """The base recipe."""
+    size: dict[str, int] = {}
+    """Fields of the evaluation's `Size`."""
+    set: dict[str, Any] = {}
+    """Keys laid over the base recipe in every row."""
+    rows: dict[str, AblationRow]
+    """Name -> row, in the order of the table."""
+
+
+def recipe_of(ablation: Ablation, name: str, folder: Path) -> Recipe:
+    """The recipe of one row."""
+    changed = {**ablation.set, **ablation.rows[name].set}
+    words = [word for key, value in changed.items() for word in (f"--{key}", json.dumps(value))]
+    values = override(read_yaml(ablation.recipe), [*words, "--train.out", str(folder / "train")])
+    return validated(Recipe, values, f"row {name!r}")
+
+
+def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[str, Any]:
+    """Train and evaluate one row, or read what a former run found."""
+    folder = out / name
+    done = folder / "evaluation" / METRICS_FILE
+    if not done.is_file():
+        recipe, _ = with_available_engine(recipe_of(ablation, name, folder))
+        if (first := ablation.rows[name].after) is not None:
+            if first not in ablation.rows:
+                raise RecipeError(f"row {name!r} comes after {first!r}, which is no row")
+            run_row(ablation, first, out, console)
+            for part in ("reading", "warm"):
+                target = folder / "train" / part
+                shutil.copytree(out / first / "train" / part, target, dirs_exist_ok=True)
+        console.rule(f"{name}: {ablation.rows[name].why}")
+        verbalizer = train(recipe, console, resume=True)
+        ray.shutdown()  # the next row may place other actors
+        evaluated = Evaluated(recipe, verbalizer)
+        run(evaluated, Size(**ablation.size), 0, folder / "evaluation", [], console)
+    found: dict[str, Any] = json.loads(done.read_text())
+    return found
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One line a row, with half widths of the 95 % intervals."""
+    keys = [key for key in (*AIMS, *ALSO) if any(key in found for found in rows.values())]
+    shown = Table(title="ablations")
+    for name in ("row", *keys):
+        shown.add_column(name, overflow="fold")
+    for name, found in rows.items():
+        shown.add_row(name, *(_cell(found.get(key)) for key in keys))
+    return shown
+
+
+def _cell(figure: Mapping[str, float] | None) -> str:
+    if figure is None or figure["value"] is None:
+        return ""
+    return f"{figure['value']:.3f} ±{(figure['high'] - figure['low']) / 2:.3f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run rows and print the table of all that are finished."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("ablation", type=Path, nargs="?", default=Path("recipes/ablation.yaml"))
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--row", action="append", help="run this row alone")
+    parser.add_argument("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
+    options = parser.parse_args(arguments)
+    ablation = validated(Ablation, read_yaml(options.ablation), str(options.ablation))
+    if unknown := [name for name in options.row or () if name not in ablation.rows]:
+        raise RecipeError(f"no row is named {unknown[0]!r}; there are {', '.join(ablation.rows)}")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    console = Console(width=200)
+    for name in options.row or ablation.rows:
+        run_row(ablation, name, options.out, console)
+    done = [name for name in ablation.rows if (options.out / name / "evaluation" / METRICS_FILE).is_file()]
+    console.print(table({name: run_row(ablation, name, options.out, console) for name in done}))
+
+
+if __name__ == "__main__":
+    run_verb(main)
