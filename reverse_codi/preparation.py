@@ -17,7 +17,7 @@ from reverse_codi.evaluation.select import target_sites, thought_sites, thoughts
 from reverse_codi.evaluation.translation import Scored, Thoughts, score
 from reverse_codi.reading.claims import NO_STEP, HeldSteps, find_held_steps
 from reverse_codi.reading.measure import MAPS_FILE, Measure
-from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.reader import CachedReader, Reader
 from reverse_codi.reading.study import fit_measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
@@ -219,7 +219,9 @@ def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[s
         return [prepared.held.text(site, gold[row]) for site, row in rows]
     taught = prepared.train.select(range(max(thoughts.problems) + 1))
     own = candidates(recipe, prepared, len(taught))
-    by_site = {site: nearest_texts(taught, site, own, prepared.measure) for site in prepared.sites}
+    # Most candidates are asked for at every site.
+    measure = Measure(CachedReader(prepared.measure.reader), prepared.measure.maps)
+    by_site = {site: nearest_texts(taught, site, own, measure) for site in prepared.sites}
     return [by_site[site][row] for site, row in zip(thoughts.sites, thoughts.problems, strict=True)]
 
 

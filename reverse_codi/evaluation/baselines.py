@@ -1,14 +1,15 @@
-"""Every control by the name that `--baseline` takes."""
+"""Every control by the name that `--baseline` takes, and how it is made when it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from reverse_codi.evaluation import controls
+from reverse_codi.evaluation import controls, oracle, trained_controls
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.run import evaluate
@@ -17,6 +18,12 @@ from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
 from reverse_codi.recipe import Recipe
+from reverse_codi.verbalizer.targets import with_answer, written_claims
+from reverse_codi.verbalizer.translate import Translator
+from reverse_codi.verbalizer.warm_start import WarmStartSection
+
+# Long prompts: a step of 64 questions costs as much as one of 256 thoughts.
+QUESTION_ONLY = WarmStartSection(steps=400, batch_size=64)
 
 
 @dataclass(frozen=True)
@@ -39,45 +46,108 @@ class Tools:
     out: Path
     console: Console
 
+    @property
+    def reasoner_folder(self) -> Path:
+        """Where engines load the language model from."""
+        return self.recipe.reasoner.folder
+
+    @property
+    def warm(self) -> Path:
+        """The warm start that RL began with; the verbalizer itself where there was no RL."""
+        beside = self.verbalizer.parent / "warm"
+        trained = self.verbalizer.name == "verbalizer" and (beside / "verbalizer.json").is_file()
+        return beside if trained and self.recipe.grpo.steps else self.verbalizer
+
+    def own_steps(self) -> list[str]:
+        """For every training thought what the model's own written steps say of it; no label is used."""
+        subject = self.exam.subject
+        written = written_claims(subject.reasoner.write(subject.train.questions))
+        said = [with_answer(own, answer) for own, answer in zip(written, subject.train.answers, strict=True)]
+        thoughts = subject.thoughts(subject.train)
+        rows = zip(thoughts.sites, thoughts.problems, strict=True)
+        return [subject.held.text(site, said[problem]) for site, problem in rows]
+
     def reconstructor(self) -> Reconstructor:
-        """A reader fitted on the steps of the training traces; loaded where a former run fitted it."""
+        """A reader fitted on the model's own steps in training; loaded where a former run fitted it."""
         subject, folder = self.exam.subject, self.out / "reconstructor"
         if (folder / FILE).is_file():
             return Reconstructor.load(folder, subject.reasoner)
         self.console.print("fitting the reconstructor")
-        thoughts = subject.thoughts(subject.train)
-        thoughts = thoughts.take([row for row, text in enumerate(thoughts.gold) if text != NO_STEP])
+        thoughts, texts = subject.thoughts(subject.train), self.own_steps()
+        rows = [row for row, text in enumerate(texts) if text != NO_STEP]
+        thoughts = thoughts.take(rows)
         scales = {
             site: Scale.of(thoughts.targets[[row for row, s in enumerate(thoughts.sites) if s == site]])
             for site in subject.sites
         }
-        section = ReconstructorSection()
+        section = ReconstructorSection(steps=1500)
         fitted = Reconstructor.new(subject.reasoner, scales, section)
         fitted.fit(
-            thoughts.gold, thoughts.sites, thoughts.targets, section.steps, section.batch_size, section.seed
+            [texts[row] for row in rows],
+            thoughts.sites,
+            thoughts.targets,
+            section.steps,
+            section.batch_size,
+            section.seed,
         )
         fitted.save(folder)
         return fitted
 
 
-def _untrained(tools: Tools) -> Mapping[str, Writer]:
-    return controls.untrained(tools.exam.subject, tools.write)
+def warm_start_only(tools: Tools) -> Writer:
+    """The verbalizer before RL."""
+    translator = Translator(tools.exam.subject.reasoner, tools.reasoner_folder, tools.warm)
+    return lambda thoughts: translator.greedy(thoughts.slots)
 
 
-NAMES = (
-    "gold",
-    "empty",
-    "constant",
-    "question_restated",
-    "final_answer",
-    "question_solved",
-    "logit_lens",
-    "linear_probes",
-    "nearest_text",
-    "shuffled",
-)
+def warm_gold(tools: Tools) -> Writer:
+    """A verbalizer taught gold claims, without RL."""
+    subject, out = tools.exam.subject, tools.out / "warm_gold"
+    return trained_controls.warm_gold(subject, tools.reasoner_folder, tools.verbalizer, out)
+
+
+def more_sft(tools: Tools) -> Writer:
+    """The warm start taught on for as many texts as RL writes."""
+    grpo = tools.recipe.grpo
+    texts = grpo.steps * grpo.thoughts_per_step * grpo.samples
+    subject, out = tools.exam.subject, tools.out / "more_sft"
+    return trained_controls.more_sft(
+        subject, tools.reasoner_folder, tools.warm, tools.own_steps(), texts, out
+    )
+
+
+def question_only(tools: Tools) -> Writer:
+    """A verbalizer that sees the question and never the thought."""
+    subject, out = tools.exam.subject, tools.out / "question_only"
+    return trained_controls.question_only(
+        subject, tools.reasoner_folder, tools.verbalizer, out, QUESTION_ONLY
+    )
+
+
+WRITERS: Mapping[str, Callable[[Tools], Writer]] = {
+    "gold": lambda tools: controls.gold_claims,
+    "empty": lambda tools: controls.empty,
+    "constant": lambda tools: controls.constant,
+    "question_restated": lambda tools: controls.question_restated,
+    "final_answer": lambda tools: controls.final_answer,
+    "question_solved": lambda tools: functools.partial(controls.question_solved, tools.exam.subject),
+    "logit_lens": lambda tools: functools.partial(controls.logit_lens, tools.exam.subject),
+    "linear_probes": lambda tools: controls.LinearProbes.fit(tools.exam.subject),
+    "nearest_text": lambda tools: controls.NearestText.fit(tools.exam.subject),
+    "shuffled": lambda tools: functools.partial(controls.shuffled_thoughts, tools.write),
+    "warm_start": warm_start_only,
+    "warm_gold": warm_gold,
+    "more_sft": more_sft,
+    "question_only": question_only,
+}
+ORACLE = "oracle"
+NAMES = (*WRITERS, ORACLE)
 
 
 def baseline(name: str, tools: Tools, reconstructor: Reconstructor) -> Figures:
-    """The figures of one control."""
-    return evaluate(tools.exam, _untrained(tools)[name], reconstructor=reconstructor)
+    """The figures of one control; the oracle, which answers questions, has those of content alone."""
+    if name == ORACLE:
+        subject, folder = tools.exam.subject, tools.out / ORACLE
+        asked = oracle.train_oracle(subject, tools.reasoner_folder, tools.verbalizer, folder)
+        return oracle.oracle_figures(tools.exam, asked)
+    return evaluate(tools.exam, WRITERS[name](tools), reconstructor=reconstructor)

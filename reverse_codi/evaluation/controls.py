@@ -7,7 +7,6 @@ Shapes: N thoughts, d width.
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,21 +162,3 @@ class NearestText:
             for row, best in zip(rows, distance.argmin(1).tolist(), strict=True):
                 texts[row] = self.pool[site][best]
         return texts
-
-
-def untrained(subject: Subject, write: Writer) -> dict[str, Writer]:
-    """Every control by name; `write` is the verbalizer that they are compared with."""
-    probes = functools.cache(lambda: LinearProbes.fit(subject))
-    nearest = functools.cache(lambda: NearestText.fit(subject))
-    return {
-        "gold": gold_claims,
-        "empty": empty,
-        "constant": constant,
-        "question_restated": question_restated,
-        "final_answer": final_answer,
-        "question_solved": functools.partial(question_solved, subject),
-        "logit_lens": functools.partial(logit_lens, subject),
-        "linear_probes": lambda thoughts: probes()(thoughts),
-        "nearest_text": lambda thoughts: nearest()(thoughts),
-        "shuffled": functools.partial(shuffled_thoughts, write),
-    }

@@ -23,10 +23,13 @@ from reverse_codi.reasoners.base import Chains
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import Problem, Task
+from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.traces import TraceStore
 from reverse_codi.verbalizer.targets import with_answer, written_claims
 
 LENS_TOP = 5
+# Share of held-out steps that occur in training traces, from which a task's steps are a closed world.
+CLOSED = 0.9
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,24 @@ class Exam:
             {*gold, *written, *with_answer(gold, answer), *with_answer(written, answer)}
             for gold, written, answer in rows
         ]
+
+    @functools.cached_property
+    def repertoire(self) -> frozenset[str] | None:
+        """Every step of the training traces, where held-out steps are mostly among them; else None.
+
+        A task with a closed world of steps trains nothing beyond it: "20 % 9" may be well formed and mean
+        nothing to the model.
+        """
+        met = frozenset(claim for claims in self.subject.train.claims for claim in claims)
+        asked = [claim for claims in self.heldout.claims for claim in claims]
+        return met if sum(claim in met for claim in asked) >= CLOSED * len(asked) else None
+
+    def plausible(self, text: str) -> bool:
+        """Whether the model can be expected to reckon with what a text claims."""
+        if not self.subject.knows(text):
+            return False
+        true = (equation.claim for equation in parse_equations(text) if equation.holds)
+        return self.repertoire is None or all(claim in self.repertoire for claim in true)
 
     @functools.cached_property
     def candidates(self) -> Candidates:

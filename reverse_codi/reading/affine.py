@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 # Training thoughts kept with a map.
-REFERENCES = 256
+REFERENCES = 128
 
 
 @dataclass(frozen=True)

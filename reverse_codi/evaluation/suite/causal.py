@@ -86,7 +86,8 @@ def counterfactual(said: Said) -> Figures:
     """`causal.counterfactual`: the answer becomes what the translation implies with a number changed.
 
     The translation's last operand is changed and its result with it; the text is read and fed in place of its
-    thought alone. `.inconsistent` changes the result only. Thoughts of right traces; a translation in which
+    thought alone. Edits stay among the steps that the model was trained on, where those are a closed world
+    (`Exam.repertoire`). `.inconsistent` changes the result only. Thoughts of right traces; a translation in which
     no number can be changed, or which the next step does not start from, counts as a failure.
     """
     exam = said.exam
@@ -97,12 +98,12 @@ def counterfactual(said: Said) -> Figures:
     for row in exam.live:
         claims, [step, *more] = thoughts.claims[row], exam.steps_held[row]
         allowed = not more and exam.right[thoughts.problems[row]]
-        if not allowed or edited_step(claims, step, rng, exam.subject.knows) is None:
+        if not allowed or edited_step(claims, step, rng, exam.plausible) is None:
             continue
         stated = [equation.claim for equation in parse_equations(said.heldout[row])]
         if len(stated) == 1:
             chain = [*claims[:step], stated[0], *claims[step + 1 :]]
-            edit = edited_step(chain, step, rng, exam.subject.knows)
+            edit = edited_step(chain, step, rng, exam.plausible)
             if edit is not None and edit.answer != thoughts.answers[row]:
                 made[len(asked)] = edit.claim, edit.inconsistent, edit.answer
         asked.append((thoughts.problems[row], thoughts.sites[row].index))

@@ -90,10 +90,12 @@ def robustness(said: Said) -> Figures:
 def _drop(said: Said, edit: Callable[[str], list[str]]) -> Interval:
     exam, measure = said.exam, said.exam.subject.measure
     pairs = [(row, other) for row in exam.live for other in edit(said.heldout[row])]
+    if not pairs:
+        return figures.mean([], [])
     rows = [row for row, _ in pairs]
     thoughts = exam.thoughts.take(rows)
     edited = exam.predicted(thoughts, [text for _, text in pairs])
     before = measure.distance(thoughts.targets, said.predicted[rows], thoughts.sites)
     after = measure.distance(thoughts.targets, edited, thoughts.sites)
-    to_mean = measure.distance_to_mean(thoughts.targets, thoughts.sites) if rows else after
+    to_mean = measure.distance_to_mean(thoughts.targets, thoughts.sites)
     return figures.over(after - before, to_mean, thoughts.problems)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+from rich.console import Console
+
+from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.setting import Size, draw
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.spec import ReadSpec
+from reverse_codi.reading.study import fit_measure
+from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.recipe import Recipe, TraceSection
+from reverse_codi.sites import Site
+from reverse_codi.tasks.base import Split
+from reverse_codi.tracing import collect
+
+N_THOUGHTS, LONGEST = 4, 4
+
+
+def make_plain_held() -> HeldSteps:
+    """Thought k holds step k and nothing else."""
+    return HeldSteps(
+        {
+            (Site("h", k), n): [float(step == k) for step in range(n)]
+            for k in range(N_THOUGHTS)
+            for n in range(1, LONGEST + 1)
+        },
+        0.5,
+    )
+
+
+@pytest.fixture(scope="session")
+def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+    """A small exam of the embedded reasoner, with maps of few traces: hence the strong ridge."""
+    out, console = tmp_path_factory.mktemp("exam"), Console(quiet=True)
+    reasoner = load_reasoner("embedded")
+    recipe = Recipe(trace=TraceSection(n=1_500))
+    train = collect(
+        reasoner,
+        recipe.task.build(),
+        split=Split.TRAIN,
+        n=recipe.trace.n,
+        seed=recipe.trace.seed,
+        out=out / "traces" / f"train-{recipe.trace.seed}",  # where `draw` finds them
+        shard_rows=recipe.trace.shard_rows,
+        batch_size=recipe.trace.batch_size,
+        recipe_hash=recipe.trace_hash,
+        console=console,
+    )
+    held, reader = make_plain_held(), Reader(reasoner, ReadSpec(ridge=1.0))
+    measure = fit_measure(reader, [Site("h", k) for k in range(N_THOUGHTS)], held, train, train.claims)
+    return draw(recipe, reasoner, measure, held, Size(50, 6, 30), 0, out, console)

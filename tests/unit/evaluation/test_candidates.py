@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reverse_codi.evaluation.candidates import AMONG, EACH, Candidates
+from reverse_codi.evaluation.counterfactual import near_claims
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.sites import Site
+from reverse_codi.tasks.arithmetic import Arithmetic, split_words
+from reverse_codi.tasks.equations import parse_equations
+from tests.tiny import make_problems
+
+VOCABULARY = set(Arithmetic().vocabulary())
+SITES = 4
+
+
+def knows(text: str) -> bool:
+    return VOCABULARY.issuperset(split_words(text))
+
+
+def make_thoughts(n: int) -> tuple[Thoughts, list[list[int]]]:
+    """Four thoughts a problem; thought k holds step k."""
+    rows = [(p, k, problem) for p, problem in enumerate(make_problems(n)) for k in range(SITES)]
+    steps = [[k] if k < len(problem.claims) else [] for _, k, problem in rows]
+    held = zip(rows, steps, strict=True)
+    thoughts = Thoughts(
+        slots=torch.zeros(len(rows), 1, 1),
+        targets=torch.zeros(len(rows), 1),
+        sites=[Site("h", k) for _, k, _ in rows],
+        problems=[p for p, _, _ in rows],
+        questions=[problem.question for *_, problem in rows],
+        gold=[
+            " ".join(f"{problem.claims[s]}." for s in of_row) or "(no step)" for (*_, problem), of_row in held
+        ],
+        claims=[problem.claims for *_, problem in rows],
+        answers=[problem.answer for *_, problem in rows],
+    )
+    return thoughts, steps
+
+
+THOUGHTS, STEPS = make_thoughts(60)
+LIVE = [row for row, steps in enumerate(STEPS) if steps]
+
+
+@pytest.fixture(scope="module")
+def candidates() -> Candidates:
+    return Candidates(THOUGHTS, STEPS, knows)
+
+
+def claims_of(text: str) -> list[str]:
+    return [equation.claim for equation in parse_equations(text)]
+
+
+def operators_of(text: str) -> list[tuple[str, ...]]:
+    return [equation.operators for equation in parse_equations(text)]
+
+
+def test_every_thought_has_63_known_others_and_none_says_the_same(candidates: Candidates) -> None:
+    for row in LIVE:
+        own = THOUGHTS.gold[row]
+        others = candidates.of(row, own)
+        assert len(others) == len(set(others)) == AMONG - 1
+        assert all(claims_of(other) != claims_of(own) and knows(other) for other in others)
+
+
+def test_another_spelling_of_the_own_text_is_no_candidate_either(candidates: Candidates) -> None:
+    row = LIVE[0]
+    own = THOUGHTS.gold[row]
+    spelled = f"So we get {own.replace(' ', '')}"
+    assert claims_of(spelled) == claims_of(own)
+    assert candidates.of(row, spelled) == candidates.of(row, own)
+
+
+def test_the_right_text_is_among_the_others_of_a_wrong_one(candidates: Candidates) -> None:
+    rows = [row for row in LIVE if THOUGHTS.gold[row] in candidates.of(row, "1 + 1 = 2.")]
+    assert rows  # the same operations elsewhere, and random ones, may draw it
+    assert not any(THOUGHTS.gold[row] in candidates.of(row, THOUGHTS.gold[row]) for row in LIVE)
+
+
+def test_a_text_without_claims_takes_nothing_out(candidates: Candidates) -> None:
+    row = LIVE[0]
+    assert candidates.of(row, "") == candidates.of(row, "1 2 3 4 5") == candidates.of(row, "(no step)")
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 4])
+def test_hard_ones_come_first(candidates: Candidates, n_steps: int) -> None:
+    rows = [row for row in LIVE if len(THOUGHTS.claims[row]) == n_steps]
+    assert rows
+    for row in rows:
+        own, claims, (step,) = THOUGHTS.gold[row], THOUGHTS.claims[row], STEPS[row]
+        others = candidates.of(row, own)
+        rest = [claim for s, claim in enumerate(claims) if s != step and claim != claims[step]]
+        near_rest = [near for claim in rest for near in near_claims(claim, knows)]
+        near_own = [near for near in near_claims(claims[step], knows) if near != claims[step]]
+        first = [f"{claim}." for claim in dict.fromkeys(rest)]
+        assert others[: len(first)] == first
+        n_first = min(EACH, len({*rest, *near_rest} - {claims[step]}))
+        assert set(others[:n_first]) <= {f"{claim}." for claim in (*rest, *near_rest)}
+        n_near = min(EACH, len({f"{near}." for near in near_own} - set(others[:n_first])))
+        assert set(others[n_first : n_first + n_near]) <= {f"{near}." for near in near_own}
+        assert n_near >= 8
+        after = others[n_first + n_near :]
+        same_operation = {t for t in THOUGHTS.gold if operators_of(t) == operators_of(own)}
+        left = same_operation - {own} - set(others[: n_first + n_near])
+        n_same = min(EACH, len(left))
+        assert set(after[:n_same]) <= left
+        assert set(after[n_same:]) <= set(THOUGHTS.gold)
+
+
+def test_near_misses_have_one_other_operand_and_hold(candidates: Candidates) -> None:
+    row = next(row for row in LIVE if len(THOUGHTS.claims[row]) == 1)
+    (own,) = parse_equations(THOUGHTS.gold[row])
+    for text in candidates.of(row, THOUGHTS.gold[row])[:EACH]:
+        (near,) = parse_equations(text)
+        assert near.holds and near.operators == own.operators
+        assert sum(a != b for a, b in zip(near.operands, own.operands, strict=True)) == 1
+
+
+def test_the_draw_is_seeded_and_the_same_in_any_order(candidates: Candidates) -> None:
+    first, last = LIVE[0], LIVE[-1]
+    forth = [candidates.of(row, THOUGHTS.gold[row]) for row in (first, last)]
+    fresh = Candidates(THOUGHTS, STEPS, knows)
+    back = [fresh.of(row, THOUGHTS.gold[row]) for row in (last, first)]
+    assert forth == back[::-1]
+    assert Candidates(THOUGHTS, STEPS, knows, seed=1).of(first, THOUGHTS.gold[first]) != forth[0]
+
+
+def test_too_few_texts_are_an_error_that_says_what_to_raise() -> None:
+    few = Candidates(*make_thoughts(10), knows)
+    with pytest.raises(ValueError, match="too few to draw from; raise --problems"):
+        few.of(0, "1 + 1 = 2.")
