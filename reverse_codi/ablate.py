@@ -12,10 +12,11 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import ray
 import torch
+from pydantic import model_validator
 from rich.console import Console
 from rich.table import Table
 
@@ -47,12 +48,21 @@ class Ablation(Section):
 
     recipe: str
     """The base recipe."""
-    size: dict[str, int] = {}
-    """Fields of the evaluation's `Size`."""
+    size: Size = Size()
+    """How much each row is asked."""
     set: dict[str, Any] = {}
     """Keys laid over the base recipe in every row."""
     rows: dict[str, AblationRow]
     """Name -> row, in the order of the table."""
+
+    @model_validator(mode="after")
+    def _rows_come_after_rows_above(self) -> Self:
+        above: list[str] = []
+        for name, row in self.rows.items():
+            if row.after is not None and row.after not in above:
+                raise ValueError(f"row {name!r} comes after {row.after!r}, which is no row above it")
+            above.append(name)
+        return self
 
 
 def recipe_of(ablation: Ablation, name: str, folder: Path) -> Recipe:
@@ -70,8 +80,6 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
     if not done.is_file():
         recipe, _ = with_available_engine(recipe_of(ablation, name, folder))
         if (first := ablation.rows[name].after) is not None:
-            if first not in ablation.rows:
-                raise RecipeError(f"row {name!r} comes after {first!r}, which is no row")
             run_row(ablation, first, out, console)
             for part in ("reading", "warm"):
                 target = folder / "train" / part
@@ -80,7 +88,7 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
         verbalizer = train(recipe, console, resume=True)
         ray.shutdown()  # the next row may place other actors
         evaluated = Evaluated(recipe, verbalizer)
-        run(evaluated, Size(**ablation.size), 0, folder / "evaluation", [], console)
+        run(evaluated, ablation.size, 0, folder / "evaluation", [], console)
     found: dict[str, Any] = json.loads(done.read_text())
     return found
 

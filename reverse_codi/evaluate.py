@@ -27,6 +27,7 @@ from reverse_codi.evaluation.report import (
     flat,
     log_wandb,
     save,
+    save_texts,
 )
 from reverse_codi.evaluation.setting import Size, draw
 from reverse_codi.evaluation.suite.readable import prompt
@@ -117,8 +118,10 @@ def run(
     if not alone:
         with timed(console, "verbalizer"):
             found = evaluate(exam, tools.write, reconstructor=reconstructor, second=other)
-            found |= examine(exam) | prompt(Said(exam, tools.write))
+            said = Said(exam, tools.write)
+            found |= examine(exam) | prompt(said)
         save(found, {}, out)
+        save_texts(said, out)
     baselines: dict[str, Figures] = {}
     for name in names:
         with timed(console, name):
@@ -159,9 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = ", ".join(NAMES)
     parser.add_argument("--baseline", action="append", metavar="NAME", help=f"a control, alone: {known}")
     parser.add_argument("--no-baselines", action="store_true", help="the verbalizer alone")
-    parser.add_argument("--problems", type=int, default=Size.problems, help="fresh held-out problems")
-    parser.add_argument("--wrong", type=int, default=Size.wrong, help="wrong traces wanted")
-    parser.add_argument("--pairs", type=int, default=Size.pairs, help="minimal pairs")
+    parser.add_argument("--problems", type=int, default=Size().problems, help="fresh held-out problems")
+    parser.add_argument("--wrong", type=int, default=Size().wrong, help="wrong traces wanted")
+    parser.add_argument("--pairs", type=int, default=Size().pairs, help="minimal pairs")
     parser.add_argument("--lm", help="folder of a second language model, for the texts' likelihood")
     options, overrides = parser.parse_known_args(arguments)
     if unknown := [name for name in options.baseline or () if name not in NAMES]:
@@ -169,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     torch.manual_seed(options.seed)
     evaluated = find(options.what, overrides)
-    size = Size(options.problems, options.wrong, options.pairs)
+    asked = {"problems": options.problems, "wrong": options.wrong, "pairs": options.pairs}
+    size = validated(Size, asked, "command line")
     names = options.baseline or ([] if options.no_baselines else NAMES)
     found, baselines = run(
         evaluated,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.translation import Thoughts
@@ -53,19 +53,18 @@ class Candidates:
         claims = self.thoughts.claims[row]
         rest = [claim for step, claim in enumerate(claims) if step not in self.steps[row]]
         near = [text for step in self.steps[row] for text in self._near_texts(claims[step])]
-        kinds: list[Iterable[str]] = [
+        kinds = [
             [claims_text([c]) for c in rest]
             + _drawn([text for c in rest for text in self._near_texts(c)], rng),
             _drawn(near, rng),
             _drawn(self._of_kind[_operators(gold)], rng),
-            _endless(self._gold, rng),
         ]
         said = _content(own)
         found: dict[str, None] = {}
-        for kind in kinds[:3]:
-            new = (text for text in kind if text not in found and _content(text) != said)
-            found.update(dict.fromkeys(text for text, _ in zip(new, range(EACH), strict=False)))
-        for text in kinds[3]:
+        for kind in kinds:
+            new = [text for text in dict.fromkeys(kind) if text not in found and _content(text) != said]
+            found.update(dict.fromkeys(new[:EACH]))
+        for text in _endless(self._gold, rng):
             if len(found) == AMONG - 1:
                 break
             if _content(text) != said:

@@ -71,8 +71,9 @@ def shuffled_thoughts(write: Writer, thoughts: Thoughts, seed: int = 0) -> list[
 
 def _deranged(rows: Sequence[int], problems: Sequence[int], rng: random.Random) -> list[int]:
     """Each row's partner: a row of another problem, as far as there are others."""
-    order = sorted(range(len(rows)), key=lambda i: (problems[i], rng.random()))
-    most = max(problems.count(problem) for problem in set(problems))
+    place_of = {problem: rng.random() for problem in sorted(set(problems))}
+    order = sorted(range(len(rows)), key=lambda i: place_of[problems[i]])
+    most = max(problems.count(problem) for problem in place_of)
     partner = [0] * len(rows)
     for place, i in enumerate(order):
         partner[i] = rows[order[(place + most) % len(order)]]

@@ -7,6 +7,7 @@ text is what the thought says, the answer follows the edit by the steps that rem
 from __future__ import annotations
 
 import ast
+import functools
 import operator
 import random
 from collections.abc import Callable, Sequence
@@ -137,6 +138,7 @@ def _continued(claims: Sequence[str], step: int, result: str) -> list[Equation] 
     return later
 
 
+@functools.cache
 def _equation(claim: str) -> Equation | None:
     equations = parse_equations(claim)
     return equations[0] if len(equations) == 1 else None

@@ -133,7 +133,9 @@ class Exam:
 
     @functools.cached_property
     def wrong_thoughts(self) -> Thoughts:
-        """All thoughts of the wrong traces."""
+        """All thoughts of the wrong traces; none where the model makes no error."""
+        if not len(self.wrong):
+            return self.thoughts.take([])
         return self.subject.thoughts(self.wrong)
 
     @functools.cached_property

@@ -13,10 +13,12 @@ from rich.table import Table
 
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.suite.said import Said
 from reverse_codi.preparation import write_whole
 from reverse_codi.runtime import start_wandb
 
 METRICS_FILE = "metrics.json"
+TEXTS_FILE = "texts.jsonl"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,36 @@ def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
     before = json.loads(file.read_text()) if file.is_file() else {}
     write_whole(file, json.dumps({**before, **flat(found, baselines)}, indent=1) + "\n")
     return file
+
+
+def save_texts(said: Said, out: Path) -> Path:
+    """Write `texts.jsonl`: every thought of held-out and wrong traces with gold text and translation.
+
+    Where to look for failures: `jq 'select(.text != .gold)' texts.jsonl`.
+    """
+    exam, measure = said.exam, said.exam.subject.measure
+    lines = []
+    for name, thoughts, texts in (
+        ("heldout", exam.thoughts, said.heldout),
+        ("wrong", exam.wrong_thoughts, said.wrong),
+    ):
+        match = measure.match(thoughts.targets, exam.predicted(thoughts, texts), thoughts.sites)
+        lens = exam.subject.lens(thoughts.targets)
+        for row, text in enumerate(texts):
+            record = {
+                "traces": name,
+                "question": thoughts.questions[row],
+                "site": str(thoughts.sites[row]),
+                "text": text,
+                "gold": thoughts.gold[row],
+                "match": round(float(match[row]), 3),
+                "lens": lens[row],
+                "answer": thoughts.answers[row],
+                "steps": thoughts.claims[row],
+            }
+            lines.append(json.dumps(record))
+    write_whole(out / TEXTS_FILE, "\n".join(lines) + "\n")
+    return out / TEXTS_FILE
 
 
 def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:

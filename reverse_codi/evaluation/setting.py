@@ -6,13 +6,14 @@ Traces are kept in the evaluation's folder, so that another control, or a run th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich.console import Console
 
-from reverse_codi.config import RecipeError
+from reverse_codi.config import RecipeError, Section
+from reverse_codi.evaluation.candidates import AMONG
 from reverse_codi.evaluation.exam import Exam, Pairs, Subject
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
@@ -29,19 +30,15 @@ TRAIN_TRACES = 20_000
 MOST_DRAWN, MARGIN = 60_000, 1.3
 
 
-@dataclass(frozen=True)
-class Size:
-    """How much is asked.
+class Size(Section):
+    """How much is asked."""
 
-    Attributes:
-        problems: fresh held-out problems.
-        wrong: wrong traces wanted.
-        pairs: minimal pairs.
-    """
-
-    problems: int = 600
-    wrong: int = 200
-    pairs: int = 300
+    problems: int = Field(default=600, ge=AMONG)
+    """Fresh held-out problems; one must be told from 63 others."""
+    wrong: int = Field(default=200, gt=0)
+    """Wrong traces wanted."""
+    pairs: int = Field(default=300, gt=0)
+    """Minimal pairs."""
 
 
 def draw(
@@ -107,6 +104,8 @@ def draw(
 
 
 def _checked(traces: TraceStore, path: Path) -> TraceStore:
+    if len(traces) < AMONG:
+        raise RecipeError(f"{path} holds {len(traces)} traces; one must be told from {AMONG - 1} others")
     if not any(traces.claims):
         raise RecipeError(
             f"{path} holds no steps (claims), which translations are compared with; import it with claims"

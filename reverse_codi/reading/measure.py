@@ -75,7 +75,7 @@ class Measure:
 
     def distance_to_mean(self, thoughts: Tensor, sites: Sequence[Site]) -> Tensor:
         """Squared whitened distance per dimension [N] between thoughts [N, d] and their site's mean."""
-        means = torch.stack([self.map_of(site).mean for site in sites])
+        means = torch.stack([self.map_of(site).mean for site in sites]) if sites else thoughts
         return self.distance(thoughts, means, sites)
 
     def match(self, thoughts: Tensor, predicted: Tensor, sites: Sequence[Site]) -> Tensor:

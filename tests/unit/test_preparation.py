@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from rich.console import Console
 
 from reverse_codi import preparation
 from reverse_codi.evaluation.select import thought_sites
-from reverse_codi.preparation import Prepared, warm_policy, warm_texts
+from reverse_codi.preparation import Prepared, candidates, taught_thoughts, warm_policy, warm_texts
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
@@ -52,3 +53,79 @@ def test_only_the_labelled_problems_are_taught(
     assert len(taught[0].texts) == 7 * 3
     warm_policy(Recipe(), prepared, tmp_path / "all", Console(quiet=True))
     assert len(taught[1].texts) == len(prepared.train) * 3
+
+
+NEAREST = WarmStartSection(kind="nearest", samples=0, disagreeing=4)
+
+
+@pytest.fixture
+def parted(prepared: Prepared) -> Prepared:
+    """Of 200 traces, rows 2 and 5 gave another answer than the model's own written steps."""
+    written = [["1 + 1 = 2", "2 * 3 = 6"] for _ in prepared.claims]
+    claims = [list(own) for own in written]
+    for row in (2, 5):
+        claims[row][-1] = "2 * 3 = 7"
+    return replace(prepared, written=written, claims=claims)
+
+
+def test_disagreeing_traces_are_those_whose_written_steps_end_elsewhere(
+    parted: Prepared, prepared: Prepared
+) -> None:
+    assert parted.disagreeing == [2, 5]
+    assert prepared.disagreeing == []  # nobody wrote
+    assert replace(parted, claims=parted.written).disagreeing == []
+
+
+def test_every_run_is_a_candidate_also_with_the_answer_that_the_trace_gave(parted: Prepared) -> None:
+    answers = ["6", "7", None]
+    given = replace(parted, train=WithAnswers(answers))  # type: ignore[arg-type]
+    own, other, silent = candidates(Recipe(warm_start=NEAREST), given, 3)
+    runs = ["1 + 1 = 2.", "2 * 3 = 6.", "1 + 1 = 2. 2 * 3 = 6."]
+    assert own == silent == [*runs, "(no step)"]
+    assert other == [*runs, "2 * 3 = 7.", "1 + 1 = 2. 2 * 3 = 7.", "(no step)"]
+
+
+def test_who_wrote_nothing_has_no_step_to_choose(parted: Prepared) -> None:
+    assert parted.written is not None
+    parted.written[0] = []
+    assert candidates(Recipe(warm_start=NEAREST), parted, 1) == [["(no step)"]]
+
+
+def test_disagreeing_traces_are_taught_again_where_no_labels_are_used(parted: Prepared) -> None:
+    taught = taught_thoughts(Recipe(warm_start=NEAREST), parted)
+    n_sites = len(parted.sites)
+    assert len(taught) == n_sites * (200 + 3 * 2)
+    assert [taught.problems.count(row) for row in (1, 2, 5, 199)] == [3, 12, 12, 3]
+    assert [(s, p) for s, p in zip(taught.sites, taught.problems, strict=True)][: 3 * 200] == [
+        (site, row) for row in range(200) for site in parted.sites
+    ]
+
+
+def test_with_gold_labels_every_trace_is_taught_once(parted: Prepared) -> None:
+    section = NEAREST.model_copy(update={"kind": "gold"})
+    assert len(taught_thoughts(Recipe(warm_start=section), parted)) == 200 * len(parted.sites)
+
+
+def test_only_taught_problems_are_taught_again(parted: Prepared) -> None:
+    section = NEAREST.model_copy(update={"problems": 4})
+    taught = taught_thoughts(Recipe(warm_start=section), parted)
+    assert set(taught.problems) == {0, 1, 2, 3}
+    assert len(taught) == len(parted.sites) * (4 + 3)
+
+
+def test_each_taught_thought_has_a_text_of_its_own_trace(parted: Prepared) -> None:
+    assert parted.written is not None
+    for row in range(4):
+        parted.written[row] = [f"{row + 2} + 1 = {row + 3}"]
+    recipe = Recipe(warm_start=NEAREST.model_copy(update={"problems": 4}))
+    taught = taught_thoughts(recipe, parted)
+    texts = warm_texts(recipe, parted, taught)
+    for text, row in zip(texts, taught.problems, strict=True):
+        assert text == "(no step)" or text.startswith(f"{row + 2} + 1 = ")
+
+
+class WithAnswers:
+    """As much of a trace store as candidates take."""
+
+    def __init__(self, answers: list[str | None]) -> None:
+        self.answers = answers

@@ -22,6 +22,7 @@ from reverse_codi.evaluation.interventions.replace import (
 )
 from reverse_codi.evaluation.interventions.traced import Traced
 from reverse_codi.evaluation.suite.said import Said, by_trace
+from reverse_codi.reading.probes import result_of
 from reverse_codi.tasks.equations import parse_equations
 
 # Replacements that do not depend on who wrote.
@@ -87,8 +88,9 @@ def counterfactual(said: Said) -> Figures:
 
     The translation's last operand is changed and its result with it; the text is read and fed in place of its
     thought alone. Edits stay among the steps that the model was trained on, where those are a closed world
-    (`Exam.repertoire`). `.inconsistent` changes the result only. Thoughts of right traces; a translation in which
-    no number can be changed, or which the next step does not start from, counts as a failure.
+    (`Exam.repertoire`). `.inconsistent` changes the result only. Thoughts of right traces; a translation in
+    which no number can be changed, which the next step does not start from, or which ends the chain with
+    another result than the answer, counts as a failure.
     """
     exam = said.exam
     rng = random.Random(exam.seed)
@@ -103,8 +105,9 @@ def counterfactual(said: Said) -> Figures:
         stated = [equation.claim for equation in parse_equations(said.heldout[row])]
         if len(stated) == 1:
             chain = [*claims[:step], stated[0], *claims[step + 1 :]]
-            edit = edited_step(chain, step, rng, exam.plausible)
-            if edit is not None and edit.answer != thoughts.answers[row]:
+            follows = result_of(chain[-1]) == thoughts.answers[row]
+            edit = edited_step(chain, step, rng, exam.plausible) if follows else None
+            if edit is not None:
                 made[len(asked)] = edit.claim, edit.inconsistent, edit.answer
         asked.append((thoughts.problems[row], thoughts.sites[row].index))
     found = {}

@@ -123,9 +123,10 @@ def claims(said: Said) -> Figures:
     speaks = [bool(content.stated(text).results) for text in said.heldout]
     told = torch.tensor([float(speaks[row] == (row in live)) for row in range(len(speaks))])
     # Live and inert thoughts weigh alike, so that always speaking, and always silence, get one half.
-    weight = torch.tensor(
-        [0.5 / len(live) if row in live else 0.5 / (len(speaks) - len(live)) for row in range(len(speaks))]
-    )
+    n = {True: len(live), False: len(speaks) - len(live)}
+    weight = torch.tensor([0.5 / n[row in live] for row in range(len(speaks))])
+    if not all(n.values()):  # nothing to tell apart
+        weight = torch.zeros(len(speaks))
     return {
         "claims.unsupported": figures.over([c[0] for c in counts], [c[1] for c in counts], problems),
         "inert.told_from_live": figures.over(told * weight, weight, problems),

@@ -65,10 +65,13 @@ def _fve(thoughts: Thoughts, predicted: Tensor, means: Tensor) -> Interval:
 def robustness(said: Said) -> Figures:
     """`robust.*`: match lost when a text is paraphrased, has one number changed, or its words shuffled.
 
-    Texts that an edit cannot be made of (no claim, no number) do not count; a writer of such texts has no
-    figure here and none in content either.
+    Only texts count that lie nearer to their thought than silence does (else there is nothing to lose), and
+    of which the edit can be made. `robust.counted` is the share of live thoughts whose text is near enough.
     """
-    exam = said.exam
+    exam, measure = said.exam, said.exam.subject.measure
+    thoughts = exam.thoughts.take(exam.live)
+    match = measure.match(thoughts.targets, said.predicted[exam.live], thoughts.sites)
+    near = [row for row, m in zip(exam.live, match.tolist(), strict=True) if m > 0]
     rng = random.Random(exam.seed)
 
     def changed(text: str) -> list[str]:
@@ -84,12 +87,13 @@ def robustness(said: Said) -> Figures:
         "number": changed,
         "shuffle": words_moved,
     }
-    return {f"robust.{name}_drop": _drop(said, edit) for name, edit in edits.items()}
+    drops = {f"robust.{name}_drop": _drop(said, near, edit) for name, edit in edits.items()}
+    return drops | {"robust.counted": figures.mean((match > 0).double(), thoughts.problems)}
 
 
-def _drop(said: Said, edit: Callable[[str], list[str]]) -> Interval:
+def _drop(said: Said, near: list[int], edit: Callable[[str], list[str]]) -> Interval:
     exam, measure = said.exam, said.exam.subject.measure
-    pairs = [(row, other) for row in exam.live for other in edit(said.heldout[row])]
+    pairs = [(row, other) for row in near for other in edit(said.heldout[row])]
     if not pairs:
         return figures.mean([], [])
     rows = [row for row, _ in pairs]

@@ -40,7 +40,7 @@ class Said:
     @functools.cached_property
     def wrong(self) -> list[str]:
         """A text for every thought of the wrong traces."""
-        return self.write(self.exam.wrong_thoughts)
+        return self.write(self.exam.wrong_thoughts) if len(self.exam.wrong) else []
 
     def of_live(self) -> list[str]:
         """Texts of the held-out thoughts that hold a step."""

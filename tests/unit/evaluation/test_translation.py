@@ -15,7 +15,14 @@ def make_thoughts(gold: list[str], targets: torch.Tensor | None = None) -> Thoug
     n = len(gold)
     vectors = torch.eye(n, 4) if targets is None else targets
     return Thoughts(
-        vectors[:, None], vectors, [SITE] * n, list(range(n)), ["?"] * n, gold, [[g] for g in gold], [None] * n
+        vectors[:, None],
+        vectors,
+        [SITE] * n,
+        list(range(n)),
+        ["?"] * n,
+        gold,
+        [[g] for g in gold],
+        [None] * n,
     )
 
 

@@ -116,7 +116,10 @@ def test_entry_point(custom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "message"),
     [
         ("hiden_match", "did you mean 'hidden_match'"),
-        ("zzz", "known are brevity, contrastive, hidden_match, next_token_match, reconstruction; for your own write"),
+        (
+            "zzz",
+            "known are brevity, contrastive, hidden_match, next_token_match, reconstruction; for your own",
+        ),
         ("nowhere_at_all:f", "no module 'nowhere_at_all'"),
         ("reward.brevity:brevty", r"brevity\.py has no reward function 'brevty'; it declares brevity"),
         ("./nowhere.py:f", r"no reward file './nowhere\.py': looked for /"),

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
+import pytest
 import torch
 
 from reverse_codi.sites import Site
 from reverse_codi.traces import TraceStore
-from reverse_codi.verbalizer.targets import nearest_texts, prefixes, written_claims
+from reverse_codi.verbalizer import targets
+from reverse_codi.verbalizer.targets import nearest_texts, prefixes, with_answer, written_claims
 from tests.tiny import make_table_measure
 
 
@@ -18,6 +21,29 @@ def test_every_run_of_claims_shortest_first() -> None:
 def test_written_claims_are_parsed_in_order() -> None:
     texts = ["12 + 5 = 17. 17*2=34. The answer is: 34", "who knows"]
     assert written_claims(texts) == [["12 + 5 = 17", "17 * 2 = 34"], []]
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(targets).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("claims", "answer", "wanted"),
+    [
+        (["12 + 5 = 17"], "18", ["12 + 5 = 18"]),
+        (["12 + 5 = 17", "17 * 2 = 34"], "34", ["12 + 5 = 17", "17 * 2 = 34"]),
+        (["2 * (3 + 4) = 14"], "0.5", ["2 * (3 + 4) = 0.5"]),
+        (["5 - 9 = -4"], "-5", ["5 - 9 = -5"]),
+        (["12 + 5 = 17"], None, ["12 + 5 = 17"]),
+        ([], "18", []),
+    ],
+)
+def test_the_answer_stands_in_the_last_claim(
+    claims: list[str], answer: str | None, wanted: list[str]
+) -> None:
+    before = list(claims)
+    assert with_answer(claims, answer) == wanted
+    assert claims == before  # the caller's list stays
 
 
 def test_the_nearest_candidate_wins_among_its_own_traces_only(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +12,10 @@ from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.report import AIMS
 from reverse_codi.evaluation.suite import matching
+from reverse_codi.evaluation.suite.faithful import swaps
 from reverse_codi.evaluation.suite.run import evaluate, examine
 from reverse_codi.evaluation.suite.said import Said, Writer, by_trace
+from reverse_codi.evaluation.suite.thinking import liveliness
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.tasks.base import canonical_number
 
@@ -187,9 +190,21 @@ def test_the_exam_is_of_fresh_problems_and_true_errors(exam: Exam) -> None:
         assert own >= set(claims)
 
 
-def test_drops_say_nothing_of_a_text_that_is_far_from_its_thought(found: dict[str, Figures]) -> None:
-    for name in ("constant", "shuffled"):
-        assert found[name]["match.whitened"].value < 0
-        # Near the aims of .05 and .25, where gold with maps of few traces is as well: luck decides.
-        assert abs(found[name]["robust.paraphrase_drop"].value) < 0.5
-        assert abs(found[name]["robust.number_drop"].value) < 0.5
+def test_where_every_thought_holds_a_step_there_is_no_inert_figure(exam: Exam) -> None:
+    longest = [row for row, claims in enumerate(exam.heldout.claims) if len(claims) == 4]
+    all_live = replace(exam, heldout=exam.heldout.select(longest))
+    of_gold = matching.matching(Said(all_live, controls.gold_claims))
+    assert of_gold["match.inert"].n == 0 and of_gold["match.whitened"].n == len(longest)
+
+
+def test_without_minimal_pairs_nothing_is_swapped(exam: Exam) -> None:
+    without = replace(exam, pairs=None)
+    assert swaps(Said(without, controls.gold_claims)) == liveliness(without) == {}
+
+
+def test_the_aim_of_a_changed_number_is_also_met_by_claims_of_other_thoughts(
+    found: dict[str, Figures],
+) -> None:
+    """Known: read it beside match. The day that drops leave out such texts, `ROBUST` above can go."""
+    assert found["shuffled"]["match.whitened"].value < 0
+    assert "robust.number_drop" in aims_met(found["shuffled"])

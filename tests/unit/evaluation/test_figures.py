@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from reverse_codi.evaluation import figures
+
+
+def test_a_mean_is_over_values_and_counts_problems() -> None:
+    found = figures.mean([1.0, 0.0, 1.0, 1.0], [7, 7, 3, 9])
+    assert found.value == 0.75  # not the mean of the problems' means, .83
+    assert found.n == 3
+    assert found.low <= 0.75 <= found.high
+
+
+def test_one_value_for_all_has_no_doubt() -> None:
+    found = figures.mean(torch.ones(5), range(5))
+    assert (found.value, found.low, found.high, found.n) == (1.0, 1.0, 1.0, 5)
+
+
+def test_a_ratio_is_of_sums() -> None:
+    assert figures.over([1.0, 3.0], [2.0, 10.0], [0, 1]).value == pytest.approx(4 / 12)
+    match = figures.over([1.0, 3.0], [2.0, 10.0], [0, 1], figures.one_minus_ratio)
+    assert match.value == pytest.approx(8 / 12)
+
+
+def test_problems_are_resampled_and_not_their_thoughts() -> None:
+    """Ten thoughts a problem that all agree are worth one, so the interval is as wide as without them."""
+    ones, tens = [0.0, 1.0, 1.0, 0.0], [0.0] * 10 + [1.0] * 20 + [0.0] * 10
+    of_ten = [row // 10 for row in range(40)]
+    one, ten = figures.mean(ones, range(4)), figures.mean(tens, of_ten)
+    assert (one.value, one.low, one.high, one.n) == (ten.value, ten.low, ten.high, ten.n)
+    assert ten.high - ten.low >= 0.5
+
+
+def test_a_problem_without_weight_is_not_counted() -> None:
+    found = figures.over([1.0, 0.0, 1.0], [2.0, 0.0, 2.0], [0, 1, 2])
+    assert (found.value, found.n) == (0.5, 2)
+    with_other_thought = figures.over([1.0, 0.0, 1.0], [2.0, 0.0, 2.0], [0, 0, 2])
+    assert (with_other_thought.value, with_other_thought.n) == (0.5, 2)
+
+
+@pytest.mark.parametrize("rows", [[], [4, 5]])
+def test_where_nothing_is_counted_there_is_no_figure(rows: list[int]) -> None:
+    found = figures.over([1.0] * len(rows), [0.0] * len(rows), rows)
+    assert found.n == 0
+    assert all(map(math.isnan, (found.value, found.low, found.high)))
+    assert figures.mean([], []).n == 0
+
+
+def test_intervals_are_the_same_every_time() -> None:
+    values = torch.rand(50, generator=torch.Generator().manual_seed(0))
+    assert figures.mean(values, range(50)) == figures.mean(values.tolist(), range(50))
+
+
+def test_sums_are_by_problem_in_order_of_their_numbers() -> None:
+    table = figures.sums([[1.0, 2.0, 4.0], np.ones(3)], [9, 2, 9])
+    assert table.tolist() == [[2.0, 1.0], [5.0, 2.0]]
+
+
+def test_flags_are_zero_and_one() -> None:
+    assert figures.flags([True, False]).tolist() == [1.0, 0.0]

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from reverse_codi.evaluation.bootstrap import Interval
+from reverse_codi.evaluation.controls import gold_claims
+from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.report import (
+    AIMS,
+    METRICS_FILE,
+    Aim,
+    comparison,
+    figure_table,
+    flat,
+    save,
+    save_texts,
+)
+from reverse_codi.evaluation.suite.said import Said
+
+NAN = float("nan")
+FOUND = {
+    "operation": Interval(0.99, 0.98, 1.0, 300),
+    "operands": Interval(0.5, 0.4, 0.6, 300),
+    "robust.paraphrase_drop": Interval(0.03, 0.01, 0.06, 300),
+    "top_share": Interval(0.1, 0.05, 0.2, 300),
+}
+SILENT = {
+    "operation": Interval(0.0, 0.0, 0.0, 300),
+    "robust.paraphrase_drop": Interval(NAN, NAN, NAN, 0),
+}
+
+
+def printed(table: Table) -> str:
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def line(text: str, name: str) -> str:
+    (only,) = [of_text for of_text in text.splitlines() if of_text.startswith(f"│ {name} ")]
+    return only
+
+
+def test_keys_are_flat_and_controls_have_their_name() -> None:
+    every = flat(FOUND, {"empty": SILENT})
+    assert every["operands"] == {"value": 0.5, "low": 0.4, "high": 0.6, "n": 300}
+    assert every["baselines.empty.operation"]["value"] == 0
+    assert set(every) == {*FOUND, *(f"baselines.empty.{key}" for key in SILENT)}
+
+
+def test_nothing_counted_is_null_and_the_file_is_strict_json(tmp_path: Path) -> None:
+    file = save(FOUND, {"empty": SILENT}, tmp_path / "new" / "folder")
+    assert file.name == METRICS_FILE
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    read = json.loads(file.read_text(), parse_constant=refuse)
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    assert read["baselines.empty.robust.paraphrase_drop"] == nothing
+
+
+def test_a_control_alone_keeps_what_was_there(tmp_path: Path) -> None:
+    save(FOUND, {"empty": SILENT}, tmp_path)
+    save({}, {"constant": {"operation": Interval(0.3, 0.2, 0.4, 300)}}, tmp_path)
+    read = json.loads((tmp_path / METRICS_FILE).read_text())
+    assert read["operands"]["value"] == 0.5
+    assert read["baselines.empty.operation"]["value"] == 0
+    assert read["baselines.constant.operation"]["value"] == 0.3
+    save({}, {"constant": {"operation": Interval(0.4, 0.2, 0.5, 300)}}, tmp_path)
+    assert json.loads((tmp_path / METRICS_FILE).read_text())["baselines.constant.operation"]["value"] == 0.4
+    assert [path.name for path in tmp_path.iterdir()] == [METRICS_FILE]
+
+
+@pytest.mark.parametrize(
+    ("aim", "value", "met", "told"),
+    [
+        (Aim(0.9), 0.9, True, ">= 0.9"),
+        (Aim(0.9), 0.899, False, ">= 0.9"),
+        (Aim(most=0.05), 0.05, True, "<= 0.05"),
+        (Aim(most=0.05), -0.2, True, "<= 0.05"),
+        (Aim(most=0.05), 0.051, False, "<= 0.05"),
+        (Aim(0.9), NAN, False, ">= 0.9"),
+        (Aim(most=0.05), NAN, False, "<= 0.05"),
+    ],
+)
+def test_aims(aim: Aim, value: float, met: bool, told: str) -> None:
+    assert aim.met(value) is met
+    assert str(aim) == told
+
+
+def test_the_table_says_which_aims_are_met() -> None:
+    text = printed(figure_table(FOUND, FOUND, "all"))
+    assert ">= 0.98 met" in line(text, "operation")
+    assert ">= 0.8 MISSED" in line(text, "operands")
+    assert "<= 0.05 met" in line(text, "robust.paraphrase_drop")
+    assert "0.500 [0.400, 0.600]" in line(text, "operands")
+    assert "met" not in line(text, "top_share").lower() and "missed" not in line(text, "top_share").lower()
+    silent = printed(figure_table(SILENT, SILENT, "silent"))
+    assert "nothing to count" in line(silent, "robust.paraphrase_drop")
+    assert "MISSED" in line(silent, "robust.paraphrase_drop")
+
+
+def test_writers_stand_below_each_other_one_line_each() -> None:
+    table = comparison(FOUND, {"empty": SILENT, "constant": {}})
+    assert table.row_count == 3
+    columns = [str(column.header) for column in table.columns]
+    assert columns == ["writer", *(key for key in AIMS if key in FOUND)]
+    text = printed(table)
+    assert "0.99" in line(text, "verbalizer") and "0.50" in line(text, "verbalizer")
+    assert "nan" not in line(text, "empty")
+
+
+def test_a_control_alone_stands_without_the_verbalizer() -> None:
+    table = comparison({}, {"empty": SILENT})
+    assert table.row_count == 1
+    assert "verbalizer" not in line(printed(table), "empty")
+
+
+def test_every_text_is_kept_beside_its_gold_text(exam: Exam, tmp_path: Path) -> None:
+    file = save_texts(Said(exam, gold_claims), tmp_path)
+    records = [json.loads(of_text) for of_text in file.read_text().splitlines()]
+    assert [record["traces"] for record in records] == ["heldout"] * len(exam.thoughts) + ["wrong"] * len(
+        exam.wrong_thoughts
+    )
+    assert all(record["text"] == record["gold"] for record in records)
+    assert [record["question"] for record in records[: len(exam.thoughts)]] == exam.thoughts.questions

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from reverse_codi import ablate
+from reverse_codi.ablate import Ablation, recipe_of, run_row, table
+from reverse_codi.config import RecipeError, read_yaml, validated
+from reverse_codi.evaluation.setting import Size
+
+ROOT = Path(__file__).parent.parent.parent
+TABLE = ROOT / "recipes" / "ablation.yaml"
+FIGURE = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 300}
+
+
+def make_ablation(folder: Path, **rows: dict[str, Any]) -> Ablation:
+    base = folder / "base.yaml"
+    base.write_text("trace: {n: 600}\ngrpo: {steps: 5}\nreading: {framed: 0.5}\n")
+    values = {
+        "recipe": str(base),
+        "set": {"grpo.steps": 0, "log.wandb": False},
+        "rows": {name: {"why": name, **row} for name, row in rows.items()},
+    }
+    return validated(Ablation, values, "table")
+
+
+def finished(out: Path, name: str, figures: dict[str, Any]) -> None:
+    folder = out / name / "evaluation"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(figures))
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names the folders that would have been trained in."""
+    folders: list[str] = []
+
+    def train(recipe: Any, console: Console, resume: bool) -> Path:
+        assert resume
+        folders.append(Path(recipe.train.out).parent.name)
+        for part in ("reading", "warm"):
+            path = Path(recipe.train.out) / part
+            path.mkdir(parents=True, exist_ok=True)
+            if not (path / "made_by").is_file():
+                (path / "made_by").write_text(folders[-1])
+        return Path(recipe.train.out) / "verbalizer"
+
+    def evaluate(evaluated: Any, size: Size, seed: int, out: Path, *others: Any) -> None:
+        out.mkdir(parents=True)
+        (out / "metrics.json").write_text(json.dumps({"operation": FIGURE}))
+
+    monkeypatch.setattr(ablate, "train", train)
+    monkeypatch.setattr(ablate, "run", evaluate)
+    return folders
+
+
+def test_a_row_lies_over_the_table_and_the_table_over_the_base(tmp_path: Path) -> None:
+    made = {
+        "main": {},
+        "other": {
+            "set": {"grpo.steps": 7, "reading.spec.point": "last", "reward.functions": [{"name": "x"}]}
+        },
+    }
+    ablation = make_ablation(tmp_path, **made)
+    main, other = (recipe_of(ablation, name, tmp_path / name) for name in made)
+    assert (main.trace.n, main.grpo.steps, main.reading.framed, main.log.wandb) == (600, 0, 0.5, False)
+    assert main.train.out == str(tmp_path / "main" / "train")
+    assert (other.grpo.steps, other.reading.spec.point, other.reading.framed) == (7, "last", 0.5)
+    assert [item.name for item in other.reward.functions] == ["x"]
+    assert other.train.out == str(tmp_path / "other" / "train")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"grpo.stepz": 3}, r"row 'odd': unknown key 'grpo\.stepz'; did you mean 'grpo\.steps'"),
+        ({"grpo.steps": "many"}, r"row 'odd': grpo\.steps = 'many'"),
+        ({"reading.framed": 2}, r"row 'odd': reading\.framed = 2"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_told_with_its_row(
+    tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(RecipeError, match=told):
+        recipe_of(make_ablation(tmp_path, odd={"set": changed}), "odd", tmp_path)
+
+
+def test_a_misspelt_field_of_a_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"unknown key 'rows.*afterwards"):
+        make_ablation(tmp_path, odd={"afterwards": "main"})
+
+
+def test_a_row_after_none_is_refused_before_anything_is_trained(tmp_path: Path, trained: list[str]) -> None:
+    ablation = make_ablation(tmp_path, odd={"after": "mane"}, main={})
+    with pytest.raises(RecipeError, match="row 'odd' comes after 'mane', which is no row"):
+        run_row(ablation, "odd", tmp_path / "out", Console(quiet=True))
+    assert trained == []
+
+
+def test_a_finished_row_is_read_and_not_run_again(tmp_path: Path, trained: list[str]) -> None:
+    finished(tmp_path / "out", "main", {"operands": FIGURE})
+    ablation = make_ablation(tmp_path, main={}, rl={"after": "main"})
+    console = Console(quiet=True)
+    assert run_row(ablation, "main", tmp_path / "out", console) == {"operands": FIGURE}
+    assert trained == []
+
+
+def test_a_row_starts_from_the_maps_and_the_warm_start_of_the_one_before(
+    tmp_path: Path, trained: list[str]
+) -> None:
+    ablation, out = make_ablation(tmp_path, rl={"after": "main"}, main={}), tmp_path / "out"
+    assert run_row(ablation, "rl", out, Console(quiet=True)) == {"operation": FIGURE}
+    assert trained == ["main", "rl"]
+    for part in ("reading", "warm"):
+        assert (out / "rl" / "train" / part / "made_by").read_text() == "main"
+    run_row(ablation, "rl", out, Console(quiet=True))
+    run_row(ablation, "main", out, Console(quiet=True))
+    assert trained == ["main", "rl"]
+
+
+def test_the_verb_runs_all_rows_once_and_prints_a_line_each(
+    tmp_path: Path, trained: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablation = make_ablation(tmp_path, main={}, rl={"after": "main"}, plain={})
+    file, out = tmp_path / "table.yaml", tmp_path / "out"
+    file.write_text(ablation.model_dump_json())  # JSON is YAML
+    ablate.main([str(file), "--out", str(out), "--row", "plain"])
+    assert trained == ["plain"]
+    ablate.main([str(file), "--out", str(out)])
+    assert trained == ["plain", "main", "rl"]
+    printed = capsys.readouterr().out
+    for name in ("main", "rl", "plain"):
+        assert f"{name} " in printed
+    assert "0.900 ±0.020" in printed
+    with pytest.raises(RecipeError, match="no row is named 'mein'; there are main, rl, plain"):
+        ablate.main([str(file), "--out", str(out), "--row", "mein"])
+
+
+def test_a_figure_that_was_not_counted_is_an_empty_cell() -> None:
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    shown = table({"main": {"operation": FIGURE, "operands": nothing}, "rl": {"operation": FIGURE}})
+    columns = {str(column.header): list(column.cells) for column in shown.columns}
+    assert columns == {
+        "row": ["main", "rl"],
+        "operands": ["", ""],
+        "operation": ["0.900 ±0.020", "0.900 ±0.020"],
+    }
+
+
+def test_every_row_of_the_table_in_the_package_resolves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # the table names its base recipe from there
+    ablation = validated(Ablation, read_yaml(TABLE), str(TABLE))
+    recipes = {name: recipe_of(ablation, name, Path("out") / name) for name in ablation.rows}
+    assert Size(**ablation.size).problems == ablation.size["problems"]
+    assert len({recipe.hash for recipe in recipes.values()}) == len(recipes)  # no row asks what another does
+    for name, row in ablation.rows.items():
+        assert row.why
+        assert row.after is None or row.after in ablation.rows
+        # What is taken over must have been made: training that begins anew has no RL.
+        assert bool(recipes[name].grpo.steps) == (row.after is not None), name
