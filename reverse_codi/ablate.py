@@ -1,7 +1,7 @@
 """`python -m reverse_codi.ablate recipes/ablation.yaml --out DIR`: what each choice is worth, held-out.
 
 Each row trains a verbalizer with some keys of the base recipe changed and evaluates it without controls. A
-row that says `after: OTHER` starts from the other row's maps and warm start. Finished rows are kept, so a
+row that says `after: OTHER` starts from the other row's maps and, if told so, its warm start. Finished rows are kept, so a
 stopped table goes on where it was; `--row NAME` runs some alone.
 """
 
@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import ray
 import torch
@@ -38,7 +38,9 @@ class AblationRow(Section):
     why: str
     """What the row asks."""
     after: str | None = None
-    """A row whose maps and warm start are taken over."""
+    """A row above whose `takes` are taken over."""
+    takes: list[Literal["reading", "warm"]] = ["reading", "warm"]
+    """What is taken over: maps and held steps, and the warm start."""
     set: dict[str, Any] = {}
     """Keys laid over the base recipe, dotted: `reading.spec.point: last`."""
 
@@ -81,14 +83,14 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
         recipe, _ = with_available_engine(recipe_of(ablation, name, folder))
         if (first := ablation.rows[name].after) is not None:
             run_row(ablation, first, out, console)
-            for part in ("reading", "warm"):
+            for part in ablation.rows[name].takes:
                 target = folder / "train" / part
                 shutil.copytree(out / first / "train" / part, target, dirs_exist_ok=True)
         console.rule(f"{name}: {ablation.rows[name].why}")
         verbalizer = train(recipe, console, resume=True)
         ray.shutdown()  # the next row may place other actors
         evaluated = Evaluated(recipe, verbalizer)
-        run(evaluated, ablation.size, 0, folder / "evaluation", [], console)
+        run(evaluated, ablation.size, 0, folder / "evaluation", [], console, reconstruct=False)
     found: dict[str, Any] = json.loads(done.read_text())
     return found
 

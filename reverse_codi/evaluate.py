@@ -91,6 +91,7 @@ def run(
     alone: bool = False,
     given: Path | None = None,
     second: str | None = None,
+    reconstruct: bool = True,
 ) -> tuple[Figures, dict[str, Figures]]:
     """Figures of the verbalizer, with what the thoughts hold, and of each control.
 
@@ -104,6 +105,7 @@ def run(
         alone: the controls without the verbalizer.
         given: a trace store to examine.
         second: folder of a second language model, for its likelihood of the texts.
+        reconstruct: fit a reconstructor for `fve.reconstructor`.
     """
     recipe, folder = evaluated.recipe, evaluated.verbalizer
     reasoner = recipe.reasoner.load()
@@ -112,7 +114,7 @@ def run(
     exam = draw(recipe, reasoner, measure, held, size, seed, out, console, given)
     translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
     tools = Tools(exam, recipe, folder, lambda thoughts: translator.greedy(thoughts.slots), out, console)
-    reconstructor = tools.reconstructor()
+    reconstructor = tools.reconstructor() if reconstruct else None
     other = load_reasoner(second) if second else None
     found: Figures = {}
     if not alone:

@@ -66,8 +66,15 @@ class Prepared:
     @property
     def disagreeing(self) -> list[int]:
         """Training traces whose answer differs from that of the model's own written steps, where known."""
-        written = self.claims if self.written is None else self.written
-        return [row for row, claims in enumerate(self.claims) if claims != written[row]]
+        if self.written is None:
+            return []
+        return [row for row, claims in enumerate(self.said()) if claims != self.written[row]]
+
+    def said(self) -> list[list[str]]:
+        """What each training trace says without labels: its written steps, ending with its own answer."""
+        assert self.written is not None  # by `needs_written`
+        rows = zip(self.written, self.train.answers, strict=True)
+        return [with_answer(claims, answer) for claims, answer in rows]
 
     def thoughts(self, split: Split, live_only: bool) -> Thoughts:
         """The thoughts of one side."""
@@ -132,7 +139,7 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
 
 def needs_written(recipe: Recipe) -> bool:
     """Whether maps or warm start are made from the model's own written steps."""
-    return recipe.reading.fit_on == "written" or recipe.warm_start.kind == "nearest"
+    return recipe.reading.fit_on == "written" or recipe.warm_start.kind != "gold"
 
 
 def fit_reading(
@@ -213,16 +220,23 @@ def sampled_solutions(
 
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
     """Target texts of the warm start, in the order of `thoughts`."""
-    if recipe.warm_start.kind == "gold":
-        gold = prepared.train.claims
-        rows = zip(thoughts.sites, thoughts.problems, strict=True)
-        return [prepared.held.text(site, gold[row]) for site, row in rows]
+    rows = list(zip(thoughts.sites, thoughts.problems, strict=True))
+    if recipe.warm_start.kind != "nearest":
+        said = prepared.train.claims if recipe.warm_start.kind == "gold" else prepared.said()
+        return [prepared.held.text(site, said[row]) for site, row in rows]
     taught = prepared.train.select(range(max(thoughts.problems) + 1))
     own = candidates(recipe, prepared, len(taught))
     # Most candidates are asked for at every site.
     measure = Measure(CachedReader(prepared.measure.reader), prepared.measure.maps)
     by_site = {site: nearest_texts(taught, site, own, measure) for site in prepared.sites}
-    return [by_site[site][row] for site, row in zip(thoughts.sites, thoughts.problems, strict=True)]
+    # Some claim always reads nearest; a thought that holds none by the probes is not taught one.
+    said = prepared.said()
+    return [by_site[site][row] if held_in(prepared, site, said[row]) else NO_STEP for site, row in rows]
+
+
+def held_in(prepared: Prepared, site: Site, claims: list[str]) -> bool:
+    """Whether a site holds some step of a trace with these claims."""
+    return bool(prepared.held.steps(site, len(claims)))
 
 
 def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
@@ -230,7 +244,7 @@ def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
     thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
     section = recipe.warm_start
     rows = [row for row, p in enumerate(thoughts.problems) if not section.problems or p < section.problems]
-    if section.kind == "nearest":
+    if section.kind != "gold":
         disagreeing = set(prepared.disagreeing)
         again = [row for row in rows if thoughts.problems[row] in disagreeing]
         rows += again * (section.disagreeing - 1)

@@ -80,7 +80,7 @@ class Tools:
             site: Scale.of(thoughts.targets[[row for row, s in enumerate(thoughts.sites) if s == site]])
             for site in subject.sites
         }
-        section = ReconstructorSection(steps=1500)
+        section = ReconstructorSection(steps=1000)
         fitted = Reconstructor.new(subject.reasoner, scales, section)
         fitted.fit(
             [texts[row] for row in rows],
@@ -144,7 +144,7 @@ ORACLE = "oracle"
 NAMES = (*WRITERS, ORACLE)
 
 
-def baseline(name: str, tools: Tools, reconstructor: Reconstructor) -> Figures:
+def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Figures:
     """The figures of one control; the oracle, which answers questions, has those of content alone."""
     if name == ORACLE:
         subject, folder = tools.exam.subject, tools.out / ORACLE

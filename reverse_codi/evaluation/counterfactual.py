@@ -74,15 +74,10 @@ def edited_step(
     answer, last = result_of(claims[-1]), int(equation.operands[-1])
     for reach in _REACHES:
         operands = [last + sign * delta for delta in reach for sign in (-1, 1)]
-        edits = [
-            edit
-            for operand in operands
-            if operand >= _LEAST_OPERAND
-            and (edit := _edit(claims, step, equation, operand, knows)) is not None
-            and edit.answer != answer
-        ]
-        if edits:
-            return rng.choice(edits)
+        for operand in rng.sample(operands, len(operands)):
+            edit = _edit(claims, step, equation, operand, knows) if operand >= _LEAST_OPERAND else None
+            if edit is not None and edit.answer != answer:
+                return edit
     return None
 
 

@@ -8,11 +8,13 @@ Shapes: N traces, K thoughts, d width.
 from __future__ import annotations
 
 import functools
+import random
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from reverse_codi.evaluation.candidates import Candidates
+from reverse_codi.evaluation.counterfactual import edited_step
 from reverse_codi.evaluation.interventions.traced import Traced
 from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Thoughts
@@ -183,6 +185,16 @@ class Exam:
             return False
         true = (equation.claim for equation in parse_equations(text) if equation.holds)
         return self.repertoire is None or all(claim in self.repertoire for claim in true)
+
+    @functools.cached_property
+    def editable(self) -> list[int]:
+        """Live thoughts of right traces that hold one step, of which a counterfactual can be made."""
+        rng, found = random.Random(self.seed), []
+        for row in self.live:
+            claims, (step, *more) = self.thoughts.claims[row], self.steps_held[row]
+            if not more and self.right[self.thoughts.problems[row]]:
+                found += [row] if edited_step(claims, step, rng, self.plausible) else []
+        return found
 
     @functools.cached_property
     def candidates(self) -> Candidates:

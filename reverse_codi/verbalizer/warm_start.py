@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from datasets import Dataset
@@ -35,8 +35,9 @@ from reverse_codi.verbalizer.embedding import LatentEmbedding
 class WarmStartSection(Section):
     """Supervised fine-tuning before RL."""
 
-    kind: str = Field(default="gold", pattern="^(gold|nearest)$")
-    """gold (claims) or nearest (no labels)."""
+    kind: Literal["gold", "written", "nearest"] = "gold"
+    """gold (claims); without labels: written (the model's own written steps, ending with the answer that the
+    trace gave) or nearest (of those and of sampled ones the steps that read nearest to the thought)."""
     problems: int = Field(default=0, ge=0)
     """Training problems whose thoughts are taught, the first ones; 0 for all. Labels may be scarcer than
     questions: maps, nearest texts and RL need none."""
@@ -52,8 +53,8 @@ class WarmStartSection(Section):
     """Of data order and LoRA."""
     samples: int = Field(default=1, ge=0)
     """nearest: sampled solutions a question beside the greedy one."""
-    disagreeing: int = Field(default=6, ge=1)
-    """nearest: times that thoughts are taught whose trace gives another answer than the written steps."""
+    disagreeing: int = Field(default=12, ge=1)
+    """Without labels: times that thoughts are taught whose trace answers otherwise than the written steps."""
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,8 @@ def counterfactual(said: Said) -> Figures:
     thoughts = exam.thoughts
     asked: list[tuple[int, int]] = []  # (problem, thought) of every edit that gold allows
     made: dict[int, tuple[str, str, str]] = {}
-    for row in exam.live:
-        claims, [step, *more] = thoughts.claims[row], exam.steps_held[row]
-        allowed = not more and exam.right[thoughts.problems[row]]
-        if not allowed or edited_step(claims, step, rng, exam.plausible) is None:
-            continue
+    for row in exam.editable:
+        claims, [step] = thoughts.claims[row], exam.steps_held[row]
         stated = [equation.claim for equation in parse_equations(said.heldout[row])]
         if len(stated) == 1:
             chain = [*claims[:step], stated[0], *claims[step + 1 :]]
