@@ -1,7 +1,7 @@
 """`python -m reverse_codi.ablate recipes/ablation.yaml --out DIR`: what each choice is worth, held-out.
 
 Each row trains a verbalizer with some keys of the base recipe changed and evaluates it without controls. A
-row that says `after: OTHER` starts from the other row's maps and, if told so, its warm start. Finished rows are kept, so a
+row that says `after: OTHER` takes over the other row's maps, warm start or both. Finished rows are kept, so a
 stopped table goes on where it was; `--row NAME` runs some alone.
 """
 

@@ -14,6 +14,7 @@ from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.evaluation.suite.said import Writer
+from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
@@ -100,6 +101,18 @@ def warm_start_only(tools: Tools) -> Writer:
     return lambda thoughts: translator.greedy(thoughts.slots)
 
 
+def best_of_16(tools: Tools) -> Writer:
+    """Of the verbalizer's greedy and 16 sampled texts the one that reads nearest: what search adds to it."""
+    measure = tools.exam.subject.measure
+    translator = Translator(tools.exam.subject.reasoner, tools.reasoner_folder, tools.verbalizer)
+
+    def write(thoughts: Thoughts) -> list[str]:
+        rest = thoughts.targets, thoughts.sites, thoughts.questions
+        return translator.reranked(thoughts.slots, 16, *rest, measure, tools.exam.seed)
+
+    return write
+
+
 def warm_gold(tools: Tools) -> Writer:
     """A verbalizer taught gold claims, without RL."""
     subject, out = tools.exam.subject, tools.out / "warm_gold"
@@ -135,6 +148,7 @@ WRITERS: Mapping[str, Callable[[Tools], Writer]] = {
     "linear_probes": lambda tools: controls.LinearProbes.fit(tools.exam.subject),
     "nearest_text": lambda tools: controls.NearestText.fit(tools.exam.subject),
     "shuffled": lambda tools: functools.partial(controls.shuffled_thoughts, tools.write),
+    "best_of_16": best_of_16,
     "warm_start": warm_start_only,
     "warm_gold": warm_gold,
     "more_sft": more_sft,

@@ -66,12 +66,15 @@ def robustness(said: Said) -> Figures:
     """`robust.*`: match lost when a text is paraphrased, has one number changed, or its words shuffled.
 
     Only texts count that lie nearer to their thought than silence does (else there is nothing to lose), and
-    of which the edit can be made. `robust.counted` is the share of live thoughts whose text is near enough.
+    of which the edit can be made. `robust.counted` is the share of live thoughts whose text is near enough; a
+    writer for whom that is less than half has no robustness to speak of, and no figure.
     """
     exam, measure = said.exam, said.exam.subject.measure
     thoughts = exam.thoughts.take(exam.live)
     match = measure.match(thoughts.targets, said.predicted[exam.live], thoughts.sites)
     near = [row for row, m in zip(exam.live, match.tolist(), strict=True) if m > 0]
+    if 2 * len(near) < len(exam.live):
+        near = []
     rng = random.Random(exam.seed)
 
     def changed(text: str) -> list[str]:

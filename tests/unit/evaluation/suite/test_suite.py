@@ -20,8 +20,7 @@ from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.tasks.base import canonical_number
 
 NUMBERS = " ".join(map(str, range(1, 61)))
-# What blind writers meet by chance: a drop compares a text with its own edits, not with the thought, so it
-# tells nothing of a text that is far from it (see the last test).
+# A writer whose texts mostly say less than silence has nothing to lose, and no figure here.
 ROBUST = {"robust.paraphrase_drop", "robust.number_drop"}
 CONTENT = ("step_result.1", "step_result.2", "step_result.3", "operands", "operation", "claims.f1")
 
@@ -109,7 +108,8 @@ def test_another_number_costs_more_than_other_words(gold: Figures) -> None:
 def test_a_writer_that_does_not_see_the_thought_misses_every_aim(
     found: dict[str, Figures], name: str
 ) -> None:
-    assert aims_met(found[name]) - ROBUST == set()
+    assert aims_met(found[name]) == set()
+    assert found[name]["robust.counted"].value < 0.5
     assert {key for key in set(AIMS) & set(found[name]) if found[name][key].n == 0} <= ROBUST
 
 
@@ -200,11 +200,3 @@ def test_where_every_thought_holds_a_step_there_is_no_inert_figure(exam: Exam) -
 def test_without_minimal_pairs_nothing_is_swapped(exam: Exam) -> None:
     without = replace(exam, pairs=None)
     assert swaps(Said(without, controls.gold_claims)) == liveliness(without) == {}
-
-
-def test_the_aim_of_a_changed_number_is_also_met_by_claims_of_other_thoughts(
-    found: dict[str, Figures],
-) -> None:
-    """Known: read it beside match. The day that drops leave out such texts, `ROBUST` above can go."""
-    assert found["shuffled"]["match.whitened"].value < 0
-    assert "robust.number_drop" in aims_met(found["shuffled"])
