@@ -36,6 +36,31 @@ from reverse_codi.verbalizer.warm_start import Pairs, warm_start
 HELD_FILE = "held_steps.json"
 
 
+@dataclass(frozen=True)
+class OwnSteps:
+    """What training traces say without labels.
+
+    Attributes:
+        written: the steps that the model writes for each question in text mode.
+        said: the same, ending with the answer that the trace's thoughts gave.
+    """
+
+    written: list[list[str]]
+    said: list[list[str]]
+
+    @staticmethod
+    def of(reasoner: CodiReasoner, traces: TraceStore) -> OwnSteps:
+        """Let the reasoner write."""
+        written = own_claims(reasoner, traces)
+        pairs = zip(written, traces.answers, strict=True)
+        return OwnSteps(written, [with_answer(claims, answer) for claims, answer in pairs])
+
+    @property
+    def disagreeing(self) -> list[int]:
+        """Traces whose answer is not that of the written steps."""
+        return [row for row, claims in enumerate(self.said) if claims != self.written[row]]
+
+
 @dataclass
 class Prepared:
     """Everything that training and evaluation share.
@@ -43,9 +68,8 @@ class Prepared:
     Attributes:
         reasoner: the frozen model.
         train: training traces.
-        written: the model's own written steps of each training trace; None where no one needs them.
-        claims: what each training trace is taken to say: its gold steps, or its written ones ending with the
-            answer that its thoughts gave.
+        own: what each training trace says without labels; None where no one needs it.
+        claims: what each training trace is taken to say: its gold steps or its own.
         heldout: held-out traces.
         sites: the thoughts h0..h(K-1), or the answer.
         held: which steps each site holds.
@@ -55,26 +79,13 @@ class Prepared:
 
     reasoner: CodiReasoner
     train: TraceStore
-    written: list[list[str]] | None
+    own: OwnSteps | None
     claims: list[list[str]]
     heldout: TraceStore
     sites: list[Site]
     held: HeldSteps
     measure: Measure
     folder: Path
-
-    @property
-    def disagreeing(self) -> list[int]:
-        """Training traces whose answer differs from that of the model's own written steps, where known."""
-        if self.written is None:
-            return []
-        return [row for row, claims in enumerate(self.said()) if claims != self.written[row]]
-
-    def said(self) -> list[list[str]]:
-        """What each training trace says without labels: its written steps, ending with its own answer."""
-        assert self.written is not None  # by `needs_written`
-        rows = zip(self.written, self.train.answers, strict=True)
-        return [with_answer(claims, answer) for claims, answer in rows]
 
     def thoughts(self, split: Split, live_only: bool) -> Thoughts:
         """The thoughts of one side."""
@@ -125,19 +136,17 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     if ANSWER in sites:
         train, heldout = (traces.with_answer_states(reasoner) for traces in (train, heldout))
-    written = own_claims(reasoner, train) if needs_written(recipe) else None
-    claims = train.claims
-    if written is not None and recipe.reading.fit_on == "written":
-        claims = [with_answer(own, answer) for own, answer in zip(written, train.answers, strict=True)]
+    own = OwnSteps.of(reasoner, train) if needs_own_steps(recipe) else None
+    claims = own.said if own and recipe.reading.fit_on == "written" else train.claims
     folder = out / "reading"
     if not (folder / MAPS_FILE).is_file() or not (folder / HELD_FILE).is_file():
-        fit_reading(recipe, reasoner, train, claims, written, sites, folder, console)
+        fit_reading(recipe, reasoner, train, claims, own, sites, folder, console)
     held = HeldSteps.from_json((folder / HELD_FILE).read_text())
     measure = Measure.load(folder, reasoner)
-    return Prepared(reasoner, train, written, claims, heldout, sites, held, measure, folder)
+    return Prepared(reasoner, train, own, claims, heldout, sites, held, measure, folder)
 
 
-def needs_written(recipe: Recipe) -> bool:
+def needs_own_steps(recipe: Recipe) -> bool:
     """Whether maps or warm start are made from the model's own written steps."""
     return recipe.reading.fit_on == "written" or recipe.warm_start.kind != "gold"
 
@@ -147,7 +156,7 @@ def fit_reading(
     reasoner: CodiReasoner,
     train: TraceStore,
     claims: list[list[str]],
-    written: list[list[str]] | None,
+    own: OwnSteps | None,
     sites: list[Site],
     folder: Path,
     console: Console,
@@ -157,8 +166,8 @@ def fit_reading(
     probed = {site: train.vectors(site) for site in thought_sites(reasoner.n_thoughts)}
     held = find_held_steps(probed, claims, recipe.reading.held_threshold)
     console.print("fitting the maps from read texts to thoughts")
-    disagreeing = [row for row in range(len(claims)) if written is not None and claims[row] != written[row]]
-    rows = [*range(len(train)), *disagreeing * (recipe.reading.disagreeing - 1)]
+    again = own.disagreeing if own and claims is own.said else []
+    rows = [*range(len(train)), *again * (recipe.reading.disagreeing - 1)]
     reader = Reader(reasoner, recipe.reading.spec)
     said = [claims[row] for row in rows]
     measure = fit_measure(reader, sites, held, train.select(rows), said, recipe.reading.framed)
@@ -183,8 +192,8 @@ def candidates(recipe: Recipe, prepared: Prepared, n: int) -> list[list[str]]:
 
     Each solution, greedy or sampled, also stands with the answer that the trace gave in place of its own.
     """
-    assert prepared.written is not None  # by `needs_written`
-    solutions = [[claims] for claims in prepared.written[:n]]
+    assert prepared.own is not None  # by `needs_own_steps`
+    solutions = [[claims] for claims in prepared.own.written[:n]]
     if recipe.warm_start.samples:
         for row, text in sampled_solutions(recipe, prepared.reasoner, prepared.train.questions[:n]):
             solutions[row] += written_claims([text])
@@ -221,22 +230,22 @@ def sampled_solutions(
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
     """Target texts of the warm start, in the order of `thoughts`."""
     rows = list(zip(thoughts.sites, thoughts.problems, strict=True))
-    if recipe.warm_start.kind != "nearest":
-        said = prepared.train.claims if recipe.warm_start.kind == "gold" else prepared.said()
-        return [prepared.held.text(site, said[row]) for site, row in rows]
+    if recipe.warm_start.kind == "gold":
+        return [prepared.held.text(site, prepared.train.claims[row]) for site, row in rows]
+    assert prepared.own is not None  # by `needs_own_steps`
+    said = [prepared.held.text(site, prepared.own.said[row]) for site, row in rows]
+    if recipe.warm_start.kind == "written":
+        return said
     taught = prepared.train.select(range(max(thoughts.problems) + 1))
     own = candidates(recipe, prepared, len(taught))
     # Most candidates are asked for at every site.
     measure = Measure(CachedReader(prepared.measure.reader), prepared.measure.maps)
     by_site = {site: nearest_texts(taught, site, own, measure) for site in prepared.sites}
     # Some claim always reads nearest; a thought that holds none by the probes is not taught one.
-    said = prepared.said()
-    return [by_site[site][row] if held_in(prepared, site, said[row]) else NO_STEP for site, row in rows]
-
-
-def held_in(prepared: Prepared, site: Site, claims: list[str]) -> bool:
-    """Whether a site holds some step of a trace with these claims."""
-    return bool(prepared.held.steps(site, len(claims)))
+    return [
+        NO_STEP if text == NO_STEP else by_site[site][row]
+        for text, (site, row) in zip(said, rows, strict=True)
+    ]
 
 
 def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
@@ -244,8 +253,8 @@ def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
     thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
     section = recipe.warm_start
     rows = [row for row, p in enumerate(thoughts.problems) if not section.problems or p < section.problems]
-    if section.kind != "gold":
-        disagreeing = set(prepared.disagreeing)
+    if section.kind != "gold" and prepared.own is not None:
+        disagreeing = set(prepared.own.disagreeing)
         again = [row for row in rows if thoughts.problems[row] in disagreeing]
         rows += again * (section.disagreeing - 1)
     return thoughts.take(rows)

@@ -114,7 +114,7 @@ class ReadingSection(Section):
     disagreeing: int = Field(default=3, ge=1)
     """written: times that a trace counts whose thoughts and written steps give different answers. They are
     rare, and the only ones where thinking and solving part."""
-    held_threshold: float = Field(default=0.7, gt=0, le=1)
+    held_threshold: float = Field(default=0.6, gt=0, le=1)
     """Probe accuracy from which a site holds a step."""
 
 

@@ -73,7 +73,7 @@ class HeldSteps:
 def find_held_steps(
     vectors: Mapping[Site, Tensor],
     claims: Sequence[Sequence[str]],
-    threshold: float = 0.7,
+    threshold: float = 0.6,
     test_share: float = 0.2,
 ) -> HeldSteps:
     """Probe every site for every part of every step, and score the probes apart for each problem length.

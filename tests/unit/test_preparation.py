@@ -8,7 +8,7 @@ from rich.console import Console
 
 from reverse_codi import preparation
 from reverse_codi.evaluation.select import thought_sites
-from reverse_codi.preparation import Prepared, candidates, taught_thoughts, warm_policy, warm_texts
+from reverse_codi.preparation import OwnSteps, Prepared, candidates, taught_thoughts, warm_policy, warm_texts
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
@@ -65,15 +65,14 @@ def parted(prepared: Prepared) -> Prepared:
     claims = [list(own) for own in written]
     for row in (2, 5):
         claims[row][-1] = "2 * 3 = 7"
-    return replace(prepared, written=written, claims=claims)
+    return replace(prepared, own=OwnSteps(written, claims), claims=claims)
 
 
 def test_disagreeing_traces_are_those_whose_written_steps_end_elsewhere(
-    parted: Prepared, prepared: Prepared
+    parted: Prepared,
 ) -> None:
-    assert parted.disagreeing == [2, 5]
-    assert prepared.disagreeing == []  # nobody wrote
-    assert replace(parted, claims=parted.written).disagreeing == []
+    assert parted.own is not None and parted.own.disagreeing == [2, 5]
+    assert OwnSteps(parted.own.written, parted.own.written).disagreeing == []
 
 
 def test_every_run_is_a_candidate_also_with_the_answer_that_the_trace_gave(parted: Prepared) -> None:
@@ -86,8 +85,8 @@ def test_every_run_is_a_candidate_also_with_the_answer_that_the_trace_gave(parte
 
 
 def test_who_wrote_nothing_has_no_step_to_choose(parted: Prepared) -> None:
-    assert parted.written is not None
-    parted.written[0] = []
+    assert parted.own is not None
+    parted.own.written[0] = []
     assert candidates(Recipe(warm_start=NEAREST), parted, 1) == [["(no step)"]]
 
 
@@ -114,9 +113,9 @@ def test_only_taught_problems_are_taught_again(parted: Prepared) -> None:
 
 
 def test_each_taught_thought_has_a_text_of_its_own_trace(parted: Prepared) -> None:
-    assert parted.written is not None
+    assert parted.own is not None
     for row in range(4):
-        parted.written[row] = [f"{row + 2} + 1 = {row + 3}"]
+        parted.own.written[row] = [f"{row + 2} + 1 = {row + 3}"]
     recipe = Recipe(warm_start=NEAREST.model_copy(update={"problems": 4}))
     taught = taught_thoughts(recipe, parted)
     texts = warm_texts(recipe, parted, taught)

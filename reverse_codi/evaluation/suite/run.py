@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite import causal, content, faithful, matching, readable, retrieving, thinking
@@ -44,6 +45,7 @@ def evaluate(
 def examine(exam: Exam) -> Figures:
     """What the thoughts hold and do, whoever writes."""
     return {
+        "accuracy": figures.mean([float(ok) for ok in exam.right], range(len(exam.right))),
         **thinking.lens(exam),
         **thinking.likelihood(exam),
         **thinking.liveliness(exam),
