@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from rich.console import Console
 from reverse_codi import ablate
 from reverse_codi.ablate import Ablation, recipe_of, run_row, table
 from reverse_codi.config import RecipeError, read_yaml, validated
+from reverse_codi.evaluate import Evaluated
+from reverse_codi.evaluation.candidates import AMONG
 from reverse_codi.evaluation.setting import Size
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,6 +25,7 @@ def make_ablation(folder: Path, **rows: dict[str, Any]) -> Ablation:
     base.write_text("trace: {n: 600}\ngrpo: {steps: 5}\nreading: {framed: 0.5}\n")
     values = {
         "recipe": str(base),
+        "size": {"problems": 70, "wrong": 9, "pairs": 8},
         "set": {"grpo.steps": 0, "log.wandb": False},
         "rows": {name: {"why": name, **row} for name, row in rows.items()},
     }
@@ -49,7 +53,20 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 (path / "made_by").write_text(folders[-1])
         return Path(recipe.train.out) / "verbalizer"
 
-    def evaluate(evaluated: Any, size: Size, seed: int, out: Path, *others: Any) -> None:
+    def evaluate(
+        evaluated: Evaluated,
+        size: Size,
+        seed: int,
+        out: Path,
+        names: Sequence[str],
+        console: Console,
+        *,
+        reconstruct: bool,
+    ) -> None:
+        assert size == Size(problems=70, wrong=9, pairs=8)
+        assert (seed, list(names), reconstruct) == (0, [], False)  # a row is compared with rows alone
+        assert evaluated.verbalizer == out.parent / "train" / "verbalizer"
+        assert evaluated.recipe.train.out == str(out.parent / "train")
         out.mkdir(parents=True)
         (out / "metrics.json").write_text(json.dumps({"operation": FIGURE}))
 
@@ -94,11 +111,27 @@ def test_a_misspelt_field_of_a_row_is_refused(tmp_path: Path) -> None:
         make_ablation(tmp_path, odd={"afterwards": "main"})
 
 
-def test_a_row_after_none_is_refused_before_anything_is_trained(tmp_path: Path, trained: list[str]) -> None:
-    ablation = make_ablation(tmp_path, odd={"after": "mane"}, main={})
-    with pytest.raises(RecipeError, match="row 'odd' comes after 'mane', which is no row"):
-        run_row(ablation, "odd", tmp_path / "out", Console(quiet=True))
-    assert trained == []
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"odd": {"after": "mane"}, "main": {}}, "row 'odd' comes after 'mane', which is no row above it"),
+        ({"rl": {"after": "main"}, "main": {}}, "row 'rl' comes after 'main', which is no row above it"),
+        ({"rl": {"after": "rl"}}, "row 'rl' comes after 'rl', which is no row above it"),
+    ],
+)
+def test_a_row_after_no_row_above_it_is_refused_with_the_table(
+    tmp_path: Path, rows: dict[str, dict[str, Any]], told: str
+) -> None:
+    with pytest.raises(RecipeError, match=told):
+        make_ablation(tmp_path, **rows)
+
+
+def test_a_table_that_asks_too_few_problems_or_takes_what_there_is_not_is_refused(tmp_path: Path) -> None:
+    values = make_ablation(tmp_path, main={}).model_dump()
+    with pytest.raises(RecipeError, match=r"table: size\.problems = 63: .*greater than or equal to 64"):
+        validated(Ablation, values | {"size": {"problems": 63}}, "table")
+    with pytest.raises(RecipeError, match=r"table: rows\.rl\.takes\.0 = 'cold'"):
+        make_ablation(tmp_path, main={}, rl={"after": "main", "takes": ["cold"]})
 
 
 def test_a_finished_row_is_read_and_not_run_again(tmp_path: Path, trained: list[str]) -> None:
@@ -112,7 +145,7 @@ def test_a_finished_row_is_read_and_not_run_again(tmp_path: Path, trained: list[
 def test_a_row_starts_from_the_maps_and_the_warm_start_of_the_one_before(
     tmp_path: Path, trained: list[str]
 ) -> None:
-    ablation, out = make_ablation(tmp_path, rl={"after": "main"}, main={}), tmp_path / "out"
+    ablation, out = make_ablation(tmp_path, main={}, rl={"after": "main"}), tmp_path / "out"
     assert run_row(ablation, "rl", out, Console(quiet=True)) == {"operation": FIGURE}
     assert trained == ["main", "rl"]
     for part in ("reading", "warm"):
@@ -120,6 +153,22 @@ def test_a_row_starts_from_the_maps_and_the_warm_start_of_the_one_before(
     run_row(ablation, "rl", out, Console(quiet=True))
     run_row(ablation, "main", out, Console(quiet=True))
     assert trained == ["main", "rl"]
+
+
+@pytest.mark.parametrize(
+    ("takes", "reading", "warm"),
+    [(["reading"], "main", "other"), (["warm"], "other", "main"), ([], "other", "other")],
+)
+def test_a_row_takes_over_what_it_says_and_makes_the_rest(
+    tmp_path: Path, trained: list[str], takes: list[str], reading: str, warm: str
+) -> None:
+    rows = {"main": {}, "other": {"after": "main", "takes": takes}, "last": {"after": "other"}}
+    ablation, out = make_ablation(tmp_path, **rows), tmp_path / "out"
+    run_row(ablation, "last", out, Console(quiet=True))
+    assert trained == ["main", "other", "last"]  # a row after a row that comes after another
+    for name in ("other", "last"):
+        made = {part: (out / name / "train" / part / "made_by").read_text() for part in ("reading", "warm")}
+        assert made == {"reading": reading, "warm": warm}, name
 
 
 def test_the_verb_runs_all_rows_once_and_prints_a_line_each(
@@ -155,10 +204,17 @@ def test_every_row_of_the_table_in_the_package_resolves(monkeypatch: pytest.Monk
     monkeypatch.chdir(ROOT)  # the table names its base recipe from there
     ablation = validated(Ablation, read_yaml(TABLE), str(TABLE))
     recipes = {name: recipe_of(ablation, name, Path("out") / name) for name in ablation.rows}
-    assert Size(**ablation.size).problems == ablation.size["problems"]
+    assert ablation.size.problems >= AMONG
     assert len({recipe.hash for recipe in recipes.values()}) == len(recipes)  # no row asks what another does
     for name, row in ablation.rows.items():
+        recipe = recipes[name]
         assert row.why
-        assert row.after is None or row.after in ablation.rows
+        assert row.takes
         # What is taken over must have been made: training that begins anew has no RL.
-        assert bool(recipes[name].grpo.steps) == (row.after is not None), name
+        assert bool(recipe.grpo.steps) == (row.after is not None and "warm" in row.takes), name
+        if row.after is not None:
+            before = recipes[row.after]
+            assert recipe.reasoner == before.reasoner, name
+            # What is taken over is not made again, so a key that changes it would say what is not so.
+            if "reading" in row.takes:
+                assert recipe.reading == before.reading, name

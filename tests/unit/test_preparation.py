@@ -8,12 +8,24 @@ from rich.console import Console
 
 from reverse_codi import preparation
 from reverse_codi.evaluation.select import thought_sites
-from reverse_codi.preparation import OwnSteps, Prepared, candidates, taught_thoughts, warm_policy, warm_texts
+from reverse_codi.preparation import (
+    OwnSteps,
+    Prepared,
+    candidates,
+    needs_own_steps,
+    prepare,
+    taught_thoughts,
+    warm_policy,
+    warm_texts,
+)
+from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.recipe import Recipe
+from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.sites import Site
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces import TraceStore
+from reverse_codi.verbalizer.targets import nearest_texts
 from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection
 from tests.tiny import make_held
 
@@ -55,7 +67,39 @@ def test_only_the_labelled_problems_are_taught(
     assert len(taught[1].texts) == len(prepared.train) * 3
 
 
+@pytest.mark.parametrize(
+    ("fit_on", "kind", "needed"),
+    [
+        ("gold", "gold", False),
+        ("written", "gold", True),
+        ("gold", "written", True),
+        ("gold", "nearest", True),
+        ("written", "nearest", True),
+    ],
+)
+def test_the_model_writes_only_where_maps_or_warm_start_are_made_from_what_it_writes(
+    fit_on: str, kind: str, needed: bool
+) -> None:
+    recipe = Recipe.model_validate({"reading": {"fit_on": fit_on}, "warm_start": {"kind": kind}})
+    assert needs_own_steps(recipe) == needed
+
+
+class Writer:
+    """As much of a reasoner as writing takes."""
+
+    def write(self, questions: list[str]) -> list[str]:
+        return {"a": "So 2 + 3 = 5. 5 * 2 = 10. The answer is: 10", "b": "2 + 2 = 4.", "c": ""}[question]
+
+
+class Answered:
+    """As much of a trace store as own steps take."""
+
+    def __init__(self, questions: list[str], answers: list[str | None]) -> None:
+        self.questions, self.answers = questions, answers
+
+
 NEAREST = WarmStartSection(kind="nearest", samples=0, disagreeing=4)
+WRITTEN = NEAREST.model_copy(update={"kind": "written"})
 
 
 @pytest.fixture

@@ -50,4 +50,4 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
     )
     held, reader = make_plain_held(), Reader(reasoner, ReadSpec(ridge=1.0))
     measure = fit_measure(reader, [Site("h", k) for k in range(N_THOUGHTS)], held, train, train.claims)
-    return draw(recipe, reasoner, measure, held, Size(40, 6, 30), 0, out, console)
+    return draw(recipe, reasoner, measure, held, Size(problems=64, wrong=6, pairs=30), 0, out, console)
