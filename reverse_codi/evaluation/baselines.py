@@ -81,7 +81,7 @@ class Tools:
             site: Scale.of(thoughts.targets[[row for row, s in enumerate(thoughts.sites) if s == site]])
             for site in subject.sites
         }
-        section = ReconstructorSection(steps=1000)
+        section = ReconstructorSection(steps=1500, learning_rate=2e-3)
         fitted = Reconstructor.new(subject.reasoner, scales, section)
         fitted.fit(
             [texts[row] for row in rows],

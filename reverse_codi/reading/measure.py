@@ -22,7 +22,7 @@ from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.sites import Site
 
 MAPS_FILE = "maps.safetensors"
-# Large parts, whose rounding moves a distance by less than a thousandth.
+# Large parts, whose rounding moves a distance by less than a thousandth; see `_halved`.
 HALVED = ("weight", "whitener", "reference")
 
 
@@ -83,11 +83,11 @@ class Measure:
         return 1 - self.distance(thoughts, predicted, sites) / self.distance_to_mean(thoughts, sites)
 
     def save(self, folder: str | Path) -> None:
-        """Write `maps.safetensors`: the maps in half precision, the ReadSpec in its header."""
+        """Write `maps.safetensors`: the maps in half precision where it holds them, the ReadSpec beside."""
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         tensors = {
-            f"{site}/{name}": (value.half() if name in HALVED else value).contiguous()
+            f"{site}/{name}": (_halved(value) if name in HALVED else value).contiguous()
             for site, fitted in self.maps.items()
             for name, value in vars(fitted).items()
         }
@@ -125,6 +125,15 @@ class Measure:
         return Measure(
             Reader(reasoner, spec), {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()}
         )
+
+
+def _halved(value: Tensor) -> Tensor:
+    """In half precision, unless that loses more than rounding does.
+
+    A map fitted on fewer rows than features leaves next to no residual, and its whitener overflows.
+    """
+    half = value.half()
+    return half if (half.float() - value).norm() <= 1e-3 * value.norm() else value
 
 
 def _rows_by_site(sites: Sequence[Site]) -> dict[Site, list[int]]:

@@ -151,12 +151,18 @@ class Reconstructor:
         batch_size: int,
         seed: int,
     ) -> list[float]:
-        """Train on random batches and return the loss of each step; arguments as in `update`."""
+        """Train on random batches and return the loss of each step; arguments as in `update`.
+
+        The learning rate falls to 0 in a straight line and is as it was afterwards.
+        """
         generator = torch.Generator().manual_seed(seed)
-        losses = []
-        for _ in range(steps):
+        [group] = self.optimizer.param_groups
+        rate, losses = group["lr"], []
+        for step in range(steps):
+            group["lr"] = rate * (1 - step / steps)
             rows = torch.randperm(len(texts), generator=generator)[:batch_size].tolist()
             losses.append(self.update([texts[i] for i in rows], [sites[i] for i in rows], targets[rows]))
+        group["lr"] = rate
         return losses
 
     # ---- files

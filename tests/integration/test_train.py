@@ -184,7 +184,10 @@ def test_a_dry_run_prints_recipe_and_placement_and_does_nothing(
 
 
 def test_the_answer_target_trains_on_whole_chains_with_a_slot_a_thought(root: Path) -> None:
-    spec = "{target: answer, prefix: question, suffix: 'The answer is:', layers: final, map: identity}"
+    spec = (
+        "{target: answer, prefix: question, suffix: 'The answer is:', point: last, layers: final, "
+        "map: identity}"
+    )
     short = ("--warm_start.steps", "5", "--warm_start.eval_steps", "5", "--grpo.steps", "1")
     folder = train(
         recipe(root, "--reading.spec", spec, *short, "--grpo.max_new_tokens", "24", out="answer"),

@@ -88,6 +88,12 @@ def test_an_unknown_control_is_told_with_all_that_there_are() -> None:
     assert all(name in str(error.value) for name in NAMES)
 
 
+def test_too_few_problems_are_told_before_anything_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"command line: problems = 63: .*greater than or equal to 64"):
+        evaluate.main(["embedded", "--problems", "63", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_an_untrained_verbalizer_is_evaluated_and_a_control_is_added_later(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

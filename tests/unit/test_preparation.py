@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -21,7 +23,7 @@ from reverse_codi.preparation import (
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.recipe import Recipe
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces import TraceStore
@@ -84,18 +86,64 @@ def test_the_model_writes_only_where_maps_or_warm_start_are_made_from_what_it_wr
     assert needs_own_steps(recipe) == needed
 
 
-class Writer:
+class WhoWrites:
     """As much of a reasoner as writing takes."""
 
     def write(self, questions: list[str]) -> list[str]:
-        return {"a": "So 2 + 3 = 5. 5 * 2 = 10. The answer is: 10", "b": "2 + 2 = 4.", "c": ""}[question]
+        written = {"a": "So 2 + 3 = 5. 5 * 2 = 10. The answer is: 10", "b": "4 - 1 = 3.", "c": "Who knows"}
+        return [written[question] for question in questions]
 
 
-class Answered:
-    """As much of a trace store as own steps take."""
+def test_own_steps_are_what_the_model_writes_and_the_same_with_the_answer_that_the_trace_gave() -> None:
+    traces = WithAnswers(["12", "3", "7"], ["a", "b", "c"])
+    own = OwnSteps.of(WhoWrites(), traces)  # type: ignore[arg-type]
+    assert own.written == [["2 + 3 = 5", "5 * 2 = 10"], ["4 - 1 = 3"], []]
+    assert own.said == [["2 + 3 = 5", "5 * 2 = 12"], ["4 - 1 = 3"], []]
+    assert own.disagreeing == [0]
 
-    def __init__(self, questions: list[str], answers: list[str | None]) -> None:
-        self.questions, self.answers = questions, answers
+
+@pytest.mark.parametrize(
+    ("fit_on", "kind"), [("gold", "gold"), ("gold", "written"), ("written", "gold"), ("written", "nearest")]
+)
+def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_claims_asked_for(
+    tiny_folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit_on: str, kind: str
+) -> None:
+    fitted: list[list[list[str]]] = []
+    fit = preparation.fit_measure
+
+    def recorded(*arguments: Any) -> Measure:
+        fitted.append(arguments[4])
+        return fit(*arguments)
+
+    def held_by_all(probed: Any, claims: list[list[str]], threshold: float) -> HeldSteps:
+        fitted.append(claims)
+        return make_held(3)
+
+    monkeypatch.setattr(preparation, "fit_measure", recorded)
+    monkeypatch.setattr(preparation, "find_held_steps", held_by_all)
+    written = [["1 + 1 = 2"]] * 50
+    said = [["1 + 1 = 3"] if row in (2, 5) else claims for row, claims in enumerate(written)]
+    monkeypatch.setattr(OwnSteps, "of", lambda reasoner, traces: OwnSteps(written, said))
+    recipe = Recipe.model_validate(
+        {
+            "reasoner": {"path": str(tiny_folders[0])},
+            "trace": {"out": str(tmp_path / "traces"), "n": 50, "n_heldout": 10},
+            "reading": {"fit_on": fit_on, "disagreeing": 3},
+            "warm_start": {"kind": kind},
+        }
+    )
+    prepared = prepare(recipe, tmp_path / "out", Console(quiet=True))
+    assert (prepared.own is None) == (not needs_own_steps(recipe))
+    probed, read = fitted
+    assert probed == prepared.claims
+    if fit_on == "gold":
+        assert prepared.claims == prepared.train.claims == read
+    else:
+        assert prepared.claims == said
+        assert read == [*said, *[["1 + 1 = 3"]] * 4]  # disagreeing traces count three times
+    again = prepare(recipe, tmp_path / "out", Console(quiet=True))
+    assert len(fitted) == 2  # not fitted again
+    assert (again.own, again.claims, again.held) == (prepared.own, prepared.claims, prepared.held)
 
 
 NEAREST = WarmStartSection(kind="nearest", samples=0, disagreeing=4)
@@ -167,8 +215,43 @@ def test_each_taught_thought_has_a_text_of_its_own_trace(parted: Prepared) -> No
         assert text == "(no step)" or text.startswith(f"{row + 2} + 1 = ")
 
 
-class WithAnswers:
-    """As much of a trace store as candidates take."""
+def test_written_steps_are_taught_with_the_answer_that_the_trace_gave(parted: Prepared) -> None:
+    recipe = Recipe(warm_start=WRITTEN.model_copy(update={"problems": 4}))
+    taught = taught_thoughts(recipe, parted)
+    texts = warm_texts(recipe, parted, taught)
+    said = {
+        (row, site.index): text for row, site, text in zip(taught.problems, taught.sites, texts, strict=True)
+    }
+    assert said == {
+        (row, k): ("1 + 1 = 2.", "2 * 3 = 7." if row == 2 else "2 * 3 = 6.", "(no step)")[k]
+        for row in range(4)
+        for k in range(3)
+    }
+    assert [taught.problems.count(row) for row in range(4)] == [3, 3, 12, 3]  # errors are rare, so they recur
+    # one text a thought, however often it is taught, and gold claims have no part in it
+    assert texts == [said[row, site.index] for row, site in zip(taught.problems, taught.sites, strict=True)]
+    assert not set(texts) & {f"{claim}." for claims in parted.train.claims[:4] for claim in claims}
 
-    def __init__(self, answers: list[str | None]) -> None:
+
+def test_a_thought_that_holds_no_step_is_taught_none_though_some_claim_reads_nearest(
+    parted: Prepared,
+) -> None:
+    recipe = Recipe(warm_start=NEAREST)
+    taught = parted.thoughts(Split.TRAIN, live_only=False)
+    of_recipe = candidates(recipe, parted, 200)
+    nearest = {site: nearest_texts(parted.train, site, of_recipe, parted.measure) for site in parted.sites}
+    assert set(nearest[Site("h", 2)]) - {"(no step)"}  # two steps: the third thought holds nothing
+    for text, site, row in zip(
+        warm_texts(recipe, parted, taught), taught.sites, taught.problems, strict=True
+    ):
+        assert text == ("(no step)" if site.index == 2 else nearest[site][row])
+    parted.own.said[0] = []  # type: ignore[union-attr]  # who said nothing holds nothing
+    assert warm_texts(recipe, parted, taught)[:3] == ["(no step)"] * 3
+
+
+class WithAnswers:
+    """As much of a trace store as candidates and own steps take."""
+
+    def __init__(self, answers: list[str | None], questions: Sequence[str] = ()) -> None:
         self.answers = answers
+        self.questions = list(questions)

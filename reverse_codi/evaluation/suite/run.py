@@ -49,6 +49,7 @@ def examine(exam: Exam) -> Figures:
         **thinking.lens(exam),
         **thinking.likelihood(exam),
         **thinking.liveliness(exam),
+        **thinking.error_ceiling(exam),
         **thinking.diagnostics(exam),
         **causal.constant_replacements(exam),
     }

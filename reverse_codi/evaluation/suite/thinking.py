@@ -6,15 +6,17 @@ import random
 
 from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.counterfactual import near_claims
-from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.exam import Exam, Subject
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.interventions.diagnostics import early_decoding, step_ablation
 from reverse_codi.evaluation.interventions.liveness import liveness
 from reverse_codi.evaluation.interventions.replace import Moments
 from reverse_codi.evaluation.metrics.content import gold_stated, lens_hit
 from reverse_codi.evaluation.suite.content import STEPS, held_steps, lens_hits
+from reverse_codi.reading.probes import Probe
 from reverse_codi.sites import Site
 from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.traces import TraceStore
 
 OPERATORS = "+-*/%"
 
@@ -96,6 +98,32 @@ def liveliness(exam: Exam) -> Figures:
         for row, (site, claims) in enumerate(zip(exam.thoughts.sites, exam.thoughts.claims, strict=True))
     ]
     return found | {"live.held": figures.mean(same, exam.thoughts.problems)}
+
+
+def error_ceiling(exam: Exam) -> Figures:
+    """`ceiling.wrong`: wrong traces whose own answer a linear probe reads off the last live thought.
+
+    The probes are trained on the answers that training traces gave. What they cannot read the model decides
+    after its thoughts, and no translation of thoughts can say it.
+    """
+    subject = exam.subject
+    hits = []
+    for site in subject.sites:
+        train = _ending_at(subject, subject.train, site)
+        wrong = _ending_at(subject, exam.wrong, site)
+        if train and wrong:
+            answers = [str(subject.train.answers[row]) for row in train]
+            probe = Probe.fit(subject.train.vectors(site)[train], answers)
+            told = probe.predict(exam.wrong.vectors(site)[wrong])
+            hits += [float(t == exam.wrong.answers[row]) for t, row in zip(told, wrong, strict=True)]
+    return {"ceiling.wrong": figures.mean(hits, range(len(hits)))}
+
+
+def _ending_at(subject: Subject, traces: TraceStore, site: Site) -> list[int]:
+    """Traces whose last live thought is at `site`."""
+    lengths = [len(claims) for claims in traces.claims]
+    live = {n: [s for s in subject.sites if subject.held.steps(s, n)] for n in set(lengths)}
+    return [row for row, n in enumerate(lengths) if live[n][-1:] == [site]]
 
 
 def diagnostics(exam: Exam) -> Figures:

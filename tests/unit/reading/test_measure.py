@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from reverse_codi.reading.measure import Measure, MeasureError
 from reverse_codi.reading.spec import Point, ReadSpec
@@ -43,6 +45,30 @@ def test_saved_and_loaded_it_reads_the_same(tiny_reasoner: CodiReasoner, tmp_pat
         for name, value in vars(measure.map_of(site)).items():
             torch.testing.assert_close(getattr(loaded.map_of(site), name), value, atol=2e-3, rtol=2e-3)
     assert [path.name for path in tmp_path.iterdir()] == ["maps.safetensors"]
+
+
+def test_what_half_precision_cannot_hold_is_saved_whole(
+    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path: Path
+) -> None:
+    """As of maps of fewer traces than features, which leave no residual: their distances would be NaN."""
+    maps = {
+        site: replace(tiny_measure.map_of(site), whitener=scale * torch.eye(32))
+        for site, scale in ((Site("h", 0), 3.7e6), (Site("h", 1), 3.7e-7), (Site("h", 2), 3.7))
+    }
+    Measure(tiny_measure.reader, maps).save(tmp_path)
+    loaded = Measure.load(tmp_path, tiny_reasoner)
+    for site, fitted in maps.items():
+        torch.testing.assert_close(loaded.map_of(site).whitener, fitted.whitener, atol=0, rtol=1e-3)
+    thoughts = tiny_reasoner.think([p.question for p in make_problems(1)]).readouts[0, :3]
+    sites = list(maps)
+    match = loaded.match(thoughts, loaded.predict(TEXTS, sites), sites)
+    wanted = tiny_measure.predict(TEXTS, sites)
+    torch.testing.assert_close(
+        match, Measure(tiny_measure.reader, maps).match(thoughts, wanted, sites), atol=1e-2, rtol=1e-2
+    )
+    with safe_open(tmp_path / "maps.safetensors", framework="pt") as file:
+        kinds = [str(file.get_slice(f"h{k}/whitener").get_dtype()) for k in range(3)]
+    assert kinds == ["F32", "F32", "F16"]
 
 
 def test_another_reasoners_maps_are_refused_with_both_hashes(

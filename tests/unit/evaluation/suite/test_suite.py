@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 
 import pytest
 
 from reverse_codi.evaluation import controls, figures
+from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.report import AIMS
-from reverse_codi.evaluation.suite import matching
+from reverse_codi.evaluation.suite import causal, matching
 from reverse_codi.evaluation.suite.faithful import swaps
 from reverse_codi.evaluation.suite.run import evaluate, examine
 from reverse_codi.evaluation.suite.said import Said, Writer, by_trace
 from reverse_codi.evaluation.suite.thinking import liveliness
 from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.probes import result_of
+from reverse_codi.sites import Site
 from reverse_codi.tasks.base import canonical_number
 
+PROBLEMS = 64
 NUMBERS = " ".join(map(str, range(1, 61)))
 # A writer whose texts mostly say less than silence has nothing to lose, and no figure here.
 ROBUST = {"robust.paraphrase_drop", "robust.number_drop"}
@@ -88,6 +94,77 @@ def test_the_model_goes_on_from_gold_as_from_its_thoughts(gold: Figures) -> None
     assert gold["causal.counterfactual"].value > gold["causal.counterfactual.inconsistent"].value
 
 
+def test_a_text_that_says_nothing_of_its_thought_is_no_cause_of_the_answer(
+    exam: Exam, found: dict[str, Figures]
+) -> None:
+    """An edited constant is followed wherever it stands last: the answer becomes its result."""
+    asked = {exam.thoughts.problems[row] for row in exam.editable}
+    for name in ("constant", "empty", "final_answer", "question_restated", "all_numbers"):
+        for key in ("causal.counterfactual", "causal.counterfactual.inconsistent"):
+            assert found[name][key].value < 0.03, (name, key)
+            assert found[name][key].n == found["gold"][key].n == len(asked), (name, key)
+
+
+def test_a_last_step_counts_where_it_ends_in_the_answer_and_others_where_the_next_goes_on_from_it(
+    exam: Exam,
+) -> None:
+    def ends_the_chain(row: int) -> bool:
+        return exam.steps_held[row] == [len(exam.thoughts.claims[row]) - 1]
+
+    def near_miss(row: int) -> str:
+        claim = exam.thoughts.claims[row][exam.steps_held[row][0]]
+        near = near_claims(claim, exam.subject.knows)
+        return next((f"{other}." for other in near if result_of(other) != result_of(claim)), "")
+
+    def counted(texts: list[str]) -> Figures:
+        return causal.counterfactual(Said(exam, lambda _: texts))
+
+    gold, silence = exam.thoughts.gold, [""] * len(exam.thoughts)
+    last = [text if row in exam.live and ends_the_chain(row) else "" for row, text in enumerate(gold)]
+    others = [text if row in exam.live and not ends_the_chain(row) else "" for row, text in enumerate(gold)]
+    one_off = [near_miss(row) if row in exam.live else "" for row in range(len(gold))]
+    assert sum(map(bool, one_off)) > 0.9 * len(exam.live)
+    assert min(counted(texts)["causal.counterfactual"].value for texts in (last, others)) > 0.1
+    for texts in (one_off, silence):
+        assert {key: figure.value for key, figure in counted(texts).items()} == {
+            "causal.counterfactual": 0,
+            "causal.counterfactual.inconsistent": 0,
+        }
+
+
+def test_counterfactuals_are_asked_of_thoughts_of_right_traces_that_hold_one_step(exam: Exam) -> None:
+    assert 0.8 * len(exam.live) < len(exam.editable) < len(exam.live)
+    for row in exam.editable:
+        assert exam.right[exam.thoughts.problems[row]]
+        assert len(exam.steps_held[row]) == 1
+    assert replace(exam, heldout=exam.wrong).editable == []
+    both = HeldSteps({(Site("h", 0), n): [1.0] * n for n in range(2, 5)}, 0.5)
+    crowded = replace(exam, subject=replace(exam.subject, held=both))
+    assert crowded.live and crowded.editable == []
+
+
+def test_a_closed_world_of_steps_is_not_left_by_edits(exam: Exam) -> None:
+    claims = {claim for of in exam.heldout.claims for claim in of}
+    half = replace(exam, subject=replace(exam.subject, train=exam.heldout.select(range(32))))
+    closed = replace(exam, subject=replace(exam.subject, train=exam.heldout))
+    assert half.repertoire is None and closed.repertoire == claims
+    met, false = sorted(claims)[0], "10 + 10 = 21"
+    unmet = next(c for c in ("10 + 10 = 20", "11 + 10 = 21", "12 + 10 = 22") if c not in claims)
+    for text, by_open, by_closed in (
+        (f"{met}.", True, True),
+        (f"{unmet}.", True, False),
+        (f"{met}. {unmet}.", True, False),
+        (f"{false}.", True, True),  # such edits are asked to be inconsistent
+        (f"{met} wombats", False, False),
+    ):
+        assert (half.plausible(text), closed.plausible(text)) == (by_open, by_closed), text
+    assert 0 < len(closed.editable) < len(half.editable)
+    assert set(closed.editable) < set(half.editable)
+    of_gold = causal.counterfactual(Said(closed, controls.gold_claims))["causal.counterfactual"]
+    assert of_gold.n == len({closed.thoughts.problems[row] for row in closed.editable})
+    assert of_gold.value > 0.8  # the model reckons with what it was trained on
+
+
 def test_gold_is_faithful_to_thoughts_that_are_right_and_no_others(gold: Figures) -> None:
     assert gold["faithful.wrong"].value == 0
     assert gold["faithful.wrong.gold"].value == 1
@@ -109,8 +186,36 @@ def test_a_writer_that_does_not_see_the_thought_misses_every_aim(
     found: dict[str, Figures], name: str
 ) -> None:
     assert aims_met(found[name]) == set()
+    assert {key for key in set(AIMS) & set(found[name]) if found[name][key].n == 0} == ROBUST
+
+
+@pytest.mark.parametrize(
+    "name", ["empty", "constant", "question_restated", "final_answer", "shuffled", "all_numbers"]
+)
+def test_a_writer_that_mostly_says_less_than_silence_has_no_robustness_figure(
+    found: dict[str, Figures], name: str
+) -> None:
+    assert found[name]["robust.counted"].n == PROBLEMS
     assert found[name]["robust.counted"].value < 0.5
-    assert {key for key in set(AIMS) & set(found[name]) if found[name][key].n == 0} <= ROBUST
+    for edit in ("paraphrase", "number", "shuffle"):
+        drop = found[name][f"robust.{edit}_drop"]
+        assert (math.isnan(drop.value), drop.n) == (True, 0), edit
+
+
+def test_half_of_the_texts_must_say_more_than_silence(exam: Exam) -> None:
+    def robustness(share: float) -> Figures:
+        spoken = set(exam.live[: int(share * len(exam.live))])
+        texts = [text if row in spoken else "" for row, text in enumerate(exam.thoughts.gold)]
+        return matching.robustness(Said(exam, lambda _: texts))
+
+    few, many = robustness(0.4), robustness(0.6)
+    assert few["robust.counted"].value == pytest.approx(0.4, abs=0.02)
+    assert many["robust.counted"].value == pytest.approx(0.6, abs=0.02)
+    for edit in ("paraphrase", "number", "shuffle"):
+        assert few[f"robust.{edit}_drop"].n == 0
+        # What says nothing is not counted among those that lose nothing.
+        assert 0 < many[f"robust.{edit}_drop"].n < 0.8 * len(exam.heldout)
+    assert many["robust.number_drop"].value > 0.2
 
 
 def test_solving_the_question_says_the_right_steps_and_is_found_out_by_swaps_and_errors(
@@ -132,10 +237,14 @@ def test_always_speaking_and_silence_do_not_tell_live_from_inert(found: dict[str
         assert found[name]["inert.told_from_live"].value == pytest.approx(0.5)
 
 
-def test_a_text_without_a_claim_has_nothing_to_paraphrase(found: dict[str, Figures]) -> None:
-    for name in ("empty", "question_restated", "final_answer", "all_numbers"):
-        assert found[name]["robust.paraphrase_drop"].n == 0
-    assert found["empty"]["robust.number_drop"].n == 0
+def test_a_text_without_a_claim_has_nothing_to_paraphrase(exam: Exam, found: dict[str, Figures]) -> None:
+    def without_equals_sign(thoughts: Thoughts) -> list[str]:
+        return [text.replace(" = ", " is ") for text in thoughts.gold]
+
+    robust = matching.robustness(Said(exam, without_equals_sign))
+    assert robust["robust.counted"].value > 0.8
+    assert robust["robust.paraphrase_drop"].n == 0
+    assert robust["robust.number_drop"].n > 0.8 * PROBLEMS
     assert found["empty"]["claims.unsupported"].n == 0
 
 
@@ -161,6 +270,13 @@ def test_what_thoughts_hold_is_read_off_them_and_not_off_others(thinking: Figure
     assert thinking["causal.kept_all.gold_text"].value > 0.6
     for kind in ("zero", "mean", "noise", "other", "empty_text"):
         assert thinking[f"causal.kept_all.{kind}"].value < 0.3, kind
+
+
+def test_accuracy_is_that_of_the_exam(exam: Exam, thinking: Figures) -> None:
+    right = [a == g for a, g in zip(exam.heldout.answers, exam.heldout.gold, strict=True)]
+    assert (thinking["accuracy"].value, thinking["accuracy"].n) == (sum(right) / PROBLEMS, PROBLEMS)
+    wrong = replace(exam, heldout=exam.wrong)
+    assert wrong.right == [False] * len(exam.wrong)
 
 
 def test_a_writer_is_asked_once_and_its_texts_are_grouped_by_trace(exam: Exam) -> None:

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from reverse_codi.evaluation.baselines import NAMES, WRITERS, Tools
+from reverse_codi.evaluation.exam import Exam, Subject
+from reverse_codi.recipe import ReasonerSection, Recipe
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.verbalizer.translate import Translator
+from tests.tiny import (
+    make_held,
+    make_sharp_reasoner,
+    make_tiny_measure,
+    make_tiny_policy,
+    make_tiny_traces,
+    stir,
+)
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    """Of a verbalizer that writes at random."""
+    root, reasoner = tmp_path_factory.mktemp("baselines"), make_sharp_reasoner()
+    reasoner.save_pretrained(root / "reasoner")
+    policy = make_tiny_policy(reasoner)
+    stir(policy)
+    policy.save(root / "verbalizer")
+    traces = make_tiny_traces(reasoner, root / "traces", n=8)
+    subject = Subject.of(reasoner, Arithmetic(), make_tiny_measure(reasoner), make_held(3), traces)
+    exam = Exam(subject, traces, traces.select([]), None, seed=0)
+    recipe = Recipe(reasoner=ReasonerSection(path=str(root / "reasoner")))
+    translator = Translator(reasoner, root / "reasoner", root / "verbalizer")
+    return Tools(
+        exam,
+        recipe,
+        root / "verbalizer",
+        lambda thoughts: translator.greedy(thoughts.slots),
+        root / "out",
+        Console(quiet=True),
+    )
+
+
+def test_every_control_has_a_name_and_the_oracle_is_last() -> None:
+    assert set(WRITERS) == set(NAMES) - {"oracle"} and NAMES[-1] == "oracle"
+    assert "best_of_16" in NAMES
+
+
+def test_the_best_of_16_reads_nearer_than_the_greedy_text_and_never_farther(tools: Tools) -> None:
+    exam, thoughts = tools.exam, tools.exam.thoughts
+    measure = exam.subject.measure
+
+    def match(texts: list[str]) -> list[float]:
+        return measure.match(thoughts.targets, exam.predicted(thoughts, texts), thoughts.sites).tolist()
+
+    best = WRITERS["best_of_16"](tools)(thoughts)
+    pairs = list(zip(match(tools.write(thoughts)), match(best), strict=True))
+    assert all(searched >= plain - 1e-5 for plain, searched in pairs)
+    assert sum(searched > plain + 1e-3 for plain, searched in pairs) > 0.5 * len(pairs)
+    assert WRITERS["best_of_16"](tools)(thoughts) == best
+    other = replace(tools, exam=replace(exam, seed=1))
+    assert WRITERS["best_of_16"](other)(thoughts) != best
+
+
+def test_the_warm_start_is_the_verbalizer_itself_where_there_was_no_rl(tools: Tools, tmp_path: Path) -> None:
+    trained = replace(tools, verbalizer=tmp_path / "verbalizer")
+    assert trained.warm == tmp_path / "verbalizer"  # none was kept
+    (tmp_path / "warm").mkdir()
+    (tmp_path / "warm" / "verbalizer.json").write_text("{}")
+    assert trained.warm == tmp_path / "warm"
+    assert replace(trained, verbalizer=tmp_path / "copied").warm == tmp_path / "copied"
+    no_rl = tools.recipe.model_copy(update={"grpo": tools.recipe.grpo.model_copy(update={"steps": 0})})
+    assert replace(trained, recipe=no_rl).warm == tmp_path / "verbalizer"
