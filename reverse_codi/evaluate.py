@@ -41,6 +41,14 @@ from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.verbalizer.contract import FILE as CONTRACT_FILE
 from reverse_codi.verbalizer.translate import Translator
 
+# What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
+EMBEDDED_RECIPE = {
+    "trace": {"n": 30_000},
+    "reading": {"fit_on": "written"},
+    "warm_start": {"kind": "written"},
+    "grpo": {"steps": 60, "thoughts_per_step": 256, "samples": 8, "max_new_tokens": 24},
+}
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -62,7 +70,8 @@ def find(word: str, overrides: Sequence[str]) -> Evaluated:
         RecipeError: there is no verbalizer; the message says where one was looked for.
     """
     if word == EMBEDDED:
-        return Evaluated(validated(Recipe, override({}, overrides), EMBEDDED), ASSETS / "verbalizer")
+        recipe = validated(Recipe, override(EMBEDDED_RECIPE, overrides), EMBEDDED)
+        return Evaluated(recipe, ASSETS / "verbalizer")
     path = Path(word)
     if path.is_dir():
         beside = [folder / "recipe.yaml" for folder in (path, path.parent)]

@@ -174,6 +174,11 @@ class Recipe(Section):
         """SHA-256 of what decides the traces; a change of learning rate must not refuse finished ones."""
         return _hash(self.model_dump(mode="json", include={"task", "reasoner", "trace"}))
 
+    @property
+    def asked_hash(self) -> str:
+        """SHA-256 of who is asked what kind of questions, however many."""
+        return _hash(self.model_dump(mode="json", include={"task", "reasoner"}))
+
 
 def _hash(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -81,7 +81,7 @@ def draw(
             out=out / "traces" / f"{name}-{first}",
             shard_rows=section.shard_rows,
             batch_size=section.batch_size,
-            recipe_hash=recipe.trace_hash,
+            recipe_hash=recipe.asked_hash,
             console=console,
         )
 

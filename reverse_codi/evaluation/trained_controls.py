@@ -28,7 +28,7 @@ from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, encode, 
 
 CONTROL = WarmStartSection(steps=600)
 """Default of a control's training; long enough for a LoRA on a model of 1M parameters."""
-MORE_SFT_RATE = 1e-3
+MORE_SFT_RATE = 3e-4
 
 
 def warm_gold(
@@ -66,7 +66,8 @@ def more_sft(
 ) -> Writer:
     """The evaluated verbalizer's warm start, taught further on as many texts as RL sampled.
 
-    The learning rate is constant, at 1e-3: the warm start's own peak would undo what it learnt.
+    The learning rate falls from 3e-4 to 0, as RL's does: a constant 1e-3 undoes in 100 steps what the warm
+    start learnt (retrieval .97 to .54 on the embedded model).
 
     Args:
         subject: frozen model and training traces.
@@ -94,7 +95,7 @@ def more_sft(
                 f"{len(targets)} target texts for {len(thoughts)} training thoughts; give one each"
             )
         policy = Policy.load(warm, subject.reasoner, trainable=True)
-        teach(policy, thoughts, targets, section, out, schedule="constant_with_warmup")
+        teach(policy, thoughts, targets, section, out, schedule="linear")
         return policy
 
     trained_into(out, subject.reasoner, train)

@@ -108,8 +108,8 @@ def test_more_sft_goes_on_from_the_warm_start_for_as_many_texts(
         out = tmp_path / f"more{texts}"
         more_sft(subject, base, tmp_path / "warm", targets, texts, out, batch_size=8)
         moved[texts] = float((loras(Policy.load(out, subject.reasoner)) - loras(policy)).abs().max())
-    # AdamW moves a weight by no more than about the rate a step: 1e-3 but for the first step, at rate 0.
-    assert 3e-3 < moved[80] < 1.2e-2
+    # AdamW moves a weight by no more than about the rate a step, which falls from 3e-4 to 0.
+    assert 9e-4 < moved[80] < 3e-3
     assert moved[80] < moved[160] < 2.4e-2
 
 
