@@ -38,6 +38,7 @@ from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner
 from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.trace_files import MANIFEST
 from reverse_codi.verbalizer.contract import FILE as CONTRACT_FILE
 from reverse_codi.verbalizer.translate import Translator
 
@@ -116,6 +117,8 @@ def run(
         second: folder of a second language model, for its likelihood of the texts.
         reconstruct: fit a reconstructor for `fve.reconstructor`.
     """
+    if given is not None and not (given / MANIFEST).is_file():
+        raise RecipeError(f"{given} is no trace store; collect one: python -m reverse_codi.trace RECIPE")
     recipe, folder = evaluated.recipe, evaluated.verbalizer
     reasoner = recipe.reasoner.load()
     measure = Measure.load(folder, reasoner)
