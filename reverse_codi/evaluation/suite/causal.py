@@ -11,7 +11,7 @@ from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.counterfactual import edited_step
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
-from reverse_codi.evaluation.interventions.counterfactual import Edits, follow
+from reverse_codi.evaluation.interventions.follow import Edits, follow
 from reverse_codi.evaluation.interventions.replace import (
     Moments,
     Replacement,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.evaluation.interventions.counterfactual import Edits, follow
+from reverse_codi.evaluation.interventions.follow import Edits, follow
 from reverse_codi.evaluation.interventions.replace import answers_with, fed_of_texts, only
 from reverse_codi.evaluation.interventions.traced import Traced
 from reverse_codi.reading.measure import Measure
