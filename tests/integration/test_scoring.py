@@ -125,6 +125,9 @@ class Counting:
         self.seen += zip(texts, questions or [""] * len(texts), strict=True)
         return self.reasoner.read(texts, questions, suffix)
 
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        return self.reasoner.offsets(text)
+
 
 def counted(measure: Measure, reasoner: CodiReasoner) -> tuple[Measure, Counting]:
     counting = Counting(reasoner)
