@@ -45,7 +45,7 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
         out=out / "traces" / f"train-{recipe.trace.seed}",  # where `draw` finds them
         shard_rows=recipe.trace.shard_rows,
         batch_size=recipe.trace.batch_size,
-        recipe_hash=recipe.trace_hash,
+        recipe_hash=recipe.asked_hash,
         console=console,
     )
     held, reader = make_plain_held(), Reader(reasoner, ReadSpec(ridge=1.0))
