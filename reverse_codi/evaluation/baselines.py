@@ -15,6 +15,7 @@ from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.evaluation.suite.said import Writer
 from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.monitor import BEST
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
@@ -54,10 +55,13 @@ class Tools:
 
     @property
     def warm(self) -> Path:
-        """The warm start that RL began with; the verbalizer itself where there was no RL."""
-        beside = self.verbalizer.parent / "warm"
-        trained = self.verbalizer.name == "verbalizer" and (beside / "verbalizer.json").is_file()
-        return beside if trained and self.recipe.grpo.steps else self.verbalizer
+        """The warm start that RL began with; the verbalizer itself where there was no RL.
+
+        Only a run that had RL keeps a `best` policy beside its warm start; the package's `warm` is the demo's.
+        """
+        run = self.verbalizer.parent
+        reinforced = self.verbalizer.name == "verbalizer" and (run / BEST).is_dir()
+        return run / "warm" if reinforced else self.verbalizer
 
     def own_steps(self) -> list[str]:
         """For every training thought what the model's own written steps say of it; no label is used."""

@@ -70,7 +70,7 @@ def test_the_warm_start_is_the_verbalizer_itself_where_there_was_no_rl(tools: To
     assert trained.warm == tmp_path / "verbalizer"  # none was kept
     (tmp_path / "warm").mkdir()
     (tmp_path / "warm" / "verbalizer.json").write_text("{}")
+    assert trained.warm == tmp_path / "verbalizer"  # another run's, as in the package: RL keeps a best policy
+    (tmp_path / "best").mkdir()
     assert trained.warm == tmp_path / "warm"
     assert replace(trained, verbalizer=tmp_path / "copied").warm == tmp_path / "copied"
-    no_rl = tools.recipe.model_copy(update={"grpo": tools.recipe.grpo.model_copy(update={"steps": 0})})
-    assert replace(trained, recipe=no_rl).warm == tmp_path / "verbalizer"
