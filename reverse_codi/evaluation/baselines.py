@@ -57,7 +57,7 @@ class Tools:
     def warm(self) -> Path:
         """The warm start that RL began with; the verbalizer itself where there was no RL.
 
-        Only a run that had RL keeps a `best` policy beside its warm start; the package's `warm` is the demo's.
+        Only a run that had RL keeps a `best` policy beside its warm start; the package's is the demo's.
         """
         run = self.verbalizer.parent
         reinforced = self.verbalizer.name == "verbalizer" and (run / BEST).is_dir()
