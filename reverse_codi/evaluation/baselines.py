@@ -16,11 +16,11 @@ from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.evaluation.suite.said import Writer
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.monitor import BEST
+from reverse_codi.preparation import OwnSteps
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
 from reverse_codi.recipe import Recipe
-from reverse_codi.verbalizer.targets import with_answer, written_claims
 from reverse_codi.verbalizer.translate import Translator
 from reverse_codi.verbalizer.warm_start import WarmStartSection
 
@@ -63,11 +63,11 @@ class Tools:
         reinforced = self.verbalizer.name == "verbalizer" and (run / BEST).is_dir()
         return run / "warm" if reinforced else self.verbalizer
 
+    @functools.cached_property
     def own_steps(self) -> list[str]:
         """For every training thought what the model's own written steps say of it; no label is used."""
         subject = self.exam.subject
-        written = written_claims(subject.reasoner.write(subject.train.questions))
-        said = [with_answer(own, answer) for own, answer in zip(written, subject.train.answers, strict=True)]
+        said = OwnSteps.of(subject.reasoner, subject.train).said
         thoughts = subject.thoughts(subject.train)
         rows = zip(thoughts.sites, thoughts.problems, strict=True)
         return [subject.held.text(site, said[problem]) for site, problem in rows]
@@ -78,7 +78,7 @@ class Tools:
         if (folder / FILE).is_file():
             return Reconstructor.load(folder, subject.reasoner)
         self.console.print("fitting the reconstructor")
-        thoughts, texts = subject.thoughts(subject.train), self.own_steps()
+        thoughts, texts = subject.thoughts(subject.train), self.own_steps
         rows = [row for row, text in enumerate(texts) if text != NO_STEP]
         thoughts = thoughts.take(rows)
         scales = {
@@ -101,8 +101,7 @@ class Tools:
 
 def warm_start_only(tools: Tools) -> Writer:
     """The verbalizer before RL."""
-    translator = Translator(tools.exam.subject.reasoner, tools.reasoner_folder, tools.warm)
-    return lambda thoughts: translator.greedy(thoughts.slots)
+    return trained_controls.greedy_writer(tools.exam.subject.reasoner, tools.reasoner_folder, tools.warm)
 
 
 def best_of_16(tools: Tools) -> Writer:
@@ -128,9 +127,7 @@ def more_sft(tools: Tools) -> Writer:
     grpo = tools.recipe.grpo
     texts = grpo.steps * grpo.thoughts_per_step * grpo.samples
     subject, out = tools.exam.subject, tools.out / "more_sft"
-    return trained_controls.more_sft(
-        subject, tools.reasoner_folder, tools.warm, tools.own_steps(), texts, out
-    )
+    return trained_controls.more_sft(subject, tools.reasoner_folder, tools.warm, tools.own_steps, texts, out)
 
 
 def question_only(tools: Tools) -> Writer:

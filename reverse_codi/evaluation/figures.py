@@ -26,11 +26,6 @@ def ratio(rows: Floats) -> float:
     return float(rows[:, 0].sum() / rows[:, 1].sum())
 
 
-def one_minus_ratio(rows: Floats) -> float:
-    """1 - sum of column 0 / sum of column 1: match."""
-    return 1 - ratio(rows)
-
-
 def sums(columns: Sequence[ArrayLike | Tensor], problems: Sequence[int]) -> Floats:
     """Columns of N values, summed over each problem's: [P, columns]."""
     _, index = np.unique(np.asarray(problems), return_inverse=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.evaluation.bootstrap import Floats, Interval, explained, interval
+from reverse_codi.evaluation.figures import ratio, sums
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.study import retrieval
 from reverse_codi.sites import Site
@@ -160,20 +161,16 @@ def score(thoughts: Thoughts, texts: Sequence[str], measure: Measure) -> Scored:
 
 def by_problem(values: Tensor, problems: Sequence[int]) -> Floats:
     """Sums of values [N] over each problem's thoughts, [P]."""
-    _, index = np.unique(np.asarray(problems), return_inverse=True)
-    sums: Floats = np.bincount(index, weights=values.numpy().astype(np.float64)).astype(np.float64)
-    return sums
+    column: Floats = sums([values], problems)[:, 0]
+    return column
 
 
 def match_gain(before: Scored, after: Scored, problems: Sequence[int]) -> Interval:
     """Match after minus before, paired bootstrap by problem."""
-    table = np.stack(
-        [by_problem(v, problems) for v in (after.distance - before.distance, after.to_mean)], axis=1
-    )
+    table = sums([after.distance - before.distance, after.to_mean], problems)
     return interval(table, lambda rows: explained(rows) - 1)
 
 
 def mean_change(before: Tensor, after: Tensor, problems: Sequence[int]) -> Interval:
     """Mean of a figure a thought [N], after minus before, paired bootstrap by problem."""
-    table = np.stack([by_problem(v, problems) for v in (after - before, torch.ones(len(before)))], axis=1)
-    return interval(table, lambda rows: float(rows[:, 0].sum() / rows[:, 1].sum()))
+    return interval(sums([after - before, torch.ones(len(before))], problems), ratio)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.bootstrap import Interval, interval
-from reverse_codi.evaluation.figures import RESAMPLES, Figures, one_minus_ratio
+from reverse_codi.evaluation.bootstrap import Interval, explained, interval
+from reverse_codi.evaluation.figures import RESAMPLES, Figures
 from reverse_codi.evaluation.metrics import geometry
 from reverse_codi.evaluation.suite.said import Said
 from reverse_codi.evaluation.translation import Thoughts
@@ -31,11 +31,11 @@ def matching(said: Said, reconstructor: Reconstructor | None = None) -> Figures:
     thoughts, predicted = exam.thoughts.take(exam.live), said.predicted[exam.live]
     distance = measure.distance(thoughts.targets, predicted, thoughts.sites)
     to_mean = measure.distance_to_mean(thoughts.targets, thoughts.sites)
-    found = {"match.whitened": figures.over(distance, to_mean, thoughts.problems, one_minus_ratio)}
+    found = {"match.whitened": figures.over(distance, to_mean, thoughts.problems, explained)}
     for site in sorted(set(thoughts.sites)):
         rows = [row for row, s in enumerate(thoughts.sites) if s == site]
         problems = [thoughts.problems[row] for row in rows]
-        found[f"match.{site}"] = figures.over(distance[rows], to_mean[rows], problems, one_minus_ratio)
+        found[f"match.{site}"] = figures.over(distance[rows], to_mean[rows], problems, explained)
     means = torch.stack([measure.map_of(site).mean for site in thoughts.sites])
     cosine = geometry.centred_cosine(thoughts.targets, predicted, means)
     found["cosine.centred"] = figures.mean(cosine, thoughts.problems)
@@ -51,7 +51,7 @@ def matching(said: Said, reconstructor: Reconstructor | None = None) -> Figures:
         measure.distance(inert.targets, said.predicted[rest], inert.sites),
         measure.distance_to_mean(inert.targets, inert.sites),
         inert.problems,
-        one_minus_ratio,
+        explained,
     )
     return found
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.bootstrap import explained
 
 
 def test_a_mean_is_over_values_and_counts_problems() -> None:
@@ -23,7 +24,7 @@ def test_one_value_for_all_has_no_doubt() -> None:
 
 def test_a_ratio_is_of_sums() -> None:
     assert figures.over([1.0, 3.0], [2.0, 10.0], [0, 1]).value == pytest.approx(4 / 12)
-    match = figures.over([1.0, 3.0], [2.0, 10.0], [0, 1], figures.one_minus_ratio)
+    match = figures.over([1.0, 3.0], [2.0, 10.0], [0, 1], explained)
     assert match.value == pytest.approx(8 / 12)
 
 
