@@ -20,7 +20,8 @@ from rich.table import Table
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, mean_change, score
-from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare, write_whole
+from reverse_codi.files import write_whole
+from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
 from reverse_codi.reasoners.load import ASSETS

@@ -5,8 +5,7 @@ Each part is written to the run's folder and loaded from there when a run is res
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +14,14 @@ from rich.console import Console
 
 from reverse_codi.evaluation.select import target_sites, thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, score
+from reverse_codi.files import write_whole
+from reverse_codi.own_steps import OwnSteps, candidates, own_steps
 from reverse_codi.reading.claims import NO_STEP, HeldSteps, find_held_steps
 from reverse_codi.reading.measure import MAPS_FILE, Measure
 from reverse_codi.reading.reader import CachedReader, Reader
 from reverse_codi.reading.study import fit_measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
-from reverse_codi.rollout.base import EngineConfig, Sampling
-from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.sites import ANSWER, Site
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import bank_rows
@@ -30,35 +29,10 @@ from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.policy import Policy
-from reverse_codi.verbalizer.targets import nearest_texts, prefixes, with_answer, written_claims
+from reverse_codi.verbalizer.targets import nearest_texts
 from reverse_codi.verbalizer.warm_start import Pairs, warm_start
 
 HELD_FILE = "held_steps.json"
-
-
-@dataclass(frozen=True)
-class OwnSteps:
-    """What training traces say without labels.
-
-    Attributes:
-        written: the steps that the model writes for each question in text mode.
-        said: the same, ending with the answer that the trace's thoughts gave.
-    """
-
-    written: list[list[str]]
-    said: list[list[str]]
-
-    @staticmethod
-    def of(reasoner: CodiReasoner, traces: TraceStore) -> OwnSteps:
-        """Let the reasoner write."""
-        written = own_claims(reasoner, traces)
-        pairs = zip(written, traces.answers, strict=True)
-        return OwnSteps(written, [with_answer(claims, answer) for claims, answer in pairs])
-
-    @property
-    def disagreeing(self) -> list[int]:
-        """Traces whose answer is not that of the written steps."""
-        return [row for row, claims in enumerate(self.said) if claims != self.written[row]]
 
 
 @dataclass
@@ -136,7 +110,7 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     if ANSWER in sites:
         train, heldout = (traces.with_answer_states(reasoner) for traces in (train, heldout))
-    own = OwnSteps.of(reasoner, train) if needs_own_steps(recipe) else None
+    own = own_steps(reasoner, train, Path(recipe.trace.out), console) if needs_own_steps(recipe) else None
     claims = own.said if own and recipe.reading.fit_on == "written" else train.claims
     folder = out / "reading"
     if not (folder / MAPS_FILE).is_file() or not (folder / HELD_FILE).is_file():
@@ -163,68 +137,17 @@ def fit_reading(
 ) -> None:
     """Find which steps each site holds, fit the maps, and write both to `folder`."""
     console.print("probing which steps each thought holds")
-    probed = {site: train.vectors(site) for site in thought_sites(reasoner.n_thoughts)}
-    held = find_held_steps(probed, claims, recipe.reading.held_threshold)
+    n = min(len(train), recipe.reading.traces or len(train))
+    probed = {site: train.vectors(site)[:n] for site in thought_sites(reasoner.n_thoughts)}
+    held = find_held_steps(probed, claims[:n], recipe.reading.held_threshold)
     console.print("fitting the maps from read texts to thoughts")
-    again = own.disagreeing if own and claims is own.said else []
-    rows = [*range(len(train)), *again * (recipe.reading.disagreeing - 1)]
+    again = [row for row in own.disagreeing if row < n] if own and claims is own.said else []
+    rows = [*range(n), *again * (recipe.reading.disagreeing - 1)]
     reader = Reader(reasoner, recipe.reading.spec)
     said = [claims[row] for row in rows]
     measure = fit_measure(reader, sites, held, train.select(rows), said, recipe.reading.framed)
     measure.save(folder)
     write_whole(folder / HELD_FILE, held.to_json())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
-def own_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
-    """Claims of the reasoner's own written solutions; no label is used."""
-    return written_claims(reasoner.write(traces.questions))
-
-
-def candidates(recipe: Recipe, prepared: Prepared, n: int) -> list[list[str]]:
-    """For each of the first `n` traces the runs of claims in the reasoner's own solutions, and no step.
-
-    Each solution, greedy or sampled, also stands with the answer that the trace gave in place of its own.
-    """
-    assert prepared.own is not None  # by `needs_own_steps`
-    solutions = [[claims] for claims in prepared.own.written[:n]]
-    if recipe.warm_start.samples:
-        for row, text in sampled_solutions(recipe, prepared.reasoner, prepared.train.questions[:n]):
-            solutions[row] += written_claims([text])
-    return [
-        list(
-            dict.fromkeys([run for claims in both_ways(own, answer) for run in prefixes(claims)] + [NO_STEP])
-        )
-        for own, answer in zip(solutions, prepared.train.answers[:n], strict=True)
-    ]
-
-
-def both_ways(solutions: list[list[str]], answer: str | None) -> Iterator[list[str]]:
-    """Each solution as it is, and with the trace's answer."""
-    for claims in solutions:
-        yield from (claims, with_answer(claims, answer))
-
-
-def sampled_solutions(
-    recipe: Recipe, reasoner: CodiReasoner, questions: list[str]
-) -> Iterator[tuple[int, str]]:
-    """Sampled written solutions, each with its question's row."""
-    section = recipe.warm_start
-    engine = TransformersEngine(recipe.reasoner.folder, EngineConfig(kind="transformers", max_sequences=512))
-    sampling = Sampling(
-        max_new_tokens=reasoner.config.max_written_tokens,
-        seed=section.seed,
-        stop_ids=(reasoner.tokenizer.eos_token_id,),
-    )
-    prompts = [reasoner.embed(question) for question in questions]
-    for rollout in engine.generate(prompts, section.samples, sampling):
-        yield rollout.prompt_index, reasoner.decode(rollout.token_ids.tolist())
 
 
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
@@ -237,7 +160,7 @@ def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[s
     if recipe.warm_start.kind == "written":
         return said
     taught = prepared.train.select(range(max(thoughts.problems) + 1))
-    own = candidates(recipe, prepared, len(taught))
+    own = candidates(prepared.reasoner, recipe.reasoner.folder, recipe.warm_start, prepared.own, taught)
     # Most candidates are asked for at every site.
     measure = Measure(CachedReader(prepared.measure.reader), prepared.measure.maps)
     by_site = {site: nearest_texts(taught, site, own, measure) for site in prepared.sites}

@@ -109,6 +109,8 @@ class ReadingSection(Section):
     """The ReadSpec; its default is what scripts/reading_study found best."""
     fit_on: Literal["gold", "written"] = "gold"
     """gold claims, or the claims of the model's own written steps (no labels)."""
+    traces: int = Field(default=30_000, ge=0)
+    """Training traces that probes and maps are fitted on, the first ones; 0 for all."""
     framed: float = Field(default=FRAMED, ge=0, le=1)
     """Share of texts that the maps are fitted on among random words, so that wording does not count."""
     disagreeing: int = Field(default=3, ge=1)

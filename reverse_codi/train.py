@@ -17,6 +17,7 @@ from rich.console import Console
 
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.translation import Scored, score
+from reverse_codi.files import write_whole
 from reverse_codi.grpo import build_trainer
 from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
 from reverse_codi.policy_sync import PolicySync
@@ -26,7 +27,6 @@ from reverse_codi.preparation import (
     prepare,
     selection_thoughts,
     warm_policy,
-    write_whole,
 )
 from reverse_codi.reading.measure import MAPS_FILE
 from reverse_codi.reasoners.training import last_complete_checkpoint

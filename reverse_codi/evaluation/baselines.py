@@ -16,7 +16,7 @@ from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.evaluation.suite.said import Writer
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.monitor import BEST
-from reverse_codi.preparation import OwnSteps
+from reverse_codi.own_steps import OwnSteps, own_claims
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
@@ -67,7 +67,8 @@ class Tools:
     def own_steps(self) -> list[str]:
         """For every training thought what the model's own written steps say of it; no label is used."""
         subject = self.exam.subject
-        said = OwnSteps.of(subject.reasoner, subject.train).said
+        written = own_claims(subject.reasoner, subject.train.questions)
+        said = OwnSteps.of(written, subject.train.answers).said
         thoughts = subject.thoughts(subject.train)
         rows = zip(thoughts.sites, thoughts.problems, strict=True)
         return [subject.held.text(site, said[problem]) for site, problem in rows]

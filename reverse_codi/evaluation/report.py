@@ -14,7 +14,7 @@ from rich.table import Table
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.said import Said
-from reverse_codi.preparation import write_whole
+from reverse_codi.files import write_whole
 from reverse_codi.runtime import start_wandb
 
 METRICS_FILE = "metrics.json"

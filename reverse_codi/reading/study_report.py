@@ -13,7 +13,8 @@ from rich.table import Table
 
 from reverse_codi.config import run_verb
 from reverse_codi.evaluation.select import thought_sites
-from reverse_codi.preparation import own_claims, trace_both
+from reverse_codi.own_steps import own_claims
+from reverse_codi.preparation import trace_both
 from reverse_codi.reading.claims import find_held_steps
 from reverse_codi.reading.foils import FOILS
 from reverse_codi.reading.spec import Map, Point, Prefix, ReadSpec
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row for spec in specs for row in study_spec(reasoner, spec, sites, held, train, train.claims, heldout)
     ]
     best = choose(rows)
-    written = study_spec(reasoner, best, sites, held, train, own_claims(reasoner, train), heldout)
+    written = study_spec(reasoner, best, sites, held, train, own_claims(reasoner, train.questions), heldout)
     bare = study_spec(reasoner, best, sites, held, train, train.claims, heldout, framed=0)
     console.print(table(rows, "maps fitted on gold claims"))
     console.print(table(bare, "the best one, its map fitted on bare claims only: it hears nothing else"))

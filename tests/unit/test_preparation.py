@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,9 @@ from rich.console import Console
 
 from reverse_codi import preparation
 from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.own_steps import OwnSteps, candidates
 from reverse_codi.preparation import (
-    OwnSteps,
     Prepared,
-    candidates,
     needs_own_steps,
     prepare,
     taught_thoughts,
@@ -86,27 +84,23 @@ def test_the_model_writes_only_where_maps_or_warm_start_are_made_from_what_it_wr
     assert needs_own_steps(recipe) == needed
 
 
-class WhoWrites:
-    """As much of a reasoner as writing takes."""
-
-    def write(self, questions: list[str]) -> list[str]:
-        written = {"a": "So 2 + 3 = 5. 5 * 2 = 10. The answer is: 10", "b": "4 - 1 = 3.", "c": "Who knows"}
-        return [written[question] for question in questions]
-
-
-def test_own_steps_are_what_the_model_writes_and_the_same_with_the_answer_that_the_trace_gave() -> None:
-    traces = WithAnswers(["12", "3", "7"], ["a", "b", "c"])
-    own = OwnSteps.of(WhoWrites(), traces)  # type: ignore[arg-type]
-    assert own.written == [["2 + 3 = 5", "5 * 2 = 10"], ["4 - 1 = 3"], []]
-    assert own.said == [["2 + 3 = 5", "5 * 2 = 12"], ["4 - 1 = 3"], []]
-    assert own.disagreeing == [0]
-
-
 @pytest.mark.parametrize(
-    ("fit_on", "kind"), [("gold", "gold"), ("gold", "written"), ("written", "gold"), ("written", "nearest")]
+    ("fit_on", "kind", "traces"),
+    [
+        ("gold", "gold", 0),
+        ("gold", "written", 30),
+        ("written", "gold", 0),
+        ("written", "nearest", 0),
+        ("written", "written", 4),
+    ],
 )
 def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_claims_asked_for(
-    tiny_folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit_on: str, kind: str
+    tiny_folders: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fit_on: str,
+    kind: str,
+    traces: int,
 ) -> None:
     fitted: list[list[list[str]]] = []
     fit = preparation.fit_measure
@@ -123,24 +117,27 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
     monkeypatch.setattr(preparation, "find_held_steps", held_by_all)
     written = [["1 + 1 = 2"]] * 50
     said = [["1 + 1 = 3"] if row in (2, 5) else claims for row, claims in enumerate(written)]
-    monkeypatch.setattr(OwnSteps, "of", lambda reasoner, traces: OwnSteps(written, said))
+    monkeypatch.setattr(preparation, "own_steps", lambda *arguments: OwnSteps(written, said))
     recipe = Recipe.model_validate(
         {
             "reasoner": {"path": str(tiny_folders[0])},
             "trace": {"out": str(tmp_path / "traces"), "n": 50, "n_heldout": 10},
-            "reading": {"fit_on": fit_on, "disagreeing": 3},
+            "reading": {"fit_on": fit_on, "disagreeing": 3, "traces": traces},
             "warm_start": {"kind": kind},
         }
     )
     prepared = prepare(recipe, tmp_path / "out", Console(quiet=True))
     assert (prepared.own is None) == (not needs_own_steps(recipe))
     probed, read = fitted
-    assert probed == prepared.claims
+    n = traces or 50
+    assert probed == prepared.claims[:n]
     if fit_on == "gold":
-        assert prepared.claims == prepared.train.claims == read
+        assert prepared.claims == prepared.train.claims
+        assert read == prepared.claims[:n]
     else:
         assert prepared.claims == said
-        assert read == [*said, *[["1 + 1 = 3"]] * 4]  # disagreeing traces count three times
+        again = 2 * sum(row < n for row in (2, 5))  # disagreeing traces count three times
+        assert read == [*said[:n], *[["1 + 1 = 3"]] * again]
     again = prepare(recipe, tmp_path / "out", Console(quiet=True))
     assert len(fitted) == 2  # not fitted again
     assert (again.own, again.claims, again.held) == (prepared.own, prepared.claims, prepared.held)
@@ -158,28 +155,6 @@ def parted(prepared: Prepared) -> Prepared:
     for row in (2, 5):
         claims[row][-1] = "2 * 3 = 7"
     return replace(prepared, own=OwnSteps(written, claims), claims=claims)
-
-
-def test_disagreeing_traces_are_those_whose_written_steps_end_elsewhere(
-    parted: Prepared,
-) -> None:
-    assert parted.own is not None and parted.own.disagreeing == [2, 5]
-    assert OwnSteps(parted.own.written, parted.own.written).disagreeing == []
-
-
-def test_every_run_is_a_candidate_also_with_the_answer_that_the_trace_gave(parted: Prepared) -> None:
-    answers = ["6", "7", None]
-    given = replace(parted, train=WithAnswers(answers))  # type: ignore[arg-type]
-    own, other, silent = candidates(Recipe(warm_start=NEAREST), given, 3)
-    runs = ["1 + 1 = 2.", "2 * 3 = 6.", "1 + 1 = 2. 2 * 3 = 6."]
-    assert own == silent == [*runs, "(no step)"]
-    assert other == [*runs, "2 * 3 = 7.", "1 + 1 = 2. 2 * 3 = 7.", "(no step)"]
-
-
-def test_who_wrote_nothing_has_no_step_to_choose(parted: Prepared) -> None:
-    assert parted.own is not None
-    parted.own.written[0] = []
-    assert candidates(Recipe(warm_start=NEAREST), parted, 1) == [["(no step)"]]
 
 
 def test_disagreeing_traces_are_taught_again_where_no_labels_are_used(parted: Prepared) -> None:
@@ -238,20 +213,13 @@ def test_a_thought_that_holds_no_step_is_taught_none_though_some_claim_reads_nea
 ) -> None:
     recipe = Recipe(warm_start=NEAREST)
     taught = parted.thoughts(Split.TRAIN, live_only=False)
-    of_recipe = candidates(recipe, parted, 200)
+    assert parted.own is not None
+    of_recipe = candidates(parted.reasoner, "unused", recipe.warm_start, parted.own, parted.train)
     nearest = {site: nearest_texts(parted.train, site, of_recipe, parted.measure) for site in parted.sites}
     assert set(nearest[Site("h", 2)]) - {"(no step)"}  # two steps: the third thought holds nothing
     for text, site, row in zip(
         warm_texts(recipe, parted, taught), taught.sites, taught.problems, strict=True
     ):
         assert text == ("(no step)" if site.index == 2 else nearest[site][row])
-    parted.own.said[0] = []  # type: ignore[union-attr]  # who said nothing holds nothing
+    parted.own.said[0] = []  # who said nothing holds nothing
     assert warm_texts(recipe, parted, taught)[:3] == ["(no step)"] * 3
-
-
-class WithAnswers:
-    """As much of a trace store as candidates and own steps take."""
-
-    def __init__(self, answers: list[str | None], questions: Sequence[str] = ()) -> None:
-        self.answers = answers
-        self.questions = list(questions)

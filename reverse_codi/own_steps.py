@@ -1,0 +1,125 @@
+"""What the model itself says about a question, without labels: its written steps, its thoughts' answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from reverse_codi.files import write_whole
+from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.rollout.base import EngineConfig, Sampling
+from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.traces import TraceStore
+from reverse_codi.verbalizer.targets import prefixes, with_answer, written_claims
+from reverse_codi.verbalizer.warm_start import WarmStartSection
+
+FILE = "written_steps.json"
+# Questions between two writes of the file.
+CHUNK = 10_000
+
+
+@dataclass(frozen=True)
+class OwnSteps:
+    """What training traces say without labels.
+
+    Attributes:
+        written: the steps that the model writes for each question in text mode.
+        said: the same, ending with the answer that the trace's thoughts gave.
+    """
+
+    written: list[list[str]]
+    said: list[list[str]]
+
+    @staticmethod
+    def of(written: list[list[str]], answers: list[str | None]) -> OwnSteps:
+        """From the written steps and the thoughts' answers."""
+        said = [with_answer(claims, answer) for claims, answer in zip(written, answers, strict=True)]
+        return OwnSteps(written, said)
+
+    @property
+    def disagreeing(self) -> list[int]:
+        """Traces whose answer is not that of the written steps."""
+        return [row for row, claims in enumerate(self.said) if claims != self.written[row]]
+
+
+def own_claims(reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
+    """Claims of the reasoner's own written solutions."""
+    return written_claims(reasoner.write(questions))
+
+
+def own_steps(reasoner: CodiReasoner, traces: TraceStore, folder: Path, console: Console) -> OwnSteps:
+    """Let the reasoner write, and keep what it wrote beside the traces; what is there is not written again.
+
+    Args:
+        reasoner: who thought and writes.
+        traces: N traces.
+        folder: their store's folder.
+        console: progress.
+    """
+    file = folder / FILE
+    written: list[list[str]] = json.loads(file.read_text()) if file.is_file() else []
+    questions = traces.questions
+    if len(written) < len(questions):
+        console.print(f"letting the model write its steps for {len(questions) - len(written):,} questions")
+    for start in range(len(written), len(questions), CHUNK):
+        written += own_claims(reasoner, questions[start : start + CHUNK])
+        write_whole(file, json.dumps(written))
+    return OwnSteps.of(written, traces.answers)
+
+
+def candidates(
+    reasoner: CodiReasoner,
+    reasoner_folder: str | Path,
+    section: WarmStartSection,
+    own: OwnSteps,
+    traces: TraceStore,
+) -> list[list[str]]:
+    """For each trace the runs of claims in the reasoner's own solutions, and no step.
+
+    Each solution, greedy or sampled, also stands with the answer that the trace gave in place of its own.
+
+    Args:
+        reasoner: who writes.
+        reasoner_folder: where an engine loads it from.
+        section: how many solutions are sampled, and their seed.
+        own: greedy solutions, of these traces first.
+        traces: N traces.
+    """
+    solutions = [[claims] for claims in own.written[: len(traces)]]
+    if section.samples:
+        for row, text in _sampled(reasoner, reasoner_folder, section, traces.questions):
+            solutions[row] += written_claims([text])
+    return [
+        list(
+            dict.fromkeys(
+                [*(run for claims in _both_ways(told, answer) for run in prefixes(claims)), NO_STEP]
+            )
+        )
+        for told, answer in zip(solutions, traces.answers, strict=True)
+    ]
+
+
+def _both_ways(solutions: list[list[str]], answer: str | None) -> Iterator[list[str]]:
+    """Each solution as it is, and with the trace's answer."""
+    for claims in solutions:
+        yield from (claims, with_answer(claims, answer))
+
+
+def _sampled(
+    reasoner: CodiReasoner, folder: str | Path, section: WarmStartSection, questions: list[str]
+) -> Iterator[tuple[int, str]]:
+    """Sampled written solutions, each with its question's row."""
+    engine = TransformersEngine(folder, EngineConfig(kind="transformers", max_sequences=512))
+    sampling = Sampling(
+        max_new_tokens=reasoner.config.max_written_tokens,
+        seed=section.seed,
+        stop_ids=(reasoner.tokenizer.eos_token_id,),
+    )
+    prompts = [reasoner.embed(question) for question in questions]
+    for rollout in engine.generate(prompts, section.samples, sampling):
+        yield rollout.prompt_index, reasoner.decode(rollout.token_ids.tolist())
