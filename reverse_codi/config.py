@@ -13,15 +13,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 M = TypeVar("M", bound=BaseModel)
 
 
-class RecipeError(ValueError):
+class UserError(ValueError):
+    """What the user can mend; the message names what is wrong, the value and the mend."""
+
+
+class RecipeError(UserError):
     """A recipe cannot be used; the message names key, value and what to do."""
 
 
 def run_verb(main: Callable[[], None]) -> None:
-    """Run a command; what is wrong with its recipe is told in one line, without a traceback."""
+    """Run a command; what the user can mend is told in one line, without a traceback."""
     try:
         main()
-    except RecipeError as error:
+    except (UserError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
 
 

@@ -131,8 +131,8 @@ def run(
     found: Figures = {}
     if not alone:
         with timed(console, "verbalizer"):
-            found = evaluate(exam, tools.write, reconstructor=reconstructor, second=other)
             said = Said(exam, tools.write)
+            found = evaluate(said, reconstructor=reconstructor, second=other)
             found |= examine(exam) | prompt(said)
         save(found, {}, out)
         save_texts(said, out)

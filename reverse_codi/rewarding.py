@@ -18,7 +18,7 @@ from typing import Any, Self
 from pydantic import Field
 from torch import Tensor
 
-from reverse_codi.config import RecipeError, Section
+from reverse_codi.config import RecipeError, Section, UserError
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
 from reverse_codi.sites import Site
@@ -136,7 +136,7 @@ class Registered:
     description: str = ""
 
 
-class RewardError(ValueError):
+class RewardError(UserError):
     """A reward function broke its contract on a row.
 
     Args:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import ray
 import wandb
 
+from reverse_codi.rewarding import find_functions
+
 if TYPE_CHECKING:
     from reverse_codi.recipe import Recipe
 
@@ -66,14 +68,19 @@ def placement(recipe: Recipe) -> str:
     """The actors that a run would place, one line a kind."""
     rollout, reward = recipe.rollout, recipe.reward
     names = ", ".join(item.name for item in reward.functions)
+    configs = {f.name: getattr(f.function, "config", None) for f in find_functions(reward)}
+    # Rewards with an actor of their own say in their config what it takes.
+    own = {name: (c.cpus, c.gpus) for name, c in configs.items() if c is not None and hasattr(c, "cpus")}
     cpus = rollout.actors * rollout.cpus + reward.actors * reward.cpus_per_actor
     gpus = rollout.actors * rollout.gpus + reward.actors * reward.gpus_per_actor
+    cpus, gpus = cpus + sum(c for c, _ in own.values()), gpus + sum(g for _, g in own.values())
     return "\n".join(
         [
             f"{rollout.actors} rollout actor(s): {rollout.engine.kind}, "
             f"{rollout.cpus:g} CPU, {rollout.gpus:g} GPU each",
             f"{reward.actors} reward actor(s): {names}; "
             f"{reward.cpus_per_actor:g} CPU, {reward.gpus_per_actor:g} GPU each",
+            *(f"1 actor of {name}'s own: {c:g} CPU, {g:g} GPU" for name, (c, g) in own.items()),
             f"1 trainer in this process; Ray must offer {cpus:g} CPU and {gpus:g} GPU in all",
         ]
     )

@@ -19,10 +19,12 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reverse_codi.config import UserError
+
 MANIFEST = "manifest.json"
 
 
-class StoreError(ValueError):
+class StoreError(UserError):
     """A trace store cannot be used; the message names the file or field and what to do."""
 
 

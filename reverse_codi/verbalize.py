@@ -18,11 +18,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor
 
 from reverse_codi.evaluation.select import slots_at
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
@@ -34,7 +34,6 @@ from reverse_codi.verbalizer.translate import Translator
 # Below this percentile among wrong thoughts a translation is not worth believing.
 TRUST_THRESHOLD = 0.9
 UNKNOWN = "I do not know"
-LENS_TOP = 5
 _SENTENCE_END = re.compile(r"\.(?!\d)")
 
 
@@ -64,17 +63,6 @@ class Translation:
     def trusted(self) -> bool:
         """Whether the row says what it knows: it fits few wrong thoughts, and its own better than silence."""
         return self.trust >= TRUST_THRESHOLD and self.match > 0
-
-
-def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
-    """Logit-lens top tokens of readouts [N, d]."""
-    top = reasoner.logits(readouts).topk(LENS_TOP).indices
-    special = {reasoner.config.bot_id: "<bot>", reasoner.config.eot_id: "<eot>"}
-
-    def name(token: int) -> str:
-        return special.get(token) or reasoner.decode([token]) or f"<{token}>"
-
-    return [[name(token) for token in row] for row in top.tolist()]
 
 
 def translate(

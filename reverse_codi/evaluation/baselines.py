@@ -13,10 +13,10 @@ from reverse_codi.evaluation import controls, oracle, trained_controls
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.run import evaluate
-from reverse_codi.evaluation.suite.said import Writer
+from reverse_codi.evaluation.suite.said import Said, Writer
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.monitor import BEST
-from reverse_codi.own_steps import OwnSteps, own_claims
+from reverse_codi.own_steps import OwnSteps
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
@@ -67,7 +67,7 @@ class Tools:
     def own_steps(self) -> list[str]:
         """For every training thought what the model's own written steps say of it; no label is used."""
         subject = self.exam.subject
-        written = own_claims(subject.reasoner, subject.train.questions)
+        written = subject.written(subject.train.questions)
         said = OwnSteps.of(written, subject.train.answers).said
         thoughts = subject.thoughts(subject.train)
         rows = zip(thoughts.sites, thoughts.problems, strict=True)
@@ -166,4 +166,4 @@ def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Fi
         subject, folder = tools.exam.subject, tools.out / ORACLE
         asked = oracle.train_oracle(subject, tools.reasoner_folder, tools.verbalizer, folder)
         return oracle.oracle_figures(tools.exam, asked)
-    return evaluate(tools.exam, WRITERS[name](tools), reconstructor=reconstructor)
+    return evaluate(Said(tools.exam, WRITERS[name](tools)), reconstructor=reconstructor)

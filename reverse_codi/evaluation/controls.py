@@ -22,7 +22,6 @@ from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.probes import Probe, parts_of
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import canonical_number
-from reverse_codi.verbalizer.targets import written_claims
 
 
 def empty(thoughts: Thoughts) -> list[str]:
@@ -83,7 +82,7 @@ def _deranged(rows: Sequence[int], problems: Sequence[int], rng: random.Random) 
 def question_solved(subject: Subject, thoughts: Thoughts) -> list[str]:
     """The step of that site as text mode writes it: the problem solved again, no thought read."""
     questions = list(dict.fromkeys(thoughts.questions))
-    solved = dict(zip(questions, written_claims(subject.reasoner.write(questions)), strict=True))
+    solved = dict(zip(questions, subject.written(questions), strict=True))
     pairs = zip(thoughts.questions, thoughts.sites, strict=True)
     return [subject.held.text(site, solved[question]) for question, site in pairs]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -18,7 +18,9 @@ from reverse_codi.evaluation.counterfactual import edited_step
 from reverse_codi.evaluation.interventions.traced import Traced
 from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.own_steps import own_claims
 from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.base import Chains
@@ -27,9 +29,8 @@ from reverse_codi.sites import Site
 from reverse_codi.tasks.base import Problem, Task
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.traces import TraceStore
-from reverse_codi.verbalizer.targets import with_answer, written_claims
+from reverse_codi.verbalizer.targets import with_answer
 
-LENS_TOP = 5
 # Share of held-out steps that occur in training traces, from which a task's steps are a closed world.
 CLOSED = 0.9
 
@@ -44,6 +45,7 @@ class Subject:
         measure: reader and maps; its reader remembers what it has read.
         held: which steps each site holds.
         train: training traces.
+        solved: the steps that the model has written so far, by question.
     """
 
     reasoner: CodiReasoner
@@ -51,6 +53,7 @@ class Subject:
     measure: Measure
     held: HeldSteps
     train: TraceStore
+    solved: dict[str, list[str]] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -70,10 +73,15 @@ class Subject:
         unknown = self.reasoner.tokenizer.unk_token_id
         return unknown is None or unknown not in self.reasoner.ids(text)
 
+    def written(self, questions: list[str]) -> list[list[str]]:
+        """The steps that the model writes for N questions in text mode; none is asked twice."""
+        if new := [question for question in dict.fromkeys(questions) if question not in self.solved]:
+            self.solved.update(zip(new, own_claims(self.reasoner, new), strict=True))
+        return [self.solved[question] for question in questions]
+
     def lens(self, readouts: Tensor) -> list[list[str]]:
-        """The likeliest 5 tokens of each readout [N, d], likeliest first: the logit lens."""
-        top = self.reasoner.logits(readouts).topk(LENS_TOP).indices.tolist()
-        return [[self.reasoner.decode([token]) for token in row] for row in top]
+        """The logit lens of readouts [N, d], see `reading.lens`."""
+        return lens(self.reasoner, readouts)
 
     def thoughts(self, traces: TraceStore) -> Thoughts:
         """Every thought of every trace, live or not, problem by problem, sites in order."""
@@ -161,7 +169,7 @@ class Exam:
 
         Gold claims, the model's own written ones, and both with the answer that the thoughts gave.
         """
-        own = written_claims(self.subject.reasoner.write(self.heldout.questions))
+        own = self.subject.written(self.heldout.questions)
         rows = zip(self.heldout.claims, own, self.heldout.answers, strict=True)
         return [
             {*gold, *written, *with_answer(gold, answer), *with_answer(written, answer)}

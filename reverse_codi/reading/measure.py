@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reverse_codi.config import UserError
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import ReadSpec
@@ -26,7 +27,7 @@ MAPS_FILE = "maps.safetensors"
 HALVED = ("weight", "whitener", "reference")
 
 
-class MeasureError(ValueError):
+class MeasureError(UserError):
     """Maps do not fit the reasoner at hand."""
 
 

@@ -16,14 +16,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from reverse_codi.config import Section
+from reverse_codi.config import Section, UserError
 from reverse_codi.sites import Site
 
 # Heads begin this near 0, so that the first prediction is the site's mean, yet gradients reach the LoRA.
 HEAD_STD = 1e-3
 
 
-class ReconstructorError(ValueError):
+class ReconstructorError(UserError):
     """A reconstructor does not fit what it is used with."""
 
 

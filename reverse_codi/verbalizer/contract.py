@@ -16,14 +16,14 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reverse_codi.config import Section, validated
+from reverse_codi.config import Section, UserError, validated
 
 FILE = "verbalizer.json"
 MARKER = "{thought}"
 SCHEMA = 1
 
 
-class ContractError(ValueError):
+class ContractError(UserError):
     """A verbalizer does not fit what it is used with; the message says which part and what to do."""
 
 

@@ -25,6 +25,14 @@ def test_placement_names_every_actor_and_what_ray_must_offer() -> None:
     assert "8 CPU and 2 GPU in all" in third
 
 
+def test_a_reward_with_an_actor_of_its_own_is_counted() -> None:
+    items = [RewardItem(name="hidden_match"), RewardItem(name="reconstruction", options={"cpus": 0.5})]
+    recipe = Recipe(reward=RewardSection(functions=items))
+    _, _, own, total = placement(recipe).splitlines()
+    assert own == "1 actor of reconstruction's own: 0.5 CPU, 0 GPU"
+    assert "2.5 CPU and 0 GPU in all" in total
+
+
 def test_without_vllm_the_transformers_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe()
     assert recipe.rollout.engine.kind == "vllm"

@@ -34,23 +34,6 @@ def squared_errors(thoughts: Tensor, predicted: Tensor, means: Tensor) -> tuple[
     return (thoughts - predicted).square().sum(-1), (thoughts - means).square().sum(-1)
 
 
-def fve_by_site(errors: Tensor, totals: Tensor, sites: Sequence[Site]) -> dict[Site, float]:
-    """FVE of each site: 1 perfect, 0 no better than the site's mean, below 0 worse than that.
-
-    Args:
-        errors: [N] squared errors.
-        totals: [N] squared distances to the site's mean.
-        sites: N sites.
-    """
-    table = site_table(errors, totals, sites, [0] * len(sites))
-    return dict(zip(dict.fromkeys(sites), _fves(table).tolist(), strict=True))
-
-
-def site_average(errors: Tensor, totals: Tensor, sites: Sequence[Site]) -> float:
-    """Mean over sites of their FVE: a site weighs the same however large its vectors are."""
-    return mean_fve(site_table(errors, totals, sites, [0] * len(sites)))
-
-
 def site_table(errors: Tensor, totals: Tensor, sites: Sequence[Site], problems: Sequence[int]) -> Floats:
     """Sums by problem and site, [P, 2 S]: S columns of errors, then S of totals; sites as they first occur.
 

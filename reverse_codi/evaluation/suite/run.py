@@ -6,14 +6,13 @@ from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite import causal, content, faithful, matching, readable, retrieving, thinking
-from reverse_codi.evaluation.suite.said import Said, Writer
+from reverse_codi.evaluation.suite.said import Said
 from reverse_codi.reading.reconstructor import Reconstructor
 from reverse_codi.reasoners.base import Reasoner
 
 
 def evaluate(
-    exam: Exam,
-    write: Writer,
+    said: Said,
     *,
     reconstructor: Reconstructor | None = None,
     second: Reasoner | None = None,
@@ -21,12 +20,10 @@ def evaluate(
     """Every figure of one writer.
 
     Args:
-        exam: what is asked.
-        write: the verbalizer or a control.
+        said: the exam and who writes, the verbalizer or a control.
         reconstructor: gives `fve.reconstructor`.
         second: a second language model for `readability.nll_second`.
     """
-    said = Said(exam, write)
     return {
         **matching.matching(said, reconstructor),
         **retrieving.retrieval(said),

@@ -103,7 +103,8 @@ def liveliness(exam: Exam) -> Figures:
 def error_ceiling(exam: Exam) -> Figures:
     """`ceiling.wrong`: wrong traces whose own answer a linear probe reads off the last live thought.
 
-    The probes are trained on the answers that training traces gave. What they cannot read the model decides
+    It reads the vector that is fed, as the verbalizer does: the projection makes the answer more linear. The
+    probes are trained on the answers that training traces gave. What they cannot read the model decides
     after its thoughts, and no translation of thoughts can say it.
     """
     subject = exam.subject
@@ -113,8 +114,8 @@ def error_ceiling(exam: Exam) -> Figures:
         wrong = _ending_at(subject, exam.wrong, site)
         if train and wrong:
             answers = [str(subject.train.answers[row]) for row in train]
-            probe = Probe.fit(subject.train.vectors(site)[train], answers)
-            told = probe.predict(exam.wrong.vectors(site)[wrong])
+            probe = Probe.fit(subject.train.fed[train, site.index], answers)
+            told = probe.predict(exam.wrong.fed[wrong, site.index])
             hits += [float(t == exam.wrong.answers[row]) for t, row in zip(told, wrong, strict=True)]
     return {"ceiling.wrong": figures.mean(hits, range(len(hits)))}
 

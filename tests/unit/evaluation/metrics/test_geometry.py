@@ -6,9 +6,7 @@ import torch
 from reverse_codi.evaluation.bootstrap import interval
 from reverse_codi.evaluation.metrics.geometry import (
     centred_cosine,
-    fve_by_site,
     mean_fve,
-    site_average,
     site_table,
     squared_errors,
 )
@@ -39,18 +37,22 @@ def test_squared_errors() -> None:
     assert totals.tolist() == [1, 1, 16, 9]
 
 
+def _fve(errors: torch.Tensor, totals: torch.Tensor, sites: list[Site]) -> float:
+    return mean_fve(site_table(errors, totals, sites, range(len(sites))))
+
+
 def test_fve() -> None:
     errors, totals = torch.tensor([0.5, 0.5, 25, 25]), torch.tensor([1.0, 1, 16, 9])
-    assert fve_by_site(errors, totals, SITES) == {A: 0.5, B: -1.0}
-    assert site_average(errors, totals, SITES) == -0.25
+    assert _fve(errors[:2], totals[:2], [A, A]) == 0.5 and _fve(errors[2:], totals[2:], [B, B]) == -1
+    assert _fve(errors, totals, SITES) == -0.25
     # Sites weigh the same: scaling one's vectors changes nothing.
     scale = torch.tensor([1.0, 1, 1000, 1000])
-    assert site_average(errors * scale, totals * scale, SITES) == -0.25
+    assert _fve(errors * scale, totals * scale, SITES) == -0.25
 
 
 def test_a_constant_for_each_site_explains_nothing() -> None:
     errors, totals = squared_errors(THOUGHTS, MEANS, MEANS)
-    assert site_average(errors, totals, SITES) == 0
+    assert _fve(errors, totals, SITES) == 0
     # Against one mean of all sites the same constants would explain nearly everything.
     _, from_global = squared_errors(THOUGHTS, THOUGHTS, THOUGHTS.mean(0).expand(4, 2))
     assert 1 - errors.sum() / from_global.sum() > 0.99
@@ -61,6 +63,6 @@ def test_site_table_is_resampled_by_problem() -> None:
     table = site_table(errors, totals, SITES, [7, 3, 7, 3])
     assert table.tolist() == [[0.5, 25, 1, 9], [0.5, 25, 1, 16]]
     figure = interval(table, mean_fve, resamples=50)
-    assert figure.value == site_average(errors, totals, SITES) == -0.25
+    assert figure.value == _fve(errors, totals, SITES) == -0.25
     # problem 3 alone: (0.5 + 1 - 25 / 9) / 2, problem 7 alone: (0.5 + 1 - 25 / 16) / 2
     assert (figure.low, figure.high) == pytest.approx(((1.5 - 25 / 9) / 2, (1.5 - 25 / 16) / 2))

@@ -54,7 +54,7 @@ def found(exam: Exam, writers: dict[str, Writer]) -> dict[str, Figures]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (figures, matching):
             patch.setattr(module, "RESAMPLES", 50)
-        return {name: evaluate(exam, write) for name, write in writers.items()}
+        return {name: evaluate(Said(exam, write)) for name, write in writers.items()}
 
 
 @pytest.fixture(scope="module")

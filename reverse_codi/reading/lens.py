@@ -1,0 +1,23 @@
+"""The logit lens: what a readout would say next (nostalgebraist 2020)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from reverse_codi.reasoners.codi import CodiReasoner
+
+TOP = 5
+
+
+def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
+    """The likeliest 5 tokens of each readout [N, d], likeliest first.
+
+    Begin and end of thought are named <bot> and <eot>; any other token without a text of its own is <?>, not
+    its id, which would read as a number.
+    """
+    special = {reasoner.config.bot_id: "<bot>", reasoner.config.eot_id: "<eot>"}
+
+    def name(token: int) -> str:
+        return special.get(token) or reasoner.decode([token]) or "<?>"
+
+    return [[name(token) for token in row] for row in reasoner.logits(readouts).topk(TOP).indices.tolist()]
