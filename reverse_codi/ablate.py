@@ -41,6 +41,8 @@ class AblationRow(Section):
     """A row above whose `takes` are taken over."""
     takes: list[Literal["reading", "warm"]] = ["reading", "warm"]
     """What is taken over: maps and held steps, and the warm start."""
+    read_by: str | None = None
+    """A row above whose maps examine this one, where its own read whole traces."""
     set: dict[str, Any] = {}
     """Keys laid over the base recipe, dotted: `reading.spec.point: last`."""
 
@@ -61,8 +63,9 @@ class Ablation(Section):
     def _rows_come_after_rows_above(self) -> Self:
         above: list[str] = []
         for name, row in self.rows.items():
-            if row.after is not None and row.after not in above:
-                raise ValueError(f"row {name!r} comes after {row.after!r}, which is no row above it")
+            for other in (row.after, row.read_by):
+                if other is not None and other not in above:
+                    raise ValueError(f"row {name!r} needs {other!r}, which is no row above it")
             above.append(name)
         return self
 
@@ -89,7 +92,11 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
         console.rule(f"{name}: {ablation.rows[name].why}")
         verbalizer = train(recipe, console, resume=True)
         ray.shutdown()  # the next row may place other actors
-        evaluated = Evaluated(recipe, verbalizer)
+        reading = None
+        if (reader := ablation.rows[name].read_by) is not None:
+            run_row(ablation, reader, out, console)
+            reading = out / reader / "train" / "reading"
+        evaluated = Evaluated(recipe, verbalizer, reading)
         run(evaluated, ablation.size, 0, folder / "evaluation", [], console, reconstruct=False)
     found: dict[str, Any] = json.loads(done.read_text())
     return found

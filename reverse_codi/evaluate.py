@@ -10,7 +10,7 @@ import argparse
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,8 @@ from rich.console import Console
 
 from reverse_codi.config import RecipeError, override, read_yaml, run_verb, validated
 from reverse_codi.evaluation.baselines import NAMES, Tools, baseline
+from reverse_codi.evaluation.chain_writer import ChainWriter
+from reverse_codi.evaluation.exam import Subject
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.report import (
     AIMS,
@@ -32,12 +34,13 @@ from reverse_codi.evaluation.report import (
 from reverse_codi.evaluation.setting import Size, draw
 from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, examine
-from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.suite.said import Said, Writer
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner
 from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.sites import ANSWER
 from reverse_codi.trace_files import MANIFEST
 from reverse_codi.verbalizer.contract import FILE as CONTRACT_FILE
 from reverse_codi.verbalizer.translate import Translator
@@ -58,10 +61,12 @@ class Evaluated:
     Attributes:
         recipe: gives reasoner, task and traces.
         verbalizer: its folder.
+        reading: folder of maps and held steps to examine it with; its own where None.
     """
 
     recipe: Recipe
     verbalizer: Path
+    reading: Path | None = None
 
 
 def find(word: str, overrides: Sequence[str]) -> Evaluated:
@@ -121,11 +126,15 @@ def run(
         raise RecipeError(f"{given} is no trace store; collect one: python -m reverse_codi.trace RECIPE")
     recipe, folder = evaluated.recipe, evaluated.verbalizer
     reasoner = recipe.reasoner.load()
-    measure = Measure.load(folder, reasoner)
-    held = HeldSteps.from_json((folder / HELD_FILE).read_text())
+    reading = evaluated.reading or folder
+    measure = Measure.load(reading, reasoner)
+    if ANSWER in measure.maps:
+        mend = "add --reading FOLDER with maps of single thoughts (the package's: --reading embedded)"
+        raise RecipeError(f"the maps in {reading} read whole traces; {mend}")
+    held = HeldSteps.from_json((reading / HELD_FILE).read_text())
     exam = draw(recipe, reasoner, measure, held, size, seed, out, console, given)
     translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
-    tools = Tools(exam, recipe, folder, lambda thoughts: translator.greedy(thoughts.slots), out, console)
+    tools = Tools(exam, recipe, folder, _writer(translator, exam.subject), out, console)
     reconstructor = tools.reconstructor() if reconstruct else None
     other = load_reasoner(second) if second else None
     found: Figures = {}
@@ -142,6 +151,13 @@ def run(
             baselines[name] = baseline(name, tools, reconstructor)
         save(found, baselines, out)
     return found, baselines
+
+
+def _writer(translator: Translator, subject: Subject) -> Writer:
+    """The verbalizer as a writer of single thoughts' texts."""
+    if translator.policy.contract.n_slots > 1:
+        return ChainWriter(translator.greedy, subject.held, subject.sites)
+    return lambda thoughts: translator.greedy(thoughts.slots)
 
 
 @contextmanager
@@ -179,6 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--problems", type=int, default=Size().problems, help="fresh held-out problems")
     parser.add_argument("--wrong", type=int, default=Size().wrong, help="wrong traces wanted")
     parser.add_argument("--pairs", type=int, default=Size().pairs, help="minimal pairs")
+    parser.add_argument(
+        "--reading", help="a folder of maps to examine with, or 'embedded'; for a verbalizer of whole traces"
+    )
     parser.add_argument("--lm", help="folder of a second language model, for the texts' likelihood")
     options, overrides = parser.parse_known_args(arguments)
     if unknown := [name for name in options.baseline or () if name not in NAMES]:
@@ -186,6 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     torch.manual_seed(options.seed)
     evaluated = find(options.what, overrides)
+    if options.reading:
+        reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
+        evaluated = replace(evaluated, reading=reading)
     asked = {"problems": options.problems, "wrong": options.wrong, "pairs": options.pairs}
     size = validated(Size, asked, "command line")
     names = options.baseline or ([] if options.no_baselines else NAMES)

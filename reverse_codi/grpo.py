@@ -6,7 +6,8 @@ from) and the loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -60,6 +61,8 @@ class GrpoSection(Section):
     """Held-out thoughts evaluated during training."""
     save_every: int = Field(default=20, gt=0)
     """Steps between checkpoints."""
+    curriculum: Literal["none", "short_first"] = "none"
+    """Order of the thoughts: shuffled, or those that the run will see by their problem's number of steps."""
     seed: int = 0
     """Of data order, sampling and distractors."""
 
@@ -110,10 +113,20 @@ class ThoughtTrainer(GRPOTrainer):
         policy.set_adapter("default")
 
 
+def order(lengths: Sequence[int], section: GrpoSection) -> list[int]:
+    """Rows of the training thoughts in the order of the curriculum; TRL shuffles them where there is none."""
+    rows = list(range(len(lengths)))
+    if section.curriculum == "short_first":
+        random.Random(section.seed).shuffle(rows)
+        seen = section.steps * section.thoughts_per_step
+        rows[:seen] = sorted(rows[:seen], key=lambda row: lengths[row])
+    return rows
+
+
 def build_trainer(
     policy: Policy,
     rollout_func: RolloutFunc,
-    n_thoughts: int,
+    lengths: Sequence[int],
     section: GrpoSection,
     rewards: RewardSection,
     out: Path,
@@ -125,7 +138,7 @@ def build_trainer(
     Args:
         policy: the verbalizer under training.
         rollout_func: writes and scores texts; a prompt is a thought's row number as text.
-        n_thoughts: training thoughts; every row is a prompt.
+        lengths: of each training thought its problem's number of steps; every row is a prompt.
         section: hyperparameters.
         rewards: names and weights of the columns that `rollout_func` returns.
         out: folder of checkpoints.
@@ -156,6 +169,7 @@ def build_trainer(
         bf16=not on_cpu,
         use_cpu=on_cpu,
         gradient_checkpointing=False,
+        shuffle_dataset=section.curriculum == "none",
         seed=section.seed,
         data_seed=section.seed,
         logging_steps=1,
@@ -170,7 +184,7 @@ def build_trainer(
         processing_class=policy.tokenizer,
         reward_funcs=[carried(function.name) for function in find_functions(rewards)],
         args=config,
-        train_dataset=Dataset.from_dict({"prompt": [str(row) for row in range(n_thoughts)]}),
+        train_dataset=Dataset.from_dict({"prompt": [str(row) for row in order(lengths, section)]}),
         rollout_func=rollout_func,
         callbacks=callbacks,
     )

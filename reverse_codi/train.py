@@ -106,7 +106,14 @@ def reinforce(
         if recipe.log.wandb:
             start_wandb(recipe.log.project)
         trainer = build_trainer(
-            policy, rollouts, len(thoughts), section, recipe.reward, out / "grpo", [monitor], report_to
+            policy,
+            rollouts,
+            [len(claims) for claims in thoughts.claims],
+            section,
+            recipe.reward,
+            out / "grpo",
+            [monitor],
+            report_to,
         )
         trainer.train(resume_from_checkpoint=checkpoint)
 

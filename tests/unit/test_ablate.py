@@ -114,9 +114,10 @@ def test_a_misspelt_field_of_a_row_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ({"odd": {"after": "mane"}, "main": {}}, "row 'odd' comes after 'mane', which is no row above it"),
-        ({"rl": {"after": "main"}, "main": {}}, "row 'rl' comes after 'main', which is no row above it"),
-        ({"rl": {"after": "rl"}}, "row 'rl' comes after 'rl', which is no row above it"),
+        ({"odd": {"after": "mane"}, "main": {}}, "row 'odd' needs 'mane', which is no row above it"),
+        ({"rl": {"after": "main"}, "main": {}}, "row 'rl' needs 'main', which is no row above it"),
+        ({"odd": {"read_by": "mane"}}, "row 'odd' needs 'mane', which is no row above it"),
+        ({"rl": {"after": "rl"}}, "row 'rl' needs 'rl', which is no row above it"),
     ],
 )
 def test_a_row_after_no_row_above_it_is_refused_with_the_table(
@@ -153,6 +154,23 @@ def test_a_row_starts_from_the_maps_and_the_warm_start_of_the_one_before(
     run_row(ablation, "rl", out, Console(quiet=True))
     run_row(ablation, "main", out, Console(quiet=True))
     assert trained == ["main", "rl"]
+
+
+def test_a_row_that_reads_whole_traces_is_examined_with_the_maps_of_another(
+    tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined: dict[str, Path | None] = {}
+    run = ablate.run
+
+    def recorded(evaluated: Evaluated, size: Size, seed: int, out: Path, *rest: Any, **named: Any) -> None:
+        examined[out.parent.name] = evaluated.reading
+        run(evaluated, size, seed, out, *rest, **named)
+
+    monkeypatch.setattr(ablate, "run", recorded)
+    ablation, out = make_ablation(tmp_path, main={}, answer={"read_by": "main"}), tmp_path / "out"
+    run_row(ablation, "answer", out, Console(quiet=True))
+    assert examined == {"main": None, "answer": out / "main" / "train" / "reading"}
+    assert (out / "answer" / "train" / "reading" / "made_by").read_text() == "answer"
 
 
 @pytest.mark.parametrize(

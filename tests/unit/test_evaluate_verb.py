@@ -4,20 +4,24 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from reverse_codi import evaluate
 from reverse_codi.config import RecipeError
 from reverse_codi.evaluate import find
 from reverse_codi.evaluation.baselines import NAMES
 from reverse_codi.preparation import HELD_FILE
+from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.reconstructor import Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
-from reverse_codi.reading.spec import ReadSpec
+from reverse_codi.reading.spec import ReadSpec, Target
 from reverse_codi.reading.study import fit_measure
+from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, load_reasoner
-from reverse_codi.sites import Site
+from reverse_codi.sites import ANSWER, Site
 from tests.tiny import make_tiny_policy, make_tiny_traces
 
 
@@ -92,6 +96,18 @@ def test_too_few_problems_are_told_before_anything_is_drawn(tmp_path: Path) -> N
     with pytest.raises(RecipeError, match=r"command line: problems = 63: .*greater than or equal to 64"):
         evaluate.main(["embedded", "--problems", "63", "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def test_maps_of_whole_traces_cannot_examine_thoughts(
+    tmp_path: Path, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path]
+) -> None:
+    folder = put_verbalizer(tmp_path / "verbalizer")
+    map_ = AffineMap.fit(torch.randn(9, tiny_reasoner.width), torch.randn(9, tiny_reasoner.width), 1.0)
+    spec = ReadSpec(target=Target.ANSWER)
+    Measure(Reader(tiny_reasoner, spec), {ANSWER: map_}).save(folder)
+    words = [str(folder), "--out", str(tmp_path / "out"), "--reasoner.path", str(tiny_folders[0])]
+    with pytest.raises(RecipeError, match="read whole traces; add --reading FOLDER"):
+        evaluate.main(words)
 
 
 @pytest.mark.slow

@@ -1,0 +1,47 @@
+"""A verbalizer of target `answer` in the place of one that translates single thoughts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.sites import Site
+from reverse_codi.tasks.equations import parse_equations
+
+
+@dataclass(frozen=True)
+class ChainWriter:
+    """Gives each thought the claims of its trace's text that its site holds.
+
+    A thought without the others of its trace (one that was swapped in alone) has no text: such a verbalizer
+    cannot say what a single thought holds.
+
+    Attributes:
+        chains: fed vectors [N, K, d] in, N texts of whole traces out.
+        held: which claims each site holds.
+        sites: h0..h(K-1).
+    """
+
+    chains: Callable[[Tensor], list[str]]
+    held: HeldSteps
+    sites: list[Site]
+
+    def __call__(self, thoughts: Thoughts) -> list[str]:
+        """A text for each thought."""
+        rows: dict[int, dict[Site, int]] = {}
+        for row, (problem, site) in enumerate(zip(thoughts.problems, thoughts.sites, strict=True)):
+            rows.setdefault(problem, {})[site] = row
+        whole = [found for found in rows.values() if found.keys() >= set(self.sites)]
+        texts = [""] * len(thoughts)
+        if whole:
+            fed = torch.stack([thoughts.slots[[found[site] for site in self.sites], 0] for found in whole])
+            for found, chain in zip(whole, self.chains(fed), strict=True):
+                claims = [equation.claim for equation in parse_equations(chain)]
+                for site, row in found.items():
+                    texts[row] = self.held.text(site, claims)
+        return texts

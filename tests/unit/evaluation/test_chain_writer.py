@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reverse_codi.evaluation.chain_writer import ChainWriter
+from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.traces import TraceStore
+from tests.tiny import make_held
+
+SITES = thought_sites(3)
+
+
+def test_each_thought_gets_the_claims_of_its_traces_text_that_its_site_holds(tiny_traces: TraceStore) -> None:
+    traces = tiny_traces.select(range(5))
+    thoughts = thoughts_of(traces, SITES, make_held(3))
+    given: list[Tensor] = []
+
+    def chains(fed: Tensor) -> list[str]:
+        given.append(fed)
+        return [" ".join(f"{claim}." for claim in claims) for claims in traces.claims]
+
+    writer = ChainWriter(chains, make_held(3), SITES)
+    assert writer(thoughts) == thoughts.gold
+    assert torch.equal(given[0], traces.fed)
+    # In another order each still gets its own.
+    order = [7, 3, 14, 0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13]
+    traces = traces.select([2, 1, 4, 0, 3])  # problems as they first occur
+    assert writer(thoughts.take(order)) == [thoughts.gold[row] for row in order]
+    assert torch.equal(given[1], traces.fed)
+
+
+def test_a_thought_without_the_others_of_its_trace_has_no_text(tiny_traces: TraceStore) -> None:
+    thoughts = thoughts_of(tiny_traces.select(range(2)), SITES, make_held(3))
+    writer = ChainWriter(lambda fed: ["1 + 1 = 2."] * len(fed), make_held(3), SITES)
+    texts = writer(thoughts.take([0, 3, 4, 5]))
+    assert texts[0] == "" and texts[1] == "1 + 1 = 2."
+    assert writer(thoughts.take([1, 4])) == ["", ""]
