@@ -33,6 +33,8 @@ class GrpoSection(Section):
     """Optimizer steps."""
     thoughts_per_step: int = Field(default=16, gt=0)
     """Thoughts a step."""
+    steps_per_generation: int = Field(default=1, ge=1)
+    """Optimizer steps that share one batch of rollouts, which is then as many times larger (TRL's word)."""
     samples: int = Field(default=16, ge=2)
     """G, texts a thought."""
     learning_rate: float = Field(default=1e-4, gt=0)
@@ -150,6 +152,7 @@ def build_trainer(
         output_dir=str(out),
         max_steps=section.steps,
         per_device_train_batch_size=section.thoughts_per_step * section.samples,
+        steps_per_generation=section.steps_per_generation,
         num_generations=section.samples,
         max_completion_length=section.max_new_tokens,
         temperature=section.temperature,
