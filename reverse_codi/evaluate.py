@@ -21,6 +21,7 @@ from reverse_codi.evaluation.baselines import NAMES, Tools, baseline
 from reverse_codi.evaluation.chain_writer import ChainWriter
 from reverse_codi.evaluation.exam import Subject
 from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.language_model import LanguageModel
 from reverse_codi.evaluation.report import (
     AIMS,
     METRICS_FILE,
@@ -38,7 +39,7 @@ from reverse_codi.evaluation.suite.said import Said, Writer
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
-from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner
+from reverse_codi.reasoners.load import ASSETS, EMBEDDED
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.sites import ANSWER
 from reverse_codi.trace_files import MANIFEST
@@ -119,7 +120,7 @@ def run(
         console: progress.
         alone: the controls without the verbalizer.
         given: a trace store to examine.
-        second: folder of a second language model, for its likelihood of the texts.
+        second: folder, hub id or GGUF file of a second language model, for its likelihood of the texts.
         reconstruct: fit a reconstructor for `fve.reconstructor`.
     """
     if given is not None and not (given / MANIFEST).is_file():
@@ -136,7 +137,7 @@ def run(
     translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
     tools = Tools(exam, recipe, folder, _writer(translator, exam.subject), out, console)
     reconstructor = tools.reconstructor() if reconstruct else None
-    other = load_reasoner(second) if second else None
+    other = LanguageModel.load(second, recipe.reasoner.device) if second else None
     found: Figures = {}
     if not alone:
         with timed(console, "verbalizer"):
@@ -198,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--reading", help="a folder of maps to examine with, or 'embedded'; for a verbalizer of whole traces"
     )
-    parser.add_argument("--lm", help="folder of a second language model, for the texts' likelihood")
+    parser.add_argument("--lm", help="a second language model that judges texts: folder, hub id, .gguf")
     options, overrides = parser.parse_known_args(arguments)
     if unknown := [name for name in options.baseline or () if name not in NAMES]:
         raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.interventions.diagnostics import prompt_reconstruction
+from reverse_codi.evaluation.language_model import LanguageModel
 from reverse_codi.evaluation.metrics import readability as metrics
 from reverse_codi.evaluation.suite.said import Said, by_trace
 from reverse_codi.reading.claims import NO_STEP
-from reverse_codi.reasoners.base import Reasoner
 
 # Blocks of 64 questions: 4,096 likelihoods each.
 PROMPT_BLOCKS = 2
 
 
-def readability(said: Said, second: Reasoner | None = None) -> Figures:
+def readability(said: Said, second: LanguageModel | None = None) -> Figures:
     """`readability.*` of live thoughts' texts; `nll_second` under a second language model, if any."""
     exam = said.exam
     texts = said.of_live()

@@ -5,17 +5,17 @@ from __future__ import annotations
 from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.language_model import LanguageModel
 from reverse_codi.evaluation.suite import causal, content, faithful, matching, readable, retrieving, thinking
 from reverse_codi.evaluation.suite.said import Said
 from reverse_codi.reading.reconstructor import Reconstructor
-from reverse_codi.reasoners.base import Reasoner
 
 
 def evaluate(
     said: Said,
     *,
     reconstructor: Reconstructor | None = None,
-    second: Reasoner | None = None,
+    second: LanguageModel | None = None,
 ) -> Figures:
     """Every figure of one writer.
 
