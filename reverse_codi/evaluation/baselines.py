@@ -28,6 +28,10 @@ from reverse_codi.verbalizer.warm_start import WarmStartSection
 QUESTION_ONLY = WarmStartSection(steps=400, batch_size=64)
 
 
+# Thoughts whose samples are held in memory at once.
+RERANKED = 256
+
+
 @dataclass(frozen=True)
 class Tools:
     """What controls are made from.
@@ -105,14 +109,18 @@ def warm_start_only(tools: Tools) -> Writer:
     return trained_controls.greedy_writer(tools.exam.subject.reasoner, tools.reasoner_folder, tools.warm)
 
 
-def best_of_16(tools: Tools) -> Writer:
-    """Of the verbalizer's greedy and 16 sampled texts the one that reads nearest: what search adds to it."""
+def best_of(n: int, tools: Tools) -> Writer:
+    """Of the verbalizer's greedy and `n` sampled texts the one that reads nearest: what search adds to it."""
     measure = tools.exam.subject.measure
     translator = Translator(tools.exam.subject.reasoner, tools.reasoner_folder, tools.verbalizer)
 
     def write(thoughts: Thoughts) -> list[str]:
-        rest = thoughts.targets, thoughts.sites, thoughts.questions
-        return translator.reranked(thoughts.slots, 16, *rest, measure, tools.exam.seed)
+        texts = []
+        for start in range(0, len(thoughts), RERANKED):
+            part = thoughts.take(range(start, min(start + RERANKED, len(thoughts))))
+            rest = part.targets, part.sites, part.questions
+            texts += translator.reranked(part.slots, n, *rest, measure, tools.exam.seed)
+        return texts
 
     return write
 
@@ -150,7 +158,7 @@ WRITERS: Mapping[str, Callable[[Tools], Writer]] = {
     "linear_probes": lambda tools: controls.LinearProbes.fit(tools.exam.subject),
     "nearest_text": lambda tools: controls.NearestText.fit(tools.exam.subject),
     "shuffled": lambda tools: functools.partial(controls.shuffled_thoughts, tools.write),
-    "best_of_16": best_of_16,
+    "best_of_16": functools.partial(best_of, 16),
     "warm_start": warm_start_only,
     "warm_gold": warm_gold,
     "more_sft": more_sft,
@@ -158,6 +166,8 @@ WRITERS: Mapping[str, Callable[[Tools], Writer]] = {
 }
 ORACLE = "oracle"
 NAMES = (*WRITERS, ORACLE)
+# Ceilings that take minutes and are made only where they are asked for.
+ON_REQUEST: Mapping[str, Callable[[Tools], Writer]] = {"best_of_256": functools.partial(best_of, 256)}
 
 
 def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Figures:
@@ -166,4 +176,5 @@ def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Fi
         subject, folder = tools.exam.subject, tools.out / ORACLE
         asked = oracle.train_oracle(subject, tools.reasoner_folder, tools.verbalizer, folder)
         return oracle.oracle_figures(tools.exam, asked)
-    return evaluate(Said(tools.exam, WRITERS[name](tools)), reconstructor=reconstructor)
+    writer = {**WRITERS, **ON_REQUEST}[name](tools)
+    return evaluate(Said(tools.exam, writer), reconstructor=reconstructor)

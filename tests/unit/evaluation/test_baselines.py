@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reverse_codi.evaluation.baselines import NAMES, WRITERS, Tools
+from reverse_codi.evaluation import baselines
+from reverse_codi.evaluation.baselines import NAMES, ON_REQUEST, WRITERS, Tools
 from reverse_codi.evaluation.exam import Exam, Subject
 from reverse_codi.recipe import ReasonerSection, Recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
@@ -47,9 +48,14 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
 def test_every_control_has_a_name_and_the_oracle_is_last() -> None:
     assert set(WRITERS) == set(NAMES) - {"oracle"} and NAMES[-1] == "oracle"
     assert "best_of_16" in NAMES
+    assert not set(ON_REQUEST) & set(NAMES)  # minutes each, so only where they are asked for
 
 
-def test_the_best_of_16_reads_nearer_than_the_greedy_text_and_never_farther(tools: Tools) -> None:
+@pytest.mark.parametrize("at_once", [256, 5])
+def test_the_best_of_16_reads_nearer_than_the_greedy_text_and_never_farther(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(baselines, "RERANKED", at_once)
     exam, thoughts = tools.exam, tools.exam.thoughts
     measure = exam.subject.measure
 
