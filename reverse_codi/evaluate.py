@@ -1,12 +1,14 @@
 """`python -m reverse_codi.evaluate RECIPE|VERBALIZER|embedded --seed S --out DIR`: is the translation true?
 
 Every figure of docs/evaluation.md for the verbalizer and for each control, on fresh held-out problems, as a
-table and in DIR/metrics.json. `--baseline NAME` runs one control alone.
+table and in DIR/metrics.json. `--baseline NAME` runs one control alone. `--reasoner ID --task NAME` asks
+first whether a checkpoint loaded right: its accuracy beside the published one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import torch
 from rich.console import Console
 
 from reverse_codi.config import RecipeError, override, read_yaml, run_verb, validated
+from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.baselines import NAMES, ON_REQUEST, Tools, baseline
 from reverse_codi.evaluation.chain_writer import ChainWriter
 from reverse_codi.evaluation.exam import Subject
@@ -36,6 +39,7 @@ from reverse_codi.evaluation.setting import Size, draw
 from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, examine
 from reverse_codi.evaluation.suite.said import Said, Writer
+from reverse_codi.files import write_whole
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
@@ -170,6 +174,25 @@ def timed(console: Console, name: str) -> Iterator[None]:
     console.print(f"{name}: {time.perf_counter() - start:.0f} s")
 
 
+def check(
+    reasoner: str,
+    task: str,
+    overrides: Sequence[str],
+    problems: int,
+    seed: int,
+    out: Path,
+    console: Console,
+) -> None:
+    """Accuracy of a reasoner with and without its thoughts, beside the published figure."""
+    known = {"reasoner": {"path": reasoner}, "task": {"name": task}}
+    recipe = validated(Recipe, override(known, overrides), "command line")
+    found = accuracy.measure(recipe.reasoner.load(), recipe.task.build(), problems, seed)
+    accuracy.show(console, f"{reasoner} on {task}", found, accuracy.PUBLISHED.get((reasoner, task)))
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / accuracy.FILE, json.dumps(accuracy.flat(found), indent=1) + "\n")
+    console.print(f"{out / accuracy.FILE}")
+
+
 def show(console: Console, found: Figures, baselines: Mapping[str, Figures]) -> None:
     """Print every figure of the verbalizer, and the controls beside it."""
     if found:
@@ -184,7 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", help="a recipe, a verbalizer's folder, or 'embedded'")
+    parser.add_argument("what", nargs="?", help="a recipe, a verbalizer's folder, or 'embedded'")
+    parser.add_argument("--reasoner", metavar="ID", help="check a reasoner alone: its accuracy on --task")
+    parser.add_argument("--task", metavar="NAME", default=Recipe().task.name, help="task of --reasoner")
     parser.add_argument("--traces", type=Path, help="a trace store with steps, instead of fresh ones")
     parser.add_argument("--seed", type=int, default=0, help="of problems, distractors and edits")
     parser.add_argument(
@@ -205,6 +230,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
     console = Console()
     torch.manual_seed(options.seed)
+    if options.reasoner:
+        check(options.reasoner, options.task, overrides, options.problems, options.seed, options.out, console)
+        return
+    if options.what is None:
+        raise RecipeError("nothing to evaluate: give a recipe, a verbalizer, 'embedded', or --reasoner ID")
     evaluated = find(options.what, overrides)
     if options.reading:
         reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)

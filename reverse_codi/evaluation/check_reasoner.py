@@ -10,21 +10,20 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from reverse_codi.evaluation.thoughtless import mean_thoughts, right, without_thoughts
 from reverse_codi.reading.probes import probe_steps
-from reverse_codi.reasoners.base import Patch, Reasoner
+from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.load import EMBEDDED, load_reasoner
 from reverse_codi.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic
-from reverse_codi.tasks.base import Problem, Split, Task
+from reverse_codi.tasks.base import Split
 
 # Traces of three-step training problems that the probes are fitted on, and held-out ones they are scored on.
 PROBE_TRAIN, PROBE_TEST, PROBE_STEPS = 20_000, 1_000, 3
-MEAN_TRACES = 2_000
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,6 @@ class Check:
     by_steps: dict[str, float]
     probe: dict[str, list[float]]
     n: int
-
-
-def right(task: Task, outputs: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
-    """Whether each output states its problem's answer."""
-    return [task.extract_answer(o) == p.answer for o, p in zip(outputs, problems, strict=True)]
 
 
 def share(flags: Sequence[bool]) -> float:
@@ -89,33 +83,17 @@ def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_
     }
     long = [i for i, p in enumerate(problems) if len(p.steps) >= 2]
     asked, fed = [problems[i] for i in long], chains.fed[long]
-    training = task.problems(Split.TRAIN, MEAN_TRACES, seed)
-    mean = reasoner.think([p.question for p in training]).fed.mean(0)
-
-    def with_thoughts(vectors: Tensor) -> float:
-        outputs = reasoner.think([p.question for p in asked], Patch.all(vectors)).outputs
-        return share(right(task, outputs, asked))
-
-    # A donor with the same answer would hide the damage, so donors answer otherwise.
-    donors = [
-        next(j for j in _others(i, len(asked)) if asked[j].answer != asked[i].answer)
-        for i in range(len(asked))
-    ]
+    without = without_thoughts(reasoner, task, asked, fed, mean_thoughts(reasoner, task, seed))
     return Check(
         accuracy=share(own),
         accuracy_text=share(text),
-        accuracy_mean_ablated=with_thoughts(mean.expand_as(fed)),
-        accuracy_resampled=with_thoughts(fed[donors]),
+        accuracy_mean_ablated=share(without["mean"]),
+        accuracy_resampled=share(without["resampled"]),
         accuracy_two_plus=share([own[i] for i in long]),
         by_steps=by_steps,
         probe=probe_table(reasoner, task, seed) if with_probe and reasoner.n_thoughts else {},
         n=n,
     )
-
-
-def _others(i: int, n: int) -> Any:
-    """Row numbers after i, round and round."""
-    return ((i + step) % n for step in range(1, n))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,127 @@
+"""Did the checkpoint load right? Its accuracy, the published one, and what is left without its thoughts.
+
+`python -m reverse_codi.evaluate --reasoner ID --task NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from reverse_codi.evaluation.bootstrap import Interval, interval
+from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
+from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.tasks.base import Split, Task
+
+FILE = "accuracy.json"
+# Below this share of the model's own accuracy a text mode is no text mode, and thoughts are needed.
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure that its authors give.
+
+    Attributes:
+        accuracy: share of the test set.
+        source: where it stands.
+    """
+
+    accuracy: float
+    source: str
+
+
+CODI, COCONUT, SIM_COT = "arXiv 2502.21074", "arXiv 2412.06769", "InternLM/SIM-CoT"
+PUBLISHED: Mapping[tuple[str, str], Published] = {
+    ("zen-E/CODI-gpt2", "gsm8k"): Published(0.437, CODI),
+    ("zen-E/CODI-llama3.2-1b-Instruct", "gsm8k"): Published(0.556, CODI),
+    ("internlm/SIM_COT-GPT2-CODI", "gsm8k"): Published(0.426, SIM_COT),
+    ("internlm/SIM_COT-LLaMA3-CODI-1B", "gsm8k"): Published(0.561, SIM_COT),
+    ("internlm/SIM_COT-GPT2-Coconut", "gsm8k"): Published(0.341, COCONUT),
+}
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Accuracy on held-out problems.
+
+    Attributes:
+        own: with the model's own thoughts.
+        text: in text mode.
+        without: with thoughts `zero`, `mean`, `resampled` and `removed`.
+    """
+
+    own: Interval
+    text: Interval
+    without: Mapping[str, Interval]
+
+
+def measure(reasoner: Reasoner, task: Task, n: int, seed: int) -> Accuracies:
+    """Ask `n` held-out problems in every way."""
+    problems = task.problems(Split.HELDOUT, n, seed)
+    questions = [p.question for p in problems]
+    chains = reasoner.think(questions)
+    mean = mean_thoughts(reasoner, task, seed, min(n, MEAN_TRACES))
+    without = without_thoughts(reasoner, task, problems, chains.fed, mean)
+    return Accuracies(
+        own=_interval(right(task, chains.outputs, problems)),
+        text=_interval(right(task, reasoner.write(questions), problems)),
+        without={name: _interval(flags) for name, flags in without.items()},
+    )
+
+
+def _interval(flags: list[bool]) -> Interval:
+    return interval(np.array(flags, dtype=np.float64)[:, None])
+
+
+def verdict(found: Accuracies, published: Published | None) -> list[str]:
+    """What the figures mean for someone who wants to translate this model's thoughts, one line each."""
+    lines = []
+    if published is None:
+        lines.append("no published figure is known for this checkpoint and task")
+    elif found.own.low <= published.accuracy <= found.own.high:
+        lines.append(f"agrees with the published {published.accuracy:.3f} ({published.source})")
+    else:
+        off = found.own.value - published.accuracy
+        lines.append(
+            f"OFF by {off:+.3f}: the published {published.accuracy:.3f} ({published.source}) lies outside "
+            "the interval. Check the base model, the prompt and the answer extraction; "
+            "--reasoner.reference_masking true reproduces figures taken with the reference's padding"
+        )
+    if found.text.high < HALF * found.own.value:
+        lines.append(
+            "NO TEXT MODE: written steps do not solve these problems, so what the frozen model makes of a "
+            "text is no measure of what the text says: translations read by it are unsound"
+        )
+    name, kept = max(found.without.items(), key=lambda item: item[1].value)
+    if kept.value > HALF * found.own.value:
+        lines.append(
+            f"THOUGHTS HARDLY MATTER: {kept.value:.3f} of {found.own.value:.3f} is left with thoughts "
+            f"{name}; there may be little to translate"
+        )
+    return lines
+
+
+def show(console: Console, name: str, found: Accuracies, published: Published | None) -> None:
+    """Print the table and the verdict."""
+    table = Table("thoughts", "accuracy [95 %]", title=f"{name}, {found.own.n} held-out problems")
+    table.add_row("its own", str(found.own))
+    for way, figure in found.without.items():
+        table.add_row(way, str(figure))
+    table.add_row("none, text mode", str(found.text))
+    if published:
+        table.add_row("its own, published", f"{published.accuracy:.3f}")
+    console.print(table)
+    for line in verdict(found, published):
+        console.print(line, markup=False)
+
+
+def flat(found: Accuracies) -> dict[str, dict[str, float]]:
+    """As metrics.json holds it: `accuracy`, `accuracy.zero`, ..., `accuracy.text`."""
+    named = {"accuracy": found.own, "accuracy.text": found.text}
+    named |= {f"accuracy.{name}": figure for name, figure in found.without.items()}
+    return {key: {"value": i.value, "low": i.low, "high": i.high, "n": i.n} for key, i in named.items()}
