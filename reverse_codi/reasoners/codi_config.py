@@ -80,6 +80,7 @@ class CodiConfig:
         missing = sorted(name for name, default in known.items() if default is MISSING and name not in record)
         if unknown or missing:
             raise ValueError(f"unknown fields {unknown}, missing fields {missing}")
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        )
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
+        return cls(**values)

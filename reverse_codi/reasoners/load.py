@@ -22,7 +22,16 @@ from reverse_codi.reasoners.checkpoints.source import ASSETS, EMBEDDED, Source, 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
 
-__all__ = ["ASSETS", "EMBEDDED", "Backend", "Source", "load_reasoner", "open_reasoner", "reasoner_folder"]
+__all__ = [
+    "ASSETS",
+    "EMBEDDED",
+    "Backend",
+    "Source",
+    "import_report",
+    "load_reasoner",
+    "open_reasoner",
+    "reasoner_folder",
+]
 
 GROUP = "reverse_codi.reasoners"
 

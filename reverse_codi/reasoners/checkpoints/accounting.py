@@ -26,13 +26,13 @@ def check_fits(
         expected: what the model needs.
         found: what there is.
         source: the file or files, as a message names them.
-        place: how a message names a tensor that was found; its name if None.
+        place: how a message names a tensor; its name if None.
 
     Raises:
         CheckpointError: a tensor is missing, unknown or of another shape; each is named.
     """
     named = place or (lambda name: name)
-    problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    problems = [f"{named(name)} is missing" for name in sorted(expected.keys() - found.keys())]
     problems += [f"{named(name)} is unknown" for name in sorted(found.keys() - expected.keys())]
     problems += [
         f"{named(name)} has shape {tuple(found[name])}, not {tuple(expected[name])}"

@@ -193,7 +193,6 @@ def _projection_width(family: Family, parts: Parts, width: int, weights: Weights
         {prefix + name: shape for name, shape in expected.items()},
         {prefix + name: shape for name, shape in shapes(parts.projection).items()},
         weights.source,
-        lambda name: f"{weights.origin[name].name}: {name}",
     )
     return hidden
 

@@ -79,7 +79,9 @@ def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, confi
     tied = copies(model)
     expected = {name: shape for name, shape in shapes(model.state_dict()).items() if name not in tied}
     check_fits(expected, {n: s for n, s in found.items() if n not in tied}, ", ".join(map(str, files)))
-    rows = model.get_input_embeddings().num_embeddings
+    table = model.get_input_embeddings()
+    assert isinstance(table, nn.Embedding)
+    rows = table.num_embeddings
     if max(len(tokenizer) - 1, config.bot_id, config.eot_id) >= rows:
         raise CheckpointError(
             f"{folder}: the tokenizer has {len(tokenizer)} tokens, bot is {config.bot_id} and eot "

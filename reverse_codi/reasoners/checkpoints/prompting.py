@@ -30,9 +30,9 @@ def layout_of(family: Family, tokenizer: PreTrainedTokenizerBase, asked: str) ->
     Raises:
         CheckpointError: the recipe asks for a layout of another family.
     """
-    if family is COCONUT:
-        possible, found = (LayoutName.COCONUT,), LayoutName.COCONUT
-    else:
+    possible: tuple[LayoutName, ...] = (LayoutName.COCONUT,)
+    found = LayoutName.COCONUT
+    if family is not COCONUT:
         possible = (LayoutName.CODI, LayoutName.CODI_TOKENS)
         vocabulary = tokenizer.get_vocab()
         found = LayoutName.CODI_TOKENS if BOT in vocabulary and EOT in vocabulary else LayoutName.CODI
@@ -84,7 +84,8 @@ def _codi(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, rows: in
     if len(tokenizer) > size + 1 or (len(tokenizer) == size + 1 and tokenizer.pad_token_id != size):
         raise CheckpointError(
             f"{where}: the tokenizer has {len(tokenizer)} tokens, the checkpoint's embedding "
-            f"{rows} rows of which the last 3 are pad, bot and eot; name the base that was trained on in reasoner.base"
+            f"{rows} rows of which the last 3 are pad, bot and eot; name the base that was trained on in "
+            "reasoner.base"
         )
     if tokenizer.pad_token_id is None:  # fewer tokens than rows: a base whose table is padded
         tokenizer.pad_token = tokenizer.eos_token
@@ -105,7 +106,8 @@ def _codi_tokens(
     _same_size(tokenizer, rows, where)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    eos, bot, eot = tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids([BOT, EOT])
+    eos, vocabulary = tokenizer.eos_token_id, tokenizer.get_vocab()
+    bot, eot = vocabulary[BOT], vocabulary[EOT]
     return {
         "bot_id": bot,
         "eot_id": eot,
@@ -124,10 +126,10 @@ def _coconut(
     tokenizer.add_tokens([token for token in (START, END, LATENT) if token not in tokenizer.get_vocab()])
     _same_size(tokenizer, rows, where)
     tokenizer.pad_token = tokenizer.eos_token
-    start, end = tokenizer.convert_tokens_to_ids([START, END])
+    vocabulary = tokenizer.get_vocab()
     return {
-        "bot_id": start,
-        "eot_id": end,
+        "bot_id": vocabulary[START],
+        "eot_id": vocabulary[END],
         "question_format": "{question}\n",
         "cue": _cue(tokenizer, "###"),
     }
