@@ -13,17 +13,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -31,6 +26,7 @@ from reverse_codi.reasoners.checkpoints.own import read_own
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, CodiConfig
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import Context, LatentLM
+from reverse_codi.reasoners.new_model import new_language_model
 
 __all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
 
@@ -162,7 +158,7 @@ class CodiReasoner:
         for batch, context in self._asked(questions):
             vectors = None if patch is None else patch.fed[batch].to(self.device)
             where = None if patch is None else patch.where[batch].to(self.device)
-            thoughts = self.model.think(context, vectors, where, n)
+            thoughts = self.model.think(context, vectors, where, n, self.config.reference_masking)
             readouts[batch], fed[batch] = thoughts.readouts.float().cpu(), thoughts.fed.float().cpu()
             eot = torch.full((len(batch),), self.config.eot_id, device=self.device)
             answers = self.model.greedy(
@@ -182,7 +178,7 @@ class CodiReasoner:
         tail = torch.tensor([[self.config.eot_id, *self.ids(self.config.cue)]], device=self.device)
         states = torch.empty(len(questions), self.width)
         for batch, context in self._asked(questions):
-            self.model.think(context)
+            self.model.think(context, see_padding=self.config.reference_masking)
             step = self.model.extend(context, self.model.embed(tail).expand(len(batch), -1, -1))
             states[batch] = step.last[:, -1].float().cpu()
         return states
@@ -288,23 +284,3 @@ class CodiReasoner:
 def _in_order(n: int) -> Iterator[list[int]]:
     for start in range(0, n, REFERENCE_BATCH):
         yield list(range(start, min(start + REFERENCE_BATCH, n)))
-
-
-def new_language_model(tokenizer: PreTrainedTokenizerBase, **shape: Any) -> PreTrainedModel:
-    """A fresh Llama with three rows after the vocabulary: pad, bot and eot, as CODI lays them out.
-
-    Args:
-        tokenizer: gives the vocabulary's size and the special ids.
-        **shape: keyword arguments of `LlamaConfig` (hidden_size, num_hidden_layers, ...).
-    """
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=len(tokenizer) + 3,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        tie_word_embeddings=True,
-        **shape,
-    )
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    return model

@@ -111,14 +111,13 @@ class LatentLM(nn.Module):
         scores: Tensor = head(states)
         return scores
 
-    def start(self, ids: Tensor, mask: Tensor, see_padding: bool = False) -> tuple[Step, Context]:
+    def start(self, ids: Tensor, mask: Tensor, count_padding: bool = False) -> tuple[Step, Context]:
         """Read left-padded ids [B, T] with mask [B, T] from an empty context.
 
         Args:
             ids: [B, T] token ids.
             mask: [B, T] 1 at real positions.
-            see_padding: what comes later sees padding too, and padding counts as positions: what CODI's
-                published code does. Else no result depends on it.
+            count_padding: padding takes positions, as in CODI's published code. Else no result depends on it.
         """
         empty = Context(
             DynamicCache(),
@@ -126,11 +125,11 @@ class LatentLM(nn.Module):
             torch.zeros(len(ids), dtype=torch.long, device=ids.device),
         )
         context = empty
-        if not see_padding:
+        if not count_padding:
             return self.extend(context, self.embed(ids), mask), context
-        counted = torch.ones_like(mask)
-        step = self.extend(context, self.embed(ids), mask, positions=counted.cumsum(1) - 1)
-        context.mask, context.position = counted, counted.sum(1)
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        step = self.extend(context, self.embed(ids), mask, positions=positions)
+        context.position = torch.full_like(context.position, ids.shape[1])
         return step, context
 
     def extend(
@@ -172,6 +171,7 @@ class LatentLM(nn.Module):
         patch: Tensor | None = None,
         patched: Tensor | None = None,
         n_thoughts: int | None = None,
+        see_padding: bool = False,
     ) -> Thoughts:
         """Read the begin-of-thought token, then think K times.
 
@@ -180,9 +180,12 @@ class LatentLM(nn.Module):
             patch: [B, K, d] vectors to feed instead of the model's own.
             patched: [B, K] bool, where `patch` is fed; later thoughts are recomputed after it.
             n_thoughts: think so many times; K if None.
+            see_padding: what comes after bot sees the question's padding, as in CODI's published code.
         """
         bot = torch.full((len(context.mask), 1), self.bot_id, device=context.mask.device)
         readouts = [self.extend(context, self.embed(bot)).last]  # [B, 1, d]
+        if see_padding:
+            context.mask = torch.ones_like(context.mask)
         fed: list[Tensor] = []
         for k in range(self.n_thoughts if n_thoughts is None else n_thoughts):
             z = self.prj(readouts[-1])  # [B, 1, d]

@@ -409,17 +409,37 @@ def test_the_embedded_reasoner_and_its_recipes_keep_their_hashes() -> None:
     assert "begin_ids" in replace(config, begin_ids=(1,)).recorded()
 
 
-def test_reference_masking_sees_padding_and_only_there_results_depend_on_the_batch(tmp_path: Path) -> None:
-    case = make_codi_llama(tmp_path)
+@torch.no_grad()
+@pytest.mark.parametrize("make", [make_codi_gpt2, make_codi_llama])
+def test_reference_masking_is_the_published_procedure(tmp_path: Path, make: Callable[[Path], Case]) -> None:
+    """Padding masked while the question and bot are read, positions unsaid, no mask from then on."""
+    case = make(tmp_path)
     plain = load_reasoner(case.source)
     seeing = load_reasoner(case.source.model_copy(update={"reference_masking": True}))
     assert seeing.content_hash != plain.content_hash
-    short = QUESTIONS[1]
-    alone, mixed = seeing.think([short]), seeing.think([QUESTIONS[0], short])
-    torch.testing.assert_close(alone.readouts, plain.think([short]).readouts, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(alone.readouts[0], mixed.readouts[1], atol=1e-3)
-    # Rotary positions are relative: padding in front changes h0 not at all.
-    torch.testing.assert_close(alone.readouts[0, 0], mixed.readouts[1, 0], atol=1e-4, rtol=1e-4)
+    chains = seeing.think(QUESTIONS)
+
+    rows = [[*seeing.question_ids(question), seeing.config.bot_id] for question in QUESTIONS]
+    ids, mask = seeing.left_padded(rows)
+    out = seeing.lm(input_ids=ids, attention_mask=mask, use_cache=True, output_hidden_states=True)
+    for k in range(seeing.n_thoughts + 1):
+        h = out.hidden_states[-1][:, -1:]
+        torch.testing.assert_close(chains.readouts[:, k], h[:, 0], atol=1e-4, rtol=1e-4)
+        out = seeing.lm(
+            inputs_embeds=seeing.model.prj(h),
+            past_key_values=out.past_key_values,
+            use_cache=True,
+            output_hidden_states=True,
+        )
+    # The longest question has no padding: nothing changes for it, and something does for the others.
+    ours = plain.think(QUESTIONS)
+    lengths = [len(row) for row in rows]
+    longest, shortest = lengths.index(max(lengths)), lengths.index(min(lengths))
+    torch.testing.assert_close(chains.readouts[longest], ours.readouts[longest], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(chains.readouts[shortest], ours.readouts[shortest], atol=1e-2)
+
+
+def test_reference_masking_is_not_for_the_own_format() -> None:
     with pytest.raises(CheckpointError, match="reference_masking is for public CODI checkpoints"):
         load_reasoner(Source(reference_masking=True))
 
