@@ -62,7 +62,11 @@ class ReasonerSection(Source):
 
 
 class DistillSection(Section):
-    """Training a CODI reasoner."""
+    """Training a reasoner."""
+
+    method: Literal["codi", "coconut"] = "codi"
+    """codi (self-distillation into thoughts that pass a projection) or coconut (staged curriculum, thoughts
+    fed as they are: of `latent`, only steps, batch_size, learning_rate and weight_decay count)."""
 
     out: str = "runs/tiny/reasoner"
     """Folder of checkpoints and of the finished reasoner."""
@@ -72,8 +76,10 @@ class DistillSection(Section):
     """LlamaConfig arguments of a new model."""
     n_thoughts: int = Field(default=6, ge=0, le=64)
     """K; 0 trains the twin that does not think."""
+    thoughts_per_step: int = Field(default=2, gt=0)
+    """coconut: thoughts that stand for one step; n_thoughts is a multiple of it."""
     projection_width: int = Field(default=320, gt=0)
-    """Hidden width of prj."""
+    """Hidden width of prj; coconut has none."""
     n_problems: int = Field(default=150_000, gt=0)
     """Distinct training problems."""
     seed: int = 0
@@ -85,7 +91,7 @@ class DistillSection(Section):
     written: Phase = Phase(steps=700, student=0.0, distill=0.0)
     """First phase: written steps only."""
     latent: Phase = Phase(steps=3000)
-    """Second phase: CODI."""
+    """Second phase: CODI, or all of Coconut's stages, which share its steps evenly."""
 
 
 class TraceSection(Section):
