@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from reverse_codi.reasoners import load
 from reverse_codi.reasoners.checkpoints import source as source_module
+from reverse_codi.reasoners.checkpoints.__main__ import main as print_report
 from reverse_codi.reasoners.checkpoints.convert import convert, converted_folder
 from reverse_codi.reasoners.checkpoints.description import Description
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -27,6 +28,11 @@ from reverse_codi.reasoners.checkpoints.report import Report
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.latent_lm import projection
 from reverse_codi.reasoners.load import Source, import_report, load_reasoner, open_reasoner, reasoner_folder
+from reverse_codi.rollout.base import EngineConfig, Sampling
+from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.verbalizer.contract import Contract
+from reverse_codi.verbalizer.policy import Policy, VerbalizerSection
+from tests.tiny import stir
 from tests.unit.reasoners.conformance.layouts import (
     CASES,
     QUESTIONS,
@@ -42,6 +48,7 @@ from tests.unit.reasoners.conformance.layouts import (
     with_lora,
 )
 
+RECIPE = Path(__file__).parents[3] / "recipes/tiny.yaml"
 EMBEDDED_HASH = "06f95388158c"
 GPT2_V, LLAMA_V = 50_257, 128_256
 
@@ -146,6 +153,22 @@ def test_the_report_says_what_was_merged_and_set_aside(tmp_path: Path) -> None:
     assert import_report(reasoner_folder("embedded")) is None
 
 
+def test_the_command_prints_the_report_and_refuses_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = make_answer_only(tmp_path)
+    said = {key: getattr(case.source, key) for key in ("path", "base", "lora_alpha", "converted")}
+    words = [word for key, value in said.items() for word in (f"--reasoner.{key}", str(value))]
+    print_report([str(RECIPE), *words])
+    printed = capsys.readouterr().out
+    assert "layout         codi-tokens (CODI)" in printed
+    assert "merged LoRA    14 modules, rank 4, alpha 1: W + (B @ A) * 0.25" in printed
+    assert f"loaded from    {said['converted']}/answer-only-" in printed
+    case.file.write_bytes(b"nothing")
+    with pytest.raises(SystemExit, match=rf"error: {case.file} is "):
+        print_report([str(RECIPE), *words])
+
+
 def test_coconut_keeps_no_projection_and_its_tokens(tmp_path: Path) -> None:
     reasoner = load_reasoner(make_sim_cot_coconut(tmp_path).source)
     assert list(reasoner.model.prj.parameters()) == []
@@ -169,6 +192,32 @@ def test_a_head_that_differs_from_the_tied_embedding_is_told_and_not_used(tmp_pa
 
 def table(tensors: dict[str, Tensor]) -> Tensor:
     return next(t for name, t in tensors.items() if name.endswith(("wte.weight", "embed_tokens.weight")))
+
+
+def test_the_converted_folder_serves_a_verbalizer(tmp_path: Path) -> None:
+    case = make_codi_gpt2(tmp_path)
+    reasoner, folder = load_reasoner(case.source), reasoner_folder(case.source)
+    section = VerbalizerSection(rank=2, alpha=4, target_modules=["c_attn", "c_proj", "c_fc"])
+    contract = Contract(
+        n_slots=1,
+        n_vocab=len(table(case.tensors)),
+        reasoner_hash=reasoner.content_hash,
+        tokenizer_hash=reasoner.tokenizer_hash,
+    )
+    policy = Policy.new(reasoner, section, contract)
+    stir(policy)
+    policy.save(tmp_path / "policy")
+    engine = TransformersEngine(folder, EngineConfig(kind="transformers"))
+    engine.load_policy(tmp_path / "policy", 1)
+    prompt = reasoner.think(QUESTIONS[:1]).fed[0, :1]  # one slot, z0
+    [rollout] = engine.generate([prompt], 1, Sampling(max_new_tokens=4, temperature=0))
+    merged = policy.model.get_base_model()
+    with torch.no_grad():
+        ids: list[int] = []
+        for _ in rollout.token_ids:
+            embeds = torch.cat([prompt, reasoner.model.embed(torch.tensor(ids, dtype=torch.long))])
+            ids.append(int(merged(inputs_embeds=embeds[None]).logits[0, -1].argmax()))
+    assert ids == rollout.token_ids.tolist()
 
 
 # ---- bad input
