@@ -19,7 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         folder = reasoner_folder(section)
         report = import_report(folder)
-        console.print(report or f"{folder} is in the own format", markup=False, highlight=False)
+        told = f"{folder} is in the own format" if report is None else str(report)
+        console.print(told, markup=False, highlight=False)
         reasoner = load_reasoner(section, section.device)
     except CheckpointError as error:
         raise SystemExit(f"error: {error}") from None
