@@ -1,4 +1,4 @@
-"""`python -m reverse_codi.distill RECIPE`: train a CODI reasoner from a base of written steps.
+"""`python -m reverse_codi.distill RECIPE`: train a reasoner, CODI or Coconut, from a base of written steps.
 
 A run that stopped goes on from its newest checkpoint when the same command is given again.
 """
@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -15,13 +19,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from reverse_codi.config import run_verb
+from reverse_codi.reasoners.coconut_training import CoconutCollator, CoconutTrainer, Stage, curriculum
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.distill_data import ProblemRows
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.projection_start import start_projection
-from reverse_codi.reasoners.training import train_phase
+from reverse_codi.reasoners.training import Phase, train_phase
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
-from reverse_codi.tasks.base import Split, Task
+from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
 
 # Problems that the projection's start is fitted on.
@@ -43,15 +48,16 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
         lm = AutoModelForCausalLM.from_pretrained(section.base)
         lm.resize_token_embeddings(len(tokenizer) + 3)
     # CODI's layout: pad, begin-of-thought and end-of-thought follow the vocabulary.
+    width = section.projection_width if section.method == "codi" else 0
     config = CodiConfig(
         n_thoughts=section.n_thoughts,
-        projection_width=section.projection_width,
+        projection_width=width,
         bot_id=len(tokenizer) + 1,
         eot_id=len(tokenizer) + 2,
     )
     model = LatentLM(
         lm,
-        projection(lm.config.hidden_size, section.projection_width),
+        projection(lm.config.hidden_size, width),
         section.n_thoughts,
         config.bot_id,
         config.eot_id,
@@ -60,44 +66,82 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
 
 
 def distill(recipe: Recipe, console: Console) -> CodiReasoner:
-    """Train both phases of `recipe.distill` and save the reasoner in its folder."""
+    """Train every phase of `recipe.distill` and save the reasoner in its folder."""
     section = recipe.distill
-    out = Path(section.out)
     task = recipe.task.build()
     model, reasoner = new_model(section, task, section.seed)
+    stages = curriculum(section.n_thoughts, section.thoughts_per_step) if section.method == "coconut" else []
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
     rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
     console.print(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(rows):,} training problems"
     )
-    for name, phase in (("written", section.written), ("latent", section.latent)):
-        finished = out / name / "model.safetensors"
+    run = _Run(recipe, reasoner, console)
+    run.phase("written", section.written, lambda: rows)
+    for stage in stages:
+        run.phase(
+            stage.name,
+            section.latent.model_copy(update={"steps": max(1, section.latent.steps // len(stages))}),
+            partial(_rows_of, stage, problems, reasoner),
+            trainer_of=partial(CoconutTrainer, stage),
+            collator=CoconutCollator(reasoner.tokenizer.pad_token_id, model.eot_id),
+        )
+    if section.method == "codi":
+        run.phase("latent", section.latent, lambda: _with_started_projection(run, rows))
+    model.eval()
+    reasoner.save_pretrained(section.out)
+    console.print(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
+    return reasoner
+
+
+def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) -> ProblemRows:
+    """What one of Coconut's stages trains on."""
+    return ProblemRows(stage.shortened(problems), reasoner.tokenizer, reasoner.config)
+
+
+def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
+    """CODI's rows, once its projection hands on the next token."""
+    section, reasoner = run.recipe.distill, run.reasoner
+    if section.n_thoughts:
+        some = rows.rows[:PROJECTION_ROWS]
+        right = start_projection(reasoner.model, some, reasoner.tokenizer.pad_token_id, section.seed)
+        run.console.print(f"projection started: {right:.3f} of fed vectors nearest to the next token")
+    return rows
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every phase of a training run shares."""
+
+    recipe: Recipe
+    reasoner: CodiReasoner
+    console: Console
+
+    def phase(self, name: str, phase: Phase, rows: Callable[[], ProblemRows], **how: Any) -> None:
+        """Train one phase, or load what an earlier run made of it; `how` goes to `train_phase`."""
+        section, model = self.recipe.distill, self.reasoner.model
+        out = Path(section.out) / name
+        finished = out / "model.safetensors"
         if finished.is_file():
-            console.print(f"phase {name}: already done, {finished}")
+            self.console.print(f"phase {name}: already done, {finished}")
         else:
-            if name == "latent" and section.n_thoughts:
-                some = rows.rows[:PROJECTION_ROWS]
-                right = start_projection(model, some, reasoner.tokenizer.pad_token_id, section.seed)
-                console.print(f"projection started: {right:.3f} of fed vectors nearest to the next token")
+            ready = rows()
             model.train()
             train_phase(
                 model,
-                reasoner.tokenizer,
-                rows,
+                self.reasoner.tokenizer,
+                ready,
                 phase,
-                out / name,
+                out,
                 seed=section.seed,
                 save_steps=section.save_steps,
-                report_to="wandb" if recipe.log.wandb else "none",
+                report_to="wandb" if self.recipe.log.wandb else "none",
+                **how,
             )
             temporary = finished.with_suffix(".tmp")
             save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, temporary)
             os.replace(temporary, finished)
         model.load_state_dict(load_file(finished))
-    model.eval()
-    reasoner.save_pretrained(out)
-    console.print(f"reasoner saved in {out}; hash {reasoner.content_hash[:12]}")
-    return reasoner
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -120,6 +120,6 @@ def _sampled(
         seed=section.seed,
         stop_ids=(reasoner.tokenizer.eos_token_id,),
     )
-    prompts = [reasoner.embed(question) for question in questions]
+    prompts = [reasoner.embed_question(question) for question in questions]
     for rollout in engine.generate(prompts, section.samples, sampling):
         yield rollout.prompt_index, reasoner.decode(rollout.token_ids.tolist())

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from reverse_codi.config import RecipeError, Section, override, read_yaml, validated
 from reverse_codi.grpo import GrpoSection
 from reverse_codi.reading.spec import ReadSpec
 from reverse_codi.reading.study import FRAMED
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.load import EMBEDDED, load_reasoner, reasoner_folder
+from reverse_codi.reasoners.load import Source, load_reasoner, reasoner_folder
 from reverse_codi.reasoners.training import Phase
 from reverse_codi.rewarding import RewardSection
 from reverse_codi.rollout.pool import RolloutSection
@@ -38,26 +38,35 @@ class TaskSection(Section):
         return make_task(self.name, **self.options)
 
 
-class ReasonerSection(Section):
+class ReasonerSection(Source):
     """Which latent reasoning model is read."""
 
-    path: str = EMBEDDED
-    """A folder, or `embedded` for the one that the package carries."""
     device: str = "cpu"
     """Torch device of forward passes outside Ray actors."""
 
     @property
     def folder(self) -> Path:
-        """Where it lies; engines load the language model from there."""
-        return reasoner_folder(self.path)
+        """Where it lies in the own format; engines load the language model from there."""
+        return reasoner_folder(self)
 
     def load(self) -> CodiReasoner:
         """The frozen reasoner."""
-        return load_reasoner(self.path, self.device)
+        return load_reasoner(self, self.device)
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Path, device and what differs from its default: hashes of recipes without the rest stay."""
+        values: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        return {k: v for k, v in values.items() if k in ("path", "device") or v != fields[k].default}
 
 
 class DistillSection(Section):
-    """Training a CODI reasoner."""
+    """Training a reasoner."""
+
+    method: Literal["codi", "coconut"] = "codi"
+    """codi (self-distillation into thoughts that pass a projection) or coconut (staged curriculum, thoughts
+    fed as they are: of `latent`, only steps, batch_size, learning_rate and weight_decay count)."""
 
     out: str = "runs/tiny/reasoner"
     """Folder of checkpoints and of the finished reasoner."""
@@ -67,8 +76,10 @@ class DistillSection(Section):
     """LlamaConfig arguments of a new model."""
     n_thoughts: int = Field(default=6, ge=0, le=64)
     """K; 0 trains the twin that does not think."""
+    thoughts_per_step: int = Field(default=2, gt=0)
+    """coconut: thoughts that stand for one step; n_thoughts is a multiple of it."""
     projection_width: int = Field(default=320, gt=0)
-    """Hidden width of prj."""
+    """Hidden width of prj; coconut has none."""
     n_problems: int = Field(default=150_000, gt=0)
     """Distinct training problems."""
     seed: int = 0
@@ -80,7 +91,7 @@ class DistillSection(Section):
     written: Phase = Phase(steps=700, student=0.0, distill=0.0)
     """First phase: written steps only."""
     latent: Phase = Phase(steps=3000)
-    """Second phase: CODI."""
+    """Second phase: CODI, or all of Coconut's stages, which share its steps evenly."""
 
 
 class TraceSection(Section):

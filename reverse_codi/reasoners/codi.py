@@ -1,7 +1,9 @@
 """The CODI reasoner: text in, latent chains and answers out (arXiv 2502.21074).
 
-Results do not depend on batch composition: left padding is masked in the question, in every latent
-pass and in the answer. All methods run in evaluation mode without gradients.
+Coconut (arXiv 2412.06769) is the same loop without a projection and with tokens of its own; where public
+checkpoints differ is data, see `CodiConfig`. Results do not depend on batch composition: left padding is
+masked in the question, in every latent pass and in the answer (unless `reference_masking` says otherwise).
+All methods run in evaluation mode without gradients.
 """
 
 from __future__ import annotations
@@ -10,54 +12,26 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Self
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.base import Chains, Patch
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.own import read_own
+from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, CodiConfig
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
-from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.reasoners.latent_lm import Context, LatentLM
+from reverse_codi.reasoners.new_model import new_language_model
 
-CONFIG_FILE = "reasoner.json"
-PROJECTION_FILE = "projection.safetensors"
+__all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
 
-
-class CheckpointError(ValueError):
-    """A checkpoint does not fit; the message names the file and the tensor."""
-
-
-@dataclass(frozen=True)
-class CodiConfig:
-    """What a CODI checkpoint needs beyond its language model.
-
-    Attributes:
-        n_thoughts: K.
-        projection_width: hidden width of `prj`.
-        bot_id: begin-of-thought token id; may lie beyond the tokenizer's vocabulary.
-        eot_id: end-of-thought token id.
-        cue: what the model writes between its thoughts and the answer.
-        max_answer_tokens: longest answer, cue included.
-        max_written_tokens: longest text-mode solution.
-    """
-
-    n_thoughts: int
-    projection_width: int
-    bot_id: int
-    eot_id: int
-    cue: str = "The answer is:"
-    max_answer_tokens: int = 12
-    max_written_tokens: int = 64
+REFERENCE_BATCH = 128
+"""Rows at once with reference masking: the batch of CODI's published figures."""
 
 
 class CodiReasoner:
@@ -101,7 +75,7 @@ class CodiReasoner:
     @functools.cached_property
     def content_hash(self) -> str:
         """SHA-256 over weights and configuration."""
-        return weights_hash(self.model.state_dict(), asdict(self.config))
+        return weights_hash(self.model.state_dict(), self.config.recorded())
 
     @functools.cached_property
     def tokenizer_hash(self) -> str:
@@ -115,6 +89,11 @@ class CodiReasoner:
         encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return encoded
 
+    def question_ids(self, question: str) -> list[int]:
+        """Token ids of a question as the model is asked it, up to where thoughts or written steps begin."""
+        asked = self.config.question_format.replace("{question}", question)
+        return [*self.config.begin_ids, *self.ids(asked)]
+
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """The characters of each token; see `reasoners.base.Reasoner`."""
         encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -124,6 +103,12 @@ class CodiReasoner:
     def embed(self, text: str) -> Tensor:
         """Input embeddings [T, d] of a text."""
         return self.model.embed(torch.tensor(self.ids(text), device=self.device))
+
+    @torch.no_grad()
+    def embed_question(self, question: str) -> Tensor:
+        """Input embeddings [T, d] of a question, after which the model writes its steps."""
+        ids = [*self.question_ids(question), *self.config.written_ids]
+        return self.model.embed(torch.tensor(ids, device=self.device))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
@@ -150,6 +135,15 @@ class CodiReasoner:
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
 
+    def _asked(self, questions: Sequence[str]) -> Iterator[tuple[list[int], Context]]:
+        """Row indices in batches, with the context of each batch's questions up to bot."""
+        rows = [[*self.question_ids(question), *self.config.before_bot] for question in questions]
+        padding = self.config.reference_masking
+        # With reference masking as asked: who stands beside whom decides the answers.
+        batches = _in_order(len(rows)) if padding else self._batches([len(row) for row in rows])
+        for batch in batches:
+            yield batch, self.model.start(*self.left_padded([rows[i] for i in batch]), padding)[1]
+
     # ---- the protocol
 
     @torch.no_grad()
@@ -158,19 +152,21 @@ class CodiReasoner:
     ) -> Chains:
         """Think and answer greedily; see `reasoners.base.Reasoner`."""
         n = self.n_thoughts if n_thoughts is None else n_thoughts
-        rows = [self.ids(question) for question in questions]
-        readouts = torch.empty(len(rows), n + 1, self.width)
-        fed = torch.empty(len(rows), n, self.width)
-        outputs = [""] * len(rows)
-        for batch in self._batches([len(row) for row in rows]):
-            _, context = self.model.start(*self.left_padded([rows[i] for i in batch]))
+        readouts = torch.empty(len(questions), n + 1, self.width)
+        fed = torch.empty(len(questions), n, self.width)
+        outputs = [""] * len(questions)
+        for batch, context in self._asked(questions):
             vectors = None if patch is None else patch.fed[batch].to(self.device)
             where = None if patch is None else patch.where[batch].to(self.device)
-            thoughts = self.model.think(context, vectors, where, n)
+            thoughts = self.model.think(context, vectors, where, n, self.config.reference_masking)
             readouts[batch], fed[batch] = thoughts.readouts.float().cpu(), thoughts.fed.float().cpu()
             eot = torch.full((len(batch),), self.config.eot_id, device=self.device)
             answers = self.model.greedy(
-                context, eot, self.tokenizer.eos_token_id, self.config.max_answer_tokens
+                context,
+                eot,
+                self.tokenizer.eos_token_id,
+                self.config.max_answer_tokens,
+                self.config.unwritten_ids,
             )
             for i, answer in zip(batch, answers, strict=True):
                 outputs[i] = self.decode(answer)
@@ -179,12 +175,10 @@ class CodiReasoner:
     @torch.no_grad()
     def answer_states(self, questions: Sequence[str]) -> Tensor:
         """The states [N, d] at CODI's distillation point: the answer cue's last token, after the thoughts."""
-        rows = [self.ids(question) for question in questions]
         tail = torch.tensor([[self.config.eot_id, *self.ids(self.config.cue)]], device=self.device)
-        states = torch.empty(len(rows), self.width)
-        for batch in self._batches([len(row) for row in rows]):
-            _, context = self.model.start(*self.left_padded([rows[i] for i in batch]))
-            self.model.think(context)
+        states = torch.empty(len(questions), self.width)
+        for batch, context in self._asked(questions):
+            self.model.think(context, see_padding=self.config.reference_masking)
             step = self.model.extend(context, self.model.embed(tail).expand(len(batch), -1, -1))
             states[batch] = step.last[:, -1].float().cpu()
         return states
@@ -192,20 +186,20 @@ class CodiReasoner:
     @torch.no_grad()
     def project(self, readouts: Tensor) -> Tensor:
         """Fed vectors of readouts, on the CPU; see `reasoners.base.Reasoner`."""
-        fed: Tensor = self.model.prj(readouts.to(self.device)).float().cpu()
+        fed: Tensor = self.model.prj(readouts.to(self.lm.device, self.lm.dtype)).float().cpu()
         return fed
 
     @torch.no_grad()
     def logits(self, readouts: Tensor) -> Tensor:
         """Next-token logits of readouts, on the CPU; see `reasoners.base.Reasoner`."""
-        return self.model.logits(readouts.to(self.device)).float().cpu()
+        return self.model.logits(readouts.to(self.lm.device, self.lm.dtype)).float().cpu()
 
     @torch.no_grad()
     def nll(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
         """Negative log-likelihood a token; see `reasoners.base.Reasoner`."""
         targets = [self.ids(text) for text in texts]
-        eos = self.tokenizer.eos_token_id
-        prefixes = [[eos]] * len(targets) if questions is None else [self.ids(q) for q in questions]
+        alone = list(self.config.begin_ids) or [self.tokenizer.eos_token_id]
+        prefixes = [alone] * len(targets) if questions is None else self._before_steps(questions)
         result = torch.zeros(len(targets))
         for batch in self._batches([len(p) + len(t) for p, t in zip(prefixes, targets, strict=True)]):
             ids, mask = self.left_padded([prefixes[i] + targets[i] for i in batch])
@@ -220,7 +214,7 @@ class CodiReasoner:
     @torch.no_grad()
     def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:
         """Solve in written steps, greedily; see `reasoners.base.Reasoner`."""
-        rows = [self.ids(question) for question in questions]
+        rows = self._before_steps(questions)
         if begun is not None:
             rows = [row + self.ids(start) for row, start in zip(rows, begun, strict=True)]
         outputs = [""] * len(rows)
@@ -244,7 +238,8 @@ class CodiReasoner:
         # Where there is nothing to read, the state is that of the end-of-text token alone.
         rows = [self.ids(text) + tail or [self.tokenizer.eos_token_id] for text in texts]
         states: list[Tensor] = [torch.empty(0)] * len(rows)
-        prefixes = [[]] * len(rows) if questions is None else [self.ids(q) for q in questions]
+        alone = list(self.config.begin_ids)
+        prefixes = [alone] * len(rows) if questions is None else self._before_steps(questions)
         for batch in self._batches([len(p) + len(r) for p, r in zip(prefixes, rows, strict=True)]):
             ids, mask = self.left_padded([prefixes[i] + rows[i] for i in batch])
             out = self.model.lm.base_model(
@@ -258,6 +253,9 @@ class CodiReasoner:
                 states[i] = layers[row, :, layers.shape[2] - len(rows[i]) :].clone()
         return states
 
+    def _before_steps(self, questions: Sequence[str]) -> list[list[int]]:
+        return [[*self.question_ids(question), *self.config.written_ids] for question in questions]
+
     # ---- files
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -266,8 +264,10 @@ class CodiReasoner:
         path.mkdir(parents=True, exist_ok=True)
         self.model.lm.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
-        save_file({k: v.contiguous() for k, v in self.model.prj.state_dict().items()}, path / PROJECTION_FILE)
-        (path / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        prj = {name: tensor.contiguous() for name, tensor in self.model.prj.state_dict().items()}
+        if prj:
+            save_file(prj, path / PROJECTION_FILE)
+        (path / CONFIG_FILE).write_text(json.dumps(self.config.recorded(), indent=2) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu", batch_size: int = 512) -> Self:
@@ -277,54 +277,10 @@ class CodiReasoner:
             FileNotFoundError: a file is missing.
             CheckpointError: a tensor is missing, unknown or of another shape.
         """
-        path = Path(folder)
-        if not (path / CONFIG_FILE).is_file():
-            raise FileNotFoundError(f"{path / CONFIG_FILE} is missing: {path} holds no CODI reasoner")
-        config = CodiConfig(**json.loads((path / CONFIG_FILE).read_text()))
-        loaded = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
-        # A pair where loading info is asked for, which the annotation does not say.
-        lm, info = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-            if info[kind]:
-                raise CheckpointError(
-                    f"{path}: {kind.replace('_', ' ')} of the language model: {sorted(info[kind])}"
-                )
-        prj = projection(lm.config.hidden_size, config.projection_width)
-        load_strictly(prj, load_file(path / PROJECTION_FILE), path / PROJECTION_FILE)
-        model = LatentLM(lm, prj, config.n_thoughts, config.bot_id, config.eot_id).to(device)
-        return cls(model, AutoTokenizer.from_pretrained(path), config, batch_size)
+        own = read_own(Path(folder))
+        return cls(own.model.to(device), own.tokenizer, own.config, batch_size)
 
 
-def load_strictly(module: torch.nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
-    """Load a state dict; a missing, unknown or misshapen tensor is an error that names it."""
-    expected = module.state_dict()
-    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
-    problems += [f"{name} is unknown" for name in tensors.keys() - expected.keys()]
-    problems += [
-        f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)}"
-        for name in expected.keys() & tensors.keys()
-        if tensors[name].shape != expected[name].shape
-    ]
-    if problems:
-        raise CheckpointError(f"{source}: " + "; ".join(sorted(problems)))
-    module.load_state_dict(tensors)
-
-
-def new_language_model(tokenizer: PreTrainedTokenizerBase, **shape: Any) -> PreTrainedModel:
-    """A fresh Llama with three rows after the vocabulary: pad, bot and eot, as CODI lays them out.
-
-    Args:
-        tokenizer: gives the vocabulary's size and the special ids.
-        **shape: keyword arguments of `LlamaConfig` (hidden_size, num_hidden_layers, ...).
-    """
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=len(tokenizer) + 3,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        tie_word_embeddings=True,
-        **shape,
-    )
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    return model
+def _in_order(n: int) -> Iterator[list[int]]:
+    for start in range(0, n, REFERENCE_BATCH):
+        yield list(range(start, min(start + REFERENCE_BATCH, n)))

@@ -5,6 +5,7 @@ CODI: Shen et al. 2025, arXiv 2502.21074. Shapes: B questions, T tokens, K thoug
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -63,8 +64,13 @@ class Thoughts:
     context: Context
 
 
-def projection(width: int, hidden: int, dropout: float = 0.0) -> nn.Sequential:
-    """CODI's `prj`: keys `1.*`, `3.*` and `ln.*`, as in the public checkpoints."""
+def projection(width: int, hidden: int, dropout: float = 0.0) -> nn.Module:
+    """CODI's `prj`: keys `1.*`, `3.*` and `ln.*`, as in the public checkpoints.
+
+    Of hidden width 0: none, readouts are fed as they are (Coconut, arXiv 2412.06769).
+    """
+    if hidden == 0:
+        return nn.Identity()
     prj = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
     prj.add_module("ln", nn.LayerNorm(width))
     return prj
@@ -105,19 +111,34 @@ class LatentLM(nn.Module):
         scores: Tensor = head(states)
         return scores
 
-    def start(self, ids: Tensor, mask: Tensor) -> tuple[Step, Context]:
-        """Read left-padded ids [B, T] with mask [B, T] from an empty context."""
+    def start(self, ids: Tensor, mask: Tensor, count_padding: bool = False) -> tuple[Step, Context]:
+        """Read left-padded ids [B, T] with mask [B, T] from an empty context.
+
+        Args:
+            ids: [B, T] token ids.
+            mask: [B, T] 1 at real positions.
+            count_padding: padding takes positions, as in CODI's published code. Else no result depends on it.
+        """
         empty = Context(
             DynamicCache(),
             mask.new_zeros(len(ids), 0),
             torch.zeros(len(ids), dtype=torch.long, device=ids.device),
         )
         context = empty
-        step = self.extend(context, self.embed(ids), mask)
+        if not count_padding:
+            return self.extend(context, self.embed(ids), mask), context
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        step = self.extend(context, self.embed(ids), mask, positions=positions)
+        context.position = torch.full_like(context.position, ids.shape[1])
         return step, context
 
     def extend(
-        self, context: Context, embeds: Tensor, mask: Tensor | None = None, layers: bool = False
+        self,
+        context: Context,
+        embeds: Tensor,
+        mask: Tensor | None = None,
+        layers: bool = False,
+        positions: Tensor | None = None,
     ) -> Step:
         """Append embeddings [B, T, d] to `context`, which grows in place.
 
@@ -126,10 +147,12 @@ class LatentLM(nn.Module):
             embeds: [B, T, d] input embeddings.
             mask: [B, T] 1 at real positions; padding may stand on either side. All real if None.
             layers: also return every layer's states.
+            positions: [B, T] position ids; those of the real positions, in order, if None.
         """
         if mask is None:
             mask = context.mask.new_ones(embeds.shape[:2])
-        positions = context.position[:, None] + mask.cumsum(1) - 1
+        if positions is None:
+            positions = context.position[:, None] + mask.cumsum(1) - 1
         context.mask = torch.cat([context.mask, mask], dim=1)
         context.position = context.position + mask.sum(1)
         out = self.lm.base_model(
@@ -148,6 +171,7 @@ class LatentLM(nn.Module):
         patch: Tensor | None = None,
         patched: Tensor | None = None,
         n_thoughts: int | None = None,
+        see_padding: bool = False,
     ) -> Thoughts:
         """Read the begin-of-thought token, then think K times.
 
@@ -156,9 +180,12 @@ class LatentLM(nn.Module):
             patch: [B, K, d] vectors to feed instead of the model's own.
             patched: [B, K] bool, where `patch` is fed; later thoughts are recomputed after it.
             n_thoughts: think so many times; K if None.
+            see_padding: what comes after bot sees the question's padding, as in CODI's published code.
         """
         bot = torch.full((len(context.mask), 1), self.bot_id, device=context.mask.device)
         readouts = [self.extend(context, self.embed(bot)).last]  # [B, 1, d]
+        if see_padding:
+            context.mask = torch.ones_like(context.mask)
         fed: list[Tensor] = []
         for k in range(self.n_thoughts if n_thoughts is None else n_thoughts):
             z = self.prj(readouts[-1])  # [B, 1, d]
@@ -171,8 +198,12 @@ class LatentLM(nn.Module):
         return Thoughts(torch.cat(readouts, 1), fed_vectors, context)
 
     @torch.no_grad()
-    def greedy(self, context: Context, first: Tensor, stop_id: int, max_new: int) -> list[list[int]]:
+    def greedy(
+        self, context: Context, first: Tensor, stop_id: int, max_new: int, unwritten: Sequence[int] = ()
+    ) -> list[list[int]]:
         """Decode greedily from `first` [B] token ids until `stop_id` or `max_new` tokens a row.
+
+        Tokens in `unwritten` are never chosen.
 
         Returns the new token ids of each row, without `first` and without the stop token.
         """
@@ -180,7 +211,9 @@ class LatentLM(nn.Module):
         rows: list[list[int]] = [[] for _ in range(len(first))]
         for _ in range(max_new):
             last = self.extend(context, self.embed(token[:, None])).last[:, -1]
-            token = self.logits(last).argmax(-1)
+            scores = self.logits(last)
+            scores[:, list(unwritten)] = -torch.inf
+            token = scores.argmax(-1)
             done |= token == stop_id
             for row, new in enumerate(token.tolist()):
                 if not done[row]:

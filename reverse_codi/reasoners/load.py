@@ -1,20 +1,153 @@
-"""Find a reasoner by name or folder."""
+"""Find a reasoner by name, folder, weight file or hub id, whoever made it.
+
+Other packages add backends by entry points of the group `reverse_codi.reasoners`: a name for
+`reasoner.layout`, and an object that meets `Backend`.
+"""
 
 from __future__ import annotations
 
+import functools
+import json
+from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Protocol
 
+from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.reasoners.checkpoints.convert import REPORT_FILE, converted_folder
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.layouts import LayoutName
+from reverse_codi.reasoners.checkpoints.report import Report
+from reverse_codi.reasoners.checkpoints.source import ASSETS, EMBEDDED, Source, located
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.codi_config import CONFIG_FILE
 
-EMBEDDED = "embedded"
-ASSETS = Path(__file__).parent.parent / "assets" / "tiny"
+__all__ = [
+    "ASSETS",
+    "EMBEDDED",
+    "Backend",
+    "Source",
+    "import_report",
+    "load_reasoner",
+    "open_reasoner",
+    "reasoner_folder",
+]
+
+GROUP = "reverse_codi.reasoners"
 
 
-def reasoner_folder(path: str) -> Path:
-    """The folder that a recipe's `reasoner.path` means."""
-    return ASSETS / "reasoner" if path == EMBEDDED else Path(path)
+class Backend(Protocol):
+    """Loads the checkpoints of one kind of reasoner."""
+
+    def recognises(self, checkpoint: Path) -> bool:
+        """Whether a folder or file holds such a checkpoint."""
+        ...
+
+    def load(self, checkpoint: Path, source: Source, device: str) -> Reasoner:
+        """The frozen reasoner, in evaluation mode."""
+        ...
 
 
-def load_reasoner(path: str, device: str = "cpu") -> CodiReasoner:
-    """Load the frozen reasoner from a folder; `embedded` is the one in the package."""
-    return CodiReasoner.from_pretrained(reasoner_folder(path), device)
+@functools.cache
+def backends() -> Mapping[str, Backend]:
+    """Backends of other packages, by the name of their entry point.
+
+    Raises:
+        CheckpointError: one takes a name that is built in, or two the same.
+    """
+    found: dict[str, Backend] = {}
+    for entry in entry_points(group=GROUP):
+        if entry.name in [*LayoutName, *found]:
+            raise CheckpointError(f"entry point {entry.name!r} = {entry.value} of {GROUP}: the name is taken")
+        found[entry.name] = entry.load()
+    return found
+
+
+def open_reasoner(source: str | Path | Source, device: str = "cpu") -> Reasoner:
+    """Load any reasoner: one that thinks and reads, whether or not it can be translated by RL.
+
+    Args:
+        source: a path, a hub id, `embedded`, or a recipe's section.
+        device: where the weights go.
+
+    Raises:
+        CheckpointError: it fits no layout, or its files do not hold what they must.
+    """
+    source = as_source(source)
+    checkpoint = located(source)
+    backend = _backend(source, checkpoint)
+    if backend is not None:
+        return backend.load(checkpoint, source, device)
+    return CodiReasoner.from_pretrained(_own_folder(source, checkpoint), device)
+
+
+def load_reasoner(source: str | Path | Source, device: str = "cpu") -> CodiReasoner:
+    """Load a reasoner whose language model can be made a verbalizer; see `open_reasoner`.
+
+    Raises:
+        CheckpointError: also for one of another kind.
+    """
+    reasoner = open_reasoner(source, device)
+    if not isinstance(reasoner, CodiReasoner):
+        raise CheckpointError(
+            f"{as_source(source).path} is a {type(reasoner).__name__}: it thinks and reads, but "
+            "translation is for reasoners that feed thoughts back as input embeddings (CODI, Coconut)"
+        )
+    return reasoner
+
+
+def reasoner_folder(source: str | Path | Source) -> Path:
+    """The folder in the own format that a reasoner is loaded from; engines take the language model there.
+
+    Raises:
+        CheckpointError: as `open_reasoner`; also for a backend of another package, which has no such folder.
+    """
+    source = as_source(source)
+    checkpoint = located(source)
+    if _backend(source, checkpoint) is not None:
+        raise CheckpointError(f"{source.path} belongs to another package's backend and has no own format")
+    return _own_folder(source, checkpoint)
+
+
+def import_report(folder: Path) -> Report | None:
+    """What became of the public checkpoint that a folder was made of; None for one trained here."""
+    file = folder / REPORT_FILE
+    return Report(**json.loads(file.read_text())) if file.is_file() else None
+
+
+def as_source(source: str | Path | Source) -> Source:
+    """A path as a recipe would name it."""
+    return source if isinstance(source, Source) else Source(path=str(source))
+
+
+def _backend(source: Source, checkpoint: Path) -> Backend | None:
+    if source.layout in backends():
+        return backends()[source.layout]
+    if source.layout not in list(LayoutName):
+        known = ", ".join([*LayoutName, *backends()])
+        raise CheckpointError(f"reasoner.layout = {source.layout!r} is unknown; choose from: {known}")
+    if source.layout != LayoutName.AUTO or _is_own(checkpoint):
+        return None
+    return next((backend for backend in backends().values() if backend.recognises(checkpoint)), None)
+
+
+def _is_own(checkpoint: Path) -> bool:
+    return (checkpoint / CONFIG_FILE).is_file()
+
+
+def _own_folder(source: Source, checkpoint: Path) -> Path:
+    # A folder that is not there is told by the own format's loader.
+    if source.layout == LayoutName.OWN or _is_own(checkpoint) or not checkpoint.exists():
+        if source.layout not in (LayoutName.AUTO, LayoutName.OWN):
+            raise CheckpointError(
+                f"reasoner.layout = {source.layout!r}, but {checkpoint} is in the own format"
+            )
+        if source.reference_masking:
+            raise CheckpointError(
+                f"reasoner.reference_masking is for public CODI checkpoints; "
+                f"{checkpoint / CONFIG_FILE} says it for the own format"
+            )
+        return checkpoint
+    if checkpoint.is_dir() and not any(checkpoint.iterdir()):
+        return checkpoint
+    return converted_folder(source, checkpoint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,8 @@ def train_phase(
     seed: int,
     save_steps: int,
     report_to: str,
+    trainer_of: Callable[..., DistillTrainer] = DistillTrainer,
+    collator: Callable[..., dict[str, Tensor]] | None = None,
 ) -> None:
     """Train `model` in place; resumes from the newest checkpoint in `out` if there is one.
 
@@ -137,6 +140,8 @@ def train_phase(
         seed: of data order and visibility.
         save_steps: optimizer steps between checkpoints.
         report_to: "wandb" or "none".
+        trainer_of: makes the trainer, which has the loss.
+        collator: makes batches of rows; CODI's if None.
     """
     on_cpu = not torch.cuda.is_available()
     if on_cpu:
@@ -165,20 +170,10 @@ def train_phase(
         report_to=report_to,
         disable_tqdm=False,
     )
-    trainer = DistillTrainer(
-        phase,
-        model=model,
-        args=arguments,
-        train_dataset=rows,
-        data_collator=Collator(
-            tokenizer.pad_token_id,
-            model.eot_id,
-            model.n_thoughts,
-            phase.hide_question,
-            phase.truncate,
-            phase.totals,
-        ),
-    )
+    if collator is None:
+        shares = phase.hide_question, phase.truncate, phase.totals
+        collator = Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, *shares)
+    trainer = trainer_of(phase=phase, model=model, args=arguments, train_dataset=rows, data_collator=collator)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))
     if on_cpu:
         model.lm.set_attn_implementation("sdpa")

@@ -47,7 +47,7 @@ def test_training_the_lora_leaves_the_reasoner_as_it_is() -> None:
     labels = ids.masked_fill(ids >= policy.contract.n_vocab, -100)
     policy.model(input_ids=ids, labels=labels).loss.backward()
     optimizer.step()
-    assert weights_hash(reasoner.model.state_dict(), vars(reasoner.config)) == reasoner.content_hash
+    assert weights_hash(reasoner.model.state_dict(), reasoner.config.recorded()) == reasoner.content_hash
     now = dict(policy.model.named_parameters())
     assert all(torch.equal(now[name], value) for name, value in frozen.items())
 

@@ -1,0 +1,1 @@
+"""Checkpoints as their authors published them: recognised by their keys, accounted for tensor by tensor."""

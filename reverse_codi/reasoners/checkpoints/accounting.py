@@ -1,0 +1,68 @@
+"""Every tensor that a model needs is in its file in the right shape, and no other one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+
+SHOWN = 8
+"""Problems that a message lists; a checkpoint of another model has hundreds."""
+
+
+def check_fits(
+    expected: Mapping[str, torch.Size],
+    found: Mapping[str, torch.Size],
+    source: str,
+    place: Callable[[str], str] | None = None,
+) -> None:
+    """Compare names and shapes.
+
+    Args:
+        expected: what the model needs.
+        found: what there is.
+        source: the file or files, as a message names them.
+        place: how a message names a tensor; its name if None.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or of another shape; each is named.
+    """
+    named = place or (lambda name: name)
+    problems = [f"{named(name)} is missing" for name in sorted(expected.keys() - found.keys())]
+    problems += [f"{named(name)} is unknown" for name in sorted(found.keys() - expected.keys())]
+    problems += [
+        f"{named(name)} has shape {tuple(found[name])}, not {tuple(expected[name])}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name] != expected[name]
+    ]
+    if problems:
+        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise CheckpointError(f"{source}: " + "; ".join(problems[:SHOWN]) + more)
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """The shape of each tensor."""
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def skeleton(config: PretrainedConfig) -> PreTrainedModel:
+    """The language model of a configuration, without memory for its weights."""
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model
+
+
+def copies(model: PreTrainedModel) -> dict[str, str]:
+    """Names that share another one's tensor (tied embeddings) -> the name that is kept, in order."""
+    first: dict[int, str] = {}
+    shared = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) in first:
+            shared[name] = first[id(parameter)]
+        else:
+            first[id(parameter)] = name
+    return shared

@@ -1,0 +1,71 @@
+"""The configuration and tokenizer that a checkpoint's weights are read with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.source import Source, located_base
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint's weights are read with.
+
+    Attributes:
+        config: of the language model.
+        tokenizer: as its author's code would load it, before this layout's tokens.
+        config_from: where the configuration was read.
+        tokenizer_from: where the tokenizer was read.
+    """
+
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    config_from: Path
+    tokenizer_from: Path
+
+
+def describe(source: Source, checkpoint: Path) -> Description:
+    """Configuration from the recipe's base, else beside the weights; tokenizer the other way round.
+
+    A checkpoint's own tokenizer may hold tokens that its base lacks; its own configuration is often
+    empty or counts the vocabulary before the added rows.
+
+    Raises:
+        CheckpointError: neither place has one; the message names `reasoner.base`.
+    """
+    folder = checkpoint.parent if checkpoint.is_file() else checkpoint
+    base = located_base(source)
+    places = [place for place in (base, folder) if place is not None]
+    config_from = next((place for place in places if _model_type(place)), None)
+    if config_from is None:
+        raise CheckpointError(
+            f"{folder / 'config.json'} names no model_type; name the base model in reasoner.base "
+            "(a folder or hub id: only its configuration and tokenizer are read)"
+        )
+    tokenizer_from = next((place for place in reversed(places) if _has_tokenizer(place)), None)
+    if tokenizer_from is None:
+        raise CheckpointError(f"{folder} holds no tokenizer; name the base model in reasoner.base")
+    config, tokenizer = AutoConfig.from_pretrained(config_from), AutoTokenizer.from_pretrained(tokenizer_from)
+    return Description(config, tokenizer, config_from, tokenizer_from)
+
+
+def _model_type(folder: Path) -> str | None:
+    file = folder / "config.json"
+    if not file.is_file():
+        return None
+    try:
+        config = json.loads(file.read_text() or "{}")
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{file} is no JSON: {error}") from None
+    return config.get("model_type") if isinstance(config, dict) else None
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in _TOKENIZER_FILES)

@@ -1,0 +1,7 @@
+"""What is wrong with a checkpoint."""
+
+from __future__ import annotations
+
+
+class CheckpointError(ValueError):
+    """A checkpoint does not fit; the message names the file and the tensor."""

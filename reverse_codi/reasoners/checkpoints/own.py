@@ -1,0 +1,96 @@
+"""The project's own format: reading it, with every tensor and token accounted for.
+
+`reasoner.json` beside a Hugging Face language model, its tokenizer and `projection.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from reverse_codi.reasoners.checkpoints.accounting import check_fits, copies, shapes, skeleton
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.files import read_tensors, shapes_in, weight_files
+from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
+from reverse_codi.reasoners.latent_lm import LatentLM, projection
+
+
+@dataclass(frozen=True)
+class Own:
+    """A reasoner in memory.
+
+    Attributes:
+        model: language model and projection.
+        tokenizer: its tokenizer.
+        config: its configuration.
+    """
+
+    model: LatentLM
+    tokenizer: PreTrainedTokenizerBase
+    config: CodiConfig
+
+
+def read_own(folder: Path) -> Own:
+    """Load a folder in the own format.
+
+    Raises:
+        FileNotFoundError: it holds no reasoner.
+        CheckpointError: a file is cut off, or a tensor or token does not fit; nothing is loaded then.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{folder / CONFIG_FILE} is missing: {folder} holds no CODI reasoner")
+    try:
+        config = CodiConfig.of_record(json.loads((folder / CONFIG_FILE).read_text()))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE}: {error}") from None
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    width = check_language_model(folder, tokenizer, config)
+    prj, file = projection(width, config.projection_width), folder / PROJECTION_FILE
+    load_strictly(prj, read_tensors(file) if config.projection_width or file.is_file() else {}, file)
+    lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
+    model = LatentLM(lm, prj.to(lm.dtype), config.n_thoughts, config.bot_id, config.eot_id)
+    return Own(model, tokenizer, config)
+
+
+def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, config: CodiConfig) -> int:
+    """Compare the language model's files with its configuration and tokenizer, by their headers alone.
+
+    Returns:
+        The model's width.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown or misshapen, a file is cut off, or a token has no row.
+    """
+    model = skeleton(AutoConfig.from_pretrained(folder))
+    files = [folder / WEIGHTS_FILE]
+    if not files[0].is_file():
+        files = [file for file in weight_files(folder) if file.name != PROJECTION_FILE]
+    found = {name: shape for file in files for name, shape in shapes_in(file).items()}
+    tied = copies(model)
+    expected = {name: shape for name, shape in shapes(model.state_dict()).items() if name not in tied}
+    check_fits(expected, {n: s for n, s in found.items() if n not in tied}, ", ".join(map(str, files)))
+    table = model.get_input_embeddings()
+    assert isinstance(table, nn.Embedding)
+    rows = table.num_embeddings
+    if max(len(tokenizer) - 1, config.bot_id, config.eot_id) >= rows:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, bot is {config.bot_id} and eot "
+            f"{config.eot_id}, but the embedding has {rows} rows"
+        )
+    return int(model.config.hidden_size)
+
+
+def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
+    """Load a state dict; a missing, unknown or misshapen tensor is an error that names it."""
+    check_fits(shapes(module.state_dict()), shapes(tensors), str(source))
+    module.load_state_dict(tensors)

@@ -1,0 +1,33 @@
+"""The recipes of public reasoners: checked by a dry run, which fetches nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reverse_codi import train
+from reverse_codi.recipe import load_recipe
+
+ROOT = Path(__file__).parents[3]
+NAMES = ["codi-gpt2", "codi-llama-1b", "codi-llama-1b-answer-only", "sim-cot-llama-1b", "coconut-gpt2"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dry_run_prints_the_recipe_and_its_gpus(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(ROOT / f"recipes/{name}.yaml")
+    train.main([path, "--dry-run"])
+    printed, recipe = capsys.readouterr().out, load_recipe([path])
+    assert f"path: {recipe.reasoner.path}" in printed
+    gpus = recipe.rollout.actors * recipe.rollout.gpus + recipe.reward.actors * recipe.reward.gpus_per_actor
+    assert gpus > 0
+    assert f"and {gpus:g} GPU in all" in printed
+    assert recipe.reasoner.device == "cuda"
+
+
+def test_the_section_records_what_differs_from_its_default() -> None:
+    plain = load_recipe([str(ROOT / "recipes/tiny.yaml")])
+    assert plain.model_dump(mode="json")["reasoner"] == {"path": "embedded", "device": "cpu"}
+    asked = load_recipe([str(ROOT / "recipes/tiny.yaml"), "--reasoner.reference_masking", "true"])
+    assert asked.model_dump(mode="json")["reasoner"]["reference_masking"] is True
+    assert asked.trace_hash != plain.trace_hash
