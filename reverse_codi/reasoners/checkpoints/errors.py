@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint does not fit; the message names the file and the tensor."""
