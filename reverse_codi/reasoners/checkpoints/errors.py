@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reverse_codi.config import UserError
+
 
 class CheckpointError(UserError):
     """A checkpoint does not fit; the message names the file and the tensor."""
