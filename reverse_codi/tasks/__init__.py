@@ -99,5 +99,5 @@ def _explain(problem: dict[str, Any]) -> str:
 
 
 def _near(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known)
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), known)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from: {', '.join(known)}"

@@ -59,7 +59,7 @@ class Puzzle:
 
     @property
     def graph(self) -> str:
-        """The graph and its two classes, whoever is asked about, e.g. "bolim>dulk|fosk,zimp>gorp|bolim<dulk"."""
+        """The graph and its two classes, whoever is asked about: "bolim>dulk|fosk,zimp>gorp|bolim<dulk"."""
         sides = sorted(f"{','.join(sorted((s.path[0], *s.others)))}>{s.path[-1]}" for s in self.sides)
         rules = sorted(f"{low}<{high}" for low, high in self.rules)
         return "|".join([*sides, *rules])

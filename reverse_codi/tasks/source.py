@@ -42,7 +42,7 @@ def read_splits(source: str, config: str | None = None) -> dict[str, Iterable[Ro
     if path.is_dir():
         saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
         return _saved(source) if saved else _folder(path)
-    if path.suffix in _READERS or not re.fullmatch(r"[\w.-]+(?:/[\w.-]+)?", source):
+    if path.suffix in _READERS or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         raise TaskError(f"{source}: no such file or folder; check task.path")
     return _hub(source, config)
 
