@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from reverse_codi.config import RecipeError, Section, override, read_yaml, validated
 from reverse_codi.grpo import GrpoSection
@@ -19,8 +19,8 @@ from reverse_codi.reasoners.load import Source, load_reasoner, reasoner_folder
 from reverse_codi.reasoners.training import Phase
 from reverse_codi.rewarding import RewardSection
 from reverse_codi.rollout.pool import RolloutSection
-from reverse_codi.tasks import make_task
-from reverse_codi.tasks.base import Split, Task
+from reverse_codi.tasks import TASKS, known_task, make_task
+from reverse_codi.tasks.base import Split, Task, TaskError
 from reverse_codi.verbalizer.policy import VerbalizerSection
 from reverse_codi.verbalizer.warm_start import WarmStartSection
 
@@ -28,14 +28,27 @@ from reverse_codi.verbalizer.warm_start import WarmStartSection
 class TaskSection(Section):
     """Where questions come from."""
 
-    name: str = "arithmetic"
-    """arithmetic, gsm8k or jsonl."""
+    name: Annotated[str, AfterValidator(known_task)] = "arithmetic"
+    """One of docs/tasks.md: arithmetic, graph, gsm8k, prosqa, jsonl, ..."""
+    path: str | None = Field(default=None, exclude_if=lambda path: path is None)
+    """Hub id, file or folder of the data, instead of the task's own hub id."""
     options: dict[str, Any] = {}
-    """Keyword arguments of the task (source, max_value, ...)."""
+    """Keyword arguments of the task (heldout_percent, max_value, ...)."""
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        self.build()
+        return self
 
     def build(self) -> Task:
-        """The task."""
-        return make_task(self.name, **self.options)
+        """The task; its data is read when problems are asked for."""
+        if self.path is None:
+            return make_task(self.name, **self.options)
+        if "source" in self.options:
+            raise TaskError(f"task.path {self.path!r} and task.options.source are one thing; remove one")
+        if "source" not in TASKS[self.name].__dataclass_fields__:
+            raise TaskError(f"task {self.name!r} makes its problems itself; remove task.path {self.path!r}")
+        return make_task(self.name, source=self.path, **self.options)
 
 
 class ReasonerSection(Source):

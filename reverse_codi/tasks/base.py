@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from reverse_codi.config import RecipeError
+
 
 class Split(StrEnum):
     """Which side of the train / held-out partition a problem lies on."""
@@ -17,8 +19,8 @@ class Split(StrEnum):
     HELDOUT = "heldout"
 
 
-class TaskError(ValueError):
-    """A task's input is malformed; the message names the file and the line."""
+class TaskError(RecipeError):
+    """A recipe's task or its input cannot be used; the message names the option, or file and line."""
 
 
 @dataclass(frozen=True)

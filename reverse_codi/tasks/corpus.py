@@ -1,14 +1,15 @@
-"""A finite set of problems from JSON lines, split into train and held-out."""
+"""A finite set of problems, split into train and held-out, and the records that it is read from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from reverse_codi.tasks.answers import written_number
 from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
 
 
@@ -36,6 +37,32 @@ class Row:
             raise self.error(f"{key!r} {has}; give it a non-empty string")
         return value
 
+    def first(self, *keys: str) -> str:
+        """The first of several fields that is there, a number as its digits.
+
+        Raises:
+            TaskError: none is there, or it is neither a number nor a non-empty string.
+        """
+        key = next((key for key in keys if self.fields.get(key) is not None), None)
+        if key is None:
+            wanted = " or ".join(map(repr, keys))
+            raise self.error(f"{wanted} is missing (keys: {', '.join(self.fields)}); give it a value")
+        value = self.fields[key]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return written_number(value)
+        return self.text(key)
+
+    def texts(self, key: str) -> list[str]:
+        """A field that must be a list of non-empty strings.
+
+        Raises:
+            TaskError: it is absent or anything else.
+        """
+        values = self.fields.get(key)
+        if not isinstance(values, list) or not all(isinstance(v, str) and v.strip() for v in values):
+            raise self.error(f"{key!r} is {values!r}; give it a list of non-empty strings")
+        return values
+
     def error(self, problem: str) -> TaskError:
         """An error that names this row."""
         return TaskError(f"{self.where}: {problem}")
@@ -62,9 +89,22 @@ def read_jsonl(path: Path) -> Iterator[Row]:
             yield Row(where, fields)
 
 
+def clean_question(text: str) -> str:
+    """A question as CODI's evaluation asks it: outer spaces gone, double ones single.
+
+    Published accuracies hold for exactly this text.
+    """
+    return text.strip().replace("  ", " ")
+
+
 def question_signature(question: str) -> str:
     """Identity of a question up to case and spacing: 16 hexadecimal digits of SHA-256."""
-    return hashlib.sha256(" ".join(question.casefold().split()).encode()).hexdigest()[:16]
+    return signature_of(" ".join(question.casefold().split()))
+
+
+def signature_of(content: str) -> str:
+    """16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -95,27 +135,6 @@ class Corpus:
         for problem in {problem.signature: problem for problem in problems}.values():
             sides[split_by_hash(problem.signature, heldout_percent)].append(problem)
         return cls(source, tuple(sides[Split.TRAIN]), tuple(sides[Split.HELDOUT]))
-
-    @classmethod
-    def load(cls, source: str, parse: Callable[[Row], Problem], heldout_percent: int) -> Corpus:
-        """Read a local JSON lines file, or a folder of them.
-
-        A folder with `train.jsonl` and `test.jsonl` keeps that split; one file, or a folder without
-        such a pair, is split by hash.
-
-        Raises:
-            TaskError: nothing is there, or a line is malformed.
-        """
-        path = Path(source)
-        pair = path / "train.jsonl", path / "test.jsonl"
-        if all(file.is_file() for file in pair):
-            train, test = (map(parse, read_jsonl(file)) for file in pair)
-            return cls.of_splits(source, train, test)
-        files = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
-        if not files:
-            raise TaskError(f"{source}: no such JSON lines file, nor a folder that holds one; check the path")
-        rows = (row for file in files for row in read_jsonl(file))
-        return cls.of_pool(source, map(parse, rows), heldout_percent)
 
     def draw(self, split: Split, n: int, seed: int) -> list[Problem]:
         """Draw `n` different problems; a smaller `n` gives the beginning of the same list.

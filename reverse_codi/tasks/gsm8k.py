@@ -1,22 +1,34 @@
-"""GSM8K: grade-school word problems whose solutions carry calculator annotations.
+"""GSM8K and GSM8k-Aug: grade-school word problems with calculator annotations.
 
-Cobbe et al. 2021, arXiv 2110.14168. An answer is lines of English with `<<48/2=24>>` in them and a
-last line `#### 72`.
+Cobbe et al. 2021, arXiv 2110.14168: an answer is lines of English with `<<48/2=24>>` in them and a last
+line `#### 72`. GSM8k-Aug (Deng et al. 2023, arXiv 2311.01460) has annotations only, and many more of them.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from reverse_codi.tasks.base import Problem, Split, Step, TaskError, canonical_number, stated_answer
-from reverse_codi.tasks.corpus import Corpus, Row, question_signature
+from reverse_codi.tasks.base import Problem, Step, canonical_number
+from reverse_codi.tasks.corpus import Row, clean_question, question_signature
+from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import ANNOTATION, parse_equations
+from reverse_codi.tasks.steps import sentences
 
 _RESULT_MARK = "####"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(?<!\.jsonl)")
+_AUG_LINE = re.compile(r"(?P<question>.+?)\|\|(?P<cot>.*?)####(?P<answer>.*)")
+
+
+def number_answer(row: Row, text: str) -> str:
+    """A gold answer that must be a number.
+
+    Raises:
+        TaskError: there is no number in it.
+    """
+    answer = canonical_number(text)
+    if answer is None:
+        raise row.error(f"the answer is {text!r}; give it a number")
+    return answer
 
 
 def gsm8k_problem(row: Row) -> Problem:
@@ -25,7 +37,7 @@ def gsm8k_problem(row: Row) -> Problem:
     Raises:
         TaskError: a field or the `####` result is missing, or an annotation is no equation.
     """
-    question, solution = row.text("question"), row.text("answer")
+    question, solution = clean_question(row.text("question")), row.text("answer")
     body, mark, stated = solution.rpartition(_RESULT_MARK)
     answer = canonical_number(stated)
     if not mark or answer is None:
@@ -41,52 +53,67 @@ def gsm8k_problem(row: Row) -> Problem:
     return Problem(question, answer, tuple(steps), question_signature(question))
 
 
-@dataclass(frozen=True, kw_only=True)
-class GSM8K:
-    """GSM8K from the hub or from files.
+def aug_problem(row: Row) -> Problem:
+    """Turn {question, cot, answer}, Coconut's {question, steps, answer} or a text line into a problem.
 
-    Attributes:
-        source: hub id, or path of a JSON lines file or of a folder of them (see `Corpus.load`).
-        config: configuration of the hub data set.
-        heldout_percent: share held out where the source has no test split of its own.
+    A line is `question||<<48/2=24>> <<24+48=72>> #### 72`. The solutions were written by a model: what
+    states no equation stays a step of words.
+
+    Raises:
+        TaskError: a field is missing, or the answer is no number.
     """
+    if "text" in row.fields:
+        match = _AUG_LINE.fullmatch(row.text("text"))
+        if match is None:
+            raise row.error(f"{row.text('text')[:60]!r} is no 'question||steps #### answer'; write it so")
+        row = replace(row, fields=match.groupdict())
+    question = clean_question(row.text("question"))
+    solution = row.fields.get("cot", row.fields.get("steps"))
+    if isinstance(solution, list):
+        solution = " ".join(text for text in solution if isinstance(text, str))
+    if not isinstance(solution, str):
+        raise row.error(f"'cot' is {solution!r}; give it the steps, as text")
+    answer = number_answer(row, row.first("answer"))
+    parts = ANNOTATION.findall(solution)
+    steps = [step for part in parts for step in _aug_steps(part, f"<<{part}>>")]
+    if not parts:
+        steps = [step for sentence in sentences(solution) for step in _aug_steps(sentence, sentence)]
+    return Problem(question, answer, tuple(steps), question_signature(question))
+
+
+def _aug_steps(english: str, stated: str) -> list[Step]:
+    equations = parse_equations(stated)
+    if equations:
+        return [Step(english, equation.claim, equation.result) for equation in equations]
+    return [Step(english, english.removesuffix("."), "")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GSM8K(DatasetTask):
+    """GSM8K from the hub or from files."""
 
     source: str = "openai/gsm8k"
-    config: str = "main"
-    heldout_percent: int = 10
+    config: str | None = "main"
 
-    @functools.cached_property
-    def corpus(self) -> Corpus:
-        """Every problem, read once."""
-        if Path(self.source).exists() or not _HUB_ID.fullmatch(self.source):
-            return Corpus.load(self.source, gsm8k_problem, self.heldout_percent)
-        return self._from_hub()
+    def parse(self, row: Row) -> Problem:
+        """See `gsm8k_problem`."""
+        return gsm8k_problem(row)
 
-    def _from_hub(self) -> Corpus:
-        from datasets import load_dataset  # takes seconds, and local files need none of it
+    def canonical(self, text: str) -> str | None:
+        """The first number."""
+        return canonical_number(text)
 
-        try:
-            splits = load_dataset(self.source, self.config)
-        except (OSError, ValueError) as error:
-            raise TaskError(
-                f"gsm8k: {self.source!r} is no local path, and the hub gave: {error}; "
-                "set task.options.source to a JSON lines file"
-            ) from error
-        train, test = (
-            [
-                gsm8k_problem(Row(f"{self.source} {name}:{i}", fields))
-                for i, fields in enumerate(splits[name], start=1)
-            ]
-            for name in ("train", "test")
-        )
-        return Corpus.of_splits(self.source, train, test)
 
-    def problems(self, split: Split, n: int, seed: int) -> list[Problem]:
-        """Return `n` problems of one split (the `Task` protocol); see `Corpus.draw`."""
-        return self.corpus.draw(split, n, seed)
+@dataclass(frozen=True, kw_only=True)
+class GSM8kAug(DatasetTask):
+    """GSM8k-Aug, which CODI was trained on; its natural-language twin is `zen-E/GSM8k-Aug-NL`."""
 
-    def extract_answer(self, text: str) -> str | None:
-        """Return the number after "The answer is:", else after `####`."""
-        answer = stated_answer(text)
-        _, mark, result = text.rpartition(_RESULT_MARK)
-        return canonical_number(result) if answer is None and mark else answer
+    source: str = "zen-E/GSM8k-Aug"
+
+    def parse(self, row: Row) -> Problem:
+        """See `aug_problem`."""
+        return aug_problem(row)
+
+    def canonical(self, text: str) -> str | None:
+        """The first number."""
+        return canonical_number(text)

@@ -1,4 +1,4 @@
-"""Problems of one's own, one JSON object a line: question, answer and, if known, steps."""
+"""Problems of one's own, one JSON object each: question, answer and, if known, steps."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from reverse_codi.tasks.base import Problem, Split, Step, canonical_number, stated_answer, stated_text
+from reverse_codi.tasks.base import Problem, Step, canonical_number
 from reverse_codi.tasks.corpus import Corpus, Row, question_signature
+from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import ANNOTATION, parse_equations
 
 _PLAIN_NUMBER = re.compile(r"[-−]?[$€£]?[\d.,]*\d")
@@ -70,22 +71,23 @@ def _with_numbers(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JsonLines:
+class JsonLines(DatasetTask):
     """Problems from a JSON lines file or a folder of them.
 
     Answers are compared as numbers if all of them are, else as text.
-
-    Attributes:
-        source: path (see `Corpus.load`).
-        heldout_percent: share held out where the source has no test file of its own.
     """
 
-    source: str
-    heldout_percent: int = 10
+    def parse(self, row: Row) -> Problem:
+        """See `jsonl_problem`."""
+        return jsonl_problem(row)
+
+    def canonical(self, text: str) -> str | None:
+        """The first number, or the whole text."""
+        return canonical_number(text) if self.numeric else canonical_text(text) or None
 
     @functools.cached_property
     def _as_written(self) -> Corpus:
-        return Corpus.load(self.source, jsonl_problem, self.heldout_percent)
+        return self.read_corpus()
 
     @functools.cached_property
     def numeric(self) -> bool:
@@ -100,14 +102,3 @@ class JsonLines:
         if not self.numeric:
             return written
         return Corpus(written.source, _with_numbers(written.train), _with_numbers(written.heldout))
-
-    def problems(self, split: Split, n: int, seed: int) -> list[Problem]:
-        """Return `n` problems of one split (the `Task` protocol); see `Corpus.draw`."""
-        return self.corpus.draw(split, n, seed)
-
-    def extract_answer(self, text: str) -> str | None:
-        """Return the answer after "The answer is:"."""
-        if self.numeric:
-            return stated_answer(text)
-        stated = stated_text(text)
-        return canonical_text(stated) if stated else None

@@ -8,7 +8,7 @@ import pytest
 
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.base import Problem, Split, TaskError
-from reverse_codi.tasks.gsm8k import GSM8K
+from reverse_codi.tasks.gsm8k import GSM8K, GSM8kAug
 
 SHARED = Path(__file__).parents[3] / "../shared/data/gsm8k"
 ANSWER = (
@@ -125,7 +125,7 @@ def test_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("offline")
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
-    with pytest.raises(TaskError, match=r"offline; set task.options.source"):
+    with pytest.raises(TaskError, match=r"offline; set task.path"):
         everything(GSM8K())
 
 
@@ -138,11 +138,85 @@ def test_extract_answer(text: str, answer: str | None) -> None:
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="shared data is absent")
-def test_the_real_training_set(tmp_path: Path) -> None:
-    lines = (SHARED / "train.jsonl").read_text().splitlines()[::10]
-    task = make_task("gsm8k", source=str(write(tmp_path / "sample.jsonl", *lines)))
-    problems = task.problems(Split.TRAIN, 600, seed=0)
+def test_the_real_training_set() -> None:
+    task = make_task("gsm8k", source=str(SHARED / "train.jsonl"))
+    problems = task.problems(Split.TRAIN, 6_600, seed=0)
     # Where they differ, the last line of the solution carries no annotation.
     agree = [p.steps[-1].result == p.answer for p in problems if p.steps]
-    assert len(agree) > 580 and sum(agree) / len(agree) > 0.9
+    assert len(agree) > 6_400 and sum(agree) / len(agree) > 0.9
     assert all("<<" not in step.english for p in problems for step in p.steps)
+    assert all(task.extract_answer(f"The answer is: {p.answer}") == p.answer for p in problems)
+
+
+def test_the_training_question_that_the_test_split_repeats_is_held_out_in_json_too(tmp_path: Path) -> None:
+    (tmp_path / "gsm_train.json").write_text(json.dumps(rows(4)))
+    (tmp_path / "gsm_test.json").write_text(json.dumps(rows(2, start=3)))
+    task = GSM8K(source=str(tmp_path))
+    assert [p.question for p in task.corpus.train] == ["Q0?", "Q1?", "Q2?"]
+    assert [p.question for p in task.corpus.heldout] == ["Q3?", "Q4?"]
+
+
+def test_questions_are_asked_as_in_published_evaluations(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", {"question": " He  has one. \n", "answer": "#### 1"})
+    assert [p.question for p in everything(GSM8K(source=str(source)))] == ["He has one."]
+
+
+# ---- GSM8k-Aug
+
+AUG = [
+    {
+        "question": "How many?",
+        "cot": "<<1,200*.5=600>> <<600/48=12.5>> <<half=6>>",
+        "answer": "1,200.50",
+    },
+    {
+        "question": "How many?",
+        "steps": ["<<1,200*.5=600>>", "<<600/48=12.5>>", "<<half=6>>"],
+        "answer": "1200.5",
+    },
+    "How many?||<<1,200*.5=600>> <<600/48=12.5>> <<half=6>> #### 1200.5",
+]
+
+
+@pytest.mark.parametrize("row", AUG, ids=["hub", "coconut", "text"])
+def test_the_three_layouts_of_gsm8k_aug_are_one_problem(tmp_path: Path, row: Any) -> None:
+    source = write(tmp_path / ("a.txt" if isinstance(row, str) else "a.jsonl"), row)
+    (problem,) = [*(corpus := GSM8kAug(source=str(source)).corpus).train, *corpus.heldout]
+    assert (problem.question, problem.answer) == ("How many?", "1200.5")
+    assert problem.claims == ["1200 * 0.5 = 600", "600 / 48 = 12.5", "half=6"]
+    assert [step.result for step in problem.steps] == ["600", "12.5", ""]
+
+
+def test_natural_language_solutions_are_read_by_sentence(tmp_path: Path) -> None:
+    row = {"question": "Q?", "cot": "He has 2 * 3 = 6 eggs. He likes them. Then 6 - 1 = 5.", "answer": "5"}
+    (problem,) = [*(c := GSM8kAug(source=str(write(tmp_path / "a.jsonl", row))).corpus).train, *c.heldout]
+    assert problem.claims == ["2 * 3 = 6", "He likes them", "6 - 1 = 5"]
+
+
+def test_a_text_folder_keeps_its_split(tmp_path: Path) -> None:
+    write(tmp_path / "train.txt", "A?||<<1+1=2>> #### 2", "", "B?||<<1+2=3>> #### 3", "C?|| #### 4")
+    write(tmp_path / "valid.txt", "V?||<<1+1=2>> #### 2")
+    write(tmp_path / "test.txt", "b?||<<1+2=3>> #### 3")
+    task = GSM8kAug(source=str(tmp_path))
+    assert [p.question for p in task.problems(Split.HELDOUT, 1, 0)] == ["b?"]  # the held-out side wins
+    assert {p.question for p in task.problems(Split.TRAIN, 2, 0)} == {"A?", "C?"}
+    other = GSM8kAug(source=str(tmp_path), heldout_split="test+validation")
+    assert {p.question for p in other.problems(Split.HELDOUT, 2, 0)} == {"b?", "V?"}
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("no separator #### 2", "question||steps #### answer"),
+        ("Q?||<<1+1=2>> 2", "question||steps #### answer"),
+        ("Q?||<<1+1=2>> #### two", "two"),
+        ("Q?||<<1+1=2>> ####", "answer"),
+    ],
+)
+def test_a_malformed_text_line_is_named_or_left_out(tmp_path: Path, line: str, named: str) -> None:
+    source = str(write(tmp_path / "a.txt", "A?||<<1+1=2>> #### 2", line))
+    with pytest.raises(TaskError) as error:
+        GSM8kAug(source=source).problems(Split.TRAIN, 1, 0)
+    assert f"{source}:2:" in str(error.value) and named in str(error.value)
+    corpus = GSM8kAug(source=source, bad_rows=1).corpus
+    assert [p.question for p in corpus.train + corpus.heldout] == ["A?"]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from reverse_codi.tasks import TASKS, make_task
 from reverse_codi.tasks.base import Problem, Split, Step, TaskError
 from reverse_codi.tasks.jsonl import JsonLines
 
@@ -101,25 +100,3 @@ def test_steps_without_equations_of_a_real_set(tmp_path: Path) -> None:
     problems = task.problems(Split.TRAIN, 200, seed=0)
     assert all(step.claim == step.english and step.result == "" for p in problems for step in p.steps)
     assert all(task.extract_answer(f"The answer is: {p.answer}.") == p.answer for p in problems)
-
-
-def test_make_task_builds_every_task(tmp_path: Path) -> None:
-    source = str(tmp_path / "a.jsonl")
-    assert make_task("arithmetic", max_value=40).extract_answer("The answer is: 3") == "3"
-    assert make_task("jsonl", source=source) == JsonLines(source=source)
-    assert set(TASKS) == {"arithmetic", "gsm8k", "jsonl"}
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "named"),
-    [
-        ("gsm8", {}, "did you mean 'gsm8k'"),
-        ("zzz", {}, "choose from: arithmetic, gsm8k, jsonl"),
-        ("arithmetic", {"max_valeu": 3}, "did you mean 'max_value'"),
-        ("jsonl", {"path": "x"}, "source"),
-        ("jsonl", {}, "task.options.source"),
-    ],
-)
-def test_make_task_names_the_near_ones(name: str, options: dict[str, Any], named: str) -> None:
-    with pytest.raises(TaskError, match=named):
-        make_task(name, **options)

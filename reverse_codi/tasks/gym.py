@@ -1,0 +1,127 @@
+"""`gsm_symbolic` of the optional package reasoning-gym: GSM8K's templates with fresh numbers, with steps."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from reverse_codi.tasks.answers import stated
+from reverse_codi.tasks.base import Problem, Split, Step, TaskError, canonical_number, split_by_hash
+from reverse_codi.tasks.corpus import Row, clean_question, signature_of
+from reverse_codi.tasks.equations import Equation, parse_equations
+from reverse_codi.tasks.gsm8k import number_answer
+
+# The package puts this after every question, for chat models; it says nothing about the problem.
+_INSTRUCTION = re.compile(r"\s*Give the result as your final answer\..*$", re.DOTALL)
+# Units between a number and what follows it: "240 shrimp / 12 shrimp/minute = 20 minutes".
+_UNITS = re.compile(r"(?<=[\d)])(?:\s+(?!x\s)[A-Za-z][\w'-]*(?:/[A-Za-z]\w*)?)+(?=\s*[-+*/=)]|\s+x\s)")
+_NUMBER = re.compile(r"\d[\d,.]*")
+# Entries a data set; entry i of seed s is entry 0 of seed s + i, so chunks follow each other.
+_CHUNK = 1_000
+# Entries without a new problem after which there are no more: 1 in 10 is held out, most are new.
+_PATIENCE = 5_000
+
+
+def gym_problem(row: Row) -> Problem:
+    """Turn an entry {question, answer, metadata: {answer_cot}} into a problem.
+
+    A line whose equation has units ("3 boxes * 4 pens = 12 pens") claims it without them, if it is true so;
+    a line without an equation claims its words.
+
+    Raises:
+        TaskError: a field is missing, or the answer is no number.
+    """
+    question = clean_question(_INSTRUCTION.sub("", row.text("question")))
+    answer = number_answer(row, row.first("answer"))
+    metadata = row.fields.get("metadata")
+    solution = metadata.get("answer_cot") if isinstance(metadata, Mapping) else None
+    if not isinstance(solution, str):
+        raise row.error(f"'metadata' is {metadata!r:.60}; give it the steps under 'answer_cot'")
+    lines = [line.strip() for line in solution.rpartition("####")[0].splitlines() if line.strip()]
+    steps = tuple(step for line in lines for step in _steps(line))
+    numbers = " ".join(_NUMBER.findall(question))
+    # The names and goods of a template are wording: its numbers and sums are the problem.
+    sums = " ".join(step.claim for step in steps if step.result)
+    return Problem(question, answer, steps, signature_of(f"{numbers}|{sums}|{answer}"))
+
+
+def _steps(line: str) -> list[Step]:
+    equations = _equations(line)
+    return [Step(line, e.claim, e.result) for e in equations] or [Step(line, line.removesuffix("."), "")]
+
+
+def _equations(line: str) -> list[Equation]:
+    plain = parse_equations(line)
+    bare = parse_equations(_UNITS.sub("", line))
+    return bare if len(bare) > len(plain) and all(equation.holds for equation in bare) else plain
+
+
+def gsm_symbolic(seed: int) -> Iterator[Mapping[str, object]]:
+    """Endless entries of the package's `gsm_symbolic`.
+
+    Raises:
+        TaskError: the package is not installed.
+    """
+    if importlib.util.find_spec("reasoning_gym") is None:
+        raise TaskError("the task 'reasoning_gym' needs a package: pip install reasoning-gym")
+    from reasoning_gym import create_dataset
+
+    while True:
+        yield from create_dataset("gsm_symbolic", size=_CHUNK, seed=seed)
+        seed += _CHUNK
+
+
+def draw(
+    entries: Iterable[Mapping[str, object]], split: Split, n: int, heldout_percent: int
+) -> list[Problem]:
+    """The first `n` different problems of one split.
+
+    Raises:
+        TaskError: there are fewer.
+    """
+    found: dict[str, Problem] = {}
+    waited = 0
+    for i, entry in enumerate(entries, start=1):
+        if len(found) == n or waited == _PATIENCE:
+            break
+        problem = gym_problem(Row(f"gsm_symbolic:{i}", entry))
+        new = problem.signature not in found
+        waited += 1
+        if new and split_by_hash(problem.signature, heldout_percent) is split:
+            found[problem.signature] = problem
+            waited = 0
+    if len(found) < n:
+        raise TaskError(
+            f"reasoning_gym: {n} {split} problems asked for; no more than {len(found)} came, set n to that"
+        )
+    return list(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReasoningGym:
+    """gsm_symbolic, made anew for every seed.
+
+    Attributes:
+        heldout_percent: share of signatures, in percent, that are held out.
+    """
+
+    heldout_percent: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which a split is empty."""
+        if not 0 < self.heldout_percent < 100:
+            raise TaskError(f"reasoning_gym: heldout_percent is {self.heldout_percent}; set it to 1..99")
+
+    def problems(self, split: Split, n: int, seed: int) -> list[Problem]:
+        """Return `n` different problems of one split (the `Task` protocol)."""
+        # Neighbouring seeds of the package share entries.
+        digest = hashlib.sha256(f"{seed}/{split}".encode()).digest()
+        start = int.from_bytes(digest[:3], "big") * _CHUNK
+        return draw(gsm_symbolic(start), split, n, self.heldout_percent)
+
+    def extract_answer(self, text: str) -> str | None:
+        """The number after "The answer is:", else after `####`."""
+        return stated(text, canonical_number)

@@ -1,0 +1,158 @@
+"""From a hub id, a file or a folder to records, split by split.
+
+JSON lines, JSON and text files are read here, so that what is wrong with them is told with file and
+line; everything else goes through the `datasets` library.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from reverse_codi.tasks.base import TaskError
+from reverse_codi.tasks.corpus import Row, read_jsonl
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+POOL = ""
+"""Name of the only split of a source that has no split of its own."""
+
+_SPLITS = {"train": TRAIN, "valid": VALIDATION, "validation": VALIDATION, "dev": VALIDATION, "test": TEST}
+# "prosqa_train.json" and "train-00000-of-00004.parquet" both name their split.
+_FILE_SPLIT = re.compile(rf"(?:.*[-_.])?({'|'.join(_SPLITS)})(?:-\d+-of-\d+)?")
+
+
+def read_splits(source: str, config: str | None = None) -> dict[str, Iterable[Row]]:
+    """The records of a source by split, each split read when it is iterated.
+
+    Args:
+        source: a file (.jsonl, .json, .txt, .parquet, .csv), a folder of them, a folder that `datasets`
+            saved, or a hub id. Files of a folder belong to the split that their names end in; a single
+            file is one pool, and so is a folder without both a train and a held-out file.
+        config: configuration of a hub data set.
+
+    Raises:
+        TaskError: nothing is there.
+    """
+    path = Path(source)
+    if path.is_file():
+        return {POOL: _reader(path)(path)}
+    if path.is_dir():
+        saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
+        return _saved(source) if saved else _folder(path)
+    if path.suffix in _READERS or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+        raise TaskError(f"{source}: no such file or folder; check task.path")
+    return _hub(source, config)
+
+
+def _folder(path: Path) -> dict[str, Iterable[Row]]:
+    files = [file for file in sorted(path.iterdir()) if file.suffix in _READERS]
+    if not files:
+        raise TaskError(f"{path}: the folder holds no {', '.join(_READERS)} file; check task.path")
+    named: dict[str, list[Path]] = {}
+    for file in files:
+        match = _FILE_SPLIT.fullmatch(file.stem)
+        if match:
+            named.setdefault(_SPLITS[match[1]], []).append(file)
+    if TRAIN not in named or len(named) == 1:
+        named = {POOL: files}
+    return {split: _rows(some) for split, some in named.items()}
+
+
+def _rows(files: Iterable[Path]) -> Iterator[Row]:
+    for file in files:
+        yield from _reader(file)(file)
+
+
+def _reader(path: Path) -> Callable[[Path], Iterable[Row]]:
+    if path.suffix not in _READERS:
+        raise TaskError(
+            f"{path}: a {path.suffix or 'nameless'} file cannot be read; use {', '.join(_READERS)}"
+        )
+    return _READERS[path.suffix]
+
+
+def _read_text(path: Path) -> Iterator[Row]:
+    """Lines as `{"text": line}`, as `datasets` reads text; empty lines are skipped."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                text = line.decode().rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise TaskError(f"{path}:{number}: {error}; write it in UTF-8") from None
+            yield Row(f"{path}:{number}", {"text": text})
+
+
+def _read_json(path: Path) -> Iterator[Row]:
+    """The objects of a list, or the values of an object whose values are all objects."""
+    try:
+        content = json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        raise TaskError(
+            f"{path}:{error.lineno}: {error.msg}; write a JSON list of objects, or one object a line in "
+            "a .jsonl file"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}: {error}; write it in UTF-8") from None
+    records = dict(enumerate(content, start=1)) if isinstance(content, list) else content
+    if not isinstance(records, dict) or not records:
+        raise TaskError(f"{path}: holds {content!r:.60}; write a JSON list of objects")
+    for key, fields in records.items():
+        if not isinstance(fields, dict):
+            raise TaskError(f"{path}: record {key} is {fields!r:.60}; write a JSON object")
+        yield Row(f"{path}: record {key}", fields)
+
+
+def _read_table(kind: str) -> Callable[[Path], Iterator[Row]]:
+    def read(path: Path) -> Iterator[Row]:
+        from datasets import load_dataset  # takes seconds, and JSON needs none of it
+        from datasets.exceptions import DatasetsError
+
+        try:
+            table = load_dataset(kind, data_files=str(path), split="train")
+        except (DatasetsError, OSError, ValueError) as error:
+            raise TaskError(f"{path}: {error}; is it a {kind} file?") from error
+        return _dataset_rows(str(path), table)
+
+    return read
+
+
+_READERS: Mapping[str, Callable[[Path], Iterable[Row]]] = {
+    ".jsonl": read_jsonl,
+    ".json": _read_json,
+    ".txt": _read_text,
+    ".parquet": _read_table("parquet"),
+    ".csv": _read_table("csv"),
+}
+
+
+def _saved(source: str) -> dict[str, Iterable[Row]]:
+    from datasets import DatasetDict, load_from_disk
+
+    saved = load_from_disk(source)
+    return _by_split(source, saved if isinstance(saved, DatasetDict) else {POOL: saved})
+
+
+def _hub(source: str, config: str | None) -> dict[str, Iterable[Row]]:
+    from datasets import load_dataset
+
+    try:
+        splits = load_dataset(source, config)
+    except (OSError, ValueError) as error:
+        raise TaskError(
+            f"{source!r} is no local path, and the hub gave: {error}; "
+            "set task.path to a file or folder, or to another hub id"
+        ) from error
+    return _by_split(source, splits)
+
+
+def _by_split(source: str, splits: Mapping[str, Any]) -> dict[str, Iterable[Row]]:
+    return {_SPLITS.get(name, name): _dataset_rows(f"{source} {name}", rows) for name, rows in splits.items()}
+
+
+def _dataset_rows(where: str, dataset: Iterable[Mapping[str, object]]) -> Iterator[Row]:
+    return (Row(f"{where}:{i}", fields) for i, fields in enumerate(dataset, start=1))
