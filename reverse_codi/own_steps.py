@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.files import write_whole
 from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.rollout.base import EngineConfig, Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.traces import TraceStore
-from reverse_codi.verbalizer.targets import prefixes, with_answer, written_claims
+from reverse_codi.verbalizer.targets import nearest_texts, prefixes, with_answer, written_claims
 from reverse_codi.verbalizer.warm_start import WarmStartSection
 
 FILE = "written_steps.json"
@@ -101,6 +104,34 @@ def candidates(
             )
         )
         for told, answer in zip(solutions, traces.answers, strict=True)
+    ]
+
+
+def nearest_steps(
+    thoughts: Thoughts,
+    said: Sequence[str],
+    traces: TraceStore,
+    candidates: Sequence[Sequence[str]],
+    measure: Measure,
+) -> list[str]:
+    """For each thought that of its trace's candidates which reads nearest to it.
+
+    Some claim always reads nearest; a thought that holds none by the probes gets none.
+
+    Args:
+        thoughts: M thoughts of the traces.
+        said: what the model's own steps say of each; "(no step)" where it holds none.
+        traces: N traces.
+        candidates: N lists of texts.
+        measure: reads texts and compares.
+    """
+    cached = Measure(CachedReader(measure.reader), measure.maps)  # most texts are asked for at every site
+    by_site = {
+        site: nearest_texts(traces, site, candidates, cached) for site in dict.fromkeys(thoughts.sites)
+    }
+    return [
+        NO_STEP if text == NO_STEP else by_site[site][row]
+        for text, site, row in zip(said, thoughts.sites, thoughts.problems, strict=True)
     ]
 
 

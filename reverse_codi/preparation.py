@@ -15,10 +15,10 @@ from rich.console import Console
 from reverse_codi.evaluation.select import target_sites, thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, score
 from reverse_codi.files import write_whole
-from reverse_codi.own_steps import OwnSteps, candidates, own_steps
-from reverse_codi.reading.claims import NO_STEP, HeldSteps, find_held_steps
+from reverse_codi.own_steps import OwnSteps, candidates, nearest_steps, own_steps
+from reverse_codi.reading.claims import HeldSteps, find_held_steps
 from reverse_codi.reading.measure import MAPS_FILE, Measure
-from reverse_codi.reading.reader import CachedReader, Reader
+from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.study import fit_measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
@@ -29,7 +29,6 @@ from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.policy import Policy
-from reverse_codi.verbalizer.targets import nearest_texts
 from reverse_codi.verbalizer.warm_start import Pairs, warm_start
 
 HELD_FILE = "held_steps.json"
@@ -161,14 +160,7 @@ def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[s
         return said
     taught = prepared.train.select(range(max(thoughts.problems) + 1))
     own = candidates(prepared.reasoner, recipe.reasoner.folder, recipe.warm_start, prepared.own, taught)
-    # Most candidates are asked for at every site.
-    measure = Measure(CachedReader(prepared.measure.reader), prepared.measure.maps)
-    by_site = {site: nearest_texts(taught, site, own, measure) for site in prepared.sites}
-    # Some claim always reads nearest; a thought that holds none by the probes is not taught one.
-    return [
-        NO_STEP if text == NO_STEP else by_site[site][row]
-        for text, (site, row) in zip(said, rows, strict=True)
-    ]
+    return nearest_steps(thoughts, said, taught, own, prepared.measure)
 
 
 def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:

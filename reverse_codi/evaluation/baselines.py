@@ -16,7 +16,7 @@ from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.evaluation.suite.said import Said, Writer
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.monitor import BEST
-from reverse_codi.own_steps import OwnSteps
+from reverse_codi.own_steps import OwnSteps, candidates, nearest_steps
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
@@ -28,6 +28,8 @@ from reverse_codi.verbalizer.warm_start import WarmStartSection
 QUESTION_ONLY = WarmStartSection(steps=400, batch_size=64)
 
 
+# Every run of a trace's own steps is read: 5,000 traces take half a minute.
+NEAREST = WarmStartSection(kind="nearest", steps=600, samples=0, problems=5_000)
 # Thoughts whose samples are held in memory at once.
 RERANKED = 256
 
@@ -128,7 +130,23 @@ def best_of(n: int, tools: Tools) -> Writer:
 def warm_gold(tools: Tools) -> Writer:
     """A verbalizer taught gold claims, without RL."""
     subject, out = tools.exam.subject, tools.out / "warm_gold"
-    return trained_controls.warm_gold(subject, tools.reasoner_folder, tools.verbalizer, out)
+    folders = tools.reasoner_folder, tools.verbalizer, out
+    return trained_controls.warmed(subject, *folders, lambda thoughts: thoughts.gold)
+
+
+def warm_nearest(tools: Tools) -> Writer:
+    """A verbalizer taught of the model's own steps those that read nearest, without RL or labels."""
+    subject, out = tools.exam.subject, tools.out / "warm_nearest"
+
+    def nearest(thoughts: Thoughts) -> list[str]:
+        train = subject.train.select(range(max(thoughts.problems) + 1))
+        own = OwnSteps.of(subject.written(train.questions), train.answers)
+        texts = candidates(subject.reasoner, tools.reasoner_folder, NEAREST, own, train)
+        rows = zip(thoughts.sites, thoughts.problems, strict=True)
+        said = [subject.held.text(site, own.said[row]) for site, row in rows]
+        return nearest_steps(thoughts, said, train, texts, subject.measure)
+
+    return trained_controls.warmed(subject, tools.reasoner_folder, tools.verbalizer, out, nearest, NEAREST)
 
 
 def more_sft(tools: Tools) -> Writer:
@@ -161,6 +179,7 @@ WRITERS: Mapping[str, Callable[[Tools], Writer]] = {
     "best_of_16": functools.partial(best_of, 16),
     "warm_start": warm_start_only,
     "warm_gold": warm_gold,
+    "warm_nearest": warm_nearest,
     "more_sft": more_sft,
     "question_only": question_only,
 }

@@ -31,23 +31,29 @@ CONTROL = WarmStartSection(steps=600)
 MORE_SFT_RATE = 3e-4
 
 
-def warm_gold(
-    subject: Subject, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = CONTROL
+def warmed(
+    subject: Subject,
+    reasoner_folder: Path,
+    like: Path,
+    out: Path,
+    targets: Callable[[Thoughts], Sequence[str]],
+    section: WarmStartSection = CONTROL,
 ) -> Writer:
-    """A verbalizer after a warm start on gold claims, and no RL.
+    """A verbalizer after a short warm start on given texts, and no RL.
 
     Args:
         subject: frozen model and training traces.
         reasoner_folder: where the frozen model lies.
         like: folder of the evaluated verbalizer, whose LoRA shape and prompt are taken.
         out: folder of the control.
+        targets: a text for each training thought it is given.
         section: hyperparameters; `kind` is not looked at.
     """
 
     def train() -> Policy:
         policy = new_like(subject.reasoner, like, section.seed)
         thoughts = _taught(subject, section)
-        teach(policy, thoughts, thoughts.gold, section, out)
+        teach(policy, thoughts, targets(thoughts), section, out)
         return policy
 
     trained_into(out, subject.reasoner, train)

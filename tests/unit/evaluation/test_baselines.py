@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from reverse_codi.evaluation import baselines
 from reverse_codi.evaluation.baselines import NAMES, ON_REQUEST, WRITERS, Tools
 from reverse_codi.evaluation.exam import Exam, Subject
+from reverse_codi.evaluation.suite.said import Writer
 from reverse_codi.recipe import ReasonerSection, Recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.verbalizer.translate import Translator
@@ -80,3 +82,26 @@ def test_the_warm_start_is_the_verbalizer_itself_where_there_was_no_rl(tools: To
     (tmp_path / "best").mkdir()
     assert trained.warm == tmp_path / "warm"
     assert replace(trained, verbalizer=tmp_path / "copied").warm == tmp_path / "copied"
+
+
+def test_warm_nearest_is_taught_runs_of_the_models_own_steps(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[list[str]] = []
+
+    def warmed(subject: Subject, base: Path, like: Path, out: Path, targets: Any, section: Any) -> Writer:
+        taught.append(targets(subject.thoughts(subject.train)))
+        assert section.problems and not section.samples
+        return lambda thoughts: [""] * len(thoughts)
+
+    monkeypatch.setattr(baselines.trained_controls, "warmed", warmed)
+    subject = tools.exam.subject
+    own = [["1 + 1 = 2", "2 * 3 = 6"]] * len(subject.train)
+    subject.solved.update(zip(subject.train.questions, own, strict=True))
+    WRITERS["warm_nearest"](tools)
+    [texts] = taught
+    runs = {"1 + 1 = 2.", "2 * 3 = 6.", "1 + 1 = 2. 2 * 3 = 6.", "(no step)"}
+    assert len(texts) == 3 * len(subject.train)
+    answered = {f"2 * 3 = {answer}." for answer in subject.train.answers if answer}
+    assert {text for text in texts if "=" in text} <= runs | answered | {f"1 + 1 = 2. {a}" for a in answered}
+    assert set(texts[2::3]) == {"(no step)"}  # of two steps the third thought holds none

@@ -13,8 +13,9 @@ from reverse_codi.evaluation.trained_controls import (
     new_like,
     question_only,
     require_known,
-    warm_gold,
+    warmed,
 )
+from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import NO_STEP, HeldSteps
 from reverse_codi.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic
@@ -75,14 +76,18 @@ def test_a_new_policy_has_the_shape_and_the_contract_of_the_evaluated_one(
     assert policy.contract == evaluated.contract
 
 
+def gold(thoughts: Thoughts) -> list[str]:
+    return thoughts.gold
+
+
 def test_warm_gold_memorises_its_texts_and_is_not_trained_twice(
     subject: Subject, base: Path, like: Path, tmp_path: Path
 ) -> None:
     out, thoughts = tmp_path / "gold", subject.thoughts(subject.train)
-    said = warm_gold(subject, base, like, out, SECTION)(thoughts)
+    said = warmed(subject, base, like, out, gold, SECTION)(thoughts)
     assert right(said, thoughts.gold) >= 7
     before = modified(out)
-    assert warm_gold(subject, base, like, out, SECTION)(thoughts) == said
+    assert warmed(subject, base, like, out, gold, SECTION)(thoughts) == said
     assert modified(out) == before
 
 
@@ -91,7 +96,7 @@ def test_warm_gold_learns_from_the_labelled_problems_alone(
 ) -> None:
     thoughts = subject.thoughts(subject.train)
     one = SECTION.model_copy(update={"problems": 1, "batch_size": 2, "steps": 40})
-    said = warm_gold(subject, base, like, tmp_path, one)(thoughts)
+    said = warmed(subject, base, like, tmp_path, gold, one)(thoughts)
     assert said[:2] == thoughts.gold[:2]
     assert right(said[2:], thoughts.gold[2:]) == 0
 
