@@ -1,7 +1,9 @@
 """Which vector of a trace: the one place that numbers thoughts.
 
 Public work disagrees by one. Here h0 is read at the begin-of-thought token, z0 = prj(h0) is the
-first vector fed back, and h_k, z_k together are thought k.
+first vector fed back, and h_k, z_k together are thought k. A model of recurrent depth (Huginn) has no
+chain of thoughts but a state for every token and iteration: t5:16 is token 5's state after 16 passes
+of the recurrent block, t5:0 the random one that it starts from.
 """
 
 from __future__ import annotations
@@ -10,22 +12,25 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
-_FORM = re.compile(r"([hz])(\d+)(?:@(\d+))?|(answer)")
+_FORM = re.compile(r"([hz])(\d+)(?:@(\d+))?|t(\d+):(\d+)|answer")
 
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """One vector of a trace, written `h2`, `z4`, `h2@12` (layer 12; the final one if absent) or `answer`.
+    """One vector, written `h2`, `z4`, `h2@12` (layer 12; the final one if absent), `t5:16` or `answer`.
 
     Attributes:
-        kind: "h" a readout, "z" a fed vector, "answer" the state at the answer cue, after all thoughts.
-        index: k, from 0; 0 for the answer.
+        kind: "h" a readout, "z" a fed vector, "t" a token's recurrent state, "answer" the state at the
+            answer cue, after all thoughts.
+        index: k, or the token, from 0; 0 for the answer.
         layer: hidden layer of a readout, None for the final one (after the last norm).
+        iteration: how often the recurrent block has run, of a "t" only.
     """
 
-    kind: Literal["h", "z", "answer"]
+    kind: Literal["h", "z", "t", "answer"]
     index: int = 0
     layer: int | None = None
+    iteration: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no chain holds."""
@@ -35,19 +40,31 @@ class Site:
             raise ValueError(
                 f"{self.kind}{self.index}@{self.layer}: a fed vector has no layer; write z{self.index}"
             )
+        if self.kind == "t" and (self.iteration is None or self.iteration < 0 or self.layer is not None):
+            raise ValueError(
+                f"t{self.index} with iteration {self.iteration} and layer {self.layer}: a recurrent state "
+                f"has an iteration from 0 and no layer; write t{self.index}:16"
+            )
+        if self.kind != "t" and self.iteration is not None:
+            raise ValueError(
+                f"{self.kind}{self.index} with iteration {self.iteration}: only a recurrent state has "
+                f"iterations; write t{self.index}:{self.iteration}"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `h2`, `z4`, `h2@12` or `answer`.
+        """Read `h2`, `z4`, `h2@12`, `t5:16` or `answer`.
 
         Raises:
             ValueError: the text is of no such form.
         """
         match = _FORM.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f"{text!r} is no site; write h2, z4, h2@12 or answer")
-        kind, index, layer, answer = match.groups()
-        if answer:
+            raise ValueError(f"{text!r} is no site; write h2, z4, h2@12, t5:16 or answer")
+        kind, index, layer, token, iteration = match.groups()
+        if token is not None:
+            return cls("t", int(token), iteration=int(iteration))
+        if kind is None:
             return cls("answer")
         return cls("h" if kind == "h" else "z", int(index), None if layer is None else int(layer))
 
@@ -55,6 +72,8 @@ class Site:
         """The form that `parse` reads."""
         if self.kind == "answer":
             return self.kind
+        if self.kind == "t":
+            return f"t{self.index}:{self.iteration}"
         return f"{self.kind}{self.index}" + ("" if self.layer is None else f"@{self.layer}")
 
 

@@ -1,0 +1,80 @@
+"""Trajectories on their principal axes, as a Plotly page; Plotly is optional and imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from reverse_codi.config import RecipeError
+from reverse_codi.evaluation.metrics.trajectories import Kind, principal_axes
+
+COLOURS = {
+    Kind.FIXED_POINT: "#4477aa",
+    Kind.ORBIT: "#cc6677",
+    Kind.DRIFT: "#ddaa33",
+    Kind.UNSETTLED: "#999999",
+}
+
+
+def figure(
+    states: Tensor, names: Sequence[str], kinds: Sequence[Kind], notes: Sequence[Sequence[str]], axes: int = 3
+) -> dict[str, Any]:
+    """A Plotly figure: one line a token, one point an iteration, coloured by class.
+
+    All tokens share the axes, which are of the tail: the random start would else be the largest of them.
+
+    Args:
+        states: [n + 1, T, d].
+        names: T names of tokens.
+        kinds: T classes.
+        notes: for each token n + 1 texts, shown beside its points.
+        axes: 2 or 3 principal axes.
+    """
+    tail = states[len(states) // 4 :]  # [m, T, d]
+    coordinates, share = principal_axes(tail.flatten(0, 1), axes)
+    points = coordinates.unflatten(0, tail.shape[:2])  # [m, T, axes]
+    first = len(states) - len(tail)
+    lines = []
+    for token, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        sizes = [3] * (len(tail) - 1) + [8]  # the last state stands out
+        line = {
+            "type": "scatter3d" if axes == 3 else "scatter",
+            "mode": "lines+markers",
+            "name": f"{name} ({kind})",
+            "legendgroup": str(kind),
+            "line": {"color": COLOURS[kind], "width": 2},
+            "marker": {"color": COLOURS[kind], "size": sizes},
+            "text": [f"iteration {first + i}: {notes[token][first + i]}" for i in range(len(tail))],
+            "hoverinfo": "text+name",
+        }
+        lines.append(line | {axis: points[:, token, i].tolist() for i, axis in enumerate("xyz"[:axes])})
+    titles = {
+        f"{axis}axis": {"title": {"text": f"axis {i + 1} ({float(share[i]):.0%} of variance)"}}
+        for i, axis in enumerate("xyz"[:axes])
+    }
+    title = {"text": f"States after iterations {first} to {len(states) - 1}"}
+    return {"data": lines, "layout": {"title": title, **({"scene": titles} if axes == 3 else titles)}}
+
+
+def need_plotly() -> Any:
+    """Plotly's module that writes pages.
+
+    Raises:
+        RecipeError: it is not installed.
+    """
+    try:
+        return importlib.import_module("plotly.io")
+    except ModuleNotFoundError as error:
+        # A broken installation of Plotly names another module, and is not mended by installing Plotly.
+        if error.name not in ("plotly", "plotly.io"):
+            raise
+        raise RecipeError("the plot needs Plotly; run `pip install plotly`, or give --no-plot") from None
+
+
+def write_page(page: Path, shown: dict[str, Any]) -> None:
+    """Write a figure as one HTML file that needs no network."""
+    need_plotly().write_html(shown, page, include_plotlyjs=True)

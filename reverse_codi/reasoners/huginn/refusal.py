@@ -1,0 +1,25 @@
+"""Why reinforcement learning does not translate this model's states, said before any work is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reverse_codi.config import RecipeError
+from reverse_codi.reasoners.huginn.checkpoint import INDEX, WEIGHTS, is_recurrent_depth, tensor_files
+
+REASON = (
+    "a recurrent-depth model (Huginn) has no thoughts to translate: its states come from reading the text "
+    "itself, so the text is the shortest translation and a text that restates it wins every reward; look at "
+    "its states with `python -m reverse_codi.trajectories`"
+)
+
+
+def refuse_translation(folder: Path) -> None:
+    """Let any other reasoner's folder pass.
+
+    Raises:
+        RecipeError: the folder holds a recurrent-depth model, by the names of its tensors.
+    """
+    stored = (folder / INDEX).is_file() or (folder / WEIGHTS).is_file()
+    if stored and is_recurrent_depth(tensor_files(folder)):
+        raise RecipeError(f"{folder}: {REASON}")
