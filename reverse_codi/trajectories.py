@@ -27,7 +27,7 @@ from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.metrics.trajectories import LEAST_ITERATIONS, RETURNS, Summary, summarise
 from reverse_codi.files import write_whole
 from reverse_codi.reasoners.codi import CheckpointError
-from reverse_codi.reasoners.huginn.plot import figure, need_plotly, write_page
+from reverse_codi.reasoners.huginn.plot import figure, write_page
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.sites import Site
 
@@ -125,13 +125,10 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     Returns what trajectories.json holds.
 
     Raises:
-        RecipeError: the model does not load, a text or the number of iterations does not fit, or Plotly is
-            missing.
+        RecipeError: the model does not load, or a text or the number of iterations does not fit.
     """
     if options.iterations is not None and options.iterations < LEAST_ITERATIONS:
         raise RecipeError(f"--iterations {options.iterations}: give {LEAST_ITERATIONS} or more")
-    if not options.no_plot:
-        need_plotly()  # before the model is loaded, which takes minutes
     dtype = getattr(torch, options.dtype) if options.dtype else None
     try:
         reasoner = HuginnReasoner.from_pretrained(options.model, options.device, dtype)

@@ -31,7 +31,13 @@ class Chains:
     outputs: list[str]
 
     def at(self, site: Site) -> Tensor:
-        """The vectors [N, d] of one site."""
+        """The vectors [N, d] of one site, h or z.
+
+        Raises:
+            ValueError: the site is of another kind.
+        """
+        if site.kind not in ("h", "z"):
+            raise ValueError(f"a latent chain has no site {site}; ask for h0..hK or z0..z(K-1)")
         return (self.readouts if site.kind == "h" else self.fed)[:, site.index]
 
 

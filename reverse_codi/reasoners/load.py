@@ -21,6 +21,7 @@ from reverse_codi.reasoners.checkpoints.report import Report
 from reverse_codi.reasoners.checkpoints.source import ASSETS, EMBEDDED, Source, located
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
+from reverse_codi.reasoners.huginn.refusal import refuse_translation
 
 __all__ = [
     "ASSETS",
@@ -72,9 +73,11 @@ def open_reasoner(source: str | Path | Source, device: str = "cpu") -> Reasoner:
 
     Raises:
         CheckpointError: it fits no layout, or its files do not hold what they must.
+        RecipeError: it is of recurrent depth, which has no thoughts to translate.
     """
     source = as_source(source)
     checkpoint = located(source)
+    refuse_translation(checkpoint)
     backend = _backend(source, checkpoint)
     if backend is not None:
         return backend.load(checkpoint, source, device)
@@ -104,6 +107,7 @@ def reasoner_folder(source: str | Path | Source) -> Path:
     """
     source = as_source(source)
     checkpoint = located(source)
+    refuse_translation(checkpoint)
     if _backend(source, checkpoint) is not None:
         raise CheckpointError(f"{source.path} belongs to another package's backend and has no own format")
     return _own_folder(source, checkpoint)

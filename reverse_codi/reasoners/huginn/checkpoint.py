@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reverse_codi.reasoners.codi import CheckpointError
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.source import fetched
 from reverse_codi.reasoners.huginn.config import CONFIG_FILE, HuginnConfig
 from reverse_codi.reasoners.huginn.model import HuginnModel, rotation
 
@@ -39,18 +39,13 @@ def local_folder(model: str) -> Path:
     """The folder of a checkpoint: the path itself, or the local copy of a hub id, fetched if need be.
 
     Raises:
-        FileNotFoundError: there is no such folder and no such model on the hub, or it cannot be reached.
+        CheckpointError: there is no such folder and no such model on the hub, or it cannot be reached.
     """
-    if Path(model).is_dir():
-        return Path(model)
-    if Path(model).is_absolute() or model.count("/") != 1:
-        raise FileNotFoundError(f"{model} is no folder; give a folder or a hub id (owner/name)")
-    try:
-        # Weights and tokenizer alone: the repository's Python files are not needed here, nor ever run.
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
-    except OSError as error:
-        why = str(error).splitlines()[0]
-        raise FileNotFoundError(f"{model} is no folder and cannot be fetched from the hub: {why}") from None
+    # Weights and tokenizer alone: the repository's Python files are not needed here, nor ever run.
+    folder = fetched(model, None, ["*.json", "*.safetensors"], "MODEL")
+    if not folder.is_dir():
+        raise CheckpointError(f"{model} is no folder; give a folder or a hub id (owner/name)")
+    return folder
 
 
 def tensor_files(folder: Path) -> dict[str, Path]:

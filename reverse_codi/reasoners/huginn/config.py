@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from reverse_codi.reasoners.codi import CheckpointError
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "huginn_raven"

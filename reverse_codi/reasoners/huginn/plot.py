@@ -1,15 +1,14 @@
-"""Trajectories on their principal axes, as a Plotly page; Plotly is optional and imported when asked for."""
+"""Trajectories on their principal axes, as a Plotly page."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plotly.io import write_html  # type: ignore[import-untyped]
 from torch import Tensor
 
-from reverse_codi.config import RecipeError
 from reverse_codi.evaluation.metrics.trajectories import Kind, principal_axes
 
 COLOURS = {
@@ -60,21 +59,6 @@ def figure(
     return {"data": lines, "layout": {"title": title, **({"scene": titles} if axes == 3 else titles)}}
 
 
-def need_plotly() -> Any:
-    """Plotly's module that writes pages.
-
-    Raises:
-        RecipeError: it is not installed.
-    """
-    try:
-        return importlib.import_module("plotly.io")
-    except ModuleNotFoundError as error:
-        # A broken installation of Plotly names another module, and is not mended by installing Plotly.
-        if error.name not in ("plotly", "plotly.io"):
-            raise
-        raise RecipeError("the plot needs Plotly; run `pip install plotly`, or give --no-plot") from None
-
-
 def write_page(page: Path, shown: dict[str, Any]) -> None:
     """Write a figure as one HTML file that needs no network."""
-    need_plotly().write_html(shown, page, include_plotlyjs=True)
+    write_html(shown, page, include_plotlyjs=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from reverse_codi.reasoners.codi import CheckpointError
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.huginn.checkpoint import load_model, local_folder, save_model
 from reverse_codi.reasoners.huginn.initial import InitialStates

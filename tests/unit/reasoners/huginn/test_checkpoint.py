@@ -172,15 +172,13 @@ def test_a_folder_without_weights_or_configuration_is_named(folder: Path, tmp_pa
     (folder / WEIGHTS).unlink()
     with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors\.index\.json nor"):
         load_model(folder)
-    with pytest.raises(FileNotFoundError, match="nowhere is no folder; give a folder or a hub id"):
+    with pytest.raises(CheckpointError, match="nowhere is no folder; give a folder or a hub id"):
         local_folder(str(tmp_path / "nowhere"))
 
 
 def test_a_hub_id_that_cannot_be_fetched_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        FileNotFoundError, match="nobody/none is no folder and cannot be fetched from the hub"
-    ):
+    with pytest.raises(CheckpointError, match="'nobody/none' is no folder here, and the hub gave"):
         local_folder("nobody/none")
 
 

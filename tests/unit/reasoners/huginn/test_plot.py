@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from reverse_codi.config import RecipeError
 from reverse_codi.evaluation.metrics.trajectories import Kind
 from reverse_codi.reasoners.huginn import plot
 
@@ -39,17 +37,7 @@ def test_all_axes_keep_all_distances() -> None:
     assert torch.allclose(across, (flat[3:, 0] - flat[3:, 1]).norm(dim=-1), atol=1e-5)
 
 
-def test_missing_plotly_is_told_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ModuleNotFoundError(f"No module named {name!r}", name="plotly")
-
-    monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(RecipeError, match=r"pip install plotly.*--no-plot"):
-        plot.need_plotly()
-
-
 def test_a_page_stands_alone(tmp_path: Path) -> None:
-    pytest.importorskip("plotly")
     page = tmp_path / "page.html"
     plot.write_page(page, plot.figure(STATES, "ab", [Kind.ORBIT] * 2, NOTES))
     text = page.read_text()
