@@ -52,7 +52,7 @@ from reverse_codi.verbalizer.translate import Translator
 
 # What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
 EMBEDDED_RECIPE = {
-    "trace": {"n": 30_000},
+    "trace": {"n": 150_000},
     "reading": {"fit_on": "written"},
     "warm_start": {"kind": "written"},
     "grpo": {"steps": 60, "thoughts_per_step": 256, "samples": 8, "max_new_tokens": 24},
