@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
+from reverse_codi.evaluation.interventions.liveness import liveness
 from reverse_codi.evaluation.select import target_sites, thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, score
 from reverse_codi.files import write_whole
@@ -32,6 +34,8 @@ from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.warm_start import Pairs, warm_start
 
 HELD_FILE = "held_steps.json"
+# Minimal pairs of training problems that say which thoughts are live.
+SWAPPED_PAIRS = 300
 
 
 @dataclass
@@ -138,7 +142,8 @@ def fit_reading(
     console.print("probing which steps each thought holds")
     n = min(len(train), recipe.reading.traces or len(train))
     probed = {site: train.vectors(site)[:n] for site in thought_sites(reasoner.n_thoughts)}
-    held = find_held_steps(probed, claims[:n], recipe.reading.held_threshold)
+    moved = moved_by_swaps(reasoner, recipe.task.build(), recipe.trace.seed)
+    held = find_held_steps(probed, claims[:n], recipe.reading.held_threshold, moved=moved)
     console.print("fitting the maps from read texts to thoughts")
     again = [row for row in own.disagreeing if row < n] if own and claims is own.said else []
     rows = [*range(n), *again * (recipe.reading.disagreeing - 1)]
@@ -147,6 +152,16 @@ def fit_reading(
     measure = fit_measure(reader, sites, held, train.select(rows), said, recipe.reading.framed)
     measure.save(folder)
     write_whole(folder / HELD_FILE, held.to_json())
+
+
+def moved_by_swaps(reasoner: CodiReasoner, task: Any, seed: int) -> dict[tuple[Site, int], float]:
+    """Share of answers that each thought moves when it is swapped between minimal pairs; no label is used.
+
+    Empty where the task makes no such pairs, or the model answers none of them.
+    """
+    if not hasattr(task, "minimal_pairs"):
+        return {}
+    return liveness(reasoner, task, task.minimal_pairs(Split.TRAIN, SWAPPED_PAIRS, seed)).moved()
 
 
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:

@@ -141,7 +141,7 @@ class ReadingSection(Section):
     """written: times that a trace counts whose thoughts and written steps give different answers. They are
     rare, and the only ones where thinking and solving part."""
     held_threshold: float = Field(default=0.6, gt=0, le=1)
-    """Probe accuracy from which a site holds a step."""
+    """Probe accuracy from which a site holds a step, where the task makes no minimal pairs that decide it."""
 
 
 class TrainSection(Section):

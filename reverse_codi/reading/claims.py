@@ -5,14 +5,17 @@ is not enough: it is handed on from thought to thought, and to the thoughts afte
 nothing else.
 
 A site may hold several steps at once (superposition), and which ones can depend on the length of the
-problem; it may hold none, and then its true translation is "(no step)".
+problem; it may hold none, and then its true translation is "(no step)". How well probes read a step that is
+there varies between models (.98 to .33 on three of one kind), more than between a step that is there and one
+that is only handed on. So where the task makes minimal pairs, swaps decide whether a thought is used at all,
+and probes only which steps it holds.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -20,6 +23,11 @@ from reverse_codi.reading.probes import Probe, parts_of
 from reverse_codi.sites import ANSWER, Site
 
 NO_STEP = "(no step)"
+# Share of answers that a swap moves, from which a thought is live.
+LIVE = 0.1
+# Accuracy from which a step is believed to be in a live thought, and the share of the best-read step's accuracy
+# that others there must reach.
+LEAST, BESIDE = 0.3, 0.5
 
 
 def claims_text(claims: Iterable[str]) -> str:
@@ -34,11 +42,14 @@ class HeldSteps:
     Attributes:
         accuracy: (site, number of steps) -> for each step, held-out probe accuracy of the part of its claim
             that is read worst.
-        threshold: accuracy from which a step counts as held.
+        threshold: accuracy from which a step counts as held, where no swaps were made.
+        moved: (site, number of steps) -> share of answers that move when the thought is swapped between
+            minimal pairs, where the task makes them.
     """
 
     accuracy: Mapping[tuple[Site, int], Sequence[float]]
     threshold: float
+    moved: Mapping[tuple[Site, int], float] = field(default_factory=dict)
 
     def steps(self, site: Site, n_steps: int) -> list[int]:
         """Indices of the steps that `site` holds in problems of `n_steps` steps; the answer holds them all.
@@ -48,26 +59,35 @@ class HeldSteps:
         if site == ANSWER:
             return list(range(n_steps))
         known = self.accuracy.get((site, n_steps), ())
-        return [step for step, accuracy in enumerate(known) if accuracy >= self.threshold]
+        floor, moved = self.threshold, self.moved.get((site, n_steps))
+        if moved is not None:
+            if moved < LIVE:
+                return []
+            floor = max(min(LEAST, self.threshold), BESIDE * max(known, default=0.0))
+        return [step for step, accuracy in enumerate(known) if accuracy >= floor]
 
     def text(self, site: Site, claims: Sequence[str]) -> str:
         """The gold text of one thought."""
         return claims_text(claims[step] for step in self.steps(site, len(claims)))
 
     def to_json(self) -> str:
-        """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}}."""
+        """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}, "moved": {"h1/3": ..}}."""
         table = {f"{site}/{n}": [round(a, 4) for a in row] for (site, n), row in self.accuracy.items()}
-        return json.dumps({"threshold": self.threshold, "accuracy": table}, indent=1)
+        moved = {f"{site}/{n}": round(share, 4) for (site, n), share in self.moved.items()}
+        return json.dumps({"threshold": self.threshold, "accuracy": table, "moved": moved}, indent=1)
 
     @staticmethod
     def from_json(text: str) -> HeldSteps:
         """Read what `to_json` wrote."""
         stored = json.loads(text)
-        accuracy = {}
-        for key, row in stored["accuracy"].items():
-            site, _, n_steps = key.partition("/")
-            accuracy[Site.parse(site), int(n_steps)] = row
-        return HeldSteps(accuracy, stored["threshold"])
+        accuracy = {_key(name): row for name, row in stored["accuracy"].items()}
+        moved = {_key(name): share for name, share in stored.get("moved", {}).items()}
+        return HeldSteps(accuracy, stored["threshold"], moved)
+
+
+def _key(name: str) -> tuple[Site, int]:
+    site, _, n_steps = name.partition("/")
+    return Site.parse(site), int(n_steps)
 
 
 def find_held_steps(
@@ -75,6 +95,7 @@ def find_held_steps(
     claims: Sequence[Sequence[str]],
     threshold: float = 0.6,
     test_share: float = 0.2,
+    moved: Mapping[tuple[Site, int], float] | None = None,
 ) -> HeldSteps:
     """Probe every site for every part of every step, and score the probes apart for each problem length.
 
@@ -86,6 +107,7 @@ def find_held_steps(
         claims: N lists of claims.
         threshold: see `HeldSteps`.
         test_share: last part of the traces, on which the probes are scored.
+        moved: see `HeldSteps`.
     """
     lengths = sorted({len(c) for c in claims} - {0})
     accuracy: dict[tuple[Site, int], list[float]] = {(site, n): [] for site in vectors for n in lengths}
@@ -102,4 +124,4 @@ def find_held_steps(
                     pairs = zip(probes, said, strict=True)
                     parts = (probe.accuracy(x[test], [labels[j] for j in test]) for probe, labels in pairs)
                     accuracy[site, n].append(min(parts) if test else 0.0)
-    return HeldSteps(accuracy, threshold)
+    return HeldSteps(accuracy, threshold, moved or {})

@@ -14,7 +14,7 @@ from rich.table import Table
 from reverse_codi.config import run_verb
 from reverse_codi.evaluation.select import thought_sites
 from reverse_codi.own_steps import own_claims
-from reverse_codi.preparation import trace_both
+from reverse_codi.preparation import moved_by_swaps, trace_both
 from reverse_codi.reading.claims import find_held_steps
 from reverse_codi.reading.foils import FOILS
 from reverse_codi.reading.spec import Map, Point, Prefix, ReadSpec
@@ -81,7 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train, heldout = trace_both(recipe, reasoner, console)
     sites = thought_sites(reasoner.n_thoughts)
     held = find_held_steps(
-        {site: train.vectors(site) for site in sites}, train.claims, recipe.reading.held_threshold
+        {site: train.vectors(site) for site in sites},
+        train.claims,
+        recipe.reading.held_threshold,
+        moved=moved_by_swaps(reasoner, recipe.task.build(), recipe.trace.seed),
     )
     for (site, n_steps), accuracy in held.accuracy.items():
         line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))

@@ -109,7 +109,9 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
         fitted.append(arguments[4])
         return fit(*arguments)
 
-    def held_by_all(probed: Any, claims: list[list[str]], threshold: float) -> HeldSteps:
+    def held_by_all(
+        probed: Any, claims: list[list[str]], threshold: float, *, moved: dict[Any, float]
+    ) -> HeldSteps:
         fitted.append(claims)
         return make_held(3)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reverse_codi.evaluation.bootstrap import Floats
 from reverse_codi.evaluation.interventions.replace import kept, only
+from reverse_codi.reading.claims import LIVE
 from reverse_codi.reasoners.base import Chains, Patch, Reasoner
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import Problem, Task
@@ -53,9 +54,13 @@ class Liveness:
 
     swaps: Mapping[tuple[Site, int], Swaps]
 
-    def live(self, threshold: float = 0.1) -> set[tuple[Site, int]]:
+    def moved(self) -> dict[tuple[Site, int], float]:
+        """(site, number of steps) -> share of answers moved."""
+        return {key: float(values.moved.mean()) for key, values in self.swaps.items()}
+
+    def live(self, threshold: float = LIVE) -> set[tuple[Site, int]]:
         """(site, number of steps) where the share of answers moved is at least `threshold`."""
-        return {key for key, values in self.swaps.items() if values.moved.mean() >= threshold}
+        return {key for key, share in self.moved().items() if share >= threshold}
 
 
 def liveness(reasoner: Reasoner, task: Task, pairs: Sequence[tuple[Problem, Problem]]) -> Liveness:

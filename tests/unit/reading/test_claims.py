@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from reverse_codi.reading.claims import HeldSteps, claims_text, find_held_steps
@@ -24,6 +26,22 @@ def test_a_site_says_the_steps_from_the_threshold_on() -> None:
 
 def test_json_round_trip() -> None:
     assert HeldSteps.from_json(HELD.to_json()) == HELD
+    swapped = replace(HELD, moved={(H1, 2): 0.25, (H0, 2): 0.0})
+    assert HeldSteps.from_json(swapped.to_json()) == swapped
+    assert HeldSteps.from_json('{"threshold": 0.5, "accuracy": {}}').moved == {}  # of before there were swaps
+
+
+def test_where_thoughts_were_swapped_only_live_ones_hold_steps_and_weak_probes_suffice() -> None:
+    weak = {(H0, 3): [0.33, 0.05, 0.1], (H1, 3): [0.32, 0.7, 0.4], (H1, 2): [0.9, 0.1]}
+    held = HeldSteps(weak, 0.6, {(H0, 3): 0.4, (H1, 3): 1.0, (H1, 2): 0.02})
+    assert held.steps(H0, 3) == [0]
+    assert held.steps(H1, 3) == [1, 2]  # half as well read as the best one
+    assert held.steps(H1, 2) == []  # the result is handed on, and nobody looks
+    assert HeldSteps(weak, 0.6).steps(H1, 2) == [0] and HeldSteps(weak, 0.6).steps(H0, 3) == []
+    assert (
+        HeldSteps({(H0, 1): [0.29]}, 0.6, {(H0, 1): 1.0}).steps(H0, 1) == []
+    )  # live, and nothing is read there
+    assert HeldSteps({(H0, 1): [0.29]}, 0.2, {(H0, 1): 1.0}).steps(H0, 1) == [0]
 
 
 def test_find_held_steps_finds_the_step_that_a_site_holds() -> None:
