@@ -25,8 +25,8 @@ from reverse_codi.sites import ANSWER, Site
 NO_STEP = "(no step)"
 # Share of answers that a swap moves, from which a thought is live.
 LIVE = 0.1
-# Accuracy from which a step is believed to be in a live thought, and the share of the best-read step's accuracy
-# that others there must reach.
+# Accuracy from which a step is believed to be in a live thought, and the share of the best-read step's
+# accuracy that others there must reach.
 LEAST, BESIDE = 0.3, 0.5
 
 
