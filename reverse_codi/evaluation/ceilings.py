@@ -1,0 +1,158 @@
+"""`python -m reverse_codi.evaluation.ceilings [RECIPE]`: how well thoughts can be read at all, in one guess.
+
+Probes with labels, linear and with a hidden layer, on readouts and on what is fed, trained on the recipe's
+training traces: what they cannot tell, no translation of a single thought can be expected to.
+
+* `step_result.K`: the gold result of intermediate step K, off the thought of that step, right traces.
+* `wrong`: the model's own wrong answer, off the thought of the last step, wrong traces.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.bootstrap import Interval
+from reverse_codi.evaluation.setting import FIRST_SEED
+from reverse_codi.evaluation.suite.content import STEPS
+from reverse_codi.preparation import open_traces
+from reverse_codi.reading.probes import result_of
+from reverse_codi.recipe import load_recipe
+from reverse_codi.sites import Site
+from reverse_codi.tasks.base import Split
+from reverse_codi.traces import TraceStore
+
+HIDDEN, STEPS_OF_SGD, BATCH, RATE = 256, 4_000, 512, 3e-3
+# Wrong answers are rare, and the only ones where thinking and solving part.
+WRONG_WEIGHT = 8.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Labelled thoughts of one site.
+
+    Attributes:
+        site: which thought.
+        rows: its traces.
+        labels: a label for each.
+        weights: how often each is drawn in training, relative to the others.
+    """
+
+    site: Site
+    rows: list[int]
+    labels: list[str]
+    weights: list[float]
+
+
+def intermediate(traces: TraceStore, step: int) -> Asked:
+    """Results of step `step` (from 0) of right traces that go on after it."""
+    rows = [row for row, c in enumerate(traces.claims) if len(c) > step + 1 and traces.correct[row]]
+    labels = [result_of(traces.claims[row][step]) for row in rows]
+    return Asked(Site("h", step), rows, labels, [1.0] * len(rows))
+
+
+def answered(traces: TraceStore, n_steps: int, wrong_only: bool) -> Asked:
+    """The answers that traces of `n_steps` steps gave, off the thought of the last step."""
+    rows = [
+        row
+        for row, claims in enumerate(traces.claims)
+        if len(claims) == n_steps and traces.answers[row] and not (wrong_only and traces.correct[row])
+    ]
+    weights = [1.0 if traces.correct[row] else WRONG_WEIGHT for row in rows]
+    return Asked(Site("h", n_steps - 1), rows, [str(traces.answers[row]) for row in rows], weights)
+
+
+def told(train: tuple[Tensor, Asked], test: tuple[Tensor, Asked], hidden: int, seed: int) -> list[float]:
+    """For each test row, 1 where a probe of [N, d] vectors gives its label.
+
+    Args:
+        train: vectors and labels.
+        test: the same, held out.
+        hidden: width of the probe's hidden layer, 0 for a linear one.
+        seed: of weights and batches.
+    """
+    (x, asked), (y, wanted) = train, test
+    names = {name: i for i, name in enumerate(sorted(set(asked.labels)))}
+    target = torch.tensor([names[label] for label in asked.labels])
+    mean, deviation = x.mean(0), x.std(0).clamp(min=1e-6)
+    x, y = (x - mean) / deviation, (y - mean) / deviation
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        width, classes = x.shape[1], len(names)
+        probe: nn.Module = nn.Linear(width, classes)
+        if hidden:
+            probe = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, classes))
+        optimizer = torch.optim.AdamW(probe.parameters(), lr=RATE, weight_decay=0.02)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS_OF_SGD)
+        weights = torch.tensor(asked.weights)
+        for _ in range(STEPS_OF_SGD):
+            batch = torch.multinomial(weights, BATCH, replacement=True)
+            loss = F.cross_entropy(probe(x[batch]), target[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            guesses = probe(y).argmax(-1).tolist()
+    known = list(names)
+    return [float(known[guess] == label) for guess, label in zip(guesses, wanted.labels, strict=True)]
+
+
+def ceilings(train: TraceStore, test: TraceStore, n_thoughts: int, seed: int = 0) -> dict[str, Interval]:
+    """`step_result.K` and `wrong`, each by `linear` and `hidden` probes of h and of z."""
+    groups: dict[str, list[tuple[Asked, Asked]]] = {
+        f"step_result.{step + 1}": [(intermediate(train, step), intermediate(test, step))]
+        for step in range(min(STEPS, n_thoughts))
+    }
+    lengths = range(1, n_thoughts + 1)
+    groups["wrong"] = [(answered(train, n, False), answered(test, n, True)) for n in lengths]
+    found = {}
+    for name, pairs in groups.items():
+        usable = [(a, b) for a, b in pairs if a.rows and b.rows]
+        for kind in ("h", "z"):
+            for probe, hidden in (("linear", 0), ("hidden", HIDDEN)):
+                hits: list[float] = []
+                for one, other in usable:
+                    site = Site("h", one.site.index) if kind == "h" else Site("z", one.site.index)
+                    vectors = train.vectors(site)[one.rows], test.vectors(site)[other.rows]
+                    hits += told((vectors[0], one), (vectors[1], other), hidden, seed)
+                found[f"{name}.{kind}.{probe}"] = figures.mean(hits, range(len(hits)))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Collect traces, fit the probes, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", nargs="?", default="recipes/tiny.yaml")
+    parser.add_argument("--n-test", type=int, default=24_000, help="held-out traces")
+    parser.add_argument("--seed", type=int, default=0, help="of held-out problems and probes")
+    parser.add_argument("--out", type=Path, default=Path("runs/ceilings"), help="folder of held-out traces")
+    options, overrides = parser.parse_known_args(arguments)
+    recipe = load_recipe([options.recipe, *overrides])
+    console, reasoner = Console(), recipe.reasoner.load()
+
+    section = recipe.trace
+    train = open_traces(recipe, reasoner, Split.TRAIN, section.n, section.seed, section.out, console)
+    seed = FIRST_SEED + 10 * options.seed + 5
+    out = str(options.out / f"heldout-{options.n_test}-{seed}")
+    test = open_traces(recipe, reasoner, Split.HELDOUT, options.n_test, seed, out, console)
+    table = Table("asked", "of", "probe", "right [95 %]", "n")
+    for name, figure in ceilings(train, test, reasoner.n_thoughts, options.seed).items():
+        asked, kind, probe = name.rsplit(".", 2)
+        table.add_row(asked, kind, probe, str(figure), str(figure.n))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from reverse_codi.evaluation import ceilings
+from reverse_codi.evaluation.ceilings import Asked, answered, intermediate, told
+from reverse_codi.sites import Site
+
+
+@dataclass(frozen=True)
+class FakeTraces:
+    """As much of a trace store as labels take."""
+
+    claims: list[list[str]]
+    answers: list[str | None]
+    correct: list[bool]
+
+
+TRACES = FakeTraces(
+    claims=[
+        ["1 + 1 = 2"],
+        ["1 + 2 = 3", "3 * 2 = 6"],
+        ["4 + 2 = 6", "6 - 1 = 5"],
+        ["2 + 2 = 4", "4 / 2 = 2"],
+    ],
+    answers=["2", "6", "4", None],
+    correct=[True, True, False, False],
+)
+
+
+def test_a_result_is_asked_of_right_traces_that_go_on_after_it() -> None:
+    asked = intermediate(TRACES, 0)  # type: ignore[arg-type]
+    assert (asked.site, asked.rows, asked.labels) == (Site("h", 0), [1], ["3"])
+    assert intermediate(TRACES, 1).rows == []  # type: ignore[arg-type]
+
+
+def test_own_answers_are_asked_of_the_last_thought_and_errors_weigh_more() -> None:
+    every, wrong = answered(TRACES, 2, False), answered(TRACES, 2, True)  # type: ignore[arg-type]
+    assert (every.site, every.rows, every.labels) == (Site("h", 1), [1, 2], ["6", "4"])
+    assert every.weights == [1.0, ceilings.WRONG_WEIGHT]
+    assert (wrong.rows, wrong.labels) == ([2], ["4"])
+
+
+@pytest.mark.parametrize(("hidden", "low", "high"), [(0, 0.0, 0.75), (16, 0.95, 1.0)])
+def test_a_hidden_layer_tells_what_no_plane_parts(
+    monkeypatch: pytest.MonkeyPatch, hidden: int, low: float, high: float
+) -> None:
+    monkeypatch.setattr(ceilings, "STEPS_OF_SGD", 400)
+    points = torch.rand(1200, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    points = points[points.abs().min(1).values > 0.1]
+    labels = ["same" if x * y > 0 else "other" for x, y in points.tolist()]
+    half = len(points) // 2
+
+    def part(rows: range) -> tuple[torch.Tensor, Asked]:
+        chosen = [labels[row] for row in rows]
+        return points[list(rows)], Asked(Site("h", 0), list(rows), chosen, [1.0] * len(chosen))
+
+    hits = told(part(range(half)), part(range(half, len(points))), hidden, seed=0)
+    assert low <= sum(hits) / len(hits) <= high
+    assert told(part(range(half)), part(range(half, len(points))), hidden, seed=0) == hits
