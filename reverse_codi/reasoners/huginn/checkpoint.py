@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.files import shapes_in
 from reverse_codi.reasoners.checkpoints.source import fetched
 from reverse_codi.reasoners.huginn.config import CONFIG_FILE, HuginnConfig
 from reverse_codi.reasoners.huginn.model import HuginnModel, rotation
@@ -71,11 +72,7 @@ def tensor_files(folder: Path) -> dict[str, Path]:
 def _names(file: Path) -> list[str]:
     if not file.is_file():
         raise CheckpointError(f"{file} is missing, which {INDEX} lists; fetch the checkpoint again")
-    try:
-        with safe_open(file, "pt") as tensors:
-            return list(tensors.keys())
-    except SafetensorError as error:
-        raise CheckpointError(f"{file} is damaged ({error}); fetch it again") from None
+    return list(shapes_in(file))
 
 
 def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> HuginnModel:

@@ -148,7 +148,7 @@ def test_an_untied_model_needs_its_head(tmp_path: Path) -> None:
 def test_a_truncated_file_is_named(folder: Path) -> None:
     whole = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged .* fetch it again"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is cut off.* fetch it again"):
         load_model(folder)
 
 
