@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reverse_codi.config import run_verb
 from reverse_codi.evaluation.select import slots_at
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import NO_STEP
@@ -205,4 +206,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_verb(main)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from reverse_codi.config import run_verb
 from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.setting import FIRST_SEED
@@ -155,4 +156,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_verb(main)

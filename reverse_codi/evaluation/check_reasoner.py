@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from reverse_codi.config import run_verb
 from reverse_codi.evaluation.thoughtless import mean_thoughts, right, without_thoughts
 from reverse_codi.reading.probes import probe_steps
 from reverse_codi.reasoners.base import Reasoner
@@ -123,4 +124,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_verb(main)
