@@ -20,7 +20,7 @@ from rich.console import Console
 
 from reverse_codi.config import RecipeError, override, read_yaml, run_verb, validated
 from reverse_codi.evaluation import accuracy
-from reverse_codi.evaluation.baselines import NAMES, ON_REQUEST, Tools, baseline
+from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
 from reverse_codi.evaluation.chain_writer import ChainWriter
 from reverse_codi.evaluation.exam import Subject
 from reverse_codi.evaluation.figures import Figures
@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/evaluate"), help="folder of traces and metrics.json"
     )
-    known = ", ".join((*NAMES, *ON_REQUEST))
+    known = ", ".join(KNOWN)
     parser.add_argument("--baseline", action="append", metavar="NAME", help=f"a control, alone: {known}")
     parser.add_argument("--no-baselines", action="store_true", help="the verbalizer alone")
     parser.add_argument("--problems", type=int, default=Size().problems, help="fresh held-out problems")
@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--lm", help="a second language model that judges texts: folder, hub id, .gguf")
     options, overrides = parser.parse_known_args(arguments)
-    if unknown := [name for name in options.baseline or () if name not in (*NAMES, *ON_REQUEST)]:
+    if unknown := [name for name in options.baseline or () if name not in KNOWN]:
         raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
     console = Console()
     torch.manual_seed(options.seed)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.files import write_whole
-from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reading.claims import NO_STEP, HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -43,6 +43,11 @@ class OwnSteps:
         """From the written steps and the thoughts' answers."""
         said = [with_answer(claims, answer) for claims, answer in zip(written, answers, strict=True)]
         return OwnSteps(written, said)
+
+    def texts(self, thoughts: Thoughts, held: HeldSteps) -> list[str]:
+        """What `said` makes of each thought: the steps that its site holds."""
+        rows = zip(thoughts.sites, thoughts.problems, strict=True)
+        return [held.text(site, self.said[row]) for site, row in rows]
 
     @property
     def disagreeing(self) -> list[int]:

@@ -166,11 +166,11 @@ def moved_by_swaps(reasoner: CodiReasoner, task: Any, seed: int) -> dict[tuple[S
 
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
     """Target texts of the warm start, in the order of `thoughts`."""
-    rows = list(zip(thoughts.sites, thoughts.problems, strict=True))
     if recipe.warm_start.kind == "gold":
+        rows = zip(thoughts.sites, thoughts.problems, strict=True)
         return [prepared.held.text(site, prepared.train.claims[row]) for site, row in rows]
     assert prepared.own is not None  # by `needs_own_steps`
-    said = [prepared.held.text(site, prepared.own.said[row]) for site, row in rows]
+    said = prepared.own.texts(thoughts, prepared.held)
     if recipe.warm_start.kind == "written":
         return said
     taught = prepared.train.select(range(max(thoughts.problems) + 1))

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from reverse_codi.evaluation import report
 from reverse_codi.evaluation.bootstrap import Interval, interval
 from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
 from reverse_codi.reasoners.base import Reasoner
@@ -120,8 +121,8 @@ def show(console: Console, name: str, found: Accuracies, published: Published | 
         console.print(line, markup=False)
 
 
-def flat(found: Accuracies) -> dict[str, dict[str, float]]:
+def flat(found: Accuracies) -> dict[str, dict[str, float | int | None]]:
     """As metrics.json holds it: `accuracy`, `accuracy.zero`, ..., `accuracy.text`."""
     named = {"accuracy": found.own, "accuracy.text": found.text}
     named |= {f"accuracy.{name}": figure for name, figure in found.without.items()}
-    return {key: {"value": i.value, "low": i.low, "high": i.high, "n": i.n} for key, i in named.items()}
+    return report.flat(named, {})

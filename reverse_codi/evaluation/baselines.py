@@ -74,10 +74,8 @@ class Tools:
         """For every training thought what the model's own written steps say of it; no label is used."""
         subject = self.exam.subject
         written = subject.written(subject.train.questions)
-        said = OwnSteps.of(written, subject.train.answers).said
-        thoughts = subject.thoughts(subject.train)
-        rows = zip(thoughts.sites, thoughts.problems, strict=True)
-        return [subject.held.text(site, said[problem]) for site, problem in rows]
+        own = OwnSteps.of(written, subject.train.answers)
+        return own.texts(subject.thoughts(subject.train), subject.held)
 
     def reconstructor(self) -> Reconstructor:
         """A reader fitted on the model's own steps in training; loaded where a former run fitted it."""
@@ -142,9 +140,7 @@ def warm_nearest(tools: Tools) -> Writer:
         train = subject.train.select(range(max(thoughts.problems) + 1))
         own = OwnSteps.of(subject.written(train.questions), train.answers)
         texts = candidates(subject.reasoner, tools.reasoner_folder, NEAREST, own, train)
-        rows = zip(thoughts.sites, thoughts.problems, strict=True)
-        said = [subject.held.text(site, own.said[row]) for site, row in rows]
-        return nearest_steps(thoughts, said, train, texts, subject.measure)
+        return nearest_steps(thoughts, own.texts(thoughts, subject.held), train, texts, subject.measure)
 
     return trained_controls.warmed(subject, tools.reasoner_folder, tools.verbalizer, out, nearest, NEAREST)
 
@@ -187,6 +183,7 @@ ORACLE = "oracle"
 NAMES = (*WRITERS, ORACLE)
 # Ceilings that take minutes and are made only where they are asked for.
 ON_REQUEST: Mapping[str, Callable[[Tools], Writer]] = {"best_of_256": functools.partial(best_of, 256)}
+KNOWN = (*NAMES, *ON_REQUEST)
 
 
 def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Figures:
