@@ -68,10 +68,10 @@ class Reader:
             read = self.reasoner.read([texts[i] for i in chunk], after, self.spec.suffix)
             for i, states in zip(chunk, read, strict=True):  # [L + 1, T, d]
                 layers = states[self.spec.layer_indices(len(states))]
-                rows[i] = self._taken(layers, texts[i]).flatten()
+                rows[i] = self.taken(layers, texts[i]).flatten()
         return torch.stack(rows)
 
-    def _taken(self, states: Tensor, text: str) -> Tensor:
+    def taken(self, states: Tensor, text: str) -> Tensor:
         """The part of a text's states [L, T, d] that the spec's point means: [L, d] or [4, L, d]."""
         match self.spec.point:
             case Point.MEAN:

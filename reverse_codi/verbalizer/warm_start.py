@@ -53,6 +53,8 @@ class WarmStartSection(Section):
     """Of data order and LoRA."""
     samples: int = Field(default=1, ge=0)
     """nearest: sampled solutions a question beside the greedy one."""
+    word_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a text's tokens that are read as another one while the next is learnt."""
     disagreeing: int = Field(default=12, ge=1)
     """Without labels: times that thoughts are taught whose trace answers otherwise than the written steps."""
 
@@ -92,6 +94,35 @@ def examples(
             yield {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
 
     return Dataset.from_list(list(rows()))
+
+
+class WordDropout:
+    """Collates, then shows a share of each text's tokens as another token of the batch's texts.
+
+    A verbalizer that may trust what it has written works a result out from the operands before it; where the
+    thought holds another result than that, it must read the thought. Labels stay as they are (word dropout:
+    Bowman et al. 2016, arXiv 1511.06349, section 3.1, with other words in place of an unknown one).
+
+    Args:
+        collate: makes a batch of examples.
+        share: of the tokens, chosen anew in each batch.
+        seed: of the choice.
+    """
+
+    def __init__(self, collate: Callable[[Any], Any], share: float, seed: int) -> None:
+        self.collate = collate
+        self.share = share
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """One batch of padded ids [N, L] and labels [N, L]."""
+        batch: dict[str, Tensor] = self.collate(features)
+        ids, text = batch["input_ids"], batch["labels"] >= 0  # [N, L]
+        dropped = text & (torch.rand(ids.shape, generator=self.generator) < self.share)
+        words = ids[text]
+        others = torch.randint(len(words), (int(dropped.sum()),), generator=self.generator)
+        ids[dropped] = words[others]
+        return batch
 
 
 class Curve(TrainerCallback):
@@ -185,6 +216,9 @@ def fit(
     if on_cpu:
         attention.register()
         lm.set_attn_implementation(attention.FLOAT32_SDPA)
+    collate: Callable[[Any], Any] = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100)
+    if section.word_dropout:
+        collate = WordDropout(collate, section.word_dropout, section.seed)
     trainer = Trainer(
         model=policy,
         args=TrainingArguments(
@@ -207,7 +241,9 @@ def fit(
             disable_tqdm=True,
         ),
         train_dataset=dataset,
-        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100),
+        data_collator=WordDropout(collate, section.word_dropout, section.seed)
+        if section.word_dropout
+        else collate,
         callbacks=list(callbacks),
     )
     trainer.train()

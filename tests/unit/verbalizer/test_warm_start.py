@@ -7,7 +7,7 @@ import torch
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.verbalizer.policy import Policy
-from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, encode, warm_start
+from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, WordDropout, encode, warm_start
 from tests.tiny import make_sharp_reasoner, make_tiny_policy
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5.", "(no step)", "9 * 2 = 18. 18 / 3 = 6."]
@@ -93,3 +93,25 @@ def test_no_steps_train_nothing(reasoner: CodiReasoner, tmp_path: Path) -> None:
     before = loss(policy, pairs)
     assert run(policy, pairs, tmp_path, steps=0) == [0]
     assert loss(policy, pairs) == before
+
+
+def test_word_dropout_changes_a_share_of_what_is_read_and_nothing_of_what_is_learnt() -> None:
+    ids = torch.arange(4_000).reshape(10, 400)
+    labels = torch.where(torch.arange(400) < 100, -100, ids)  # a prompt of 100 tokens, then text
+
+    dropout = WordDropout(lambda _: {"input_ids": ids.clone(), "labels": labels.clone()}, 0.3, seed=0)
+    one, two = dropout([]), dropout([])
+
+    assert one["labels"].equal(labels)
+    assert one["input_ids"][:, :100].equal(ids[:, :100])
+    changed = one["input_ids"] != ids
+    assert float(changed[:, 100:].float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert set(one["input_ids"][changed].tolist()) <= set(ids[:, 100:].flatten().tolist())
+    assert not one["input_ids"].equal(two["input_ids"])
+
+
+def test_half_of_the_words_dropped_still_teaches(reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy, pairs = make_tiny_policy(reasoner), make_pairs()
+    before = loss(policy, pairs)
+    run(policy, pairs, tmp_path, word_dropout=0.5)
+    assert loss(policy, pairs) < 0.7 * before

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reverse_codi.evaluation.soft_text import Descent, softened
+from reverse_codi.sites import Site
+from tests.tiny import make_problems, make_tiny_measure, make_tiny_reasoner
+
+TEXTS = ["12 + 5 = 17.", "8 - 3 = 5. 5 + 2 = 7.", "6 * 4 = 24."]
+SITES = [Site("h", 0), Site("h", 1), Site("h", 0)]
+
+
+def test_vectors_begin_at_the_words_and_come_nearer_while_the_model_stays() -> None:
+    reasoner = make_tiny_reasoner()
+    measure = make_tiny_measure(reasoner)
+    chains = reasoner.think([problem.question for problem in make_problems(3, seed=5)])
+    thoughts = torch.stack([chains.at(site)[row] for row, site in enumerate(SITES)])
+    before = reasoner.content_hash
+
+    words = measure.match(thoughts, measure.predict(TEXTS, SITES), SITES)
+    begun = softened(reasoner, measure, thoughts, SITES, TEXTS, Descent(steps=0))
+    moved = softened(reasoner, measure, thoughts, SITES, TEXTS, Descent(steps=30))
+
+    assert begun.tolist() == pytest.approx(words.tolist(), abs=1e-3)
+    assert bool((moved > begun).all())
+    assert reasoner.content_hash == before
+    assert all(weight.grad is None for weight in reasoner.lm.parameters())
