@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
-from reverse_codi.evaluation.soft_text import Descent, softened
+from reverse_codi.evaluation.soft_text import Descent, main, softened
 from reverse_codi.sites import Site
 from tests.tiny import make_problems, make_tiny_measure, make_tiny_reasoner
 
@@ -26,3 +29,13 @@ def test_vectors_begin_at_the_words_and_come_nearer_while_the_model_stays() -> N
     assert bool((moved > begun).all())
     assert reasoner.content_hash == before
     assert all(weight.grad is None for weight in reasoner.lm.parameters())
+
+
+def test_the_verb_bounds_the_embedded_verbalizers_match(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["embedded", "--n", "8", "--steps", "2", "--out", str(tmp_path)])
+    shown = capsys.readouterr().out
+    match = {name: float(value) for name, value in re.findall(r"│ (\D+?) +│ (-?[\d.]+) \[", shown)}
+    assert match["soft text, begun at the gold claim"] >= match["gold claim"] > match["constant"]
+    assert match["soft text, begun at the constant"] > match["constant"]
