@@ -54,7 +54,7 @@ from reverse_codi.verbalizer.translate import Translator
 EMBEDDED_RECIPE = {
     "trace": {"n": 150_000},
     "reading": {"fit_on": "written"},
-    "warm_start": {"kind": "written"},
+    "warm_start": {"kind": "written", "word_dropout": 0.2},
     "grpo": {"steps": 60, "thoughts_per_step": 256, "samples": 8, "max_new_tokens": 24},
 }
 
