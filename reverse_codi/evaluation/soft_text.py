@@ -27,14 +27,13 @@ from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.evaluation.setting import FIRST_SEED
 from reverse_codi.preparation import HELD_FILE, open_traces
 from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import EMBEDDED
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import Split
 from reverse_codi.verbalizer.translate import Translator
-
-CONSTANT = "1 + 1 = 2."
 
 
 @dataclass(frozen=True)
