@@ -12,7 +12,7 @@ import numbers
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from pydantic import Field
@@ -22,6 +22,19 @@ from reverse_codi.config import RecipeError, Section, UserError
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
 from reverse_codi.sites import Site
+
+
+@dataclass(frozen=True)
+class Step:
+    """Every text of one step, for rewards that compare texts with each other.
+
+    Attributes:
+        texts: all of them, failed ones included, in the order in which they were asked for.
+        thoughts: a number for each text; texts of one thought share it.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    thoughts: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +51,9 @@ class Rows:
         finished: False where the text was truncated.
         claims: gold claims of each trace, if the task has any.
         policy_version: adapter version that wrote the texts.
+        thoughts: a number for each row, the same as in `step`; if not given, rows of one question and site
+            are of one thought.
+        step: the step that these rows are a part of; if not given, they are all of it.
     """
 
     texts: list[str]
@@ -49,14 +65,22 @@ class Rows:
     finished: list[bool]
     claims: list[list[str]] | None = None
     policy_version: int = 0
+    thoughts: list[int] = field(default_factory=list)
+    step: Step = field(default_factory=Step)
 
     def __post_init__(self) -> None:
-        """Refuse columns of different lengths."""
-        for field in fields(self):
-            column = getattr(self, field.name)
+        """Number the thoughts, refuse columns of different lengths."""
+        if not self.thoughts:
+            numbers: dict[tuple[str, Site], int] = {}
+            keys = zip(self.questions, self.sites, strict=False)
+            object.__setattr__(self, "thoughts", [numbers.setdefault(key, len(numbers)) for key in keys])
+        for name in self.__dataclass_fields__:
+            column = getattr(self, name)
             if isinstance(column, list | Tensor) and len(column) != len(self.texts):
                 rows = f"{len(column)} rows where texts has {len(self.texts)}"
-                raise ValueError(f"{field.name} has {rows}; make them equal")
+                raise ValueError(f"{name} has {rows}; make them equal")
+        if not self.step.texts:
+            object.__setattr__(self, "step", Step(self.texts, self.thoughts))
 
     def __len__(self) -> int:
         """N."""
@@ -75,7 +99,7 @@ class Rows:
                 return column[list(rows)]
             return [column[i] for i in rows] if isinstance(column, list) else column
 
-        return replace(self, **{field.name: taken(getattr(self, field.name)) for field in fields(self)})
+        return replace(self, **{name: taken(getattr(self, name)) for name in self.__dataclass_fields__})
 
 
 def balanced(rows: Rows, n: int, spec: ReadSpec) -> list[list[int]]:
@@ -97,7 +121,7 @@ def balanced(rows: Rows, n: int, spec: ReadSpec) -> list[list[int]]:
 class RewardBatch(Rows):
     """What a reward function is shown: well-formed rows only, already read.
 
-    A batch is one actor's share of a step, so a row's value may depend on that row alone.
+    A batch is one actor's share of a step, so a row's value may depend on that row and on `step` alone.
 
     Attributes:
         states: [N, F] the frozen model's states on the texts.

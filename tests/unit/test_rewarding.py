@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import math
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from reverse_codi.rewarding import (
     RewardError,
     RewardItem,
     RewardSection,
+    Step,
     find_functions,
     run_rewards,
     weighted,
@@ -132,6 +134,17 @@ def test_reward_error_survives_pickling() -> None:
 def test_columns_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match="questions has 1 rows where texts has 4"):
         batch(questions=["only one"])
+
+
+def test_every_share_knows_the_texts_of_the_whole_step_and_whose_they_are() -> None:
+    sites, questions = [SITE, SITE, SITE, Site("h", 2)], ["p", "q", "p", "q"]
+    rows = make_rows(list("abcd"), torch.zeros(4, 2), SITE, sites=sites, questions=questions)
+    assert rows.thoughts == [0, 1, 0, 2]  # one question has a thought a site
+    share = rows.take([3, 2])
+    assert (share.texts, share.thoughts) == (["d", "c"], [2, 0])
+    assert share.step == Step(list("abcd"), [0, 1, 0, 2])
+    assert share.take([]).step == share.step
+    assert replace(rows, thoughts=[7, 7, 8, 9]).take([0]).thoughts == [7]
 
 
 def test_weighted_sum_skips_none() -> None:
