@@ -152,12 +152,14 @@ class Registered:
         worst: what a failed text gets, and the least that the function may return: if it returned
             less, failing would pay.
         description: first line of its docstring.
+        supervised: whether it uses gold labels; for ablations only.
     """
 
     name: str
     function: RewardFunction
     worst: float
     description: str = ""
+    supervised: bool = False
 
 
 class RewardError(UserError):

@@ -36,12 +36,13 @@ _MARK = "__registered_reward__"
 C = TypeVar("C", bound=Callable[..., Any])
 
 
-def reward(*, worst: float, name: str | None = None) -> Callable[[C], C]:
+def reward(*, worst: float, name: str | None = None, supervised: bool = False) -> Callable[[C], C]:
     """Declare a function or class as a reward; it is returned unchanged.
 
     Args:
         worst: what a truncated or empty text gets; at most what the function may return.
         name: what recipes and metrics call it; the function's own name if None.
+        supervised: it uses gold labels, so it is for ablations only.
 
     Raises:
         ValueError: `worst` is NaN or infinite.
@@ -51,7 +52,8 @@ def reward(*, worst: float, name: str | None = None) -> Callable[[C], C]:
 
     def declare(declared: C) -> C:
         description = (inspect.getdoc(declared) or "").partition("\n")[0]
-        record = Registered(name or declared.__name__, cast(RewardFunction, declared), worst, description)
+        function = cast(RewardFunction, declared)
+        record = Registered(name or declared.__name__, function, worst, description, supervised)
         setattr(declared, _MARK, record)
         return declared
 
