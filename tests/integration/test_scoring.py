@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -304,15 +305,14 @@ def test_a_reward_that_hangs_ends_the_step_with_its_name_and_the_next_step_works
     assert pool.score(rows).raw["scripted"][0] == 0.0
 
 
-def test_a_file_is_found_in_the_working_directory_that_a_job_ships(
-    ray_session: None, script: Path, tmp_path: Path
-) -> None:
+def test_a_file_is_found_in_the_working_directory_that_a_job_ships(ray_session: None, tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()
     (job / "shipped.py").write_text(CUSTOM)
     asked = section(RewardItem(name="./shipped.py:marked"))
     found = ray.remote(lambda: [function.name for function in find_functions(asked, "/not/here")])
-    shipped = found.options(num_cpus=0.1, runtime_env={"working_dir": str(job)})
+    archive = shutil.make_archive(str(job), "zip", tmp_path, "job")
+    shipped = found.options(num_cpus=0.1, runtime_env={"working_dir": f"file://{archive}"})
     assert ray.get(shipped.remote(), timeout=60) == ["marked"]
 
 
