@@ -80,8 +80,8 @@ class Registered:
     @property
     def beside(self) -> bool:
         """Whether it runs beside the others, as slow and async functions do."""
-        call = getattr(self.function, "__call__", None)  # noqa: B004 - an object's, which may be async
-        return self.slow or any(map(inspect.iscoroutinefunction, (self.function, call)))
+        called = (self.function, type(self.function).__call__)  # the latter where it is an object
+        return self.slow or any(map(inspect.iscoroutinefunction, called))
 
 
 class RewardError(UserError):

@@ -55,10 +55,12 @@ def reward(
             commas (0: embeddings). They come from the one reading that all rewards share.
 
     Raises:
-        ValueError: `worst` is NaN or infinite.
+        ValueError: `worst` is NaN or infinite, or `layers` names none.
     """
     if not math.isfinite(worst):
         raise ValueError(f"worst = {worst}: a failed text's reward must be finite; give the lower bound")
+    if layers not in ("", "all", "final") and not all(part.isdecimal() for part in layers.split(",")):
+        raise ValueError(f"layers = {layers!r}: write 'all', 'final' or numbers joined by commas, as '0,2'")
 
     def declare(declared: C) -> C:
         description = (inspect.getdoc(declared) or "").partition("\n")[0]

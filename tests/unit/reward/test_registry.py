@@ -157,6 +157,27 @@ def test_worst_must_be_finite(worst: float) -> None:
         reward(worst=worst)
 
 
+@pytest.mark.parametrize("layers", ["last", "1;2", "-1", "1, 2"])
+def test_layers_are_written_as_in_a_read_spec(layers: str) -> None:
+    with pytest.raises(ValueError, match="write 'all', 'final' or numbers joined by commas"):
+        reward(worst=0.0, layers=layers)
+
+
+def test_what_is_declared_comes_with_the_function(tmp_path: Path) -> None:
+    (tmp_path / "judge.py").write_text(
+        "from reward import reward\n\n\n"
+        "@reward(worst=0.0, slow=True, layers='0,2')\ndef waits(batch):\n    return []\n\n\n"
+        "@reward(worst=0.0)\nasync def asks(batch):\n    return []\n\n\n"
+        "@reward(worst=0.0)\nclass Judge:\n    async def __call__(self, batch):\n        return []\n"
+    )
+    waits, asks, judge = (find(f"{tmp_path}/judge.py:{name}") for name in ("waits", "asks", "Judge"))
+    assert (waits.layers, asks.layers) == ("0,2", "")
+    assert waits.beside and asks.beside and judge.beside
+    assert not find("brevity").beside
+    with pytest.raises(RecipeError, match=r"looked for /\S+judgee\.py; did you mean 'judge\.py'"):
+        find(f"{tmp_path}/judgee.py:waits")
+
+
 def test_reverse_codi_does_not_import_reward() -> None:
     for path in Path(reverse_codi.__file__).parent.rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
