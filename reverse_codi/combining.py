@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from reverse_codi.reward_section import Over, RewardItem, Schedule
+from reverse_codi.reward_section import Over, RewardItem
 from reverse_codi.rewarding import Columns, Registered, RewardError
 from reverse_codi.rows import Rows
 
@@ -68,8 +68,8 @@ class Combination:
                 column = normalized(column, groups)
             if column is not raw[name] and (said := [value for value in raw[name] if value is not None]):
                 figures[f"raw/{name}"] = math.fsum(said) / len(said)
-            if isinstance(item.weight, Schedule):
-                figures[f"weight/{name}"] = item.weight.at(step)
+            if item.schedule is not None:
+                figures[f"weight/{name}"] = item.weight_at(step)
             columns[name] = column
         weights = {name: item.weight_at(step) for name, item in self.items.items()}
         return Combined(columns, weights, weighted(columns, weights, rows.texts), figures)

@@ -18,25 +18,14 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Schedule(Section):
-    """A weight that moves in a straight line from `start` to `end` and stays there."""
+    """How a weight moves, in a straight line, and then stays."""
 
-    start: Finite
-    """Weight at first."""
-    end: Finite
+    to: Finite
     """Weight at last."""
     steps: int = Field(ge=1)
     """Optimizer steps that the way takes."""
     after: int = Field(default=0, ge=0)
     """Optimizer steps before it begins."""
-
-    def at(self, step: int) -> float:
-        """The weight at an optimizer step.
-
-        >>> Schedule(start=1.0, end=0.0, steps=4, after=2).at(3)
-        0.75
-        """
-        done = min(max(step - self.after, 0) / self.steps, 1.0)
-        return self.start + done * (self.end - self.start)
 
 
 class Gate(Section):
@@ -65,8 +54,10 @@ class RewardItem(Section):
     name: str
     """A name from reward/, an entry point, module:function, or ./path.py:function beside the recipe or in the
     working directory."""
-    weight: Finite | Schedule = 1.0
-    """Factor in the sum; {start, end, steps} for one that changes."""
+    weight: Finite = 1.0
+    """Factor in the sum."""
+    schedule: Schedule | None = None
+    """Where the weight goes from there, if it is to change."""
     gate: Gate | None = None
     """Where the gate is closed the reward is its `worst`, so that no text gains by closing it."""
     normalize: Over = Over.NOTHING
@@ -77,8 +68,15 @@ class RewardItem(Section):
     """Fields of the function's own config."""
 
     def weight_at(self, step: int) -> float:
-        """The weight at an optimizer step."""
-        return self.weight.at(step) if isinstance(self.weight, Schedule) else self.weight
+        """The weight after so many optimizer steps.
+
+        >>> RewardItem(name="brevity", weight=1.0, schedule=Schedule(to=0.0, steps=4, after=2)).weight_at(3)
+        0.75
+        """
+        if self.schedule is None:
+            return self.weight
+        done = min(max(step - self.schedule.after, 0) / self.schedule.steps, 1.0)
+        return self.weight + done * (self.schedule.to - self.weight)
 
 
 class RewardSection(Section):

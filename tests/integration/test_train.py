@@ -177,7 +177,7 @@ def test_a_reward_that_fails_ends_the_run_in_one_line_and_mended_it_goes_on(
         shutil.copytree(trained / part, out / part)
     file.write_text(FAULTY)
     rewards = (
-        "[{name: hidden_match}, {name: ./mine.py:mine, weight: {start: 1.0, end: 0.0, steps: 4}, "
+        "[{name: hidden_match}, {name: ./mine.py:mine, schedule: {to: 0.0, steps: 4}, "
         "gate: {by: hidden_match, above: 0.0}}]"
     )
     given = recipe(root, "--reward.functions", rewards, out="faulty")

@@ -75,8 +75,7 @@ def test_the_gate_comes_before_the_normalisation() -> None:
 
 
 def test_a_scheduled_weight_is_the_steps_and_is_logged() -> None:
-    schedule = Schedule(start=1.0, end=0.0, steps=10)
-    fading = combination(RewardItem(name="x", weight=schedule), RewardItem(name="y"))
+    fading = combination(RewardItem(name="x", schedule=Schedule(to=0.0, steps=10)), RewardItem(name="y"))
     raw: Columns = {"x": [1.0, 2.0], "y": [0.0, 0.5]}
     for step, weight in ((0, 1.0), (5, 0.5), (20, 0.0)):
         combined = fading(raw, rows(["a", "b"]), step)

@@ -23,7 +23,7 @@ def test_the_recipes_rewards_and_the_order_of_callbacks(
 ) -> None:
     items = [
         RewardItem(name="hidden_match", weight=2.0),
-        RewardItem(name="brevity", weight=Schedule(start=0.5, end=0.0, steps=10)),
+        RewardItem(name="brevity", weight=0.5, schedule=Schedule(to=0.0, steps=10)),
     ]
     trainer = build_trainer(
         make_tiny_policy(tiny_reasoner),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,21 +33,26 @@ def test_time_limits_are_the_items_or_the_sections() -> None:
 
 
 def test_a_weight_moves_in_a_straight_line_and_stays() -> None:
-    schedule = Schedule(start=1.0, end=-1.0, steps=4, after=2)
-    assert [schedule.at(step) for step in (0, 2, 3, 4, 6, 100)] == [1.0, 1.0, 0.5, 0.0, -1.0, -1.0]
-    assert RewardItem(name="x", weight=schedule).weight_at(3) == 0.5
+    item = RewardItem(name="x", weight=1.0, schedule=Schedule(to=-1.0, steps=4, after=2))
+    assert [item.weight_at(step) for step in (0, 2, 3, 4, 6, 100)] == [1.0, 1.0, 0.5, 0.0, -1.0, -1.0]
     assert RewardItem(name="x", weight=0.5).weight_at(3) == 0.5
-
-
-def test_weights_are_read_from_yaml_values() -> None:
-    given = {"name": "x", "weight": {"start": 1.0, "end": 0.0, "steps": 10}}
-    item = validated(RewardItem, given, "recipe")
-    assert item.weight_at(5) == 0.5
     assert validated(RewardItem, item.model_dump(mode="json"), "recipe.yaml") == item
-    with pytest.raises(RecipeError, match="weight"):
-        validated(RewardItem, {"name": "x", "weight": float("nan")}, "recipe")
-    with pytest.raises(RecipeError, match="steps"):
-        validated(RewardItem, {"name": "x", "weight": {"start": 1.0, "end": 0.0}}, "recipe")
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"weight": float("nan")}, r"functions\.0\.weight = nan"),
+        ({"schedule": {"to": 0.0}}, r"key 'functions\.0\.schedule\.steps' is missing"),
+        ({"schedule": {"to": 0.0, "stps": 3, "steps": 3}}, r"did you mean 'functions\.0\.schedule\.steps'"),
+        ({"gate": {"by": "y", "over": 1.0}}, r"did you mean 'functions\.0\.gate\.above'"),
+        ({"normalize": "all"}, r"normalize = 'all': input should be 'none', 'group' or 'step'"),
+        ({"timeout_s": 0}, r"timeout_s = 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(item: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        validated(RewardSection, {"functions": [{"name": "x", **item}]}, "recipe.yaml")
 
 
 @pytest.mark.parametrize("by", ["hiden_match", "brevity"])
