@@ -35,8 +35,8 @@ class RewardBatch(Rows):
         predicted: [N, d] the thoughts that these states map to.
         reader: for further passes; a text that was read before in this step costs nothing.
         log: records a scalar under a name; averaged over the rows of a step.
-        layers: the same states by layer (0: embeddings), [N, P, d] each: those of the ReadSpec, and those
-            that some reward asks for with `@reward(layers=...)`; one pass of the model gives all of them.
+        layers: where a reward asks for some with `@reward(layers=...)`, the states by layer (0: embeddings),
+            [N, P, d] each: those asked for and the ReadSpec's, all from the one pass that `states` is from.
     """
 
     states: Tensor

@@ -137,7 +137,8 @@ class LocalScorer:
         """All rows with what was read; failed rows, which no function sees, hold NaN."""
         shown = rows.take(good)
         features = self.reader.features(shown.texts, shown.questions) if good else torch.empty(0, 0)
-        layers = self.reader.layers(shown.texts, shown.questions) if good else {}
+        asked = any(function.layers for function in self.functions)  # else they would double the memory
+        layers = self.reader.layers(shown.texts, shown.questions) if good and asked else {}
         predicted = self.measure.apply(features, shown.sites)
 
         def among_all(values: Tensor, width: Sequence[int]) -> Tensor:

@@ -32,19 +32,24 @@ class SharedReader(CachedReader):
 
     def features(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
         """See `Reader.features`; the ReadSpec's layers alone."""
-        read = self._read_all(texts, questions)  # [N, P, L, d]
-        return read[:, :, [self._kept.index(layer) for layer in self._own]].flatten(1)
+        read = self._all(texts, questions)
+        if self._own == self._kept:
+            return read
+        return self._apart(read)[:, :, [self._kept.index(layer) for layer in self._own]].flatten(1)
 
     def layers(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> dict[int, Tensor]:
         """The states [N, P, d] of texts at each layer that is kept (0: embeddings)."""
-        read = self._read_all(texts, questions)
+        read = self._apart(self._all(texts, questions))
         return {layer: read[:, :, place] for place, layer in enumerate(self._kept)}
 
-    def _read_all(self, texts: Sequence[str], questions: Sequence[str] | None) -> Tensor:
+    def _all(self, texts: Sequence[str], questions: Sequence[str] | None) -> Tensor:
         with self._lock:
-            wide = super().features(texts, questions)
+            return super().features(texts, questions)
+
+    def _apart(self, read: Tensor) -> Tensor:
+        """What was read, [N, P * L * d], as [N, P, L, d]."""
         points = 4 if self.spec.point is Point.NUMBERS else 1
-        return wide.view(len(texts), points, len(self._kept), -1)
+        return read.view(len(read), points, len(self._kept), -1)
 
     def _chosen(self, n_layers: int) -> list[int]:
         self._own = self.spec.layer_indices(n_layers)
