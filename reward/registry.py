@@ -86,7 +86,7 @@ def find(name: str, options: Mapping[str, Any] | None = None, root: str = "") ->
         RecipeError: nothing has this name (the nearest are listed), it was not declared with
             `@reward`, or its config refuses the options.
     """
-    return _bound(_record(name, root), options or {})
+    return _bound(declared(name, root), options or {})
 
 
 def names() -> dict[str, Registered]:
@@ -103,14 +103,35 @@ def names() -> dict[str, Registered]:
     return found
 
 
-def _record(name: str, root: str) -> Registered:
+def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """The reward functions of other packages, by name, not loaded."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def config_model(record: Registered) -> type[BaseModel] | None:
+    """The model of a declared function's options; None where it takes none.
+
+    Raises:
+        RecipeError: its parameter `config` is not annotated with a model.
+    """
+    function: Any = record.function
+    if "config" not in inspect.signature(function).parameters:
+        return None
+    model = get_type_hints(function.__init__ if inspect.isclass(function) else function).get("config")
+    if not (inspect.isclass(model) and issubclass(model, BaseModel)):
+        raise RecipeError(f"reward {record.name}: its config is a {model}; annotate it with a Section")
+    return model
+
+
+def declared(name: str, root: str = "") -> Registered:
+    """The reward function of a recipe's name as it was declared, without options; see `find`."""
     place, colon, attribute = name.rpartition(":")
     if colon:
         return _declared(_file(place, root) if place.endswith(".py") else _module(place), attribute)
     known = names()
     if name in known:
         return known[name]
-    entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    entries = entry_points()
     if name in entries:
         return _marked(entries[name].load(), f"entry point {name!r}")
     everything = sorted({*known, *entries})
@@ -167,16 +188,12 @@ def _marked(value: object, source: str) -> Registered:
 
 
 def _bound(record: Registered, options: Mapping[str, Any]) -> Registered:
-    declared: Any = record.function
+    function: Any = record.function
     arguments: dict[str, BaseModel] = {}
-    if "config" in inspect.signature(declared).parameters:
-        hints = get_type_hints(declared.__init__ if inspect.isclass(declared) else declared)
-        model = hints.get("config")
-        if not (inspect.isclass(model) and issubclass(model, BaseModel)):
-            raise RecipeError(f"reward {record.name}: its config is a {model}; annotate it with a Section")
+    if model := config_model(record):
         arguments["config"] = validated(model, dict(options), f"options of reward {record.name}")
     elif options:
         raise RecipeError(f"reward {record.name} takes no options; drop {', '.join(options)}")
-    if inspect.isclass(declared):
-        return replace(record, function=cast(RewardFunction, declared(**arguments)))
-    return replace(record, function=functools.partial(declared, **arguments)) if arguments else record
+    if inspect.isclass(function):
+        return replace(record, function=cast(RewardFunction, function(**arguments)))
+    return replace(record, function=functools.partial(function, **arguments)) if arguments else record
