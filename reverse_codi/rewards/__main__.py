@@ -22,10 +22,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.config import override, run_verb, validated
-from reverse_codi.rewarding import Registered, Rows
+from reverse_codi.rewarding import Registered
 from reverse_codi.rewards.bench import Bench, Kind, Source
 from reverse_codi.rewards.texts import read_texts
 from reverse_codi.rewards.trial import Spread, Trial, Values, run, score
+from reverse_codi.rows import Rows
 from reward import registry
 
 # Texts of --texts that are printed; --json has all.

@@ -28,7 +28,7 @@ from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
-from reverse_codi.rewarding import Rows
+from reverse_codi.rows import Rows
 from reverse_codi.sites import ANSWER, Site
 from reverse_codi.tasks import Arithmetic, Split
 from reverse_codi.traces import TraceStore

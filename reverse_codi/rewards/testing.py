@@ -10,9 +10,10 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from reverse_codi.rewarding import Registered, balanced
+from reverse_codi.rewarding import Registered
 from reverse_codi.rewards.bench import Bench, Kind, Source
 from reverse_codi.rewards.trial import Trial, Values, run, score
+from reverse_codi.rows import balanced
 from reward.registry import find
 
 # float32 sums differ with the composition of a batch.

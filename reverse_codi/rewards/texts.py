@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from reverse_codi.config import UserError
-from reverse_codi.rewarding import Rows
 from reverse_codi.rewards.bench import Bench
+from reverse_codi.rows import Rows
 from reverse_codi.sites import ANSWER, Site
 
 STANDARD_INPUT = "-"

@@ -10,13 +10,12 @@ import torch
 
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.figures import mean
-from reverse_codi.rewarding import Registered, Rows
+from reverse_codi.rewarding import Registered
 from reverse_codi.rewards.bench import WORTHLESS, Bench, Kind
+from reverse_codi.rows import Rows
 from reverse_codi.scoring import LocalScorer
 
 Values = list[float | None]
-# A scorer refuses rows to which no function applies. A trial shows them.
-_ALWAYS = Registered("always", lambda batch: [0.0] * len(batch), worst=0.0)
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,7 @@ def score(reward: Registered, rows: Rows, bench: Bench) -> Values:
     Raises:
         RewardError: the reward raised, or returned what it may not; see `run_rewards`.
     """
-    scorer = LocalScorer(bench.measure, [reward, _ALWAYS], [1.0, 0.0])
-    return scorer.score(rows).raw[reward.name]
+    return LocalScorer(bench.measure, [reward], [1.0]).share(rows).raw[reward.name]
 
 
 def run(reward: Registered, bench: Bench) -> Trial:

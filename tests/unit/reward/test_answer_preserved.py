@@ -60,7 +60,7 @@ logged: dict[str, float] = {}
 def batch(texts: list[str], sites: list[Site], question: str = "3 4 5") -> RewardBatch:
     measure: Measure = make_table_measure(READS, FIRST, [99.0])
     measure.reader.reasoner = Adder()  # type: ignore[assignment]
-    measure.maps |= {site: measure.maps[FIRST] for site in sites}
+    measure.maps |= dict.fromkeys(sites, measure.maps[FIRST])
     n = len(texts)
     rows = make_rows(texts, torch.zeros(n, 1), FIRST, sites=sites, questions=[question] * n)
     return make_batch(rows, measure, lambda k, v: logged.update({k: v}))

@@ -18,7 +18,9 @@ logged: dict[str, float] = {}
 def batch(texts: list[str], thoughts: list[list[float]], **others: object) -> RewardBatch:
     logged.clear()
     rows = make_rows(texts, torch.tensor(thoughts), SITE, **others)
-    return make_batch(rows, make_table_measure({"": [0.0, 0.0]}, SITE, [0.0, 0.0]), lambda k, v: logged.update({k: v}))
+    return make_batch(
+        rows, make_table_measure({"": [0.0, 0.0]}, SITE, [0.0, 0.0]), lambda k, v: logged.update({k: v})
+    )
 
 
 def test_the_penalty_is_the_share_of_bits_that_are_missing() -> None:

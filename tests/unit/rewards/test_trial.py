@@ -75,7 +75,11 @@ def test_hidden_match_hears_content_and_brevity_does_not(bench: Bench) -> None:
     heard = run(find("hidden_match"), bench)
     assert heard.won_by == []
     assert set(heard.values[Kind.EMPTY]) == {heard.reward.worst}  # as in training
-    assert {Kind.OTHER, Kind.SHUFFLED, Kind.CONSTANT} <= set(run(find("brevity"), bench).won_by) <= set(WORTHLESS)
+    assert (
+        {Kind.OTHER, Kind.SHUFFLED, Kind.CONSTANT}
+        <= set(run(find("brevity"), bench).won_by)
+        <= set(WORTHLESS)
+    )
 
 
 def test_a_reward_that_applies_to_some_rows_only_is_shown_as_it_is(bench: Bench) -> None:
