@@ -14,8 +14,8 @@ from reverse_codi.config import Section
 from reverse_codi.rewarding import RewardBatch
 from reward.registry import reward
 
-# A failed text has no form: as bad as one of the wrong form, and no worse.
-WORST = 0.0
+# Another form is 0; a text that was cut off or says nothing has none.
+WORST = -1.0
 
 _NUMBER = r"\(*-?\d+(?:,\d{3})*(?:\.\d+)?\)*"
 _EQUATION = rf"{_NUMBER}(?:\s*[-+*/%]\s*{_NUMBER})+\s*=\s*{_NUMBER}"

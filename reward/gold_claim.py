@@ -18,8 +18,8 @@ from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.steps import sentence_step, sentences
 from reward.registry import reward
 
-# Nothing of the claim is said; a failed text says as little.
-WORST = 0.0
+# Nothing of the claim is 0; a failed text is below what was read and found wrong.
+WORST = -1.0
 
 _WORD = re.compile(r"\d+(?:\.\d+)?|\w+|[^\w\s]")
 

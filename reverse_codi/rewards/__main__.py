@@ -22,12 +22,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.config import override, run_verb, validated
+from reverse_codi.reward_section import RewardItem, RewardSection, find_functions
 from reverse_codi.rewarding import Registered
 from reverse_codi.rewards.bench import Bench, Kind, Source
 from reverse_codi.rewards.texts import read_texts
 from reverse_codi.rewards.trial import Spread, Trial, Values, run, score
 from reverse_codi.rows import Rows
-from reward import registry
 
 # Texts of --texts that are printed; --json has all.
 SHOWN = 20
@@ -35,6 +35,8 @@ SHOWN = 20
 
 def list_rewards(console: Console) -> None:
     """Print the functions of `reward/` and of other packages."""
+    from reward import registry  # `reward` imports this package, never the other way round as it loads
+
     table = Table("name", "worst", "labels", "what it says")
     records = registry.names() | {name: registry.declared(name) for name in registry.entry_points()}
     for name, record in sorted(records.items()):
@@ -45,6 +47,8 @@ def list_rewards(console: Console) -> None:
 
 def show_reward(name: str, console: Console) -> None:
     """Print what a function's docstring and options say."""
+    from reward import registry
+
     record = registry.declared(name)
     function: Any = record.function
     note = "; supervised: it uses gold labels, for ablations only" if record.supervised else ""
@@ -176,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = {key: getattr(options, key) for key in Source.model_fields}
         known = {key: value for key, value in given.items() if value is not None}
         source = validated(Source, known, "command line")
-        record = registry.find(options.name, override({}, [f"--{setting}" for setting in options.set]))
+        settings = override({}, [f"--{setting}" for setting in options.set])
+        item = RewardItem(name=options.name, options=settings)
+        [record] = find_functions(RewardSection(functions=[item]))
         trial, texts = try_reward(record, source, options.texts)
         if options.json:
             # Not through rich, which wraps. NaN, where a reward does not apply, is no JSON.

@@ -6,6 +6,7 @@ Shapes: N thoughts, S slots, M distractors, d width.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pydantic import Field
 from rich.console import Console
 from torch import Tensor
 
-from reverse_codi.config import Section
+from reverse_codi.config import Section, UserError
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.preparation import HELD_FILE
@@ -99,8 +100,8 @@ class Bench:
         """Load, think and write.
 
         Raises:
-            UserError: a folder does not hold what it must, or the traces are of another reasoner.
-            ValueError: no thought holds a step.
+            UserError: a folder does not hold what it must, the traces are of another reasoner or without
+                steps, or no two problems have a thought of one site.
         """
         reasoner = load_reasoner(source.reasoner)
         measure = Measure.load(source.verbalizer, reasoner)
@@ -108,7 +109,7 @@ class Bench:
         with _traces(source, reasoner) as traces:
             if ANSWER in measure.maps:
                 traces = traces.with_answer_states(reasoner)
-            thoughts = thoughts_of(traces, measure.sites, held, live_only=True)
+            thoughts = with_others(thoughts_of(traces, measure.sites, held, live_only=True))
         translator = Translator(reasoner, reasoner_folder(source.reasoner), source.verbalizer)
         sampled = translator.sampled(thoughts.slots, 1, source.seed)
         others = other_thoughts(thoughts, thoughts.sites, thoughts.questions, 1, source.seed)
@@ -150,13 +151,26 @@ class Bench:
         )
 
 
+def with_others(thoughts: Thoughts) -> Thoughts:
+    """Those that are not the only ones of their site: the rest has nothing to be told from.
+
+    Raises:
+        UserError: none is left.
+    """
+    of_site = Counter(thoughts.sites)
+    rows = [row for row, site in enumerate(thoughts.sites) if of_site[site] > 1]
+    if not rows:
+        raise UserError("no two problems have a thought of one site to compare; raise --problems")
+    return thoughts.take(rows)
+
+
 def other_thoughts(
     thoughts: Thoughts, sites: Sequence[Site], questions: Sequence[str], n: int, seed: int
 ) -> list[list[int]]:
     """For each site and question `n` rows of `thoughts`: of that site, of another question.
 
     Raises:
-        ValueError: there is none.
+        UserError: there is none.
     """
     of_site: dict[Site, list[int]] = {}
     for row, site in enumerate(thoughts.sites):
@@ -165,7 +179,7 @@ def other_thoughts(
     for place, (site, question) in enumerate(zip(sites, questions, strict=True)):
         others = [row for row in of_site.get(site, []) if thoughts.questions[row] != question]
         if not others:
-            raise ValueError(f"no other problem has a thought at {site} to compare with; raise --problems")
+            raise UserError(f"no other problem has a thought at {site} to compare with; raise --problems")
         found.append(random.Random(f"{seed}/{place}").choices(others, k=n))
     return found
 
@@ -174,7 +188,12 @@ def other_thoughts(
 def _traces(source: Source, reasoner: CodiReasoner) -> Iterator[TraceStore]:
     if source.traces is not None:
         store = TraceStore.open(source.traces, reasoner)
-        yield store.select(range(min(source.problems, len(store))))
+        chosen = store.select(range(min(source.problems, len(store))))
+        if not any(chosen.claims):
+            raise UserError(
+                f"{source.traces} holds no steps, which gold texts are made of; import it with claims"
+            )
+        yield chosen
         return
     with TemporaryDirectory() as folder:
         yield collect(

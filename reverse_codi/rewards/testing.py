@@ -10,11 +10,11 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from reverse_codi.reward_section import RewardItem, RewardSection, find_functions
 from reverse_codi.rewarding import Registered
 from reverse_codi.rewards.bench import Bench, Kind, Source
 from reverse_codi.rewards.trial import Trial, Values, run, score
 from reverse_codi.rows import balanced
-from reward.registry import find
 
 # float32 sums differ with the composition of a batch.
 TOLERANCE = 1e-3
@@ -48,7 +48,8 @@ def check_reward(
         RewardError: it raised, or returned NaN, another number of values, no float, or less than its worst.
         AssertionError: it can be won without content, or depends on the other rows.
     """
-    record = find(name, options)
+    item = RewardItem(name=name, options=dict(options or {}))
+    [record] = find_functions(RewardSection(functions=[item]))
     bench = _bench(source or Source(problems=40))
     trial = run(record, bench)
     if hears_content and trial.won_by:

@@ -74,7 +74,9 @@ def call(name: str, options: dict[str, Any] | None = None) -> Any:
 
 
 def test_builtin_names() -> None:
-    assert set(names()) == {"hidden_match", "contrastive", "brevity", "next_token_match", "reconstruction"}
+    readable = {"brevity", "fluency", "format", "novelty"}
+    near = {"answer_preserved", "contrastive", "hidden_match", "next_token_match", "reconstruction"}
+    assert set(names()) == near | readable | {"gold_claim"}
     for name, record in names().items():
         assert find(name).worst == record.worst < 0
         assert record.description

@@ -42,15 +42,13 @@ def test_show_tells_docstring_source_and_options(capsys: pytest.CaptureFixture[s
 
 
 def test_a_wrong_name_lists_the_near_ones() -> None:
-    with pytest.raises(
-        RecipeError, match="no reward function is named 'contrasting'; did you mean 'contrastive'"
-    ):
+    with pytest.raises(RecipeError, match="named 'contrasting'; did you mean 'contrastive'"):
         main(["show", "contrasting"])
 
 
 def test_try_prints_the_distribution_and_what_can_win(capsys: pytest.CaptureFixture[str]) -> None:
     main(["try", "brevity", "--problems", "8", "--set", "budget=40"])
-    told = capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())  # as wide as it may be
     assert all(kind in told for kind in Kind)
     assert "Warning: other, shuffled, constant texts score as well as gold." in told
     assert "brevity does not tell content" in told
@@ -71,7 +69,7 @@ def test_try_scores_given_texts_as_json(
     assert list(found["kinds"]) == list(Kind) and "constant" in found["won_by"]
 
 
-def test_a_reward_that_does_not_apply_is_valid_json(
+def test_where_a_reward_does_not_apply_figures_are_null(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "never.py").write_text(NAN.replace('float("nan")', "None"))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.config import UserError
 from reverse_codi.rewarding import Registered, RewardBatch, RewardError
-from reverse_codi.rewards.bench import WORTHLESS, Bench, Kind, Source, other_thoughts
+from reverse_codi.rewards.bench import Bench, Kind, Source, other_thoughts
 from reverse_codi.rewards.texts import TextsError, read_texts
 from reverse_codi.rewards.trial import Spread, Trial, run, score
 from reward.registry import find
@@ -67,7 +68,7 @@ def test_others_are_of_the_same_site_and_of_another_question(bench: Bench) -> No
 
 def test_no_other_problem_is_told(bench: Bench) -> None:
     one = bench.thoughts.take([0])
-    with pytest.raises(ValueError, match="no other problem has a thought at h0.*raise --problems"):
+    with pytest.raises(UserError, match=r"no other problem has a thought at h0.*raise --problems"):
         other_thoughts(one, one.sites, one.questions, 1, seed=0)
 
 
@@ -75,11 +76,7 @@ def test_hidden_match_hears_content_and_brevity_does_not(bench: Bench) -> None:
     heard = run(find("hidden_match"), bench)
     assert heard.won_by == []
     assert set(heard.values[Kind.EMPTY]) == {heard.reward.worst}  # as in training
-    assert (
-        {Kind.OTHER, Kind.SHUFFLED, Kind.CONSTANT}
-        <= set(run(find("brevity"), bench).won_by)
-        <= set(WORTHLESS)
-    )
+    assert {Kind.OTHER, Kind.SHUFFLED, Kind.CONSTANT} <= set(run(find("brevity"), bench).won_by)
 
 
 def test_a_reward_that_applies_to_some_rows_only_is_shown_as_it_is(bench: Bench) -> None:
@@ -91,7 +88,7 @@ def test_a_reward_that_applies_to_some_rows_only_is_shown_as_it_is(bench: Bench)
 
 def test_nan_names_the_reward_and_the_text(bench: Bench) -> None:
     broken = Registered("broken", lambda batch: [math.nan] * len(batch), 0.0)
-    with pytest.raises(RewardError, match=r"reward 'broken': returned nan.*12|reward 'broken': returned nan"):
+    with pytest.raises(RewardError, match=r"reward 'broken': returned nan.* = "):
         run(broken, bench)
 
 
