@@ -120,7 +120,7 @@ def test_entry_point(custom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("hiden_match", "did you mean 'hidden_match'"),
         (
             "zzz",
-            "known are brevity, contrastive, hidden_match, next_token_match, reconstruction; for your own",
+            "known are answer_preserved, brevity, .*novelty, reconstruction; for your own",
         ),
         ("nowhere_at_all:f", "no module 'nowhere_at_all'"),
         ("reward.brevity:brevty", r"brevity\.py has no reward function 'brevty'; it declares brevity"),
