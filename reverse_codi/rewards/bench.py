@@ -195,6 +195,8 @@ def _traces(source: Source, reasoner: CodiReasoner) -> Iterator[TraceStore]:
             )
         yield chosen
         return
+    if source.reasoner != EMBEDDED:
+        raise UserError(f"what should {source.reasoner} think about? give --traces, a trace store of it")
     with TemporaryDirectory() as folder:
         yield collect(
             reasoner,
