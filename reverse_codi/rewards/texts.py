@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import AliasChoices, BaseModel, Field
 
-from reverse_codi.config import UserError
+from reverse_codi.config import UserError, validated
 from reverse_codi.rewards.bench import Bench
 from reverse_codi.rows import Rows
 from reverse_codi.sites import ANSWER, Site
@@ -27,6 +28,14 @@ class TextsError(UserError):
     """Texts cannot be scored; the message names file, line and the mend."""
 
 
+class Line(BaseModel):
+    """One JSON line; other keys are passed over."""
+
+    question: str
+    site: str
+    text: str = Field(validation_alias=AliasChoices("text", "translation"))
+
+
 def read_texts(place: str, bench: Bench) -> Rows:
     """The texts at `place` with their thoughts.
 
@@ -35,7 +44,7 @@ def read_texts(place: str, bench: Bench) -> Rows:
         bench: whose thoughts plain lines are of.
 
     Raises:
-        TextsError: there are no texts, or more than thoughts, or a line is not as it must be.
+        UserError: there are no texts, or more than thoughts, or a line is not as it must be.
     """
     if place != STANDARD_INPUT and not Path(place).is_file():
         raise TextsError(f"no file {place}; give one with a text a line, or - for standard input")
@@ -44,7 +53,7 @@ def read_texts(place: str, bench: Bench) -> Rows:
     if not lines:
         raise TextsError(f"{place} holds no text; write one a line")
     if lines[0][1].lstrip().startswith("{"):
-        return _named([_record(place, n, line, bench) for n, line in lines], bench)
+        return _named([_parsed(place, n, line, bench) for n, line in lines], bench)
     texts, n_thoughts = [line for _, line in lines], len(bench.thoughts)
     if len(texts) > n_thoughts:
         raise TextsError(
@@ -54,29 +63,25 @@ def read_texts(place: str, bench: Bench) -> Rows:
     return bench.rows(texts)
 
 
-def _record(place: str, n: int, line: str, bench: Bench) -> tuple[str, Site, str]:
-    """Question, site and text of one JSON line."""
+def _parsed(place: str, n: int, line: str, bench: Bench) -> tuple[Line, Site]:
+    """One JSON line, and its site."""
     try:
         record: Any = json.loads(line)
     except json.JSONDecodeError as error:
         raise TextsError(f"{place}:{n} is no JSON ({error}); write all lines as JSON, or none") from None
-    fields = record if isinstance(record, dict) else {}
-    text = fields.get("text", fields.get("translation"))
-    given = {"question": fields.get("question"), "site": fields.get("site"), "text": text}
-    for name, value in given.items():
-        if not isinstance(value, str):
-            raise TextsError(f"{place}:{n}: {name} is {value!r}; write it as a string")
+    parsed = validated(Line, record, f"{place}:{n}")
     try:
-        site = Site.parse(given["site"])
+        site = Site.parse(parsed.site)
         bench.measure.map_of(site)
     except (ValueError, KeyError) as error:
         raise TextsError(f"{place}:{n}: {error.args[0]}") from None
-    return given["question"], site, given["text"]
+    return parsed, site
 
 
-def _named(records: Sequence[tuple[str, Site, str]], bench: Bench) -> Rows:
+def _named(lines: Sequence[tuple[Line, Site]], bench: Bench) -> Rows:
     """Rows of thoughts that the reasoner thinks now; claims are known for the trial's questions only."""
-    questions, sites, texts = (list(column) for column in zip(*records, strict=True))
+    sites = [site for _, site in lines]
+    questions, texts = [line.question for line, _ in lines], [line.text for line, _ in lines]
     chains = bench.reasoner.think(questions)
     states = bench.reasoner.answer_states(questions) if ANSWER in sites else None
     targets = [

@@ -40,6 +40,9 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     python, dash, module, *arguments = shlex.split(command)
     assert (python, dash) == ("python", "-m"), command
     monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.delitem(
+        sys.modules, f"{module}.__main__", raising=False
+    )  # other tests import what is run here
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:

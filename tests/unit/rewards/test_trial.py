@@ -115,7 +115,7 @@ def test_json_lines_name_their_thought(bench: Bench, tmp_path: Path) -> None:
     [
         ("", "holds no text"),
         ("a\n" * 999, r"999 texts, the trial has \d+ thoughts; raise --problems"),
-        ('{"question": "Q", "site": "h1"}', ":1: text is None; write it as a string"),
+        ('{"question": "Q", "site": "h1"}', ":1: key 'text' is missing; give it a value"),
         ('{"question": "Q", "site": "h1", "text": "a"}\nb', ":2 is no JSON"),
         ('{"question": "Q", "site": "one", "text": "a"}', ":1: 'one' is no site; write h2"),
         ('{"question": "Q", "site": "h9", "text": "a"}', ":1: no map for site h9; there is one for h0"),
@@ -124,7 +124,7 @@ def test_json_lines_name_their_thought(bench: Bench, tmp_path: Path) -> None:
 def test_bad_texts_are_told_with_their_line(bench: Bench, tmp_path: Path, content: str, told: str) -> None:
     path = tmp_path / "texts"
     path.write_text(content)
-    with pytest.raises(TextsError, match=told):
+    with pytest.raises(UserError, match=told):
         read_texts(str(path), bench)
     with pytest.raises(TextsError, match=r"no file .*none; give one with a text a line"):
         read_texts(str(tmp_path / "none"), bench)
