@@ -63,7 +63,8 @@ def test_the_tutorial_runs_as_written(
             run(content, monkeypatch)
     told = " ".join(capfd.readouterr().out.split())
     assert "hears content" in told and "says_result" in told
-    assert "23 - 11 = 12." in told  # of --texts
+    assert "│ h0 │ 24 - 9 = 15. │ 1.000 │ Ben starts with 24 balls." in told
+    assert "│ h1 │ 10 - 7 = 3. │ 1.000 │" in told
     assert "1 passed" in told
 
 
