@@ -63,6 +63,8 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
 
 def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
     for part in where:
+        if part.isdecimal():  # a place in a list, whose items' model is already at hand
+            continue
         field = model.model_fields.get(part)
         if field is None:
             return list(model.model_fields)

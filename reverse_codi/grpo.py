@@ -16,10 +16,11 @@ from datasets import Dataset
 from peft import PeftModel
 from pydantic import Field
 from transformers import PrinterCallback
+from transformers.integrations.integration_utils import WandbCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from reverse_codi.config import Section
-from reverse_codi.rewarding import RewardSection, find_functions
+from reverse_codi.reward_section import RewardSection, find_functions
 from reverse_codi.verbalizer.policy import Policy
 
 RolloutFunc = Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]
@@ -168,7 +169,8 @@ def build_trainer(
         vllm_importance_sampling_correction=True,
         vllm_importance_sampling_mode="token_truncate",
         vllm_importance_sampling_clip_max=section.importance_clip,
-        reward_weights=[item.weight for item in rewards.functions],
+        reward_weights=[item.weight_at(0) for item in rewards.functions],
+        multi_objective_aggregation=rewards.aggregation,
         bf16=not on_cpu,
         use_cpu=on_cpu,
         gradient_checkpointing=False,
@@ -192,4 +194,6 @@ def build_trainer(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)  # the monitor prints
+    if (reporting := trainer.pop_callback(WandbCallback)) is not None:
+        trainer.add_callback(reporting)  # as the last, so that it sends what the monitor adds to a step's log
     return trainer

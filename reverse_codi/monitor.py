@@ -15,7 +15,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from reverse_codi.evaluation.translation import Scored
 from reverse_codi.policy_sync import PolicySync
-from reverse_codi.rewarding import Rows
+from reverse_codi.rows import Rows
+from reverse_codi.scoring import Scores
 from reverse_codi.thought_rollouts import Rollouts
 
 METRICS, COMPLETIONS, BEST, BEST_FIGURES = "metrics.jsonl", "completions.jsonl", "best", "best.json"
@@ -61,10 +62,8 @@ class Completions:
     def __init__(self, path: Path) -> None:
         self.log = JsonLog(path)
 
-    def __call__(
-        self, step: int, rows: Rows, rewards: dict[str, list[float | None]], match: list[float | None]
-    ) -> None:
-        """Append one batch."""
+    def __call__(self, step: int, rows: Rows, scores: Scores) -> None:
+        """Append one batch: each reward as its function gave it, and what they add up to."""
         for i, text in enumerate(rows.texts):
             self.log.write(
                 {
@@ -73,8 +72,9 @@ class Completions:
                     "site": str(rows.sites[i]),
                     "question": rows.questions[i],
                     "text": text,
-                    "match": match[i],
-                    **{name: values[i] for name, values in rewards.items()},
+                    "match": scores.match[i],
+                    "total": scores.total[i],
+                    **{name: values[i] for name, values in scores.raw.items()},
                 }
             )
 

@@ -17,7 +17,7 @@ from reverse_codi.reading.study import FRAMED
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import Source, load_reasoner, reasoner_folder
 from reverse_codi.reasoners.training import Phase
-from reverse_codi.rewarding import RewardSection
+from reverse_codi.reward_section import RewardSection, beside
 from reverse_codi.rollout.pool import RolloutSection
 from reverse_codi.tasks import TASKS, known_task, make_task
 from reverse_codi.tasks.base import Split, Task, TaskError
@@ -219,4 +219,5 @@ def load_recipe(arguments: Sequence[str]) -> Recipe:
     if not arguments or arguments[0].startswith("--"):
         raise RecipeError("no recipe given; write a YAML file first, e.g. recipes/tiny.yaml")
     path, *overrides = arguments
-    return validated(Recipe, override(read_yaml(path), overrides), path)
+    recipe = validated(Recipe, override(read_yaml(path), overrides), path)
+    return recipe.model_copy(update={"reward": beside(recipe.reward, Path(path).parent)})

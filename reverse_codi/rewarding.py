@@ -1,115 +1,49 @@
-"""What a reward function is shown, what it may return, and how all of them are run.
+"""What a reward function is shown, what it may return, and how several are run.
 
-Shapes: N texts, F features, d width, M distractors.
+Shapes: N texts, F features, P points of the ReadSpec, d width.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
+import inspect
 import math
 import numbers
+import threading
+import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic import Field
 from torch import Tensor
 
-from reverse_codi.config import RecipeError, Section, UserError
+from reverse_codi.config import UserError
 from reverse_codi.reading.measure import Measure
-from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
-from reverse_codi.sites import Site
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Candidate texts with the thoughts they stand for, before anything is read.
-
-    Attributes:
-        texts: what the verbalizer wrote, decoded.
-        token_ids: the verbalizer's own tokens of each text.
-        questions: the question that each thought belongs to.
-        sites: the site of each thought.
-        targets: [N, d] the true thoughts.
-        distractors: [N, M, d] other thoughts of the same site.
-        finished: False where the text was truncated.
-        claims: gold claims of each trace, if the task has any.
-        policy_version: adapter version that wrote the texts.
-    """
-
-    texts: list[str]
-    token_ids: list[list[int]]
-    questions: list[str]
-    sites: list[Site]
-    targets: Tensor
-    distractors: Tensor
-    finished: list[bool]
-    claims: list[list[str]] | None = None
-    policy_version: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse columns of different lengths."""
-        for field in fields(self):
-            column = getattr(self, field.name)
-            if isinstance(column, list | Tensor) and len(column) != len(self.texts):
-                rows = f"{len(column)} rows where texts has {len(self.texts)}"
-                raise ValueError(f"{field.name} has {rows}; make them equal")
-
-    def __len__(self) -> int:
-        """N."""
-        return len(self.texts)
-
-    @property
-    def well_formed(self) -> list[int]:
-        """Rows whose text is finished and says something."""
-        return [i for i, text in enumerate(self.texts) if self.finished[i] and text.strip()]
-
-    def take(self, rows: Sequence[int]) -> Self:
-        """The given rows, in the given order."""
-
-        def taken(column: Any) -> Any:
-            if isinstance(column, Tensor):
-                return column[list(rows)]
-            return [column[i] for i in rows] if isinstance(column, list) else column
-
-        return replace(self, **{field.name: taken(getattr(self, field.name)) for field in fields(self)})
-
-
-def balanced(rows: Rows, n: int, spec: ReadSpec) -> list[list[int]]:
-    """Row numbers of at most `n` shares: rows that read the same stay together, lengths are evened."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for row, (text, question) in enumerate(zip(rows.texts, rows.questions, strict=True)):
-        read = before_last_number(text.strip()) if spec.point is Point.BEFORE_RESULT else text.strip()
-        groups.setdefault((read, question if spec.prefix is Prefix.QUESTION else ""), []).append(row)
-    shares: list[list[int]] = [[] for _ in range(n)]
-    loads = [0] * n
-    for key in sorted(groups, key=lambda key: -sum(map(len, key))):  # longest first, to the least loaded
-        least = loads.index(min(loads))
-        shares[least] += groups[key]
-        loads[least] += sum(map(len, key))
-    return [sorted(share) for share in shares if share] or [[]]
+from reverse_codi.rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class RewardBatch(Rows):
     """What a reward function is shown: well-formed rows only, already read.
 
-    A batch is one actor's share of a step, so a row's value may depend on that row alone.
+    A batch is one actor's share of a step, so a row's value may depend on that row and on `step` alone.
 
     Attributes:
-        states: [N, F] the frozen model's states on the texts.
+        states: [N, F] the frozen model's states on the texts, as the recipe's ReadSpec takes them.
         predicted: [N, d] the thoughts that these states map to.
         reader: for further passes; a text that was read before in this step costs nothing.
         log: records a scalar under a name; averaged over the rows of a step.
+        layers: where a reward asks for some with `@reward(layers=...)`, the states by layer (0: embeddings),
+            [N, P, d] each: those asked for and the ReadSpec's, all from the one pass that `states` is from.
     """
 
     states: Tensor
     predicted: Tensor
     reader: Measure
     log: Callable[[str, float], None]
+    layers: dict[int, Tensor] = field(default_factory=dict)
 
 
 Values = Sequence[float | None]
@@ -128,12 +62,26 @@ class Registered:
         worst: what a failed text gets, and the least that the function may return: if it returned
             less, failing would pay.
         description: first line of its docstring.
+        supervised: whether it uses gold labels; for ablations only.
+        slow: whether it mostly waits, as for a server, and so runs beside the others.
+        layers: what it asks for in `RewardBatch.layers`, written as in a ReadSpec.
+        timeout_s: seconds that it may take for one batch.
     """
 
     name: str
     function: RewardFunction
     worst: float
     description: str = ""
+    supervised: bool = False
+    slow: bool = False
+    layers: str = ""
+    timeout_s: float = 600.0
+
+    @property
+    def beside(self) -> bool:
+        """Whether it runs beside the others, as slow and async functions do."""
+        called = (self.function, type(self.function).__call__)  # the latter where it is an object
+        return self.slow or any(map(inspect.iscoroutinefunction, called))
 
 
 class RewardError(UserError):
@@ -156,112 +104,134 @@ class RewardError(UserError):
         return f"reward {self.name!r}: {self.problem}{where}"
 
 
-class RewardItem(Section):
-    """One reward function of a recipe."""
-
-    name: str
-    """A name from reward/, an entry point, module:function or ./path.py:function."""
-    weight: float = Field(default=1.0, allow_inf_nan=False)
-    """Factor in the sum."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the function's own config."""
-
-
-class RewardSection(Section):
-    """Scoring: which reward functions, on how many actors."""
-
-    functions: list[RewardItem] = Field(default=[RewardItem(name="hidden_match")], min_length=1)
-    """Reward functions; a text's reward is their weighted sum."""
-    actors: int = Field(default=1, ge=1)
-    """Ray actors that read and score."""
-    cpus_per_actor: float = Field(default=1.0, ge=0)
-    """CPUs, and so threads, of each actor."""
-    gpus_per_actor: float = Field(default=0.0, ge=0)
-    """GPUs of each actor; above 0 the reader runs on the GPU."""
-    timeout_s: float = Field(default=600.0, gt=0)
-    """Seconds that one step's scoring may take, an actor's restart included."""
-
-
-def find_functions(section: RewardSection) -> list[Registered]:
-    """A recipe's reward functions, options bound.
-
-    Raises:
-        RecipeError: no such function, options that it refuses, or two of one name.
-    """
-    # `reward` imports this package, so it is imported only when it is asked for.
-    find = importlib.import_module("reward.registry").find
-    found: list[Registered] = [find(item.name, item.options) for item in section.functions]
-    names = [function.name for function in found]
-    if twice := {name for name in names if names.count(name) > 1}:
-        mend = "rename one with @reward(name=...)"
-        raise RecipeError(f"two reward functions are named {twice.pop()!r}; {mend}")
-    return found
-
-
 def run_rewards(
-    functions: Sequence[Registered], batch: RewardBatch, on_start: Callable[[str], None] | None = None
+    functions: Sequence[Registered],
+    batch: RewardBatch,
+    under_way: Callable[[list[str]], None] | None = None,
 ) -> Columns:
     """Run every function once on the well-formed rows; failed rows get its `worst`.
 
+    Slow and async functions start first; the others take turns while those wait.
+
     Args:
-        functions: what to run, in order; no two of one name.
+        functions: what to run; no two of one name.
         batch: all rows, failed ones included.
-        on_start: told each function's name before it runs, so that a hang has a name.
+        under_way: told the names of what runs whenever that changes, so that a hang has a name.
 
     Raises:
-        RewardError: a function raised, or returned another number of values, something that is no
-            float, NaN, an infinity, or less than its `worst`.
+        RewardError: a function raised, took too long, or returned another number of values, something
+            that is no float, NaN, an infinity, or less than its `worst`.
     """
+    scores: Columns = {reward.name: [reward.worst] * len(batch) for reward in functions}
     rows = batch.well_formed
+    if not rows:
+        return scores
     shown = batch if len(rows) == len(batch) else batch.take(rows)
-    scores: Columns = {}
-    for reward in functions:
-        column: list[float | None] = [reward.worst] * len(batch)
-        if rows:
-            if on_start is not None:
-                on_start(reward.name)
-            for row, value in zip(rows, _returned(reward, shown), strict=True):
-                column[row] = _checked(reward, value, row, batch.texts[row])
-        scores[reward.name] = column
+    started = {reward.name: _Call(reward, shown) for reward in functions if reward.beside}
+    order = sorted(functions, key=lambda reward: reward.beside)
+    for turn, reward in enumerate(order):
+        if under_way is not None:
+            under_way([reward.name, *(other.name for other in order[turn + 1 :] if other.beside)])
+        call = started.get(reward.name) or _Call(reward, shown)
+        try:
+            values = call.values()
+        except RewardError as error:
+            row = None if error.row is None else rows[error.row]
+            raise RewardError(error.name, error.problem, row, error.text) from error.__cause__
+        for row, value in zip(rows, values, strict=True):
+            scores[reward.name][row] = _checked(reward, value, row, batch.texts[row])
     return scores
 
 
-def weighted(raw: Columns, weights: Mapping[str, float], texts: Sequence[str]) -> list[float]:
-    """The weighted sum of each row; a None counts as 0, but some function must apply."""
-    totals: list[float] = []
-    for row, text in enumerate(texts):
-        values = {name: value for name, column in raw.items() if (value := column[row]) is not None}
-        if not values:
-            problem = "no function applies to this text (all returned None); add one that does"
-            raise RewardError(" + ".join(raw), problem, row, text)
-        totals.append(sum(weights[name] * value for name, value in values.items()))
-    return totals
+class _Call:
+    """A function at work on a batch, in a thread of its own, so that a hang does not hold up its caller."""
+
+    def __init__(self, reward: Registered, shown: RewardBatch) -> None:
+        self.reward, self.shown = reward, shown
+        self._deadline = time.monotonic() + reward.timeout_s
+        self._future = _in_thread(lambda: _returned(reward, shown))
+
+    def values(self) -> list[Any]:
+        """What it returned, unchecked but for the number; the `row` of errors counts in `shown`."""
+        if not self._done(self._future):
+            limit, mend = self.reward.timeout_s, "mend it, or raise its timeout_s"
+            raise self._without_row(f"not done after {limit:g} s on {len(self.shown)} texts; {mend}")
+        try:
+            return self._future.result()
+        except _WrongLengthError as error:
+            problem = f"returned {error} values for {len(self.shown)} texts; return one for each"
+            raise self._blaming(problem) from error
+        except Exception as error:  # user code may raise anything; the traceback stays behind in the actor
+            frames = traceback.extract_tb(error.__traceback__)
+            frame = ([f for f in frames if "site-packages" not in f.filename] or frames)[-1]
+            where = f"{frame.filename}:{frame.lineno}"
+            said = " ".join(str(error).split())  # one line, whatever it is
+            problem = f"raised {type(error).__name__} at {where} on {len(self.shown)} texts: {said}"
+            raise self._blaming(problem) from error
+
+    def _blaming(self, problem: str) -> RewardError:
+        """The error, with the first row that is wrong when it is asked for alone, if there is one."""
+        if self.reward.beside:  # asking again could cost minutes or money
+            return self._without_row(problem)
+        search = _in_thread(lambda: _culprit(self.reward, self.shown))
+        row = search.result() if self._done(search) else None
+        if row is None:
+            return self._without_row(problem)
+        return RewardError(self.reward.name, problem, row, self.shown.texts[row])
+
+    def _without_row(self, problem: str) -> RewardError:
+        return RewardError(self.reward.name, f"{problem} (the first text: {self.shown.texts[0]!r})")
+
+    def _done(self, future: Future[Any]) -> bool:
+        return bool(wait([future], max(0.0, self._deadline - time.monotonic())).done)
+
+
+class _WrongLengthError(Exception):
+    """Another number of values than of texts."""
+
+
+def _in_thread(work: Callable[[], Any]) -> Future[Any]:
+    """Run `work` in a thread that does not keep the process alive, as an executor's would."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # whatever it is, the caller gets it
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _returned(reward: Registered, shown: RewardBatch) -> list[Any]:
-    try:
-        result = reward.function(shown)
-        values = list(_wait(result) if isinstance(result, Awaitable) else result)
-    except Exception as error:  # user code may raise anything; the traceback stays behind in the actor
-        frames = traceback.extract_tb(error.__traceback__)
-        frame = [frame for frame in frames if "site-packages" not in frame.filename][-1]
-        where = f"{frame.filename}:{frame.lineno}"
-        problem = f"raised {type(error).__name__} at {where} on {len(shown)} texts: {error}"
-        raise RewardError(reward.name, problem) from error
+    """The function's values, awaited if need be."""
+    result = reward.function(shown)
+
+    async def awaited(result: Awaitable[Values]) -> Values:
+        return await result
+
+    values = list(asyncio.run(awaited(result)) if isinstance(result, Awaitable) else result)
     if len(values) != len(shown):
-        problem = f"returned {len(values)} values for {len(shown)} texts; return one for each"
-        raise RewardError(reward.name, problem)
+        raise _WrongLengthError(len(values))
     return values
 
 
-def _wait(result: Awaitable[Values]) -> Values:
-    """Run an async function to its end, also where this thread already has a loop (notebooks)."""
+def _culprit(reward: Registered, shown: RewardBatch) -> int | None:
+    """The first row found, by halving, on which the function breaks alone."""
 
-    async def wrapped() -> Values:
-        return await result
+    def breaks(rows: list[int]) -> bool:
+        try:
+            _returned(reward, shown.take(rows))
+        except Exception:  # it broke before, so whatever it raises now tells where
+            return True
+        return False
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, wrapped()).result()
+    rows = list(range(len(shown)))
+    while len(rows) > 1:
+        half = rows[: len(rows) // 2]
+        rows = half if breaks(half) else rows[len(half) :]
+    return rows[0] if breaks(rows) else None
 
 
 def _checked(reward: Registered, value: Any, row: int, text: str) -> float | None:

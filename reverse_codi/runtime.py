@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import ray
 import wandb
 
-from reverse_codi.rewarding import find_functions
+from reverse_codi.reward_section import find_functions
 
 if TYPE_CHECKING:
     from reverse_codi.recipe import Recipe

@@ -15,10 +15,11 @@ from trl import GRPOTrainer
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.grpo import GrpoSection, column
 from reverse_codi.policy_sync import PolicySync
-from reverse_codi.rewarding import Rows
+from reverse_codi.reward_pool import RewardPool
 from reverse_codi.rollout.base import Finish, Sampling
 from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.scoring import RewardPool
+from reverse_codi.rows import Rows
+from reverse_codi.scoring import Scores
 from reverse_codi.verbalizer.policy import Policy
 
 
@@ -66,7 +67,7 @@ class Rollouts:
         rewards: RewardPool,
         sync: PolicySync,
         section: GrpoSection,
-        on_texts: Callable[[int, Rows, dict[str, list[float | None]], list[float | None]], None],
+        on_texts: Callable[[int, Rows, Scores], None],
     ) -> None:
         self.policy = policy
         self.thoughts = thoughts
@@ -106,7 +107,9 @@ class Rollouts:
         batch = self._rows(
             owners, [r.token_ids.tolist() for r in rollouts], [r.finish for r in rollouts], version
         )
-        scores = self.rewards.score(batch)
+        scores = self.rewards.score(batch, trainer.state.global_step)
+        # TRL weighs the columns right after this call; a recipe's weights may change from step to step.
+        trainer.reward_weights = torch.tensor([scores.weights[name] for name in scores.columns])
         self.phases.add("read", scores.read_s)
         self.phases.add("reward", scores.reward_s)
         matches = [m for m in scores.match if m is not None]
@@ -117,12 +120,12 @@ class Rollouts:
             "rollout/policy_version": float(version),
             "rollout/texts_read": float(scores.n_read),
         }
-        self.on_texts(trainer.state.global_step, batch, scores.raw, scores.match)
+        self.on_texts(trainer.state.global_step, batch, scores)
         return {
             "prompt_ids": [prompt_ids[rollout.prompt_index] for rollout in rollouts],
             "completion_ids": [ids or [self.policy.tokenizer.eos_token_id] for ids in batch.token_ids],
             "logprobs": [r.logprobs.tolist() for r in rollouts],
-            **{column(name): values for name, values in scores.raw.items()},
+            **{column(name): values for name, values in scores.columns.items()},
         }
 
     def _rows(

@@ -17,7 +17,8 @@ from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import Prefix, ReadSpec
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
-from reverse_codi.rewarding import RewardBatch, Rows
+from reverse_codi.rewarding import RewardBatch
+from reverse_codi.rows import Rows
 from reverse_codi.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split

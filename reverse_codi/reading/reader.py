@@ -67,9 +67,13 @@ class Reader:
             after = None if questions is None else [questions[i] for i in chunk]
             read = self.reasoner.read([texts[i] for i in chunk], after, self.spec.suffix)
             for i, states in zip(chunk, read, strict=True):  # [L + 1, T, d]
-                layers = states[self.spec.layer_indices(len(states))]
+                layers = states[self._chosen(len(states))]
                 rows[i] = self.taken(layers, texts[i]).flatten()
         return torch.stack(rows)
+
+    def _chosen(self, n_layers: int) -> list[int]:
+        """The layers that are kept of `n_layers`."""
+        return self.spec.layer_indices(n_layers)
 
     def taken(self, states: Tensor, text: str) -> Tensor:
         """The part of a text's states [L, T, d] that the spec's point means: [L, d] or [4, L, d]."""

@@ -5,6 +5,7 @@ A sampler made here stands in for the engines: TRL does not care where completio
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,11 @@ def make_policy(base: Path) -> tuple[PeftModel, LatentEmbedding]:
 
 
 def make_trainer(
-    base: Path, out: Path, rollout: Callable[..., Any] | None = None, **settings: Any
+    base: Path,
+    out: Path,
+    rollout: Callable[..., Any] | None = None,
+    rewards: list[Callable[..., Any]] | None = None,
+    **settings: Any,
 ) -> tuple[GRPOTrainer, Sampler, Reward]:
     from transformers import AutoTokenizer
 
@@ -99,7 +104,7 @@ def make_trainer(
     }
     trainer = GRPOTrainer(
         model=model,
-        reward_funcs=reward,
+        reward_funcs=rewards or reward,
         args=GRPOConfig(**{**config, **settings}),
         train_dataset=Dataset.from_dict({"prompt": [str(row) for row in range(N)], "site": ["z0"] * N}),
         processing_class=AutoTokenizer.from_pretrained(base),
@@ -225,3 +230,58 @@ def test_an_empty_completion_raises_index_error(base: Path, tmp_path: Path) -> N
     trainer, _, _ = make_trainer(base, tmp_path, empty)
     with pytest.raises(IndexError):
         trainer.train()
+
+
+# Two groups of G; None where a reward does not apply.
+ONE: list[float | None] = [0.0, 1.0, 2.0, 3.0, 1.0, 1.0, 1.0, 5.0]
+OTHER: list[float | None] = [4.0, 0.0, 0.0, None, 2.0, None, 0.0, 0.0]
+
+
+def one(**columns: Any) -> list[float | None]:
+    return ONE
+
+
+def other(**columns: Any) -> list[float | None]:
+    return OTHER
+
+
+def z_scores(values: list[float | None]) -> list[float]:
+    """TRL's: the sample's spread plus 1e-4; 0 where there is no value."""
+    there = [value for value in values if value is not None]
+    mean, spread = statistics.mean(there), statistics.stdev(there)
+    return [0.0 if value is None else (value - mean) / (spread + 1e-4) for value in values]
+
+
+def groups(values: list[Any]) -> list[list[Any]]:
+    return [values[:G], values[G:]]
+
+
+@pytest.mark.parametrize("aggregation", ["sum_then_normalize", "normalize_then_sum"])
+def test_rewards_are_aggregated_by_the_weights_that_the_trainer_has_at_the_step(
+    base: Path, tmp_path: Path, aggregation: str
+) -> None:
+    trainer, _, _ = make_trainer(
+        base,
+        tmp_path,
+        rewards=[one, other],
+        reward_weights=[1.0, 10.0],
+        multi_objective_aggregation=aggregation,
+    )
+    trainer.reward_weights = torch.tensor([1.0, 0.5])  # as a recipe's schedule does at each step
+    rows = [{"prompt": "1", "site": "z0"}] * G + [{"prompt": "2", "site": "z0"}] * G
+    advantages = trainer._generate_and_score_completions(rows)["advantages"].tolist()
+    if aggregation == "sum_then_normalize":
+        sums = [(a or 0.0) + 0.5 * (b or 0.0) for a, b in zip(ONE, OTHER, strict=True)]
+        expected = [z for group in groups(sums) for z in z_scores(group)]
+    else:
+        apart = [[z for group in groups(column) for z in z_scores(group)] for column in (ONE, OTHER)]
+        expected = z_scores([a + 0.5 * b for a, b in zip(*apart, strict=True)])
+    assert advantages == pytest.approx(expected, abs=1e-4)
+
+
+def test_rewards_are_logged_apart_and_together(base: Path, tmp_path: Path) -> None:
+    trainer, _, _ = make_trainer(base, tmp_path, rewards=[one, other], reward_weights=[1.0, 0.5], max_steps=1)
+    trainer.train()
+    assert logged(trainer, "rewards/one/mean") == [pytest.approx(14 / 8)]
+    assert logged(trainer, "rewards/other/mean") == [pytest.approx(6 / 6)]  # None is left out
+    assert logged(trainer, "reward") == [pytest.approx((14 + 0.5 * 6) / 8)]

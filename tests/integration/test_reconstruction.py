@@ -11,8 +11,8 @@ from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reconstructor import Reconstructor, Scale
 from reverse_codi.reading.reconstructor_actor import CoTrainingSection, SharedCoTraining
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rewarding import RewardItem, RewardSection
-from reverse_codi.scoring import RewardPool
+from reverse_codi.reward_pool import RewardPool
+from reverse_codi.reward_section import RewardItem, RewardSection
 from reverse_codi.sites import Site
 from tests.tiny import make_problems, make_rows
 
@@ -40,7 +40,7 @@ def test_two_reward_actors_share_one_reconstructor(
     for scores in steps:
         values = scores.raw["reconstruction"]
         assert len(values) == len(rows) and all(value is not None and -2 <= value <= 1 for value in values)
-        assert set(scores.scalars) == {"reconstruction/fve", "reconstruction/loss"}
+        assert {"reconstruction/fve", "reconstruction/loss"} <= set(scores.scalars)
     assert steps[-1].scalars["reconstruction/loss"] < steps[0].scalars["reconstruction/loss"]
     # Two shares a step, all of them learnt by the same weights.
     saved = Reconstructor.load(out, tiny_reasoner)

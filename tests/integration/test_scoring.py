@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 
 from reverse_codi.config import RecipeError
@@ -12,8 +14,11 @@ from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import Point, Prefix, ReadSpec
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rewarding import RewardError, RewardItem, RewardSection, Rows, balanced
-from reverse_codi.scoring import LocalScorer, RewardPool, Scores, ScoringError, merged
+from reverse_codi.reward_pool import RewardPool, ScoringError
+from reverse_codi.reward_section import Over, RewardItem, RewardSection, find_functions
+from reverse_codi.rewarding import Registered, RewardBatch, RewardError
+from reverse_codi.rows import Rows, balanced
+from reverse_codi.scoring import LocalScorer, Scores, Share, merged
 from reverse_codi.sites import Site
 from reward.contrastive import near_misses
 from tests.tiny import make_problems, make_tiny_measure
@@ -145,7 +150,7 @@ def test_each_text_is_read_once_by_all_functions_together(
     wanted |= {miss for text in wanted for miss in near_misses(text, 2)}
     assert sorted(text for text, _ in counting.seen) == sorted(wanted)
     assert scores.n_read == len(wanted)
-    assert set(scores.scalars) == {"contrastive/thought_top1", "contrastive/text_top1"}
+    assert {"contrastive/thought_top1", "contrastive/text_top1"} <= set(scores.scalars)
     again = scorer.score(rows)  # a new step reads anew, and says the same
     assert len(counting.seen) == 2 * len(wanted)
     assert_alike(scores, again)
@@ -159,6 +164,28 @@ def test_a_text_is_read_once_a_question_where_questions_count(
     scorer = LocalScorer.from_section(section(RewardItem(name="hidden_match")), measure)
     pairs = {(TEXTS[i].strip(), rows.questions[i]) for i in range(len(TEXTS)) if i not in FAILED}
     assert scorer.score(rows).n_read == len(pairs) == len(counting.seen)
+
+
+def test_a_reward_gets_the_layers_that_it_asks_for_from_the_one_reading(
+    tiny_reasoner: CodiReasoner, rows: Rows
+) -> None:
+    spec = ReadSpec(point=Point.LAST, layers="final")
+    measure, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
+    shown: list[RewardBatch] = []
+
+    def asking(batch: RewardBatch) -> list[float]:
+        shown.append(batch)
+        return [0.0] * len(batch)
+
+    LocalScorer(measure, [Registered("asking", asking, -1.0, layers="0")], [1.0]).score(rows)
+    [batch] = shown
+    assert {layer: states.shape for layer, states in batch.layers.items()} == {
+        layer: (len(batch), 1, tiny_reasoner.width) for layer in (0, 2)
+    }
+    assert torch.equal(batch.layers[2][:, 0], batch.states)
+    embedded = Reader(tiny_reasoner, ReadSpec(point=Point.LAST, layers="0")).features(batch.texts)
+    torch.testing.assert_close(batch.layers[0].flatten(1), embedded)
+    assert len(counting.seen) == len({text.strip() for text in batch.texts})
 
 
 def test_all_rows_failed(tiny_measure: Measure, rows: Rows) -> None:
@@ -182,11 +209,17 @@ def test_balanced_keeps_equal_texts_together_and_evens_lengths(rows: Rows) -> No
 
 
 def test_merged_weighs_scalars_by_rows() -> None:
-    one = Scores({"a": [1.0]}, [1.0], [None], {"x": 1.0}, 0.5, 0.1, 1)
-    two = Scores({"a": [2.0, None, 3.0]}, [2.0, 0.0, 3.0], [0.2, 0.3, 0.4], {"x": 2.0, "y": 5.0}, 0.2, 0.3, 4)
+    one = Share(raw={"a": [1.0]}, match=[None], scalars={"x": 1.0}, read_s=0.5, reward_s=0.1, n_read=1)
+    two = Share(
+        raw={"a": [2.0, None, 3.0]},
+        match=[0.2, 0.3, 0.4],
+        scalars={"x": 2.0, "y": 5.0},
+        read_s=0.2,
+        reward_s=0.3,
+        n_read=4,
+    )
     both = merged([[2], [3, 0, 1]], [one, two])
     assert both.raw == {"a": [None, 3.0, 1.0, 2.0]}
-    assert both.total == [0.0, 3.0, 1.0, 2.0]
     assert both.match == [0.3, 0.4, None, 0.2]
     assert both.scalars == {"x": 1.75, "y": 5.0}
     assert (both.read_s, both.reward_s, both.n_read) == (0.5, 0.3, 5)
@@ -209,19 +242,22 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def given(script: Path) -> RewardSection:
-    custom = script.parent / "custom.py"
     return section(
-        RewardItem(name=f"{custom}:marked"),
-        RewardItem(name=f"{custom}:scripted", options={"file": str(script)}),
-        RewardItem(name="hidden_match", weight=0.5),
+        RewardItem(name="./custom.py:marked"),
+        RewardItem(name="./custom.py:scripted", options={"file": str(script)}, timeout_s=4),
+        RewardItem(name="hidden_match", weight=0.5, normalize=Over.STEP),
     )
 
 
 @pytest.fixture(scope="module")
-def shared(ray_session: None, tiny_folders: tuple[Path, Path], given: RewardSection) -> Iterator[RewardPool]:
+def shared(
+    ray_session: None, tiny_folders: tuple[Path, Path], given: RewardSection, script: Path
+) -> Iterator[RewardPool]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reverse_codi.scoring.TASK_RETRIES", 1)
-        pool = RewardPool(given, *map(str, tiny_folders))
+        patch.setattr("reverse_codi.reward_pool.TASK_RETRIES", 1)
+        with pytest.MonkeyPatch.context() as folder:
+            folder.chdir(script.parent)  # the actors run where Ray was started
+            pool = RewardPool(given, *map(str, tiny_folders))
         yield pool
         pool.close()
 
@@ -235,18 +271,21 @@ def pool(shared: RewardPool, script: Path) -> RewardPool:
 def test_pool_agrees_with_local_and_reads_each_text_once(
     pool: RewardPool,
     given: RewardSection,
+    script: Path,
     tiny_folders: tuple[Path, Path],
     tiny_reasoner: CodiReasoner,
     rows: Rows,
 ) -> None:
     scores = pool.score(rows)
-    local = LocalScorer.from_section(given, Measure.load(tiny_folders[1], tiny_reasoner))
+    measure = Measure.load(tiny_folders[1], tiny_reasoner)
+    local = LocalScorer.from_section(given, measure, str(script.parent))
     assert_alike(scores, local.score(rows))
     for i, text in enumerate(TEXTS):
         expected = -9.0 if i in FAILED else len(text) + rows.targets[i, 0].item()
         assert scores.raw["marked"][i] == pytest.approx(expected, abs=1e-6)
     assert scores.n_read == len({text.strip() for i, text in enumerate(TEXTS) if i not in FAILED})
-    assert scores.scalars == {"threads": 1.0}
+    assert scores.scalars["threads"] == 1.0
+    assert "correlation/marked/hidden_match" in scores.scalars
 
 
 def test_nan_is_raised_with_name_row_and_text(pool: RewardPool, rows: Rows) -> None:
@@ -255,6 +294,26 @@ def test_nan_is_raised_with_name_row_and_text(pool: RewardPool, rows: Rows) -> N
     with pytest.raises(RewardError, match=message) as caught:
         pool.score(Rows(**{**vars(rows), "texts": texts}))
     assert caught.value.row == 8
+
+
+def test_a_reward_that_hangs_ends_the_step_with_its_name_and_the_next_step_works(
+    pool: RewardPool, script: Path, rows: Rows
+) -> None:
+    script.write_text("sleep\n")
+    with pytest.raises(RewardError, match=r"'scripted': not done after 4 s on \d texts.*first text: '"):
+        pool.score(rows)
+    assert pool.score(rows).raw["scripted"][0] == 0.0
+
+
+def test_a_file_is_found_in_the_working_directory_that_a_job_ships(ray_session: None, tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "shipped.py").write_text(CUSTOM)
+    asked = section(RewardItem(name="./shipped.py:marked"))
+    found = ray.remote(lambda: [function.name for function in find_functions(asked, "/not/here")])
+    archive = shutil.make_archive(str(job), "zip", tmp_path, "job")
+    shipped = found.options(num_cpus=0.1, runtime_env={"working_dir": f"file://{archive}"})
+    assert ray.get(shipped.remote(), timeout=60) == ["marked"]
 
 
 def test_an_actor_that_dies_comes_back_and_its_share_is_scored_again(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from reverse_codi.config import RecipeError
+from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe, load_recipe
@@ -101,7 +102,17 @@ def test_every_sampled_text_is_saved_with_its_rewards(trained: Path) -> None:
     assert len(rows) == STEPS * THOUGHTS * SAMPLES
     assert [row["policy"] for row in rows] == [1] * 16 + [2] * 16 + [3] * 16 + [4] * 16
     for row in rows:
-        assert {"step", "policy", "site", "question", "text", "match", "hidden_match", "brevity"} == set(row)
+        assert {
+            "step",
+            "policy",
+            "site",
+            "question",
+            "text",
+            "match",
+            "total",
+            "hidden_match",
+            "brevity",
+        } == set(row)
     groups = {tuple((r["question"], r["site"]) for r in rows[i : i + SAMPLES]) for i in range(0, 64, SAMPLES)}
     assert all(len(set(group)) == 1 for group in groups)
 
@@ -142,6 +153,50 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trained: Path, root:
         assert all(torch.allclose(ended[name], value, atol=1e-5) for name, value in wanted.items())
     warm, now = adapter_of(out / "warm"), adapter_of(out / "grpo/checkpoint-4")
     assert any(not torch.equal(now[name], value) for name, value in warm.items())
+
+
+# The third step's texts are written by policy 3.
+FAULTY = """
+from reward import reward
+
+
+@reward(worst=-1.0)
+def mine(batch):
+    values = [0.5] * len(batch)
+    if batch.policy_version == 3:
+        values[-1] = float("nan")
+    return values
+"""
+
+
+def test_a_reward_that_fails_ends_the_run_in_one_line_and_mended_it_goes_on(
+    trained: Path, root: Path
+) -> None:
+    out, file = root / "faulty", root / "mine.py"
+    for part in ("warm", "reading"):
+        shutil.copytree(trained / part, out / part)
+    file.write_text(FAULTY)
+    rewards = (
+        "[{name: hidden_match}, {name: ./mine.py:mine, schedule: {to: 0.0, steps: 4}, "
+        "gate: {by: hidden_match, above: 0.0}}]"
+    )
+    given = recipe(root, "--reward.functions", rewards, out="faulty")
+    with pytest.raises(SystemExit) as ended:
+        run_verb(lambda: train(given, Console(quiet=True)))
+    message = r"error: reward 'mine': returned nan; clip it, or .* \(row \d+, text '.*'\)"
+    assert re.fullmatch(message, str(ended.value))
+    assert [line["step"] for line in lines(out / "metrics.jsonl") if "loss" in line] == [1, 2]
+    file.write_text(FAULTY.replace("nan", "0.25"))
+    train(given, Console(quiet=True), resume=True)
+    steps = [line for line in lines(out / "metrics.jsonl") if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    assert [line["weight/mine"] for line in steps] == [1.0, 0.75, 0.5, 0.25]
+    for line in steps:
+        assert {"gate/mine", "rewards/mine/mean", "rewards/hidden_match/mean"} <= set(line)
+        weighted = line["rewards/hidden_match/mean"] + line["weight/mine"] * line["rewards/mine/mean"]
+        assert line["reward"] == pytest.approx(weighted, abs=1e-5)
+    assert any("correlation/hidden_match/length" in line for line in steps)
+    assert {"mine", "hidden_match", "total"} <= set(lines(out / "completions.jsonl")[0])
 
 
 def test_resume_without_a_checkpoint_starts_anew(trained: Path, root: Path) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from reverse_codi.evaluation.translation import Scored
 from reverse_codi.monitor import Completions, Monitor, rewind
+from reverse_codi.scoring import Scores
 from reverse_codi.sites import Site
 from reverse_codi.thought_rollouts import Phases
 from tests.tiny import make_rows
@@ -113,11 +114,22 @@ def test_each_step_has_its_phases_and_what_is_left_is_the_trainers(tmp_path: Pat
 
 def test_completions_are_rows_of_texts_with_rewards(tmp_path: Path) -> None:
     rows = make_rows(["12 + 5 = 17.", "?"], torch.zeros(2, 3), Site("h", 1), policy_version=4)
-    Completions(tmp_path / "completions.jsonl")(3, rows, {"brevity": [0.5, None]}, [0.25, None])
+    scores = Scores(
+        raw={"brevity": [0.5, None]},
+        columns={"brevity": [-1.0, None]},
+        weights={"brevity": 0.1},
+        total=[-0.1, 0.0],
+        match=[0.25, None],
+        scalars={},
+        read_s=0.0,
+        reward_s=0.0,
+        n_read=2,
+    )
+    Completions(tmp_path / "completions.jsonl")(3, rows, scores)
     first, second = lines(tmp_path / "completions.jsonl")
     assert first == {
         "step": 3, "policy": 4, "site": "h1", "question": "question 0", "text": "12 + 5 = 17.",
-        "match": 0.25, "brevity": 0.5,
+        "match": 0.25, "total": -0.1, "brevity": 0.5,
     }  # fmt: skip
     assert (second["match"], second["brevity"]) == (None, None)
 

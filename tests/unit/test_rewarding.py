@@ -3,23 +3,18 @@ from __future__ import annotations
 import asyncio
 import math
 import pickle
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from reverse_codi.config import RecipeError
-from reverse_codi.rewarding import (
-    Registered,
-    RewardBatch,
-    RewardError,
-    RewardItem,
-    RewardSection,
-    find_functions,
-    run_rewards,
-    weighted,
-)
+from reverse_codi.rewarding import Registered, RewardBatch, RewardError, run_rewards
+from reverse_codi.rows import Step
 from reverse_codi.sites import Site
 from tests.tiny import make_batch, make_rows, make_table_measure
 
@@ -51,11 +46,14 @@ def test_failed_rows_get_worst_and_are_not_shown() -> None:
     assert shown[0].predicted.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
-def test_every_function_runs_once_and_says_so_first() -> None:
-    started: list[str] = []
+def test_every_function_runs_once_and_what_runs_is_told() -> None:
+    told: list[list[str]] = []
     functions = [Registered(name, lambda batch: [0.0] * len(batch), -1.0) for name in "ab"]
-    run_rewards(functions, batch(), started.append)
-    assert started == ["a", "b"]
+    slow = Registered("slow", lambda batch: [0.5] * len(batch), -1.0, slow=True)
+    scores = run_rewards([slow, *functions], batch(), told.append)
+    assert told == [["a", "slow"], ["b", "slow"], ["slow"]]
+    assert list(scores) == ["slow", "a", "b"]  # TRL's columns are in the recipe's order
+    assert scores["slow"] == [0.5, -1.0, 0.5, -1.0]
 
 
 def test_no_well_formed_row_calls_nothing() -> None:
@@ -87,6 +85,101 @@ def test_async_functions_are_awaited_inside_a_running_loop() -> None:
     assert asyncio.run(notebook()) == [0.5, -1.0, 0.5, -1.0]
 
 
+def test_slow_and_async_functions_run_beside_the_others() -> None:
+    """Each waits for the next one to have begun, so one after the other they would never end."""
+    begun = {name: threading.Event() for name in ("async", "thread", "plain")}
+
+    def waiting(own: str, other: str) -> Callable[[RewardBatch], list[float]]:
+        def function(batch: RewardBatch) -> list[float]:
+            begun[own].set()
+            assert begun[other].wait(20)
+            return [0.5] * len(batch)
+
+        return function
+
+    async def remote(batch: RewardBatch) -> list[float]:
+        return await asyncio.to_thread(waiting("async", "thread"), batch)
+
+    functions = [
+        Registered("async", remote, -1.0),
+        Registered("thread", waiting("thread", "plain"), -1.0, slow=True),
+        Registered("plain", waiting("plain", "async"), -1.0),
+    ]
+    assert [function.beside for function in functions] == [True, True, False]
+    assert {tuple(column) for column in run_rewards(functions, batch()).values()} == {(0.5, -1.0, 0.5, -1.0)}
+
+
+class Judge:
+    """A reward with state whose call is async."""
+
+    calls = 0
+
+    async def __call__(self, batch: RewardBatch) -> list[float]:
+        self.calls += 1
+        return [float(self.calls)] * len(batch)
+
+
+def test_an_object_may_be_async_and_keeps_its_state() -> None:
+    judge = Registered("judge", Judge(), -1.0)
+    assert judge.beside
+    assert [run_rewards([judge], batch())["judge"][0] for _ in range(2)] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_function_that_hangs_is_named(slow: bool) -> None:
+    hung = Registered("hung", lambda batch: [time.sleep(60)], -1.0, slow=slow, timeout_s=0.2)
+    started = time.monotonic()
+    with pytest.raises(
+        RewardError, match=r"'hung': not done after 0\.2 s on 2 texts; mend it.*first text: 'one'"
+    ):
+        run_rewards([hung], batch())
+    assert time.monotonic() - started < 10
+
+
+async def blocked(batch: RewardBatch) -> list[float]:
+    time.sleep(60)
+    return []
+
+
+def test_an_async_function_that_blocks_its_loop_is_named_too() -> None:
+    with pytest.raises(RewardError, match=r"'blocked': not done after 0\.2 s"):
+        run_rewards([Registered("blocked", blocked, -1.0, timeout_s=0.2)], batch())
+
+
+def test_the_row_that_breaks_a_function_is_found() -> None:
+    def divides(batch: RewardBatch) -> list[float]:
+        return [1 / (len(text) - len("two words")) for text in batch.texts]
+
+    with pytest.raises(
+        RewardError, match=r"'f': raised ZeroDivisionError at .*row 2, text 'two words'"
+    ) as caught:
+        run_rewards([Registered("f", divides, -9.0)], batch())
+    assert caught.value.row == 2
+
+
+def test_what_breaks_on_no_row_alone_names_the_first_text() -> None:
+    def alone(batch: RewardBatch) -> list[float]:
+        if len(batch) > 1:
+            raise ValueError("one at a time")
+        return [0.0]
+
+    with pytest.raises(RewardError, match=r"on 2 texts: one at a time \(the first text: 'one'\)$") as caught:
+        run_rewards([Registered("alone", alone, -9.0)], batch())
+    assert caught.value.row is None
+
+
+def test_a_slow_function_that_breaks_is_not_asked_again() -> None:
+    calls: list[int] = []
+
+    def broken(batch: RewardBatch) -> list[float]:
+        calls.append(len(batch))
+        raise OSError("no answer")
+
+    with pytest.raises(RewardError, match="raised OSError") as caught:
+        run_rewards([Registered("broken", broken, -1.0, slow=True)], batch())
+    assert (calls, caught.value.row) == ([2], None)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_non_finite_value_names_reward_row_and_text(value: float) -> None:
     with pytest.raises(RewardError, match=r"'fixed'.*row 2, text 'two words'") as caught:
@@ -97,6 +190,9 @@ def test_non_finite_value_names_reward_row_and_text(value: float) -> None:
 def test_wrong_length() -> None:
     with pytest.raises(RewardError, match="'fixed': returned 3 values for 2 texts"):
         run_rewards([returning(0.0, 0.0, 0.0)], batch())
+    leaves_out = Registered("short", lambda batch: [0.0 for text in batch.texts if " " not in text], -1.0)
+    with pytest.raises(RewardError, match=r"'short': returned 1 values for 2 texts.*row 2, text 'two words'"):
+        run_rewards([leaves_out], batch())
 
 
 @pytest.mark.parametrize("value", ["0.5", True, torch.tensor(0.5)])
@@ -134,18 +230,12 @@ def test_columns_of_unequal_length_are_refused() -> None:
         batch(questions=["only one"])
 
 
-def test_weighted_sum_skips_none() -> None:
-    raw = {"a": [1.0, None, 2.0], "b": [10.0, 10.0, None]}
-    assert weighted(raw, {"a": 2.0, "b": 0.5}, ["x", "y", "z"]) == [7.0, 5.0, 4.0]
-
-
-def test_a_row_to_which_nothing_applies_is_an_error() -> None:
-    with pytest.raises(RewardError, match=r"'a \+ b': no function applies.*row 1, text 'y'"):
-        weighted({"a": [1.0, None], "b": [None, None]}, {"a": 1.0, "b": 1.0}, ["x", "y"])
-
-
-def test_find_functions_binds_options_and_refuses_two_of_one_name() -> None:
-    items = [RewardItem(name="hidden_match", options={"metric": "mse"}), RewardItem(name="brevity")]
-    assert [f.name for f in find_functions(RewardSection(functions=items))] == ["hidden_match", "brevity"]
-    with pytest.raises(RecipeError, match="two reward functions are named 'brevity'"):
-        find_functions(RewardSection(functions=[items[1], items[1]]))
+def test_every_share_knows_the_texts_of_the_whole_step_and_whose_they_are() -> None:
+    sites, questions = [SITE, SITE, SITE, Site("h", 2)], ["p", "q", "p", "q"]
+    rows = make_rows(list("abcd"), torch.zeros(4, 2), SITE, sites=sites, questions=questions)
+    assert rows.thoughts == [0, 1, 0, 2]  # one question has a thought a site
+    share = rows.take([3, 2])
+    assert (share.texts, share.thoughts) == (["d", "c"], [2, 0])
+    assert share.step == Step(list("abcd"), [0, 1, 0, 2])
+    assert share.take([]).step == share.step
+    assert replace(rows, thoughts=[7, 7, 8, 9]).take([0]).thoughts == [7]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.recipe import Recipe
-from reverse_codi.rewarding import RewardItem, RewardSection
+from reverse_codi.reward_section import RewardItem, RewardSection
 from reverse_codi.rollout.pool import RolloutSection
 from reverse_codi.runtime import fleeting, placement, with_available_engine
 

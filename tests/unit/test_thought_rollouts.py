@@ -12,8 +12,8 @@ from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.grpo import GrpoSection, carried
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rewarding import Rows
 from reverse_codi.rollout.base import Finish, Rollout, Sampling
+from reverse_codi.rows import Rows
 from reverse_codi.scoring import Scores
 from reverse_codi.sites import Site
 from reverse_codi.thought_rollouts import Phases, Rollouts, bank_rows
@@ -49,13 +49,27 @@ class Pool:
 
 
 class Rewards:
-    """Row number as reward; None for the last of a group."""
+    """Row number as reward; None for the last of a group. Its weight is the step."""
 
-    def score(self, rows: Rows) -> Scores:
+    calls = 0
+
+    def score(self, rows: Rows, step: int) -> Scores:
         self.rows = rows
+        self.calls += 1
         raw: list[float | None] = [None if i % G == G - 1 else float(i) for i in range(len(rows))]
         match: list[float | None] = [0.5 if done else None for done in rows.finished]
-        return Scores({"match": raw}, [v or 0.0 for v in raw], match, {"x": 1.0}, 2.0, 3.0, 7)
+        halved = [None if v is None else v / 2 for v in raw]
+        return Scores(
+            raw={"match": raw},
+            columns={"match": halved},
+            weights={"match": float(step)},
+            total=[v or 0.0 for v in halved],
+            match=match,
+            scalars={"x": 1.0},
+            read_s=2.0,
+            reward_s=3.0,
+            n_read=7,
+        )
 
 
 def make_rollouts(reasoner: CodiReasoner, thoughts: Thoughts, **values: Any) -> Rollouts:
@@ -88,13 +102,16 @@ def rollouts(tiny_reasoner: CodiReasoner, thoughts: Thoughts) -> Rollouts:
 
 def test_one_batch_keeps_every_column_in_order(rollouts: Rollouts, thoughts: Thoughts) -> None:
     prompts = ["5"] * G + ["2"] * G
-    out = rollouts(prompts, SimpleNamespace(state=SimpleNamespace(global_step=8)))  # type: ignore[arg-type]
+    trainer = SimpleNamespace(state=SimpleNamespace(global_step=8))
+    out = rollouts(prompts, trainer)  # type: ignore[arg-type]
     n_vocab = rollouts.policy.contract.n_vocab
     assert out["prompt_ids"] == [[n_vocab + 5]] * G + [[n_vocab + 2]] * G
     whole, cut = rollouts.pool.ids, rollouts.pool.ids[:2]  # type: ignore[attr-defined]
     assert out["completion_ids"] == [whole, whole, cut] * 2
     assert [len(row) for row in out["logprobs"]] == [len(row) for row in out["completion_ids"]]
-    assert out["reward_match"] == [0.0, 1.0, None, 3.0, 4.0, None]
+    assert out["reward_match"] == [0.0, 0.5, None, 1.5, 2.0, None]  # what counts, not what was said
+    assert trainer.reward_weights.tolist() == [8.0]
+    assert rollouts.rewards.calls == 1  # type: ignore[attr-defined] - one request for all prompts
     assert carried("match")(**out) == out["reward_match"]
     embeds = rollouts.pool.prompts  # type: ignore[attr-defined]
     assert torch.equal(torch.stack(embeds), thoughts.slots[[5, 2]])
@@ -110,8 +127,8 @@ def test_the_rewards_see_the_right_thoughts(rollouts: Rollouts, thoughts: Though
     assert rows.finished == [True, True, False] * 2
     assert rows.policy_version == 9
     assert rows.texts[0].replace(" ", "") == "12+5=17."
-    step, told, raw, _ = rollouts.seen[0]  # type: ignore[attr-defined]
-    assert (step, told, list(raw)) == (8, rows, ["match"])
+    step, told, scores = rollouts.seen[0]  # type: ignore[attr-defined]
+    assert (step, told, list(scores.raw)) == (8, rows, ["match"])
 
 
 def test_scalars_and_seconds(rollouts: Rollouts) -> None:

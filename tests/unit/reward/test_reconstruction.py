@@ -11,7 +11,7 @@ from reverse_codi.reading.reconstructor import Reconstructor, Scale, saved_at
 from reverse_codi.reading.reconstructor_actor import CoTraining, CoTrainingSection, ReasonerParts
 from reverse_codi.reading.reconstructor_network import ReconstructorError, ReconstructorSection
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rewarding import Rows
+from reverse_codi.rows import Rows
 from reverse_codi.sites import Site
 from reward.reconstruction import WORST, Reconstruction
 from reward.registry import find

@@ -74,7 +74,9 @@ def call(name: str, options: dict[str, Any] | None = None) -> Any:
 
 
 def test_builtin_names() -> None:
-    assert set(names()) == {"hidden_match", "contrastive", "brevity", "next_token_match", "reconstruction"}
+    readable = {"brevity", "fluency", "format", "novelty"}
+    near = {"answer_preserved", "contrastive", "hidden_match", "next_token_match", "reconstruction"}
+    assert set(names()) == near | readable | {"gold_claim"}
     for name, record in names().items():
         assert find(name).worst == record.worst < 0
         assert record.description
@@ -118,7 +120,7 @@ def test_entry_point(custom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("hiden_match", "did you mean 'hidden_match'"),
         (
             "zzz",
-            "known are brevity, contrastive, hidden_match, next_token_match, reconstruction; for your own",
+            "known are answer_preserved, brevity, .*novelty, reconstruction; for your own",
         ),
         ("nowhere_at_all:f", "no module 'nowhere_at_all'"),
         ("reward.brevity:brevty", r"brevity\.py has no reward function 'brevty'; it declares brevity"),
@@ -155,6 +157,27 @@ def test_a_users_missing_import_is_not_hidden(tmp_path: Path, monkeypatch: pytes
 def test_worst_must_be_finite(worst: float) -> None:
     with pytest.raises(ValueError, match="must be finite"):
         reward(worst=worst)
+
+
+@pytest.mark.parametrize("layers", ["last", "1;2", "-1", "1, 2"])
+def test_layers_are_written_as_in_a_read_spec(layers: str) -> None:
+    with pytest.raises(ValueError, match="write 'all', 'final' or numbers joined by commas"):
+        reward(worst=0.0, layers=layers)
+
+
+def test_what_is_declared_comes_with_the_function(tmp_path: Path) -> None:
+    (tmp_path / "judge.py").write_text(
+        "from reward import reward\n\n\n"
+        "@reward(worst=0.0, slow=True, layers='0,2')\ndef waits(batch):\n    return []\n\n\n"
+        "@reward(worst=0.0)\nasync def asks(batch):\n    return []\n\n\n"
+        "@reward(worst=0.0)\nclass Judge:\n    async def __call__(self, batch):\n        return []\n"
+    )
+    waits, asks, judge = (find(f"{tmp_path}/judge.py:{name}") for name in ("waits", "asks", "Judge"))
+    assert (waits.layers, asks.layers) == ("0,2", "")
+    assert waits.beside and asks.beside and judge.beside
+    assert not find("brevity").beside
+    with pytest.raises(RecipeError, match=r"looked for /\S+judgee\.py; did you mean 'judge\.py'"):
+        find(f"{tmp_path}/judgee.py:waits")
 
 
 def test_reverse_codi_does_not_import_reward() -> None:

@@ -1,0 +1,96 @@
+"""Supervised, for ablations only: does the text say the gold claim?
+
+It needs the labels that the method does without, so it says how far a reward could get, not how far one does
+get: a verbalizer trained on it learns to solve the problem, also where the thought is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from reverse_codi.config import RecipeError, Section
+from reverse_codi.reading.claims import NO_STEP, HeldSteps
+from reverse_codi.rewarding import RewardBatch
+from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.steps import sentence_step, sentences
+from reward.registry import reward
+
+# Nothing of the claim is 0; a failed text is below what was read and found wrong.
+WORST = -1.0
+
+_WORD = re.compile(r"\d+(?:\.\d+)?|\w+|[^\w\s]")
+
+
+class GoldClaim(Section):
+    """Options of `gold_claim`."""
+
+    held_steps: str = ""
+    """A held_steps.json, as a run leaves in its `reading` folder: the gold claims are then those that the
+    site holds, and all must be said. If empty, any claim of the problem is as good."""
+
+
+@reward(worst=WORST, name="gold_claim", supervised=True)
+class GoldClaimReward:
+    """Share of the gold claim's words that are said, by the nearest claim; None for tasks without claims.
+
+    Args:
+        config: which claims are gold.
+
+    Raises:
+        RecipeError: there is no such file.
+    """
+
+    def __init__(self, config: GoldClaim) -> None:
+        file = Path(config.held_steps)
+        if config.held_steps and not file.is_file():
+            raise RecipeError(
+                f"held_steps: no file {file}; a run writes reading/held_steps.json, or leave it out"
+            )
+        self.held = HeldSteps.from_json(file.read_text()) if config.held_steps else None
+
+    def __call__(self, batch: RewardBatch) -> list[float | None]:
+        """Compare words, in order."""
+        values: list[float | None] = [None] * len(batch)
+        for row, claims in enumerate(batch.claims or []):
+            if claims:
+                said = claims_of(batch.texts[row])
+                values[row] = nearest(said, claims)
+                if self.held is not None:
+                    steps = self.held.steps(batch.sites[row], len(claims))
+                    gold = [claims[step] for step in steps] or [NO_STEP]
+                    values[row] = (nearest(said, gold) + nearest(gold, said)) / 2
+        return values
+
+
+def claims_of(text: str) -> list[str]:
+    """The equations that a text states, else its sentences.
+
+    >>> claims_of("12+5 = 17. 17*2 = 34.")
+    ['12 + 5 = 17', '17 * 2 = 34']
+    """
+    equations = [equation.claim for equation in parse_equations(text)]
+    return equations or [sentence_step(sentence).claim for sentence in sentences(text)]
+
+
+def nearest(claims: Sequence[str], others: Sequence[str]) -> float:
+    """How much of a claim is in the nearest of the others, mean over claims.
+
+    >>> nearest(["12 + 5 = 17", "9 - 8 = 1"], ["12 + 5 = 17"])
+    0.5
+    """
+    return sum(max(overlap(claim, other) for other in others) for claim in claims) / len(claims)
+
+
+def overlap(claim: str, other: str) -> float:
+    """2 x words in common, in order, / words of both (Ratcliff and Obershelp 1988, as difflib has it).
+
+    An "=" does not count: every equation has one.
+
+    >>> overlap("12 + 5 = 17", "12 + 7 = 19")
+    0.5
+    """
+    words, of_other = ([word for word in _WORD.findall(text) if word != "="] for text in (claim, other))
+    return SequenceMatcher(None, words, of_other, autojunk=False).ratio()

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+import torch
+
+import reward.gold_claim
+from reverse_codi.config import RecipeError
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.sites import Site
+from reward.registry import find, names
+from tests.tiny import make_batch, make_rows, make_table_measure
+
+SITE = Site("h", 1)
+CLAIMS = ["12 + 5 = 17", "17 * 2 = 34"]
+
+
+def values(texts: list[str], claims: list[str] | None = CLAIMS, **options: str) -> list[float | None]:
+    rows = make_rows(
+        texts, torch.zeros(len(texts), 1), SITE, claims=None if claims is None else [claims] * len(texts)
+    )
+    batch = make_batch(rows, make_table_measure({"": [0.0]}, SITE, [0.0]))
+    return list(find("gold_claim", options).function(batch))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def held_file(tmp_path: Path) -> str:
+    """h1 holds the second of two steps, and none of three."""
+    path = tmp_path / "held_steps.json"
+    path.write_text(HeldSteps({(SITE, 2): [0.0, 1.0], (SITE, 3): [0.0, 0.0, 0.0]}, 0.5).to_json())
+    return str(path)
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(reward.gold_claim).failed == 0
+
+
+def test_any_claim_of_the_problem_is_as_good() -> None:
+    # 12 - 4 = 8 shares one of four words with the nearest claim; 9 + 3 = 17 shares two, in order
+    texts = ["12+5=17.", "17 * 2 = 34. 12 + 5 = 17.", "12 - 4 = 8", "9 + 3 = 17", "words alone"]
+    assert values(texts) == pytest.approx([1.0, 1.0, 0.25, 0.5, 0.0])
+
+
+def test_with_held_steps_just_the_sites_own_claims_count(held_file: str) -> None:
+    # The other step's claim has no word of this one in order but 17; both claims: (1/2 (1 + 1/4) + 1) / 2
+    texts = ["17 * 2 = 34", "12 + 5 = 17", "12 + 5 = 17. 17 * 2 = 34."]
+    assert values(texts, held_steps=held_file) == pytest.approx([1.0, 0.25, 0.8125])
+
+
+def test_a_thought_without_a_step_is_best_said_so(held_file: str) -> None:
+    three = [*CLAIMS, "34 - 4 = 30"]
+    assert values(["( no step )", "34 - 4 = 30"], three, held_steps=held_file) == [1.0, 0.0]
+
+
+def test_claims_in_words() -> None:
+    gold = ["Every rompus is a lempus"]
+    assert values(["Every rompus is a lempus.", "Every tirp is a velm."], gold) == pytest.approx([1.0, 0.6])
+
+
+@pytest.mark.parametrize("claims", [None, []])
+def test_it_does_not_apply_without_claims(claims: list[str] | None) -> None:
+    assert values(["12 + 5 = 17"], claims) == [None]
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(RecipeError, match=r"no file nowhere\.json.*reading/held_steps\.json"):
+        find("gold_claim", {"held_steps": "nowhere.json"})
+
+
+def test_it_alone_is_flagged_as_supervised() -> None:
+    assert [name for name, record in names().items() if record.supervised] == ["gold_claim"]
