@@ -23,6 +23,7 @@ from reverse_codi.config import Section
 from reverse_codi.reward_section import RewardSection, find_functions
 from reverse_codi.verbalizer.policy import Policy
 
+Keep = Literal["content", "match", "last"]
 RolloutFunc = Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]
 """TRL's: prompts in, each repeated G times in a run; columns out."""
 
@@ -62,6 +63,9 @@ class GrpoSection(Section):
     """Steps between held-out evaluations."""
     eval_thoughts: int = Field(default=512, gt=0)
     """Held-out thoughts evaluated during training."""
+    keep: Keep = "content"
+    """Which evaluated policy becomes the verbalizer: best by content, which takes gold claims of held-out
+    problems, best by match, which takes none, or the last."""
     save_every: int = Field(default=20, gt=0)
     """Steps between checkpoints."""
     curriculum: Literal["none", "short_first"] = "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.evaluation.translation import Scored
+from reverse_codi.grpo import Keep
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.rows import Rows
 from reverse_codi.scoring import Scores
@@ -80,15 +82,16 @@ class Completions:
 
 
 class Monitor(TrainerCallback):
-    """Logs each step, evaluates on held-out thoughts, keeps the best policy by content.
+    """Logs each step, evaluates on held-out thoughts, keeps the best policy.
 
-    By content and not by match: a prototype's match rose while what its texts said stood still.
+    By content rather than by match: a prototype's match rose while what its texts said stood still.
 
     Args:
         rollouts: gives phase timings and rollout figures.
         sync: gives the canary's difference and the current version.
         evaluate: translates held-out thoughts with policy `version` and scores them.
         every: steps between evaluations.
+        keep: which evaluated policy is kept.
         out: folder of metrics.jsonl and of `best/`.
         console: for the reader at the terminal.
     """
@@ -99,6 +102,7 @@ class Monitor(TrainerCallback):
         sync: PolicySync,
         evaluate: Callable[[int], Scored],
         every: int,
+        keep: Keep,
         out: Path,
         console: Console,
     ) -> None:
@@ -106,6 +110,7 @@ class Monitor(TrainerCallback):
         self.sync = sync
         self.evaluate = evaluate
         self.every = every
+        self.keep = keep
         self.out = out
         self.console = console
         self.metrics = JsonLog(out / METRICS)
@@ -113,16 +118,16 @@ class Monitor(TrainerCallback):
         self._step_began = time.perf_counter()
 
     def _best_so_far(self) -> float:
-        """The content of `best/` when a run is resumed, else -1."""
+        """The worth of `best/` when a run is resumed, else below all."""
         file = self.out / BEST_FIGURES
         there = file.is_file() and (self.out / BEST).is_dir()
-        return float(json.loads(file.read_text())["content"]) if there else -1.0
+        return float(json.loads(file.read_text())["worth"]) if there else -math.inf
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Evaluate the warm start, which may stay the best; a resumed run without a best, what it has."""
-        if state.global_step == 0 or self.best < 0:
+        if state.global_step == 0 or self.best == -math.inf:
             self._evaluate(state.global_step)
 
     def on_step_begin(
@@ -168,11 +173,12 @@ class Monitor(TrainerCallback):
         self.metrics.write({"step": step, **{f"heldout/{name}": value for name, value in figures.items()}})
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self.console.print(f"[bold]held-out after {step} steps:[/bold] {shown}")
-        if scored.content > self.best:
-            self.best = scored.content
-            self._keep({"step": step, "content": self.best, **figures})
+        worth = {"content": scored.content, "match": scored.match, "last": float(step)}[self.keep]
+        if worth > self.best:
+            self.best = worth
+            self._save({"step": step, "worth": worth, **figures})
 
-    def _keep(self, figures: dict[str, Any]) -> None:
+    def _save(self, figures: dict[str, Any]) -> None:
         """Put the policy into `best/`; a kill leaves an old or a new one, or none and no figures."""
         temporary = self.out / f"{BEST}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)

@@ -58,7 +58,7 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
 def reinforce(
     recipe: Recipe, prepared: Prepared, policy: Policy, out: Path, console: Console, resume: bool
 ) -> None:
-    """GRPO from the warm start; the best policy by held-out content is kept in `out/best`."""
+    """GRPO from the warm start; the policy that `grpo.keep` asks for is kept in `out/best`."""
     section = recipe.grpo
     checkpoint = last_complete_checkpoint(out / "grpo", "adapter_model.safetensors")
     if checkpoint and not resume:
@@ -101,7 +101,7 @@ def reinforce(
             texts = [prepared.reasoner.decode(rollout.token_ids.tolist()) for rollout in written]
             return score(heldout, texts, prepared.measure)
 
-        monitor = Monitor(rollouts, sync, evaluate, section.eval_every, out, console)
+        monitor = Monitor(rollouts, sync, evaluate, section.eval_every, section.keep, out, console)
         report_to = ["wandb"] if recipe.log.wandb else []
         if recipe.log.wandb:
             start_wandb(recipe.log.project)

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from reverse_codi.evaluation.translation import Scored
+from reverse_codi.grpo import Keep
 from reverse_codi.monitor import Completions, Monitor, rewind
 from reverse_codi.scoring import Scores
 from reverse_codi.sites import Site
@@ -43,12 +44,12 @@ def scored(content: float, match: float) -> Scored:
     return Scored(torch.tensor([1 - match]), torch.ones(1), 0.0, right, right, right, ["x"])
 
 
-def make_monitor(out: Path, contents: list[float]) -> Monitor:
+def make_monitor(out: Path, contents: list[float], keep: Keep = "content") -> Monitor:
     figures = iter(contents)
     rollouts = SimpleNamespace(phases=Phases(), scalars={"rollout/match": 0.1, "rollout/distinct": 1.0})
     # match falls while content rises and the other way round
     evaluate = lambda version: scored(c := next(figures), 1 - c)  # noqa: E731
-    return Monitor(rollouts, Sync(), evaluate, 2, out, Console(quiet=True))  # type: ignore[arg-type]
+    return Monitor(rollouts, Sync(), evaluate, 2, keep, out, Console(quiet=True))  # type: ignore[arg-type]
 
 
 def state(step: int, last: int = 100) -> Any:
@@ -79,6 +80,12 @@ def test_the_best_is_kept_by_content_not_by_match(tmp_path: Path) -> None:
     assert held[1]["heldout/match"] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(("keep", "step"), [("match", 0), ("last", 5)])
+def test_others_are_kept_where_the_recipe_says_so(tmp_path: Path, keep: Keep, step: int) -> None:
+    run(make_monitor(tmp_path, [0.2, 0.5, 0.4, 0.5], keep), 0, 5)
+    assert best(tmp_path) == (str(step + 1), step)
+
+
 def test_the_warm_start_may_stay_the_best(tmp_path: Path) -> None:
     run(make_monitor(tmp_path, [0.5, 0.4]), 0, 2)
     assert best(tmp_path) == ("1", 0)
@@ -93,7 +100,7 @@ def test_a_resumed_run_keeps_the_best_that_it_had(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_whose_best_was_lost_evaluates_at_once(tmp_path: Path) -> None:
-    (tmp_path / "best.json").write_text('{"step": 2, "content": 0.9}')  # without its folder
+    (tmp_path / "best.json").write_text('{"step": 2, "worth": 0.9}')  # without its folder
     run(make_monitor(tmp_path, [0.3, 0.2]), 2, 4)
     assert best(tmp_path) == ("3", 2)
 
