@@ -68,9 +68,7 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
 def trained(recipe: Recipe, out: Path, console: Console) -> Path:
     """The folder of the verbalizer, trained from where an earlier call stopped."""
     begun = last_complete_checkpoint(out / "grpo", "adapter_model.safetensors")
-    folder = train(recipe, console, resume=begun is not None)
-    ray.shutdown()
-    return folder
+    return train(recipe, console, resume=begun is not None)
 
 
 def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[str, Mapping[str, float]]:
@@ -133,6 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
     console.print(placement(recipe), markup=False)
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
     figures = run(recipe, console)
+    ray.shutdown()
     file = Path(recipe.train.out) / FIGURES
     write_whole(file, json.dumps(figures, indent=1) + "\n")
     console.print_json(json.dumps(figures))

@@ -75,7 +75,7 @@ def solution_of(written: str) -> str:
 def measure(reasoner: HuginnReasoner, task: Task, n: int, seed: int, shots: int = SHOTS) -> Iterated:
     """Ask `n` held-out problems at every number of iterations, after `shots` solved training problems."""
     problems = task.problems(Split.HELDOUT, n, seed)
-    first = task.problems(Split.TRAIN, shots, seed) if shots else []
+    first = task.problems(Split.TRAIN, shots, seed)
     asked = [prompt(reasoner, first, problem.question) for problem in problems]
     found = {}
     for count in sorted({*COUNTS, reasoner.config.mean_recurrence}):
