@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer
 
 from reverse_codi.config import RecipeError
 from reverse_codi.distill import distill
@@ -18,32 +18,13 @@ from reverse_codi.reasoners.pretrained import LoraSection, gguf_file, load_base,
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
-from reverse_codi.tasks.words import word_tokenizer
-
-SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+from tests.bases import make_base
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerBase:
-    return word_tokenizer(Arithmetic().vocabulary())
-
-
-@pytest.fixture(scope="module")
-def base(tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained Llama, as a folder that knows nothing of thoughts."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    config = AutoConfig.for_model(
-        "llama",
-        vocab_size=len(tokenizer),
-        eos_token_id=tokenizer.eos_token_id,
-        tie_word_embeddings=True,
-        **SHAPE,
-    )
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    make_base(folder)
     return folder
 
 
@@ -66,8 +47,8 @@ def recipe_of(base: Path, out: Path) -> Recipe:
     return load_recipe([str(out / "recipe.yaml")])
 
 
-def test_codis_ids_follow_the_vocabulary(base: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    size = len(tokenizer)
+def test_codis_ids_follow_the_vocabulary(base: Path) -> None:
+    size = len(AutoTokenizer.from_pretrained(base))
     loaded = load_base(str(base))
     assert loaded.lm.get_input_embeddings().num_embeddings == size + 3
     assert (loaded.prompting["bot_id"], loaded.prompting["eot_id"]) == (size + 1, size + 2)
