@@ -49,6 +49,7 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
     else:
         base = load_base(section.base)
         lm, tokenizer, asked = base.lm, base.tokenizer, base.prompting
+    asked["max_written_tokens"] = section.max_written_tokens
     config = CodiConfig(n_thoughts=section.n_thoughts, projection_width=width, **asked)
     model = LatentLM(
         lm,

@@ -101,6 +101,8 @@ class DistillSection(Section):
     projection_start: Literal["next_token", "random"] = "next_token"
     """next_token (fitted to hand on the next token's embedding before the latent phase, which costs much
     with a large vocabulary) or random, as CODI has it."""
+    max_written_tokens: int = Field(default=64, gt=0)
+    """Longest solution in text mode; a model that writes no end is stopped there."""
     n_problems: int = Field(default=150_000, gt=0)
     """Distinct training problems."""
     seed: int = 0

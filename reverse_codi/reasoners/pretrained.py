@@ -12,7 +12,13 @@ from pathlib import Path
 
 from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import Field
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from reverse_codi.config import Section
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -62,10 +68,15 @@ def load_base(name: str) -> Base:
         CheckpointError: it is not there, or cannot be loaded.
     """
     path = gguf_file(name)
-    where, named = (name, {}) if path is None else (str(path.parent), {"gguf_file": path.name})
+    where = name
+    named: dict[str, str] = {}
+    plain: dict[str, GgufConfig] = {}
+    if path is not None:
+        where, named = str(path.parent), {"gguf_file": path.name}
+        plain = {"quantization_config": GgufConfig(dequantize=True)}  # else it could not be saved
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, **named)
-        lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(where, **named, dtype="float32")
+        lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(where, **named, **plain, dtype="float32")
     except ImportError as error:
         raise CheckpointError(
             f"distill.base = {name!r}: {error}; run pip install 'reverse_codi[smollm2]'"
