@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from reverse_codi.config import RecipeError
 from reverse_codi.distill import distill
@@ -18,7 +19,7 @@ from reverse_codi.reasoners.pretrained import LoraSection, gguf_file, load_base,
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
-from tests.bases import make_base
+from tests.bases import GGUF_TOKENS, make_base, make_gguf
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,22 @@ def test_codis_ids_follow_the_vocabulary(base: Path) -> None:
     assert (loaded.prompting["bot_id"], loaded.prompting["eot_id"]) == (size + 1, size + 2)
     assert loaded.tokenizer.pad_token_id is not None
     assert loaded.tokenizer.eos_token_id == loaded.lm.config.eos_token_id
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="gguf is not installed")
+def test_a_gguf_file_is_a_base_like_any_other(tmp_path: Path) -> None:
+    make_gguf(tmp_path / "m.gguf")
+    loaded = load_base(str(tmp_path / "m.gguf"))
+    size = len(GGUF_TOKENS)
+    assert loaded.lm.get_input_embeddings().num_embeddings == size + 3
+    # Not its begin token, which transformers gives it for an end token.
+    assert loaded.tokenizer.eos_token == "<|im_end|>"
+    assert loaded.tokenizer.pad_token_id == size and loaded.lm.config.pad_token_id == size
+    # A blank before digits is a token of its own, and the cue ends with it.
+    assert loaded.prompting["cue"] == "The answer is: "
+    loaded.lm.save_pretrained(tmp_path / "saved")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved").state_dict()
+    assert all(torch.equal(weight, again[name]) for name, weight in loaded.lm.state_dict().items())
 
 
 def test_only_lora_and_the_added_embeddings_are_trained_and_merging_keeps_what_was_learnt(base: Path) -> None:
