@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
-from transformers import set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from reverse_codi.config import UserError, run_verb
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
@@ -42,7 +42,7 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
     if section.base is None:
         if not hasattr(task, "vocabulary"):
             raise UserError("distill.base is empty and this task has no closed vocabulary; name a base model")
-        tokenizer = word_tokenizer(task.vocabulary())
+        tokenizer: PreTrainedTokenizerBase = word_tokenizer(task.vocabulary())
         lm = new_language_model(tokenizer, **section.shape)
         # CODI's layout: pad, begin-of-thought and end-of-thought follow the vocabulary.
         asked: Prompting = {"bot_id": len(tokenizer) + 1, "eot_id": len(tokenizer) + 2}

@@ -35,7 +35,7 @@ class LoraSection(Section):
 
     rank: int = Field(default=128, gt=0)
     """LoRA rank."""
-    alpha: float = Field(default=32, gt=0)
+    alpha: int = Field(default=32, gt=0)
     """LoRA alpha; what is learnt counts alpha / rank."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """LoRA dropout."""
@@ -89,7 +89,7 @@ def load_base(name: str) -> Base:
     # transformers 5.17 takes a GGUF file's begin token for its end token; the model's configuration is right.
     if isinstance(lm.config.eos_token_id, int):
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(lm.config.eos_token_id)
-    rows = lm.get_input_embeddings().num_embeddings + ADDED
+    rows = int(lm.config.vocab_size) + ADDED
     fields = prompting(LayoutName.CODI, tokenizer, lm.config, rows, name)
     lm.resize_token_embeddings(rows)
     lm.config.pad_token_id = tokenizer.pad_token_id
