@@ -23,6 +23,8 @@ def test_one_command_leads_to_translations_and_a_second_one_does_nothing_twice(
     make_base(tmp_path / "base")
     (tmp_path / "recipe.yaml").write_text(
         "log: {wandb: false}\n"
+        # So few operands that probes read some from an untrained model.
+        "task: {options: {max_value: 12, max_operand: 3, step_weights: [[1, 1.0]], heldout_percent: 50}}\n"
         f"reasoner: {{path: {tmp_path / 'reasoner'}}}\n"
         f"distill: {{out: {tmp_path / 'reasoner'}, base: {tmp_path / 'base'}, lora: {{rank: 4}}, "
         "n_thoughts: 2, projection_width: 16, projection_start: random, n_problems: 200, threads: 1, "
