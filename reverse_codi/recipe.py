@@ -16,6 +16,7 @@ from reverse_codi.reading.spec import ReadSpec
 from reverse_codi.reading.study import FRAMED
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import Source, load_reasoner, reasoner_folder
+from reverse_codi.reasoners.pretrained import LoraSection
 from reverse_codi.reasoners.training import Phase
 from reverse_codi.reward_section import RewardSection, beside
 from reverse_codi.rollout.pool import RolloutSection
@@ -84,7 +85,11 @@ class DistillSection(Section):
     out: str = "runs/tiny/reasoner"
     """Folder of checkpoints and of the finished reasoner."""
     base: str | None = None
-    """Causal LM to start from; empty: a new Llama of `shape` with the task's vocabulary."""
+    """Causal LM to start from: a folder, a hub id, a .gguf file, or PACKAGE:FILE.gguf for one that an
+    installed package carries; empty: a new Llama of `shape` with the task's vocabulary."""
+    lora: LoraSection | None = None
+    """Train a LoRA beside the base's weights, the projection and the added embeddings, and merge at the end;
+    empty: train all weights."""
     shape: dict[str, Any] = {}
     """LlamaConfig arguments of a new model."""
     n_thoughts: int = Field(default=6, ge=0, le=64)
@@ -93,6 +98,11 @@ class DistillSection(Section):
     """coconut: thoughts that stand for one step; n_thoughts is a multiple of it."""
     projection_width: int = Field(default=320, gt=0)
     """Hidden width of prj; coconut has none."""
+    projection_start: Literal["next_token", "random"] = "next_token"
+    """next_token (fitted to hand on the next token's embedding before the latent phase, which costs much
+    with a large vocabulary) or random, as CODI has it."""
+    max_written_tokens: int = Field(default=64, gt=0)
+    """Longest solution in text mode; a model that writes no end is stopped there."""
     n_problems: int = Field(default=150_000, gt=0)
     """Distinct training problems."""
     seed: int = 0

@@ -29,6 +29,7 @@ from reverse_codi.preparation import (
     warm_policy,
 )
 from reverse_codi.reading.measure import MAPS_FILE
+from reverse_codi.reasoners.load import refuse_recurrent_depth
 from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.reward_pool import RewardPool
@@ -135,6 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else list(arguments)
     dry_run, resume = "--dry-run" in words, "--resume" in words
     recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
+    refuse_recurrent_depth(recipe.reasoner)
     console = Console()
     recipe, told = with_available_engine(recipe)
     for line in filter(None, (told, fleeting(recipe.train.out))):

@@ -2,9 +2,10 @@ r"""How a recurrent-depth model's states move as it iterates: fixed point, orbit
 
     python -m reverse_codi.trajectories MODEL --text "..." --out DIR [--iterations N] [--seed S]
 
-MODEL is a folder or a hub id (tomg-group-umd/huginn-0125). One row a token: class, the numbers that decide
-it, and what the state would say next after a few iterations (logit lens). DIR gets trajectories.json, with
-the lens of every iteration, and a Plotly page a text. See docs/huginn.md.
+MODEL is a folder, a hub id (tomg-group-umd/huginn-0125) or a recipe that names one (recipes/huginn.yaml).
+One row a token: class, the numbers that decide it, and what the state would say next after a few iterations
+(logit lens). DIR gets trajectories.json, with the lens of every iteration, and a Plotly page a text. See
+docs/huginn.md.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from reverse_codi.files import write_whole
 from reverse_codi.reasoners.codi import CheckpointError
 from reverse_codi.reasoners.huginn.plot import figure, write_page
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
+from reverse_codi.recipe import load_recipe
 from reverse_codi.sites import Site
 
 RESULT = "trajectories.json"
@@ -106,17 +108,22 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m reverse_codi.trajectories", description="Follow a recurrent-depth model's states."
     )
     add = parser.add_argument
-    add("model", help="folder or hub id in Huginn's layout")
+    add("model", help="folder or hub id in Huginn's layout, or a recipe (.yaml) that names one")
     add("--text", action="append", required=True, help="a text to read; may be given often")
     add("--out", required=True, type=Path, help="folder of the table as JSON and of the pages")
     add("--iterations", type=int, help="of the core block; the model's training mean if absent")
     add("--seed", type=int, default=0, help="of the initial states (default 0)")
     add("--answer-tokens", type=int, default=0, help="also go on with each text by so many tokens")
-    add("--device", default="cpu", help="where the model runs (default cpu)")
+    add("--device", help="where the model runs (default: the recipe's, or cpu)")
     add("--dtype", choices=["float32", "bfloat16"], help="of the weights; as stored if absent")
     add("--axes", type=int, choices=[2, 3], default=3, help="principal axes of the plot")
     add("--no-plot", action="store_true", help="write no page; Plotly is then not needed")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if Path(options.model).suffix == ".yaml":
+        named = load_recipe([options.model]).reasoner
+        options.model, options.device = named.path, options.device or named.device
+    options.device = options.device or "cpu"
+    return options
 
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:

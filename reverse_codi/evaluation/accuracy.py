@@ -79,20 +79,26 @@ def _interval(flags: list[bool]) -> Interval:
     return interval(np.array(flags, dtype=np.float64)[:, None])
 
 
+def compared(own: Interval, published: Published | None, mend: str) -> str:
+    """Whether an accuracy is the published one; if not, by how much it is off, and what to look at."""
+    if published is None:
+        return "no published figure is known for this checkpoint and task"
+    stands = f"the published {published.accuracy:.3f} ({published.source})"
+    if own.low <= published.accuracy <= own.high:
+        return f"agrees with {stands}"
+    return f"OFF by {own.value - published.accuracy:+.3f}: {stands} lies outside the interval. {mend}"
+
+
 def verdict(found: Accuracies, published: Published | None) -> list[str]:
     """What the figures mean for someone who wants to translate this model's thoughts, one line each."""
-    lines = []
-    if published is None:
-        lines.append("no published figure is known for this checkpoint and task")
-    elif found.own.low <= published.accuracy <= found.own.high:
-        lines.append(f"agrees with the published {published.accuracy:.3f} ({published.source})")
-    else:
-        off = found.own.value - published.accuracy
-        lines.append(
-            f"OFF by {off:+.3f}: the published {published.accuracy:.3f} ({published.source}) lies outside "
-            "the interval. Check the base model, the prompt and the answer extraction; "
-            "--reasoner.reference_masking true reproduces figures taken with the reference's padding"
+    lines = [
+        compared(
+            found.own,
+            published,
+            "Check the base model, the prompt and the answer extraction; --reasoner.reference_masking true "
+            "reproduces figures taken with the reference's padding",
         )
+    ]
     if found.text.high < HALF * found.own.value:
         lines.append(
             "NO TEXT MODE: written steps do not solve these problems, so what the frozen model makes of a "

@@ -56,10 +56,11 @@ class ProblemRows(Dataset[Row]):
             encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False).input_ids
             return encoded
 
-        questions = ids([p.question for p in problems])
+        questions = [[*config.begin_ids, *question] for question in ids([p.question for p in problems])]
         steps = ids([" ".join(map(written_step, p.claims)) for p in problems])
         totals = ids([" ".join(step.result for step in p.steps) for p in problems])
-        answers = ids([f"{config.cue} {p.answer}" for p in problems])
+        # Where a blank is a token of its own, the cue ends with it (`CodiConfig.cue`).
+        answers = ids([f"{config.cue.removesuffix(' ')} {p.answer}" for p in problems])
         cue_length = len(ids([config.cue])[0])
         eos = tokenizer.eos_token_id
         self.rows = [

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
+from reverse_codi.config import RecipeError
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.convert import REPORT_FILE, converted_folder
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -21,7 +22,7 @@ from reverse_codi.reasoners.checkpoints.report import Report
 from reverse_codi.reasoners.checkpoints.source import ASSETS, EMBEDDED, Source, located
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
-from reverse_codi.reasoners.huginn.refusal import refuse_translation
+from reverse_codi.reasoners.huginn.refusal import REASON, recurrent_depth_folder, refuse_translation
 
 __all__ = [
     "ASSETS",
@@ -29,9 +30,11 @@ __all__ = [
     "Backend",
     "Source",
     "import_report",
+    "is_recurrent_depth",
     "load_reasoner",
     "open_reasoner",
     "reasoner_folder",
+    "refuse_recurrent_depth",
 ]
 
 GROUP = "reverse_codi.reasoners"
@@ -76,6 +79,7 @@ def open_reasoner(source: str | Path | Source, device: str = "cpu") -> Reasoner:
         RecipeError: it is of recurrent depth, which has no thoughts to translate.
     """
     source = as_source(source)
+    refuse_recurrent_depth(source)
     checkpoint = located(source)
     refuse_translation(checkpoint)
     backend = _backend(source, checkpoint)
@@ -106,11 +110,27 @@ def reasoner_folder(source: str | Path | Source) -> Path:
         CheckpointError: as `open_reasoner`; also for a backend of another package, which has no such folder.
     """
     source = as_source(source)
+    refuse_recurrent_depth(source)
     checkpoint = located(source)
     refuse_translation(checkpoint)
     if _backend(source, checkpoint) is not None:
         raise CheckpointError(f"{source.path} belongs to another package's backend and has no own format")
     return _own_folder(source, checkpoint)
+
+
+def refuse_recurrent_depth(source: Source) -> None:
+    """Let any reasoner pass that its recipe does not call one of recurrent depth; nothing is fetched.
+
+    Raises:
+        RecipeError: it does.
+    """
+    if source.layout == LayoutName.HUGINN:
+        raise RecipeError(f"{source.path}: {REASON}")
+
+
+def is_recurrent_depth(source: Source) -> bool:
+    """Whether a reasoner is one of recurrent depth, by its recipe or, once fetched, its tensors' names."""
+    return source.layout == LayoutName.HUGINN or recurrent_depth_folder(located(source))
 
 
 def import_report(folder: Path) -> Report | None:

@@ -43,6 +43,18 @@ def next_token_pairs(model: LatentLM, rows: Sequence[Row], pad: int) -> tuple[Te
     return torch.cat(states), torch.cat(following)
 
 
+@torch.no_grad()
+def scale_projection(model: LatentLM) -> None:
+    """Bring what the projection returns to the size of the embeddings: their root mean square.
+
+    At LayerNorm's unit scale a fed vector would drown every layer's update.
+    """
+    table = model.embed(torch.arange(model.lm.config.vocab_size, device=model.lm.device))
+    norm = model.prj.get_submodule("ln")
+    assert isinstance(norm, nn.LayerNorm)
+    nn.init.constant_(norm.weight, float(table.square().mean().sqrt()))
+
+
 def start_projection(model: LatentLM, rows: Sequence[Row], pad: int, seed: int) -> float:
     """Fit the projection to hand on the next token's embedding.
 

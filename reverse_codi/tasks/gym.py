@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from reverse_codi.tasks.answers import stated
@@ -59,6 +59,16 @@ def _equations(line: str) -> list[Equation]:
     return bare if len(bare) > len(plain) and all(equation.holds for equation in bare) else plain
 
 
+def within(claim: str, most: int) -> bool:
+    """Whether a claim is one equation over whole numbers up to `most`.
+
+    >>> within("12 * 5 = 60", 60), within("7 * 0.5 = 3.5", 60), within("Mia finds 5 eggs", 60)
+    (True, False, False)
+    """
+    numbers = _NUMBER.findall(claim)
+    return len(parse_equations(claim)) == 1 and all(n.isdigit() and int(n) <= most for n in numbers)
+
+
 def gsm_symbolic(seed: int) -> Iterator[Mapping[str, object]]:
     """Endless entries of the package's `gsm_symbolic`.
 
@@ -75,9 +85,13 @@ def gsm_symbolic(seed: int) -> Iterator[Mapping[str, object]]:
 
 
 def draw(
-    entries: Iterable[Mapping[str, object]], split: Split, n: int, heldout_percent: int
+    entries: Iterable[Mapping[str, object]],
+    split: Split,
+    n: int,
+    heldout_percent: int,
+    wanted: Callable[[Problem], bool] = lambda problem: True,
 ) -> list[Problem]:
-    """The first `n` different problems of one split.
+    """The first `n` different problems of one split that are wanted.
 
     Raises:
         TaskError: there are fewer.
@@ -90,12 +104,13 @@ def draw(
         problem = gym_problem(Row(f"gsm_symbolic:{i}", entry))
         new = problem.signature not in found
         waited += 1
-        if new and split_by_hash(problem.signature, heldout_percent) is split:
+        if new and split_by_hash(problem.signature, heldout_percent) is split and wanted(problem):
             found[problem.signature] = problem
             waited = 0
     if len(found) < n:
         raise TaskError(
-            f"reasoning_gym: {n} {split} problems asked for; no more than {len(found)} came, set n to that"
+            f"reasoning_gym: {n} {split} problems asked for; no more than {len(found)} came, set n to that, "
+            "or raise max_steps, max_words or max_value where they are set"
         )
     return list(found.values())
 
@@ -106,21 +121,39 @@ class ReasoningGym:
 
     Attributes:
         heldout_percent: share of signatures, in percent, that are held out.
+        max_steps: most steps of a problem; None takes all.
+        max_words: most words of a question; None takes all.
+        max_value: every step is one equation over whole numbers up to it; None takes all.
     """
 
     heldout_percent: int = 10
+    max_steps: int | None = None
+    max_words: int | None = None
+    max_value: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings under which a split is empty."""
         if not 0 < self.heldout_percent < 100:
             raise TaskError(f"reasoning_gym: heldout_percent is {self.heldout_percent}; set it to 1..99")
+        for name in ("max_steps", "max_words", "max_value"):
+            most = getattr(self, name)
+            if most is not None and most < 1:
+                raise TaskError(f"reasoning_gym: {name} is {most}; set it to 1 or more, or leave it out")
+
+    def wants(self, problem: Problem) -> bool:
+        """Whether a problem is within the limits."""
+        return (
+            (self.max_steps is None or len(problem.steps) <= self.max_steps)
+            and (self.max_words is None or len(problem.question.split()) <= self.max_words)
+            and (self.max_value is None or all(within(claim, self.max_value) for claim in problem.claims))
+        )
 
     def problems(self, split: Split, n: int, seed: int) -> list[Problem]:
         """Return `n` different problems of one split (the `Task` protocol)."""
         # Neighbouring seeds of the package share entries.
         digest = hashlib.sha256(f"{seed}/{split}".encode()).digest()
         start = int.from_bytes(digest[:3], "big") * _CHUNK
-        return draw(gsm_symbolic(start), split, n, self.heldout_percent)
+        return draw(gsm_symbolic(start), split, n, self.heldout_percent, self.wants)
 
     def extract_answer(self, text: str) -> str | None:
         """The number after "The answer is:", else after `####`."""

@@ -23,6 +23,7 @@ class LayoutName(StrEnum):
     CODI = "codi"
     CODI_TOKENS = "codi-tokens"
     COCONUT = "coconut"
+    HUGINN = "huginn"
 
 
 @dataclass(frozen=True)

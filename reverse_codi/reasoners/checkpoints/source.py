@@ -28,7 +28,8 @@ class Source(Section):
     path: str = EMBEDDED
     """A folder or weight file, a hub id, or `embedded` for the reasoner that the package carries."""
     layout: str = LayoutName.AUTO
-    """auto (recognised from its keys), own, codi, codi-tokens, coconut, or a backend of another package."""
+    """auto (recognised from its keys), own, codi, codi-tokens, coconut, huginn (recurrent depth), or a
+    backend of another package."""
     base: str | None = None
     """Folder or hub id of the base model, of which only configuration and tokenizer are read; needed where
     the checkpoint lacks them."""

@@ -14,12 +14,17 @@ REASON = (
 )
 
 
+def recurrent_depth_folder(folder: Path) -> bool:
+    """Whether a folder holds a recurrent-depth model, by the names of its tensors."""
+    stored = (folder / INDEX).is_file() or (folder / WEIGHTS).is_file()
+    return stored and is_recurrent_depth(tensor_files(folder))
+
+
 def refuse_translation(folder: Path) -> None:
     """Let any other reasoner's folder pass.
 
     Raises:
-        RecipeError: the folder holds a recurrent-depth model, by the names of its tensors.
+        RecipeError: the folder holds a recurrent-depth model.
     """
-    stored = (folder / INDEX).is_file() or (folder / WEIGHTS).is_file()
-    if stored and is_recurrent_depth(tensor_files(folder)):
+    if recurrent_depth_folder(folder):
         raise RecipeError(f"{folder}: {REASON}")

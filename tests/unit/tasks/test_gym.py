@@ -54,6 +54,47 @@ def test_claims_of_a_line(line: str, claims: list[str]) -> None:
     assert gym_problem(row).claims == claims
 
 
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        ({}, ["short", "long", "worded", "half"]),
+        ({"max_steps": 1}, ["short", "worded", "half"]),
+        ({"max_words": 4}, ["short", "half"]),
+        ({"max_value": 60}, ["short"]),
+        ({"max_value": 59}, []),
+    ],
+)
+def test_limits_of_difficulty(limits: dict[str, int], left: list[str]) -> None:
+    solutions = {
+        "short": ("How many are left?", "12 * 5 = 60"),
+        "long": ("How many are left of all of them?", "12 * 5 = 60\n60 + 1 = 61"),
+        "worded": ("How many are left of all of them?", "Mia finds 5 eggs"),
+        "half": ("How many are left?", "7 * 0.5 = 3.5"),
+    }
+    task = ReasoningGym(**limits)
+    problems = {
+        name: gym_problem(
+            Row("a:1", {"question": asked, "answer": 1, "metadata": {"answer_cot": f"{steps}\n#### 1"}})
+        )
+        for name, (asked, steps) in solutions.items()
+    }
+    found = [name for name, problem in problems.items() if task.wants(problem)]
+    assert found == left
+
+
+@pytest.mark.parametrize("name", ["max_steps", "max_words", "max_value"])
+def test_a_limit_below_one_is_refused(name: str) -> None:
+    with pytest.raises(TaskError, match=rf"{name} is 0; set it to 1 or more"):
+        ReasoningGym(**{name: 0})
+
+
+def test_only_wanted_problems_are_drawn() -> None:
+    drawn = draw(entries(), Split.TRAIN, 12, 50, ReasoningGym(max_value=20).wants)
+    assert len(drawn) == 12 and all(int(claim.split()[-1]) <= 20 for p in drawn for claim in p.claims)
+    with pytest.raises(TaskError, match="or raise max_steps, max_words or max_value"):
+        draw(entries(), Split.TRAIN, 500, 50, ReasoningGym(max_value=20).wants)
+
+
 def test_names_are_wording() -> None:
     ann, bob, other = (gym_problem(Row("a:1", e)) for e in (entry(3, 4), entry(3, 4, "Bob"), entry(4, 3)))
     assert ann.signature == bob.signature != other.signature

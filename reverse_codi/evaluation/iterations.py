@@ -1,0 +1,121 @@
+"""Accuracy of a recurrent-depth model, at its own number of iterations and at fewer.
+
+Huginn has no thoughts to zero or exchange: what it does in silence are its iterations, so the control is to
+take them away. It was never trained to answer bare questions; it is asked as its authors do for GSM8K
+(arXiv 2502.05171): solved problems first, as turns of a chat where the tokenizer has a template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from reverse_codi.evaluation import report
+from reverse_codi.evaluation.accuracy import Published, compared
+from reverse_codi.evaluation.bootstrap import Interval, interval
+from reverse_codi.evaluation.thoughtless import right
+from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
+from reverse_codi.tasks.base import Problem, Split, Task
+
+COUNTS = (1, 4, 8, 16, 32)
+SHOTS = 8
+SYSTEM = "You are a helpful assistant that can assist users with mathematical reasoning."
+LONGEST_SOLUTION = 256
+# Share of the model's own accuracy from which one iteration does what all of them do.
+HALF = 0.5
+# 8 problems, chat format and SYSTEM, 32 iterations; what follows "The answer is". The last number of the
+# solution instead, wherever it stands, is right in .4208.
+PUBLISHED: Mapping[tuple[str, str], Published] = {
+    ("tomg-group-umd/huginn-0125", "gsm8k"): Published(0.348, "arXiv 2502.05171, GSM8K CoT, strict match")
+}
+
+
+@dataclass(frozen=True)
+class Iterated:
+    """Accuracy on held-out problems.
+
+    Attributes:
+        own: at the model's own number of iterations, its training mean.
+        by_iterations: number of iterations -> accuracy.
+    """
+
+    own: Interval
+    by_iterations: Mapping[int, Interval]
+
+
+def solved(problem: Problem) -> str:
+    """A problem's gold solution, ending as answers are read."""
+    steps = " ".join(f"{step.english.removesuffix('.')}." for step in problem.steps)
+    return f"{steps} The answer is {problem.answer}.".strip()
+
+
+def prompt(reasoner: HuginnReasoner, shots: Sequence[Problem], question: str) -> str:
+    """What is asked, without the begin-of-text token, which the reasoner adds."""
+    turns = [(f"Q: {shot.question}\nA:", solved(shot)) for shot in shots]
+    last = f"Q: {question}\nA:"
+    if not reasoner.tokenizer.chat_template:
+        return "\n\n".join([*(f"{asked} {answer}" for asked, answer in turns), last])
+    messages = [{"role": "system", "content": SYSTEM}]
+    for asked, answer in turns:
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    messages.append({"role": "user", "content": last})
+    text = str(reasoner.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return text.removeprefix(str(reasoner.tokenizer.bos_token))
+
+
+def solution_of(written: str) -> str:
+    """The answer to the question asked: a base model goes on with questions of its own."""
+    return written.split("\nQ:")[0]
+
+
+def measure(reasoner: HuginnReasoner, task: Task, n: int, seed: int, shots: int = SHOTS) -> Iterated:
+    """Ask `n` held-out problems at every number of iterations, after `shots` solved training problems."""
+    problems = task.problems(Split.HELDOUT, n, seed)
+    first = task.problems(Split.TRAIN, shots, seed)
+    asked = [prompt(reasoner, first, problem.question) for problem in problems]
+    found = {}
+    for count in sorted({*COUNTS, reasoner.config.mean_recurrence}):
+        written = reasoner.answer(asked, count, seed, LONGEST_SOLUTION)
+        flags = right(task, [solution_of(text) for text in written], problems)
+        found[count] = interval(np.array(flags, dtype=np.float64)[:, None])
+    return Iterated(found[reasoner.config.mean_recurrence], found)
+
+
+def verdict(found: Iterated, published: Published | None) -> list[str]:
+    """What the figures mean, one line each."""
+    lines = [
+        compared(
+            found.own,
+            published,
+            "Check tokenizer and chat template: published figures are of 8 shots as turns of a chat",
+        )
+    ]
+    one = found.by_iterations[1]
+    if one.value > HALF * found.own.value:
+        lines.append(
+            f"ITERATIONS HARDLY MATTER: {one.value:.3f} of {found.own.value:.3f} is left with one iteration"
+        )
+    return lines
+
+
+def show(console: Console, name: str, found: Iterated, published: Published | None) -> None:
+    """Print the table and the verdict."""
+    table = Table("iterations", "accuracy [95 %]", title=f"{name}, {found.own.n} held-out problems")
+    for count, figure in found.by_iterations.items():
+        table.add_row(str(count), str(figure))
+    if published:
+        table.add_row("published", f"{published.accuracy:.3f}")
+    console.print(table)
+    for line in verdict(found, published):
+        console.print(line, markup=False)
+
+
+def flat(found: Iterated) -> dict[str, dict[str, float | int | None]]:
+    """As accuracy.json holds it: `accuracy`, `accuracy.iterations.1`, ..."""
+    named = {"accuracy": found.own}
+    named |= {f"accuracy.iterations.{count}": figure for count, figure in found.by_iterations.items()}
+    return report.flat(named, {})

@@ -1,0 +1,147 @@
+"""`python -m reverse_codi.pipeline RECIPE [--section.key value ...]`: from a base model to translations.
+
+Distillation, accuracy with and without thoughts, traces, maps, warm start, RL, and what fresh held-out
+thoughts say before and after it. Called again, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from rich.console import Console
+
+from reverse_codi import verbalize
+from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.demo import TEST_SEED, control, show_changes, translated
+from reverse_codi.distill import distill
+from reverse_codi.evaluation import accuracy
+from reverse_codi.evaluation.select import thoughts_of
+from reverse_codi.evaluation.translation import score
+from reverse_codi.files import write_whole
+from reverse_codi.preparation import open_traces, prepare
+from reverse_codi.reading.foils import CONSTANT
+from reverse_codi.reasoners.codi_config import CONFIG_FILE
+from reverse_codi.reasoners.training import last_complete_checkpoint
+from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.runtime import placement, with_available_engine
+from reverse_codi.tasks.base import Split
+from reverse_codi.train import train
+from reverse_codi.verbalizer.translate import Translator
+
+FIGURES, TRANSLATIONS = "pipeline.json", "translations.jsonl"
+# Held-out problems that the reasoner is asked, fresh ones whose thoughts are scored, and of these shown.
+CHECKED, TESTED, SHOWN = 150, 64, 8
+
+
+def check_reasoner_is_made_here(recipe: Recipe) -> None:
+    """Refuse a recipe whose later stages would read another reasoner than its first one makes.
+
+    Raises:
+        RecipeError: `reasoner.path` is not `distill.out`.
+    """
+    if recipe.reasoner.path != recipe.distill.out:
+        raise RecipeError(
+            f"reasoner.path = {recipe.reasoner.path!r} is not distill.out = {recipe.distill.out!r}; set both "
+            "to one folder, or run the stages by themselves (distill, train, verbalize)"
+        )
+
+
+def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
+    """The reasoner's accuracy with its thoughts, without them and in text mode."""
+    file = out / accuracy.FILE
+    if file.is_file():
+        console.print(f"already there: {file}")
+    else:
+        found = accuracy.measure(recipe.reasoner.load(), recipe.task.build(), CHECKED, recipe.distill.seed)
+        accuracy.show(console, recipe.reasoner.path, found, None)
+        write_whole(file, json.dumps(accuracy.flat(found), indent=1) + "\n")
+    figures: dict[str, Any] = json.loads(file.read_text())
+    return figures
+
+
+def trained(recipe: Recipe, out: Path, console: Console) -> Path:
+    """The folder of the verbalizer, trained from where an earlier call stopped."""
+    begun = last_complete_checkpoint(out / "grpo", "adapter_model.safetensors")
+    return train(recipe, console, resume=begun is not None)
+
+
+def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[str, Mapping[str, float]]:
+    """Translate fresh held-out thoughts by warm start and verbalizer; show, keep and score the texts."""
+    prepared = prepare(recipe, out, console)
+    traces = open_traces(
+        recipe, prepared.reasoner, Split.HELDOUT, TESTED, TEST_SEED, str(out / "test-traces"), console
+    )
+    thoughts = thoughts_of(traces, prepared.sites, prepared.held, live_only=True)
+    before = translated(recipe, prepared, out / "warm", thoughts)
+    after = translated(recipe, prepared, verbalizer, thoughts)
+    show_changes(console, before, after, thoughts.problems)
+    translator = Translator(prepared.reasoner, recipe.reasoner.folder, verbalizer, recipe.grpo.max_new_tokens)
+    questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
+    rows = verbalize.translate(translator, prepared.measure, questions)
+    for of_question in rows:
+        verbalize.show(console, of_question, chain=False)
+    verbalize.save([row for of_question in rows for row in of_question], out / TRANSLATIONS)
+    gold = score(thoughts, thoughts.gold, prepared.measure)
+    fixed = {"constant": CONSTANT, "empty": ""}
+    return {
+        "warm start": before.summary(),
+        "after RL": after.summary(),
+        "gold": gold.summary(),
+        "match of a fixed text": {name: control(prepared, thoughts, text) for name, text in fixed.items()},
+    }
+
+
+def run(recipe: Recipe, console: Console) -> dict[str, Any]:
+    """Every stage; returns what pipeline.json holds."""
+    check_reasoner_is_made_here(recipe)
+    out = Path(recipe.train.out)
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        console.rule(name)
+        start = time.perf_counter()
+        yield
+        seconds[name] = time.perf_counter() - start
+        console.print(f"{name}: {seconds[name] / 60:.1f} minutes")
+
+    with stage("distillation"):
+        if (Path(recipe.distill.out) / CONFIG_FILE).is_file():
+            console.print(f"already there: {recipe.distill.out}")
+        else:
+            distill(recipe, console)
+    with stage("accuracy"):
+        found = checked(recipe, Path(recipe.distill.out), console)
+    with stage("traces, warm start, RL"):
+        verbalizer = trained(recipe, out, console)
+    with stage("translations"):
+        figures = told(recipe, verbalizer, out, console)
+    return {"accuracy": found, "translations": figures, "seconds": seconds}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run all stages and write pipeline.json."""
+    console = Console()
+    recipe, notice = with_available_engine(load_recipe(sys.argv[1:] if arguments is None else arguments))
+    if notice:
+        console.print(f"[yellow]{notice}[/yellow]")
+    console.print(placement(recipe), markup=False)
+    torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
+    figures = run(recipe, console)
+    ray.shutdown()
+    file = Path(recipe.train.out) / FIGURES
+    write_whole(file, json.dumps(figures, indent=1) + "\n")
+    console.print_json(json.dumps(figures))
+    console.print(f"{file}")
+
+
+if __name__ == "__main__":
+    run_verb(main)
