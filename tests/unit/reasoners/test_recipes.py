@@ -8,6 +8,8 @@ import pytest
 
 from reverse_codi import train
 from reverse_codi.recipe import load_recipe
+from reverse_codi.tasks.base import Split
+from reverse_codi.tasks.claims import parse_claims
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["codi-gpt2", "codi-llama-1b", "codi-llama-1b-answer-only", "sim-cot-llama-1b", "coconut-gpt2"]
@@ -23,6 +25,16 @@ def test_a_dry_run_prints_the_recipe_and_its_gpus(name: str, capsys: pytest.Capt
     assert gpus > 0
     assert f"and {gpus:g} GPU in all" in printed
     assert recipe.reasoner.device == "cuda"
+
+
+def test_prosqa_runs_on_cpus_from_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(ROOT / "recipes/prosqa.yaml")
+    train.main([path, "--dry-run"])
+    assert "0 GPU in all" in capsys.readouterr().out
+    recipe = load_recipe([path])
+    assert recipe.distill.out == recipe.reasoner.path  # what is trained is what is read
+    problem = recipe.task.build().problems(Split.HELDOUT, 1, 0)[0]
+    assert parse_claims(problem.question) and len(problem.claims) <= recipe.distill.n_thoughts
 
 
 def test_the_section_records_what_differs_from_its_default() -> None:
