@@ -240,6 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     torch.manual_seed(options.seed)
     if options.reasoner:
+        if options.what is not None:  # argparse takes a value that stands apart, or has spaces, for it
+            mend = "write options of a recipe as --section.key=value, without spaces"
+            raise RecipeError(f"--reasoner and {options.what!r} do not go together; {mend}")
         check(options.reasoner, options.task, overrides, options.problems, options.seed, options.out, console)
         return
     if options.what is None:

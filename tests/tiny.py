@@ -22,6 +22,7 @@ from reverse_codi.rows import Rows
 from reverse_codi.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split
+from reverse_codi.tasks.graph import Graph
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
@@ -29,9 +30,15 @@ from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.policy import Policy, VerbalizerSection
 
 
-def make_tiny_reasoner(n_thoughts: int = 3, hidden: int = 32, layers: int = 2, seed: int = 0) -> CodiReasoner:
-    """An untrained CODI reasoner over the vocabulary of `Arithmetic`; one seed gives the same weights."""
-    tokenizer = word_tokenizer(Arithmetic().vocabulary())
+def make_tiny_reasoner(
+    n_thoughts: int = 3,
+    hidden: int = 32,
+    layers: int = 2,
+    seed: int = 0,
+    task: Arithmetic | Graph | None = None,
+) -> CodiReasoner:
+    """An untrained CODI reasoner over a task's vocabulary; one seed gives the same weights."""
+    tokenizer = word_tokenizer((task or Arithmetic()).vocabulary())
     with torch.random.fork_rng():  # the caller's random state stays as it is
         torch.manual_seed(seed)
         lm = new_language_model(

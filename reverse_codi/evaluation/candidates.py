@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import claims_text
+from reverse_codi.tasks.claims import parse_belongings, parse_claims
 from reverse_codi.tasks.equations import parse_equations
 
 AMONG = 64
@@ -35,7 +36,7 @@ class Candidates:
         self.steps = steps
         self.knows = knows
         self.seed = seed
-        self._near: dict[str, list[str]] = {}
+        self._near: dict[tuple[str, str], list[str]] = {}
         self._gold = [_said(thoughts, row, of_row) for row, of_row in enumerate(steps) if of_row]
         self._of_kind: dict[tuple[str, ...], list[str]] = {}
         for text in dict.fromkeys(self._gold):
@@ -45,17 +46,18 @@ class Candidates:
         """63 texts for thought `row` whose own text is `own`; what states the same as `own` is left out.
 
         Up to 16 each of: the other steps of the problem and near misses of them; near misses of its own gold
-        step (one number changed, the result recomputed: the same step of minimal pairs); gold texts with the
-        same operations elsewhere; gold texts at random, which also fill up what is missing.
+        step (see `near_claims`); gold texts with the same operations elsewhere; gold texts at random, which
+        also fill up what is missing.
         """
         rng = random.Random(f"{self.seed}/{row}")
         gold = _said(self.thoughts, row, self.steps[row])
         claims = self.thoughts.claims[row]
+        question = self.thoughts.questions[row]
         rest = [claim for step, claim in enumerate(claims) if step not in self.steps[row]]
-        near = [text for step in self.steps[row] for text in self._near_texts(claims[step])]
+        near = [text for step in self.steps[row] for text in self._near_texts(claims[step], question)]
         kinds = [
             [claims_text([c]) for c in rest]
-            + _drawn([text for c in rest for text in self._near_texts(c)], rng),
+            + _drawn([text for c in rest for text in self._near_texts(c, question)], rng),
             _drawn(near, rng),
             _drawn(self._of_kind[_operators(gold)], rng),
         ]
@@ -71,11 +73,12 @@ class Candidates:
                 found.setdefault(text)
         return list(found)
 
-    def _near_texts(self, claim: str) -> list[str]:
+    def _near_texts(self, claim: str, question: str) -> list[str]:
         """Near misses of a claim, as texts; remembered, since claims recur."""
-        if claim not in self._near:
-            self._near[claim] = [claims_text([near]) for near in near_claims(claim, self.knows)]
-        return self._near[claim]
+        key = claim, question if parse_belongings(claim) else ""
+        if key not in self._near:
+            self._near[key] = [claims_text([near]) for near in near_claims(claim, self.knows, question)]
+        return self._near[key]
 
 
 def _said(thoughts: Thoughts, row: int, steps: Sequence[int]) -> str:
@@ -96,7 +99,7 @@ def _endless(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
 @functools.cache
 def _content(text: str) -> tuple[str, ...]:
     """What a text claims; one that claims nothing is only equal to itself."""
-    return tuple(e.claim for e in parse_equations(text)) or (text.strip(),)
+    return tuple(told.claim for told in parse_claims(text)) or (text.strip(),)
 
 
 def _operators(text: str) -> tuple[str, ...]:

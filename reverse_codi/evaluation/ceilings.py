@@ -26,10 +26,10 @@ from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.setting import FIRST_SEED
 from reverse_codi.evaluation.suite.content import STEPS
 from reverse_codi.preparation import open_traces
-from reverse_codi.reading.probes import result_of
 from reverse_codi.recipe import load_recipe
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import Split
+from reverse_codi.tasks.claims import result_of
 from reverse_codi.traces import TraceStore
 
 HIDDEN, STEPS_OF_SGD, BATCH, RATE = 256, 4_000, 512, 3e-3

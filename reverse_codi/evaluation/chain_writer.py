@@ -11,7 +11,7 @@ from torch import Tensor
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.sites import Site
-from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.claims import parse_claims
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ChainWriter:
         if whole:
             fed = torch.stack([thoughts.slots[[found[site] for site in self.sites], 0] for found in whole])
             for found, chain in zip(whole, self.chains(fed), strict=True):
-                claims = [equation.claim for equation in parse_equations(chain)]
+                claims = [told.claim for told in parse_claims(chain)]
                 for site, row in found.items():
                     texts[row] = self.held.text(site, claims)
         return texts

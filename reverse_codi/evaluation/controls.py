@@ -8,6 +8,7 @@ Shapes: N thoughts, d width.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,10 @@ from reverse_codi.evaluation.suite.said import Writer
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.foils import CONSTANT
-from reverse_codi.reading.probes import Probe, parts_of
+from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import canonical_number
+from reverse_codi.tasks.claims import of_slots, parse_belongings
 
 
 def empty(thoughts: Thoughts) -> list[str]:
@@ -30,8 +32,9 @@ def empty(thoughts: Thoughts) -> list[str]:
 
 
 def constant(thoughts: Thoughts) -> list[str]:
-    """One claim, whatever the thought."""
-    return [CONSTANT] * len(thoughts)
+    """One claim, whatever the thought: a sum, or where thoughts hold sentences the commonest of them."""
+    said = Counter(text for text in thoughts.gold if parse_belongings(text))
+    return [said.most_common(1)[0][0] if said else CONSTANT] * len(thoughts)
 
 
 def question_restated(thoughts: Thoughts) -> list[str]:
@@ -50,7 +53,7 @@ def gold_claims(thoughts: Thoughts) -> list[str]:
 
 
 def logit_lens(subject: Subject, thoughts: Thoughts) -> list[str]:
-    """The likeliest token of each readout, where it is a number."""
+    """The likeliest token of each readout, where it is a number; a class alone claims nothing."""
     tops = subject.lens(thoughts.targets)
     return [f"{top[0]}." if canonical_number(top[0]) is not None else NO_STEP for top in tops]
 
@@ -89,9 +92,9 @@ def question_solved(subject: Subject, thoughts: Thoughts) -> list[str]:
 
 @dataclass(frozen=True)
 class LinearProbes:
-    """Claims put together from four linear probes a site: both operands, operation and result.
+    """Claims put together from a linear probe for each slot of a site: both operands, operation and result.
 
-    Labels are gold. Thoughts that hold nothing are told from others by a fifth probe.
+    Labels are gold. Thoughts that hold nothing are told from others by one more probe.
     """
 
     probes: dict[Site, list[Probe]]
@@ -107,10 +110,8 @@ class LinearProbes:
             holds = [thoughts.gold[row] != NO_STEP for row in rows]
             live[site] = Probe.fit(thoughts.targets[rows], [str(h) for h in holds])
             held = [row for row, h in zip(rows, holds, strict=True) if h]
-            parts = [parts_of(thoughts.gold[row].rstrip(".")) for row in held]
-            probes[site] = [
-                Probe.fit(thoughts.targets[held], list(column)) for column in zip(*parts, strict=True)
-            ]
+            parts = part_labels(thoughts.gold[row].rstrip(".") for row in held)
+            probes[site] = [Probe.fit(thoughts.targets[held], column) for column in parts]
         return LinearProbes(probes, live)
 
     def __call__(self, thoughts: Thoughts) -> list[str]:
@@ -120,9 +121,9 @@ class LinearProbes:
             rows = [row for row, s in enumerate(thoughts.sites) if s == site]
             x = thoughts.targets[rows]
             said = zip(*(probe.predict(x) for probe in self.probes[site]), strict=True)
-            for row, holds, (a, op, b, result) in zip(rows, self.live[site].predict(x), said, strict=True):
+            for row, holds, slots in zip(rows, self.live[site].predict(x), said, strict=True):
                 if holds == str(True):
-                    texts[row] = f"{a} {op} {b} = {result}."
+                    texts[row] = f"{of_slots(slots)}."
         return texts
 
 

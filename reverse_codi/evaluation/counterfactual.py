@@ -16,7 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from reverse_codi.reading.claims import claims_text
-from reverse_codi.reading.probes import result_of
+from reverse_codi.tasks.claims import parse_belongings, result_of
 from reverse_codi.tasks.equations import Equation, parse_equations
 
 # Edits near the original operand first: an effect must not come from a number of another size.
@@ -81,15 +81,23 @@ def edited_step(
     return None
 
 
-def implied_by(claims: Sequence[str], step: int, result: str) -> str | None:
-    """The answer of a chain whose step `step` gives the canonical number `result` instead.
+def implied_by(claims: Sequence[str], step: int, result: str, true: Sequence[str] = ()) -> str | None:
+    """The answer of a chain whose step `step` gives the canonical `result` instead.
 
     None where a later claim's first operand is not the former result, a claim is no equation, a division is
-    by zero, or a value has no finite decimals, so that nobody knows how the model would round it.
+    by zero, or a value has no finite decimals, so that nobody knows how the model would round it. A chain of
+    sentences goes on by those that are true beside it; None where they do not say how.
 
     >>> implied_by(["12 + 5 = 17", "17 * 2 = 34", "34 - 4 = 30"], 0, "19")
     '34'
+    >>> implied_by(["Tom is a vumpus", "Every vumpus is a gorpus"], 0, "lempus", ["Every lempus is a tumpus"])
+    'tumpus'
     """
+    if parse_belongings(claims[step]):
+        rules = {told.subject: told.result for claim in true for told in parse_belongings(claim)}
+        for _ in claims[step + 1 :]:
+            result = rules.get(result, "")
+        return result if result.islower() else None
     later = _continued(claims, step, result)
     return None if later is None else (result, *(equation.result for equation in later))[-1]
 
@@ -167,15 +175,21 @@ def _written(value: Fraction | None) -> str | None:
     return text if Fraction(text) == value else None
 
 
-def near_claims(claim: str, knows: Callable[[str], bool]) -> list[str]:
-    """The same step of minimal pairs: one operand moved by 1 to 9 and the result recomputed, nearest first.
+def near_claims(claim: str, knows: Callable[[str], bool], question: str = "") -> list[str]:
+    """Near misses of a claim.
+
+    Of an equation the same step of minimal pairs: one operand moved by 1 to 9 and the result recomputed,
+    nearest first. Of a sentence the same with its subject or its result exchanged for another one that the
+    question names.
 
     >>> near_claims("12 + 5 = 17", lambda text: True)[:4]
     ['11 + 5 = 16', '13 + 5 = 18', '12 + 4 = 16', '12 + 6 = 18']
+    >>> near_claims("Tom is a wumpus", lambda text: True, "Tom is a wumpus. Tom is a lempus.")
+    ['Tom is a lempus']
     """
     equation = _equation(claim)
     if equation is None:
-        return []
+        return [near.claim for told in parse_belongings(claim)[:1] for near in told.near(question)]
     found = []
     words = equation.left.split(" ")
     places = [place for place, word in enumerate(words) if word.isdecimal()]

@@ -22,7 +22,8 @@ from reverse_codi.evaluation.figures import ratio, sums
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.study import retrieval
 from reverse_codi.sites import Site
-from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.tasks.equations import Equation
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Scored:
         retrieved: share of thoughts whose own text is the nearest of 64 of the same site.
         result: [N] 1 where the stated results are the gold text's.
         claim: [N] 1 where the stated claims are the gold text's.
-        operation: [N] 1 where the stated operations are the gold text's.
+        operation: [N] 1 where the stated operations are the gold text's; [0] where no gold text states any.
         texts: the translations.
     """
 
@@ -102,7 +103,9 @@ class Scored:
 
     @property
     def content(self) -> float:
-        """What checkpoints are kept by: mean of exact results, claims and operations."""
+        """What checkpoints are kept by: mean of exact results, claims and operations, if any."""
+        if not len(self.operation):
+            return float((self.result + self.claim).mean() / 2)
         return float((self.result + self.claim + self.operation).mean() / 3)
 
     @property
@@ -117,23 +120,24 @@ class Scored:
 
     def summary(self) -> dict[str, float]:
         """All figures as plain numbers."""
+        operation = {"operation": float(self.operation.mean())} if len(self.operation) else {}
         return {
             "match": self.match,
             "retrieval": self.retrieved,
             "result": float(self.result.mean()),
             "claim": float(self.claim.mean()),
-            "operation": float(self.operation.mean()),
+            **operation,
             "distinct": self.distinct,
             "top_share": self.top_share,
         }
 
 
 def _content(text: str) -> tuple[list[str], list[str], list[list[str]]]:
-    equations = parse_equations(text)
+    told = parse_claims(text)
     return (
-        [e.result for e in equations],
-        [e.claim for e in equations],
-        [list(e.operators) for e in equations],
+        [t.result for t in told],
+        [t.claim for t in told],
+        [list(t.operators) for t in told if isinstance(t, Equation)],
     )
 
 
@@ -154,7 +158,7 @@ def score(thoughts: Thoughts, texts: Sequence[str], measure: Measure) -> Scored:
         retrieved=float(np.mean(hits)) if hits else 0.0,
         result=same[:, 0],
         claim=same[:, 1],
-        operation=same[:, 2],
+        operation=same[:, 2] if any(operators for *_, operators in gold) else torch.empty(0),
         texts=list(texts),
     )
 

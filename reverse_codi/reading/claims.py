@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from reverse_codi.reading.probes import Probe, parts_of
+from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.sites import ANSWER, Site
 
 NO_STEP = "(no step)"
@@ -114,7 +114,7 @@ def find_held_steps(
     for step in range(max(lengths, default=0)):
         rows = [i for i, c in enumerate(claims) if len(c) > step]
         cut = int(len(rows) * (1 - test_share))
-        said = list(zip(*(parts_of(claims[i][step]) for i in rows), strict=True))  # 4 columns of labels
+        said = part_labels(claims[i][step] for i in rows)  # a column of labels for each slot
         of_length = {n: [j for j in range(cut, len(rows)) if len(claims[rows[j]]) == n] for n in lengths}
         for site, all_vectors in vectors.items():
             x = all_vectors[rows]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 
+from reverse_codi.tasks.claims import Belonging, parse_belongings
 from reverse_codi.tasks.equations import parse_equations
 
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
@@ -41,13 +42,26 @@ def number_changed(text: str, rng: random.Random) -> str:
 
 
 def result_swapped(text: str, rng: random.Random) -> str:
-    """One claim with its result and last operand exchanged: the same numbers, another sum."""
+    """One claim with its result and last operand exchanged: the same parts, another claim.
+
+    >>> result_swapped("Every wumpus is a tumpus.", random.Random(0))
+    'Every tumpus is a wumpus.'
+    """
     claims = list(_CLAIM.finditer(text))
     if not claims:
-        return text
+        return _turned(text, rng)
     claim = rng.choice(claims)
     operand, equals, result = claim.groups()
     return text[: claim.start()] + result + equals + operand + text[claim.end() :]
+
+
+def _turned(text: str, rng: random.Random) -> str:
+    """One "Every a is a b" turned round; unchanged without any."""
+    rules = [told for told in parse_belongings(text) if told.subject.islower()]
+    if not rules:
+        return text
+    told = rng.choice(rules)
+    return text.replace(told.claim, Belonging(told.result, told.subject).claim)
 
 
 def shuffled(text: str, rng: random.Random) -> str:

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from reverse_codi.reading.claims import NO_STEP, claims_text
-from reverse_codi.reading.probes import result_of
 from reverse_codi.reading.spec import before_last_number
+from reverse_codi.tasks.claims import Belonging, parse_belongings, result_of
 
 CONSTANT = "10 + 10 = 20."
+CONSTANT_SENTENCE = "Every wumpus is a tumpus."
+# Classes of sentences whose question names no other.
+_CLASSES = "Tom is a wumpus. Amy is a tumpus. Max is a lempus."
 FOILS = (
     "cut",
     "same_result",
@@ -32,7 +35,8 @@ def foils(question: str, claims: Sequence[str], held: Sequence[int]) -> Mapping[
     """Foils of the gold text that says the `held` steps of `claims`.
 
     Numbers that are made up are no larger than the result where it is 4 or more, so that a closed vocabulary
-    that has the result has them too: an unknown word would be too easy to tell from gold.
+    that has the result has them too: an unknown word would be too easy to tell from gold. Classes that are
+    made up are those of the question.
 
     Args:
         question: the problem's question.
@@ -50,33 +54,53 @@ def foils(question: str, claims: Sequence[str], held: Sequence[int]) -> Mapping[
     rng = random.Random("/".join(gold) + question)
     rest = claims_text(claim for step, claim in enumerate(claims) if step not in held)
     if rest in (text, NO_STEP):
-        rest = claims_text([_same_result(claims[0], rng)])
+        rest = claims_text([_same_result(claims[0], question, rng)])
     words = gold_words = text.replace(".", " .").split()
     while words == gold_words:
         words = rng.sample(gold_words, len(gold_words))
-    value = _last_number(gold[-1])
-    wrong = value - rng.randint(1, 3) if value >= 4 else value + rng.randint(1, 3)
+    cut = before_last_number(text)
+    if in_words := bool(parse_belongings(gold[-1])):
+        cut = text.removesuffix(f" {result_of(gold[-1])}.")
     return {
-        "cut": before_last_number(text),
-        "same_result": claims_text(_same_result(claim, rng) for claim in gold),
-        "wrong_result": f"{before_last_number(text)} {wrong}.",
+        "cut": cut,
+        "wrong_result": f"{cut} {_wrong_result(gold[-1], question, rng)}.",
+        "same_result": claims_text(_same_result(claim, question, rng) for claim in gold),
         "result_only": f"{result_of(gold[-1])}.",
         "final_answer": f"The answer is: {result_of(claims[-1])}",
         "question": question,
         "empty": "",
-        "constant": CONSTANT,
+        "constant": CONSTANT_SENTENCE if in_words else CONSTANT,
         "other_step": rest,
         "shuffled": " ".join(words),
     }
 
 
-def _same_result(claim: str, rng: random.Random) -> str:
-    """Another sum or difference with the claim's result."""
+def _wrong_result(claim: str, question: str, rng: random.Random) -> str:
+    """A number 1 to 3 away from the claim's result, or another class."""
+    if told := parse_belongings(claim):
+        others = [near.result for near in _near(told[0], question) if near.subject == told[0].subject]
+        return rng.choice(others)
+    value = _last_number(claim)
+    return str(value - rng.randint(1, 3) if value >= 4 else value + rng.randint(1, 3))
+
+
+def _same_result(claim: str, question: str, rng: random.Random) -> str:
+    """Another sum or difference with the claim's result, or another subject in its class."""
+    if told := parse_belongings(claim):
+        others = [near.claim for near in _near(told[0], question) if near.result == told[0].result]
+        return rng.choice(others)
     value = _last_number(claim)
     sums = [f"{value - b} + {b} = {value}" for b in range(2, int(value) - 1)]
     options = [option for option in sums if option != claim]
     options = options or [f"{value + b} - {b} = {value}" for b in range(2, 12)]
     return rng.choice([option for option in options if option != claim])
+
+
+def _near(told: Belonging, question: str) -> list[Belonging]:
+    """Near misses of a sentence, of both kinds."""
+    near = told.near(question)
+    both = {other.subject == told.subject for other in near}
+    return near if len(both) == 2 else told.near(f"{question} {_CLASSES}")
 
 
 def _last_number(claim: str) -> Decimal:

@@ -9,15 +9,16 @@ Shapes: N traces, d width, C distinct labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from reverse_codi.sites import Site
-from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.claims import parse_claims, result_of
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,21 @@ class Probe:
         return sum(p == t for p, t in zip(self.predict(vectors), labels, strict=True)) / len(labels)
 
 
-def result_of(claim: str) -> str:
-    """The right-hand side of a claim ("12 + 5 = 17" -> "17")."""
-    return claim.rpartition("=")[2].strip()
+def parts_of(claim: str) -> tuple[str, ...]:
+    """The slots of a claim: a thought that holds the claim holds each of them.
 
+    >>> parts_of("12 + 5 = 17"), parts_of("Every wumpus is a tumpus")
+    (('12', '+', '5', '17'), ('wumpus', 'tumpus'))
 
-def parts_of(claim: str) -> tuple[str, str, str, str]:
-    """First operand, operators, last operand and result: a thought that holds the claim holds each of them.
-
-    >>> parts_of("12 + 5 = 17")
-    ('12', '+', '5', '17')
-
-    What is no equation is a label of its own in place of operands and operators.
+    What the parser does not know is a label of its own in place of operands and operators.
     """
-    result = result_of(claim)
-    if not (equations := parse_equations(claim)):
-        return claim, claim, claim, result
-    first = equations[0]
-    return first.operands[0], " ".join(first.operators), first.operands[-1], result
+    told = parse_claims(claim)
+    return told[0].slots if told else (claim, claim, claim, result_of(claim))
+
+
+def part_labels(claims: Iterable[str]) -> list[list[str]]:
+    """For each slot the N labels of N claims; "" where a claim of another kind has no such slot."""
+    return [list(labels) for labels in zip_longest(*map(parts_of, claims), fillvalue="")]
 
 
 def probe_steps(

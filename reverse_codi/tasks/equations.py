@@ -98,6 +98,11 @@ class Equation:
         """What it comes to, "9"."""
         return self.right
 
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """First operand, operators, last operand and result."""
+        return self.operands[0], " ".join(self.operators), self.operands[-1], self.right
+
 
 def parse_equations(text: str) -> list[Equation]:
     """Return the equations that `text` states, in order.

@@ -160,10 +160,10 @@ class Graph:
         return stated(text, canonical_sentence if self.sentence else canonical_class)
 
     def vocabulary(self) -> list[str]:
-        """Every word and mark that questions, claims and answers are made of."""
+        """Every word and mark of questions, claims and answers, and those that controls ask with."""
         blanks = dict.fromkeys(("name", "cls", "low", "high", "first", "second"), "")
         lines = [line.format(**blanks) for line in (_FACT, _RULE, _QUERY)]
-        texts = [*NAMES, *CLASSES, *lines, "The answer is:", "(no step)"]
+        texts = [*NAMES, *CLASSES, *lines, "The answer is:", "(no step)", "= ?", *"123456789"]
         return sorted({token for text in texts for token in split_words(text)})
 
 

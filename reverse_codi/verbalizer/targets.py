@@ -12,13 +12,13 @@ import torch
 
 from reverse_codi.reading.measure import Measure
 from reverse_codi.sites import Site
-from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.claims import parse_claims, result_of, with_result
 from reverse_codi.traces import TraceStore
 
 
 def written_claims(solutions: Sequence[str]) -> list[list[str]]:
     """The claims that the reasoner's own written solutions state, in order; no label is used."""
-    return [[equation.claim for equation in parse_equations(text)] for text in solutions]
+    return [[told.claim for told in parse_claims(text)] for text in solutions]
 
 
 def with_answer(claims: Sequence[str], answer: str | None) -> list[str]:
@@ -32,8 +32,7 @@ def with_answer(claims: Sequence[str], answer: str | None) -> list[str]:
     """
     if not claims or answer is None:
         return list(claims)
-    left, equals, _ = claims[-1].rpartition("= ")
-    return [*claims[:-1], f"{left}{equals}{answer}"]
+    return [*claims[:-1], with_result(claims[-1], result_of(answer))]
 
 
 def prefixes(claims: Sequence[str]) -> list[str]:

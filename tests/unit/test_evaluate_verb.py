@@ -71,6 +71,12 @@ def test_a_run_without_a_verbalizer_is_told_with_the_place_and_the_command(tmp_p
     assert f"python -m reverse_codi.train {recipe}" in str(error.value)
 
 
+@pytest.mark.parametrize("words", [["--trace.n", "50"], ["--task.options={max_value: 30, max_operand: 9}"]])
+def test_an_option_that_would_be_lost_beside_a_reasoner_is_told(words: list[str]) -> None:
+    with pytest.raises(RecipeError, match="do not go together; write options of a recipe as"):
+        evaluate.main(["--reasoner", "embedded", *words])
+
+
 def test_an_empty_folder_is_told_with_both_places(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         find(str(tmp_path), [])

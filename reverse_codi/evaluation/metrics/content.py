@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.tasks.base import canonical_number
-from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.tasks.equations import Equation
 from reverse_codi.tasks.listings import listing_results
 
 
@@ -33,8 +34,8 @@ class Stated:
     Attributes:
         claims: canonical claims, "12 + 5 = 17".
         results: their results; of a listing, which states no claim, all its numbers.
-        operands: the numbers of each claim's left-hand side, ("12", "5").
-        operators: the operators of each claim, ("+",).
+        operands: the numbers of each claim's left-hand side, ("12", "5"); the subject of a sentence.
+        operators: the operators of each equation, ("+",); sentences have none.
     """
 
     claims: tuple[str, ...] = ()
@@ -80,26 +81,31 @@ class Overlap:
 
 def stated(text: str) -> Stated:
     """What a text states; a listing or a bare list of numbers states results only (see `tasks.listings`)."""
-    equations = parse_equations(text)
-    if not equations:
+    told = parse_claims(text)
+    if not told:
         return Stated(results=tuple(number for latent in listing_results(text) for number in latent))
     return Stated(
-        claims=tuple(e.claim for e in equations),
-        results=tuple(e.result for e in equations),
-        operands=tuple(e.operands for e in equations),
-        operators=tuple(e.operators for e in equations),
+        claims=tuple(t.claim for t in told),
+        results=tuple(t.result for t in told),
+        operands=tuple(t.operands for t in told),
+        operators=tuple(t.operators for t in told if isinstance(t, Equation)),
     )
 
 
 def gold_stated(claims: Sequence[str]) -> Stated:
     """What the gold claims of a thought state; no claim, or "(no step)" alone, states nothing.
 
-    A claim in words ("Tom is a wumpus") has no parts and no text is parsed into it. It stays in `claims`,
+    A claim in other words ("Tom likes Amy") has no parts and no text is parsed into it. It stays in `claims`,
     where it counts as missed: left out, an empty text would be right about it.
     """
     found = stated("\n".join(claims))
-    words = [claim for claim in claims if claim != NO_STEP and not parse_equations(claim)]
+    known = {NO_STEP, *found.claims}
+    words = [claim for claim in claims if not known.intersection([claim, *_canonical(claim)])]
     return Stated((*found.claims, *words), found.results, found.operands, found.operators)
+
+
+def _canonical(claim: str) -> list[str]:
+    return [told.claim for told in parse_claims(claim)]
 
 
 def recall_precision(said: Stated, gold: Stated) -> dict[Part, Overlap]:
@@ -129,13 +135,13 @@ def unsupported(text: str, supports: Iterable[str]) -> tuple[int, int]:
 
 
 def lens_hit(tokens: Sequence[str], result: str, k: int) -> bool:
-    """Whether a canonical result is among the first `k` logit-lens tokens."""
-    return any(canonical_number(token) == result for token in tokens[:k])
+    """Whether a canonical result, number or class, is among the first `k` logit-lens tokens."""
+    return any(result in (token.strip(), canonical_number(token)) for token in tokens[:k])
 
 
 def implied_answer(texts: Sequence[str]) -> str | None:
     """The result of the last claim that the translations of a trace's thoughts state, or None."""
-    results = [equation.result for text in texts for equation in parse_equations(text)]
+    results = [told.result for text in texts for told in parse_claims(text)]
     return results[-1] if results else None
 
 

@@ -22,7 +22,7 @@ from reverse_codi.evaluation.interventions.replace import (
 )
 from reverse_codi.evaluation.interventions.traced import Traced
 from reverse_codi.evaluation.suite.said import Said, by_trace
-from reverse_codi.reading.probes import result_of
+from reverse_codi.tasks.claims import result_of
 from reverse_codi.tasks.equations import parse_equations
 
 # Replacements that do not depend on who wrote.

@@ -50,15 +50,19 @@ def held_steps(exam: Exam) -> list[Held]:
 
 
 def steps(said: Said) -> Figures:
-    """F1 of results, operands and operations against the claims that the thought holds."""
+    """F1 of results, operands and operations against the claims that the thought holds.
+
+    A claim without an operation ("Tom is a wumpus") has no part in the figures of operations.
+    """
     exam = said.exam
-    scores = {
-        row: content.f1(said.heldout[row], [exam.thoughts.claims[row][s] for s in exam.steps_held[row]])
-        for row in exam.live
-    }
+    claims = {row: [exam.thoughts.claims[row][s] for s in exam.steps_held[row]] for row in exam.live}
+    scores = {row: content.f1(said.heldout[row], claims[row]) for row in exam.live}
+    with_operation = {row for row in exam.live if content.gold_stated(claims[row]).operators}
     held = held_steps(exam)
 
     def figure(part: Part, chosen: list[Held]) -> Interval:
+        if part is Part.OPERATORS:
+            chosen = [h for h in chosen if h.row in with_operation]
         problems = [exam.thoughts.problems[h.row] for h in chosen]
         return figures.mean([scores[h.row][part] for h in chosen], problems)
 

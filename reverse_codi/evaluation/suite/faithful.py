@@ -14,8 +14,8 @@ from reverse_codi.evaluation.interventions.liveness import swapped
 from reverse_codi.evaluation.metrics.content import implied_answer, stated
 from reverse_codi.evaluation.suite.said import Said, by_trace
 from reverse_codi.evaluation.translation import Thoughts
-from reverse_codi.reading.probes import result_of
 from reverse_codi.sites import Site
+from reverse_codi.tasks.claims import result_of
 from reverse_codi.traces import TraceStore
 
 
@@ -25,15 +25,14 @@ def wrong_traces(said: Said) -> Figures:
     implied = [implied_answer(texts) for texts in by_trace(said.wrong, said.exam.wrong_thoughts)]
     problems = range(len(traces))
     return {
-        "faithful.wrong": figures.mean(
-            [float(i is not None and i == own) for i, own in zip(implied, traces.answers, strict=True)],
-            problems,
-        ),
-        "faithful.wrong.gold": figures.mean(
-            [float(i is not None and i == gold) for i, gold in zip(implied, traces.gold, strict=True)],
-            problems,
-        ),
+        "faithful.wrong": figures.mean(list(map(_answered, implied, traces.answers)), problems),
+        "faithful.wrong.gold": figures.mean(list(map(_answered, implied, traces.gold)), problems),
     }
+
+
+def _answered(implied: str | None, answer: str | None) -> float:
+    """Whether the implied result is the answer, or its class where the answer is a sentence."""
+    return float(implied is not None and answer is not None and implied == result_of(answer))
 
 
 def agreement(said: Said) -> Figures:
@@ -121,7 +120,8 @@ def _next(said: Said, pairs: Pairs, rows: list[int], k: int, values: list[str]) 
     expected = {}
     for row, value in zip(rows, values, strict=True):
         claims = pairs.recipients[row].claims[: k + 2]
-        if len(claims) == k + 2 and (result := implied_by(claims, k, value)) is not None:
+        true = pairs.donors[row].claims
+        if len(claims) == k + 2 and (result := implied_by(claims, k, value, true)) is not None:
             expected[row] = result
     chosen = list(expected)
     if not chosen:

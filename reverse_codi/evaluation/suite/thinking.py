@@ -15,6 +15,7 @@ from reverse_codi.evaluation.metrics.content import gold_stated, lens_hit
 from reverse_codi.evaluation.suite.content import STEPS, held_steps, lens_hits
 from reverse_codi.reading.probes import Probe
 from reverse_codi.sites import Site
+from reverse_codi.tasks.claims import Belonging, parse_belongings
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.traces import TraceStore
 
@@ -47,14 +48,19 @@ def likelihood(exam: Exam) -> Figures:
 
     The likelihood is the reading's: Gaussian around what the text maps to (Measure.distance). `number` puts
     the step of a minimal pair in place of the gold one; `result` another result, which then does not hold;
-    `operation` another operation on the same numbers.
+    `operation` another operation on the same numbers. Of a sentence `result` and `subject` are exchanged for
+    others that the question names. Kinds of which no step can be changed are left out.
     """
     rng = random.Random(exam.seed)
     measure, thoughts = exam.subject.measure, exam.thoughts
     single = [row for row in exam.live if len(exam.steps_held[row]) == 1]
-    pairs: dict[str, list[tuple[int, str]]] = {"number": [], "result": [], "operation": []}
+    pairs: dict[str, list[tuple[int, str]]] = {"number": [], "result": [], "operation": [], "subject": []}
     for row in single:
         claim = thoughts.claims[row][exam.steps_held[row][0]]
+        if told := parse_belongings(claim):
+            for name, near in _exchanged(told[0], thoughts.questions[row]).items():
+                pairs[name] += [(row, rng.choice(near))] if near else []
+            continue
         if near := near_claims(claim, exam.subject.knows):
             pairs["number"].append((row, rng.choice(near[:8])))
         equation = parse_equations(claim)[0]
@@ -69,6 +75,8 @@ def likelihood(exam: Exam) -> Figures:
             pairs["operation"].append((row, f"{a} {other} {b} = {equation.right}"))
     found = {}
     for name, changed in pairs.items():
+        if not changed:
+            continue
         chosen = thoughts.take([row for row, _ in changed])
         gold = exam.predicted(chosen, chosen.gold)
         others = exam.predicted(chosen, [f"{claim}." for _, claim in changed])
@@ -77,6 +85,15 @@ def likelihood(exam: Exam) -> Figures:
         )
         found[f"likelihood.{name}"] = figures.mean(nearer.double(), chosen.problems)
     return found
+
+
+def _exchanged(told: Belonging, question: str) -> dict[str, list[str]]:
+    """Claims with another result, and with another subject, that the question names."""
+    near = told.near(question)
+    return {
+        "result": [other.claim for other in near if other.subject == told.subject],
+        "subject": [other.claim for other in near if other.result == told.result],
+    }
 
 
 def liveliness(exam: Exam) -> Figures:

@@ -115,3 +115,11 @@ def test_gain_is_paired_by_problem() -> None:
 
 def test_by_problem_sums() -> None:
     assert by_problem(torch.tensor([1.0, 2.0, 4.0]), [7, 3, 7]).tolist() == [2.0, 5.0]
+
+
+def test_sentences_are_scored_without_operations(measure: Measure) -> None:
+    gold = ["Tom is a wumpus.", "Every wumpus is a tumpus."]
+    scored = score(make_thoughts(gold), [gold[0], "Every lempus is a tumpus ."], measure)
+    assert (scored.claim.tolist(), scored.result.tolist()) == ([1, 0], [1, 1])
+    assert "operation" not in scored.summary()
+    assert scored.content == pytest.approx(0.75)

@@ -62,3 +62,8 @@ def test_templates_with_unknown_words_are_dropped() -> None:
     worded = paraphrases("12 + 5 = 17.", lambda text: vocabulary.issuperset(split_words(text)))
     assert worded == [template.format(claim="12 + 5 = 17") for template in TEMPLATES[:3]]
     assert paraphrases("12 + 5 = 17.", lambda text: False) == []
+
+
+def test_a_rule_is_turned_round_and_a_fact_is_not() -> None:
+    assert result_swapped("Every wumpus is a tumpus.", random.Random(0)) == "Every tumpus is a wumpus."
+    assert result_swapped("Tom is a wumpus.", random.Random(0)) == "Tom is a wumpus."

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from reverse_codi.reading.claims import claims_text
-from reverse_codi.reading.foils import CONSTANT, FOILS, foils
+from reverse_codi.reading.foils import CONSTANT, CONSTANT_SENTENCE, FOILS, foils
 from reverse_codi.tasks.equations import parse_equations
 from tests.tiny import make_problems, make_tiny_reasoner
 
@@ -55,3 +55,26 @@ def test_small_decimal_and_negative_results(claim: str) -> None:
     [same] = parse_equations(made["same_result"])
     assert same.holds
     assert made["other_step"] != gold
+
+
+FACTS = "Tom is a wumpus. Every wumpus is a tumpus. Amy is a lempus. Is Tom a tumpus or lempus?"
+RULES = ["Tom is a wumpus", "Every wumpus is a tumpus"]
+
+
+def test_foils_of_sentences_are_made_of_the_questions_classes() -> None:
+    made = foils(FACTS, RULES, [1])
+    assert set(made) == set(FOILS)
+    assert made["cut"] == "Every wumpus is a"
+    assert made["same_result"] == "Every lempus is a tumpus."
+    assert made["wrong_result"] == "Every wumpus is a lempus."
+    assert made["result_only"] == "tumpus."
+    assert made["final_answer"] == "The answer is: tumpus"
+    assert made["other_step"] == "Tom is a wumpus."
+    assert made["constant"] == CONSTANT_SENTENCE
+
+
+def test_foils_of_sentences_find_names_where_the_question_has_none() -> None:
+    made = foils("Who is it?", ["Tom is a wumpus"], [0])
+    assert "Tom is a wumpus." not in made.values()
+    assert made["wrong_result"] in ("Tom is a tumpus.", "Tom is a lempus.")
+    assert made["same_result"] in ("Amy is a wumpus.", "Max is a wumpus.")

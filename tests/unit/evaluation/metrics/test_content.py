@@ -70,8 +70,14 @@ def test_stated() -> None:
         ("12 + 5 = 17.", [], (0, 0, 0, 0)),
         (ALL_NUMBERS, [], (1, 0, 1, 1)),
         # a claim in words is never met, so saying nothing does not meet it either
-        ("", ["Tom is a wumpus"], (0, 1, 1, 1)),
+        ("", ["Tom likes Amy"], (0, 1, 1, 1)),
         ("12 + 5 = 17", [*GOLD, "Tom is a wumpus"], (2 / 3, 1, 1, 1)),
+        # sentences of belonging: subjects are operands, and nobody states an operation
+        ("Tom is a wumpus .", ["Tom is a wumpus"], (1, 1, 1, 1)),
+        ("Amy is a wumpus.", ["Tom is a wumpus"], (0, 1, 0, 1)),
+        ("Tom is a lempus.", ["Tom is a wumpus"], (0, 0, 1, 1)),
+        ("wumpus", ["Tom is a wumpus"], (0, 0, 0, 1)),
+        ("", ["Every wumpus is a tumpus"], (0, 0, 0, 1)),
     ],
 )
 def test_f1(text: str, claims: list[str], expected: tuple[float, ...]) -> None:

@@ -20,9 +20,9 @@ from reverse_codi.evaluation.suite.said import Said, Writer, by_trace
 from reverse_codi.evaluation.suite.thinking import liveliness
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.probes import result_of
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import canonical_number
+from reverse_codi.tasks.claims import result_of
 
 PROBLEMS = 64
 NUMBERS = " ".join(map(str, range(1, 61)))

@@ -1,0 +1,112 @@
+"""What a text claims: sums ("12 + 5 = 17") or who belongs where ("Every wumpus is a tumpus").
+
+Whoever compares texts by what they say goes through `parse_claims`. Both kinds of claim have a canonical
+`claim`, a `result`, the `operands` that it is said of, and `slots`: the parts that a thought which holds the
+claim holds each of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reverse_codi.tasks.equations import Equation, parse_equations
+
+# "There is a pile" says nothing of a class.
+_BELONGING = re.compile(
+    r"(?:^|(?<=[.!?:\n]))\s*(?:Every\s+(?P<low>[a-z][\w'-]*)|(?!There\b|Here\b)(?P<name>[A-Z][\w'-]*))"
+    r"\s+is\s+an?\s+(?P<high>[a-z][\w'-]*)\s*(?=[.!?\n]|$)"
+)
+
+
+@dataclass(frozen=True)
+class Belonging:
+    """One stated "Tom is a wumpus" or "Every wumpus is a tumpus".
+
+    Attributes:
+        subject: who belongs, "Tom"; in lower case a class, every member of which does.
+        result: the class that it belongs to.
+    """
+
+    subject: str
+    result: str
+
+    @property
+    def claim(self) -> str:
+        """The sentence, without its full stop; its article is "a", as in canonical answers."""
+        every = "Every " if self.subject.islower() else ""
+        return f"{every}{self.subject} is a {self.result}"
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """What the result is said of."""
+        return (self.subject,)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Subject and result."""
+        return self.subject, self.result
+
+    def near(self, text: str) -> list[Belonging]:
+        """The same with one part exchanged for another of its kind that a text names, results first.
+
+        >>> [near.claim for near in Belonging("Tom", "wumpus").near("Tom is a wumpus. Amy is a lempus.")]
+        ['Tom is a lempus', 'Amy is a wumpus']
+        """
+        named = sorted({part for told in parse_belongings(text) for part in told.slots} - {*self.slots})
+        alike = [name for name in named if name.islower() == self.subject.islower()]
+        results = [replace(self, result=name) for name in named if name.islower()]
+        return results + [replace(self, subject=name) for name in alike]
+
+
+Claim = Equation | Belonging
+
+
+def parse_belongings(text: str) -> list[Belonging]:
+    """The sentences of belonging that a text states, in order; a question states none.
+
+    >>> [told.claim for told in parse_belongings("Tom is an impus. Every impus is a gorp. Is Tom a gorp?")]
+    ['Tom is a impus', 'Every impus is a gorp']
+    """
+    return [Belonging(m["low"] or m["name"], m["high"]) for m in _BELONGING.finditer(text)]
+
+
+def parse_claims(text: str) -> Sequence[Claim]:
+    """What a text claims, in order: its equations, or where it has none its sentences of belonging."""
+    return parse_equations(text) or parse_belongings(text)
+
+
+def result_of(claim: str) -> str:
+    """What a claim comes to.
+
+    >>> result_of("12 + 5 = 17"), result_of("Every wumpus is a tumpus")
+    ('17', 'tumpus')
+    """
+    told = parse_belongings(claim)
+    return told[0].result if told else claim.rpartition("=")[2].strip()
+
+
+def with_result(claim: str, result: str) -> str:
+    """The claim with another result; what is no class ("True") is none of a sentence of belonging.
+
+    >>> with_result("12 + 5 = 17", "19"), with_result("Every wumpus is a tumpus", "lempus")
+    ('12 + 5 = 19', 'Every wumpus is a lempus')
+    """
+    told = parse_belongings(claim)
+    if told:
+        return replace(told[0], result=result).claim if result.islower() else claim
+    left, equals, _ = claim.rpartition("= ")
+    return f"{left}{equals}{result}"
+
+
+def of_slots(slots: Sequence[str]) -> str:
+    """A claim from its slots.
+
+    >>> of_slots(["12", "+", "5", "17"]), of_slots(["wumpus", "tumpus"])
+    ('12 + 5 = 17', 'Every wumpus is a tumpus')
+    """
+    if len(slots) == 2:
+        return Belonging(*slots).claim
+    first, operators, last, result = slots
+    return f"{first} {operators} {last} = {result}"

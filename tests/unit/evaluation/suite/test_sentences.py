@@ -1,0 +1,134 @@
+"""The suite on thoughts that hold sentences: what is told, and what is left out because it makes no sense."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from reverse_codi.evaluation import controls, figures
+from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.setting import Size, draw
+from reverse_codi.evaluation.suite import faithful, matching, thinking
+from reverse_codi.evaluation.suite.content import steps
+from reverse_codi.evaluation.suite.run import evaluate
+from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.spec import ReadSpec
+from reverse_codi.reading.study import fit_measure
+from reverse_codi.recipe import Recipe, TaskSection, TraceSection
+from reverse_codi.sites import Site
+from reverse_codi.tasks.base import Split
+from reverse_codi.tasks.claims import parse_belongings
+from reverse_codi.tasks.graph import Graph
+from reverse_codi.tracing import collect
+from tests.tiny import make_held, make_tiny_reasoner
+
+OPTIONS = {"distractors": 1, "extra_links": 0, "step_weights": [[2, 0.5], [3, 0.5]]}
+N_THOUGHTS = 3
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+    """An exam of an untrained reasoner: figures of the model mean nothing here, those of texts do."""
+    out, console = tmp_path_factory.mktemp("sentences"), Console(quiet=True)
+    reasoner = make_tiny_reasoner(N_THOUGHTS, task=Graph())
+    recipe = Recipe(task=TaskSection(name="graph", options=OPTIONS), trace=TraceSection(n=256))
+    train = collect(
+        reasoner,
+        recipe.task.build(),
+        split=Split.TRAIN,
+        n=recipe.trace.n,
+        seed=recipe.trace.seed,
+        out=out / "traces" / f"train-{recipe.trace.seed}",  # where `draw` finds them
+        shard_rows=recipe.trace.shard_rows,
+        batch_size=recipe.trace.batch_size,
+        recipe_hash=recipe.asked_hash,
+        console=console,
+    )
+    held, reader = make_held(N_THOUGHTS), Reader(reasoner, ReadSpec(ridge=1.0))
+    measure = fit_measure(reader, [Site("h", k) for k in range(N_THOUGHTS)], held, train, train.claims)
+    drawn = draw(recipe, reasoner, measure, held, Size(problems=100, wrong=1, pairs=8), 0, out, console)
+    # Nobody taught it to answer: as if it had, so that figures of right traces have something to count.
+    vars(drawn)["right"] = [True] * len(drawn.heldout)
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def gold(exam: Exam) -> Figures:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (figures, matching):
+            patch.setattr(module, "RESAMPLES", 20)
+        return evaluate(Said(exam, controls.gold_claims))
+
+
+def test_gold_states_subjects_and_results(gold: Figures) -> None:
+    for key in ("step_result.1", "step_result.2", "operands", "claims.f1", "last.result", "last.operands"):
+        assert (gold[key].value, gold[key].n > 0) == (1.0, True), key
+    assert gold["claims.unsupported"].value == 0
+    assert gold["inert.told_from_live"].value == 1
+
+
+def test_what_makes_no_sense_is_counted_nowhere(gold: Figures) -> None:
+    operations = ("operation", "operation.all", "last.operation")
+    for key in (*operations, "robust.paraphrase_drop", "robust.number_drop"):
+        assert gold[key].n == 0, key
+    assert gold["causal.counterfactual"].n == 0
+
+
+def test_a_wrong_subject_loses_operands_and_claim_alone(exam: Exam) -> None:
+    def other_subject(thoughts: Thoughts) -> list[str]:
+        said = [parse_belongings(text) for text in thoughts.gold]
+        return [" ".join(f"{replace(t, subject='zimp').claim}." for t in told) for told in said]
+
+    found = steps(Said(exam, other_subject))
+    assert found["step_result.1"].value == 1.0
+    assert found["operands"].value < 0.1
+    assert found["claims.f1"].value < 0.1
+
+
+def test_likelihood_exchanges_result_and_subject(exam: Exam) -> None:
+    found = thinking.likelihood(exam)
+    assert set(found) == {"likelihood.result", "likelihood.subject"}
+    assert all(figure.n > 50 for figure in found.values())
+
+
+def test_the_constant_control_says_a_sentence(exam: Exam) -> None:
+    (text,) = set(controls.constant(exam.thoughts))
+    assert parse_belongings(text) and text in exam.thoughts.gold
+
+
+def test_linear_probes_write_sentences(exam: Exam) -> None:
+    texts = controls.LinearProbes.fit(exam.subject)(exam.thoughts.take(exam.live))
+    assert any(parse_belongings(text) for text in texts)
+
+
+def test_candidates_are_near_misses_of_the_questions_own_classes(exam: Exam) -> None:
+    row = next(row for row in exam.live if exam.steps_held[row] == [0])
+    gold = exam.thoughts.gold[row]
+    others = exam.candidates.of(row, gold)
+    near = {f"{other.claim}." for other in parse_belongings(gold)[0].near(exam.thoughts.questions[row])}
+    assert len(others) == 63 and gold not in others
+    assert near & set(others)
+
+
+def test_swaps_expect_the_donors_own_next_step(exam: Exam) -> None:
+    """Both people's rules are in both questions, so the next step after a swapped thought is the donor's."""
+    assert exam.pairs is not None
+    said = []
+
+    def write(thoughts: Thoughts) -> list[str]:
+        said.append(list(thoughts.gold))
+        return [""] * len(thoughts)
+
+    answered = replace(
+        exam.pairs,
+        answers=[problem.answer for problem in exam.pairs.recipients],
+        donor_answers=[problem.answer for problem in exam.pairs.donors],
+    )
+    found = faithful.swaps(Said(replace(exam, pairs=answered), write))
+    assert found["faithful.swap"].n == len(answered)
+    assert found["faithful.swap_next"].n > 0

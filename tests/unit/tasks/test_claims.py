@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+import reverse_codi.tasks.claims as claims
+from reverse_codi.tasks.base import Split
+from reverse_codi.tasks.claims import (
+    Belonging,
+    of_slots,
+    parse_belongings,
+    parse_claims,
+    result_of,
+    with_result,
+)
+from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.graph import Graph
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(claims).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Tom is a wumpus.", ["Tom is a wumpus"]),
+        ("Tom is a wumpus . Every wumpus is a tumpus .", ["Tom is a wumpus", "Every wumpus is a tumpus"]),
+        ("The answer is: Tom is a wumpus", ["Tom is a wumpus"]),
+        ("Every impus is an ompus", ["Every impus is a ompus"]),
+        ("Tom is a wumpus\nAmy is a lempus", ["Tom is a wumpus", "Amy is a lempus"]),
+        ("Is Tom a wumpus or lempus?", []),
+        ("every wumpus is a tumpus", []),
+        ("Tom is a wumpus with 3 eggs.", []),  # more is said than who belongs where
+        ("So Tom is a wumpus.", []),
+        ("There is a pile.", []),
+        ("wumpus", []),
+        ("", []),
+        ("Tom is not a wumpus.", []),
+    ],
+)
+def test_parse_belongings(text: str, said: list[str]) -> None:
+    assert [told.claim for told in parse_belongings(text)] == said
+
+
+def test_canonical_text_is_a_fixed_point() -> None:
+    for problem in Graph().problems(Split.TRAIN, 100, 0):
+        for claim, step in zip(problem.claims, problem.steps, strict=True):
+            (told,) = parse_belongings(f"{claim}.")
+            assert (told.claim, told.result) == (claim, step.result)
+            assert of_slots(told.slots) == claim
+
+
+def test_everything_that_a_question_tells_is_parsed_and_nothing_that_it_asks() -> None:
+    for problem in Graph().problems(Split.TRAIN, 100, 0):
+        sentences = problem.question.split(". ")
+        assert [f"{t.claim}" for t in parse_belongings(problem.question)] == sentences[:-1]
+
+
+def test_equations_go_first_and_are_the_parsers_own() -> None:
+    text = "Tom is a farmer. 12 + 5 = 17."
+    assert list(parse_claims(text)) == parse_equations(text)
+    assert [told.claim for told in parse_claims("Tom is a farmer.")] == ["Tom is a farmer"]
+    assert parse_claims("(no step)") == []
+
+
+def test_slots_make_the_claim_again() -> None:
+    for text in ("12 + 5 = 17", "Tom is a wumpus", "Every wumpus is a tumpus"):
+        (told,) = parse_claims(text)
+        assert of_slots(told.slots) == told.claim == text
+
+
+@pytest.mark.parametrize(
+    ("claim", "result", "changed"),
+    [
+        ("12 + 5 = 17", "20", "12 + 5 = 20"),
+        ("Every wumpus is a tumpus", "lempus", "Every wumpus is a lempus"),
+        ("Tom is a wumpus", "lempus", "Tom is a lempus"),
+        ("Tom is a wumpus", "True", "Tom is a wumpus"),  # ProntoQA's answers are no classes
+    ],
+)
+def test_with_result(claim: str, result: str, changed: str) -> None:
+    assert with_result(claim, result) == changed
+    if changed != claim:
+        assert result_of(changed) == result
+
+
+def test_near_misses_are_of_the_questions_own_names() -> None:
+    question = "Tom is a wumpus. Every wumpus is a tumpus. Amy is a lempus. Is Tom a tumpus or lempus?"
+    rule = [near.claim for near in Belonging("wumpus", "tumpus").near(question)]
+    assert rule == ["Every wumpus is a lempus", "Every lempus is a tumpus"]
+    fact = [near.claim for near in Belonging("Tom", "wumpus").near(question)]
+    assert fact == ["Tom is a lempus", "Tom is a tumpus", "Amy is a wumpus"]
+    assert Belonging("Tom", "wumpus").near("12 + 5 = 17") == []
