@@ -16,7 +16,7 @@ from reverse_codi.evaluation.candidates import AMONG
 from reverse_codi.evaluation.setting import Size
 
 ROOT = Path(__file__).parent.parent.parent
-TABLE = ROOT / "recipes" / "ablation.yaml"
+TABLES = [ROOT / "recipes" / "ablation.yaml", ROOT / "recipes" / "ablation-rewards.yaml"]
 FIGURE = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 300}
 
 
@@ -218,9 +218,10 @@ def test_a_figure_that_was_not_counted_is_an_empty_cell() -> None:
     }
 
 
-def test_every_row_of_the_table_in_the_package_resolves(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_every_row_of_the_tables_in_the_package_resolves(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # the table names its base recipe from there
-    ablation = validated(Ablation, read_yaml(TABLE), str(TABLE))
+    ablation = validated(Ablation, read_yaml(path), str(path))
     recipes = {name: recipe_of(ablation, name, Path("out") / name) for name in ablation.rows}
     assert ablation.size.problems >= AMONG
     assert len({recipe.hash for recipe in recipes.values()}) == len(recipes)  # no row asks what another does
