@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reverse_codi.config import UserError
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.spec import Target
@@ -49,7 +50,7 @@ def thoughts_of(
         claims: N lists of claims to take for the steps; the traces' gold ones if None.
 
     Raises:
-        ValueError: no thought is left.
+        UserError: no thought is left.
     """
     steps = traces.claims if claims is None else claims
     pairs = [
@@ -59,7 +60,7 @@ def thoughts_of(
         if not live_only or held.steps(site, len(of_problem))
     ]
     if not pairs:
-        raise ValueError(
+        raise UserError(
             "no thought holds a step, so there is nothing to translate: raise trace.n (probes starve on "
             "a few hundred traces), lower reading.held_threshold, or choose another reasoner "
             "(python -m reverse_codi.evaluation.check_reasoner says what it holds)"
