@@ -88,7 +88,7 @@ class Tools:
         thoughts = thoughts.take(rows)
         scales = {
             site: Scale.of(thoughts.targets[[row for row, s in enumerate(thoughts.sites) if s == site]])
-            for site in subject.sites
+            for site in sorted(set(thoughts.sites))  # a site that holds no step is never asked for
         }
         section = ReconstructorSection(steps=1500, learning_rate=2e-3)
         fitted = Reconstructor.new(subject.reasoner, scales, section)
