@@ -51,10 +51,12 @@ def empty(out: Path) -> None:
     (out / MARK).touch()
 
 
-def test_thoughts(recipe: Recipe, prepared: Prepared, out: Path, console: Console) -> Thoughts:
+def test_thoughts(
+    recipe: Recipe, prepared: Prepared, out: Path, console: Console, problems: int = TEST_PROBLEMS
+) -> Thoughts:
     """Live thoughts of fresh held-out problems, which nothing in training has seen."""
     traces = open_traces(
-        recipe, prepared.reasoner, Split.HELDOUT, TEST_PROBLEMS, TEST_SEED, str(out / "test-traces"), console
+        recipe, prepared.reasoner, Split.HELDOUT, problems, TEST_SEED, str(out / "test-traces"), console
     )
     return thoughts_of(traces, prepared.sites, prepared.held, live_only=True)
 

@@ -20,19 +20,17 @@ from rich.console import Console
 
 from reverse_codi import verbalize
 from reverse_codi.config import RecipeError, run_verb
-from reverse_codi.demo import TEST_SEED, control, show_changes, translated
+from reverse_codi.demo import control, show_changes, test_thoughts, translated
 from reverse_codi.distill import distill
 from reverse_codi.evaluation import accuracy
-from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import score
 from reverse_codi.files import write_whole
-from reverse_codi.preparation import open_traces, prepare
+from reverse_codi.preparation import prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import placement, with_available_engine
-from reverse_codi.tasks.base import Split
 from reverse_codi.train import train
 from reverse_codi.verbalizer.translate import Translator
 
@@ -76,10 +74,7 @@ def trained(recipe: Recipe, out: Path, console: Console) -> Path:
 def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[str, Mapping[str, float]]:
     """Translate fresh held-out thoughts by warm start and verbalizer; show, keep and score the texts."""
     prepared = prepare(recipe, out, console)
-    traces = open_traces(
-        recipe, prepared.reasoner, Split.HELDOUT, TESTED, TEST_SEED, str(out / "test-traces"), console
-    )
-    thoughts = thoughts_of(traces, prepared.sites, prepared.held, live_only=True)
+    thoughts = test_thoughts(recipe, prepared, out, console, TESTED)
     before = translated(recipe, prepared, out / "warm", thoughts)
     after = translated(recipe, prepared, verbalizer, thoughts)
     show_changes(console, before, after, thoughts.problems)
