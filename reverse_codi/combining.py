@@ -109,7 +109,8 @@ def weighted(columns: Columns, weights: Mapping[str, float], texts: Sequence[str
     for row, text in enumerate(texts):
         values = {name: value for name, column in columns.items() if (value := column[row]) is not None}
         if not values:
-            problem = "no function applies to this text (all returned None); add one that does"
+            mend = "add one that applies to every text, as brevity does"
+            problem = f"no function applies to this text (all returned None); {mend}"
             raise RewardError(" + ".join(columns), problem, row, text)
         totals.append(sum(weights[name] * value for name, value in values.items()))
     return totals

@@ -134,7 +134,7 @@ class RewardPool:
         try:
             return ray.get(ref)
         except RayTaskError as error:  # the actor lives and its code raised: no use in trying again
-            if isinstance(error.cause, RewardError):
+            if isinstance(error.cause, UserError):
                 raise error.cause from error
             raise
         except RayError as error:

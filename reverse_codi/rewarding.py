@@ -65,7 +65,8 @@ class Registered:
         supervised: whether it uses gold labels; for ablations only.
         slow: whether it mostly waits, as for a server, and so runs beside the others.
         layers: what it asks for in `RewardBatch.layers`, written as in a ReadSpec.
-        timeout_s: seconds that it may take for one batch.
+        timeout_s: seconds that it may take for one batch; finding the row that it hangs on takes up to twice
+            as long.
     """
 
     name: str
@@ -153,9 +154,9 @@ class _Call:
 
     def values(self) -> list[Any]:
         """What it returned, unchecked but for the number; the `row` of errors counts in `shown`."""
-        if not self._done(self._future):
+        if not _done(self._future, self._deadline - time.monotonic()):
             limit, mend = self.reward.timeout_s, "mend it, or raise its timeout_s"
-            raise self._without_row(f"not done after {limit:g} s on {len(self.shown)} texts; {mend}")
+            raise self._blaming(f"not done after {limit:g} s on {len(self.shown)} texts; {mend}")
         try:
             return self._future.result()
         except _WrongLengthError as error:
@@ -171,19 +172,10 @@ class _Call:
 
     def _blaming(self, problem: str) -> RewardError:
         """The error, with the first row that is wrong when it is asked for alone, if there is one."""
-        if self.reward.beside:  # asking again could cost minutes or money
-            return self._without_row(problem)
-        search = _in_thread(lambda: _culprit(self.reward, self.shown))
-        row = search.result() if self._done(search) else None
+        row = _culprit(self.reward, self.shown)
         if row is None:
-            return self._without_row(problem)
+            return RewardError(self.reward.name, f"{problem} (the first text: {self.shown.texts[0]!r})")
         return RewardError(self.reward.name, problem, row, self.shown.texts[row])
-
-    def _without_row(self, problem: str) -> RewardError:
-        return RewardError(self.reward.name, f"{problem} (the first text: {self.shown.texts[0]!r})")
-
-    def _done(self, future: Future[Any]) -> bool:
-        return bool(wait([future], max(0.0, self._deadline - time.monotonic())).done)
 
 
 class _WrongLengthError(Exception):
@@ -218,20 +210,26 @@ def _returned(reward: Registered, shown: RewardBatch) -> list[Any]:
 
 
 def _culprit(reward: Registered, shown: RewardBatch) -> int | None:
-    """The first row found, by halving, on which the function breaks alone."""
+    """The first row found, by halving, on which the function breaks or hangs alone.
 
-    def breaks(rows: list[int]) -> bool:
-        try:
-            _returned(reward, shown.take(rows))
-        except Exception:  # it broke before, so whatever it raises now tells where
-            return True
-        return False
-
+    It asks for little more rows than there are. The halves share the function's time limit, the row that is
+    left has all of it once more: what is merely slow on many rows does not hang on one.
+    """
     rows = list(range(len(shown)))
+
+    def breaks(asked: list[int], limit: float) -> bool:
+        future = _in_thread(lambda: _returned(reward, shown.take(asked)))
+        return not _done(future, limit) or future.exception() is not None
+
+    halvings = math.ceil(math.log2(len(rows)))
     while len(rows) > 1:
         half = rows[: len(rows) // 2]
-        rows = half if breaks(half) else rows[len(half) :]
-    return rows[0] if breaks(rows) else None
+        rows = half if breaks(half, reward.timeout_s / halvings) else rows[len(half) :]
+    return rows[0] if breaks(rows, reward.timeout_s) else None
+
+
+def _done(future: Future[Any], seconds: float) -> bool:
+    return bool(wait([future], max(0.0, seconds)).done)
 
 
 def _checked(reward: Registered, value: Any, row: int, text: str) -> float | None:

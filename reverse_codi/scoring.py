@@ -7,9 +7,11 @@ Shapes: N texts, F features, d width.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -113,7 +115,7 @@ class LocalScorer:
         good = rows.well_formed
         start = time.perf_counter()
         self.doing = f"reading {len(good)} texts"
-        batch = self._read(rows, good, lambda name, value: logged.setdefault(name, []).append(float(value)))
+        batch = self._read(rows, good, partial(_record, logged))
         read = time.perf_counter()
         raw = run_rewards(self.functions, batch, self._running)
         done = time.perf_counter()
@@ -159,6 +161,13 @@ class LocalScorer:
 
     def _running(self, names: list[str]) -> None:
         self.doing = f"running reward {', '.join(map(repr, names))}"
+
+
+def _record(logged: dict[str, list[float]], name: str, value: float) -> None:
+    """Keep a scalar that a function logs; averages and files of figures could not hold NaN."""
+    if not math.isfinite(value):
+        raise ValueError(f"batch.log({name!r}, {value}): log finite numbers, and nothing where there is none")
+    logged.setdefault(name, []).append(float(value))
 
 
 def merged(shares: Sequence[Sequence[int]], parts: Sequence[Share]) -> Share:

@@ -18,6 +18,7 @@ import importlib.util
 import inspect
 import math
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,6 +29,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 from pydantic import BaseModel
 
 from reverse_codi.config import RecipeError, validated
+from reverse_codi.reading.spec import LAYERS
 from reverse_codi.rewarding import Registered, RewardFunction
 
 ENTRY_POINTS = "reverse_codi.rewards"
@@ -59,7 +61,7 @@ def reward(
     """
     if not math.isfinite(worst):
         raise ValueError(f"worst = {worst}: a failed text's reward must be finite; give the lower bound")
-    if layers not in ("", "all", "final") and not all(part.isdecimal() for part in layers.split(",")):
+    if layers and not re.match(LAYERS, layers):
         raise ValueError(f"layers = {layers!r}: write 'all', 'final' or numbers joined by commas, as '0,2'")
 
     def declare(declared: C) -> C:

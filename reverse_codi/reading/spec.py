@@ -8,9 +8,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from reverse_codi.config import Section
+from reverse_codi.config import Section, UserError
 
 _LAST_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?!.*\d)", re.DOTALL)
+
+
+LAYERS = r"^(all|final|\d+(,\d+)*)$"
+"""How layers are written."""
 
 
 class Prefix(StrEnum):
@@ -57,7 +61,7 @@ class ReadSpec(Section):
     """Literal appended before the state is taken."""
     point: Point = Point.NUMBERS
     """last, before_result, mean or numbers."""
-    layers: str = "all"
+    layers: str = Field(default="all", pattern=LAYERS)
     """final, all, or layer numbers joined by commas (0: embeddings)."""
     map: Map = Map.AFFINE
     """identity or affine."""
@@ -76,14 +80,18 @@ class ReadSpec(Section):
         return self
 
     def layer_indices(self, n_layers: int) -> list[int]:
-        """Indices into the L + 1 = `n_layers` hidden layers."""
+        """Indices into the L + 1 = `n_layers` hidden layers.
+
+        Raises:
+            UserError: the model has no such layer.
+        """
         if self.layers == "final":
             return [n_layers - 1]
         if self.layers == "all":
             return list(range(n_layers))
         chosen = [int(part) for part in self.layers.split(",")]
         if not all(0 <= layer < n_layers for layer in chosen):
-            raise ValueError(f"layers {self.layers!r}: this model's are 0 to {n_layers - 1}")
+            raise UserError(f"layers {self.layers!r}: this model has 0 to {n_layers - 1}; name of those")
         return chosen
 
     def __str__(self) -> str:

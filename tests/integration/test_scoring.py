@@ -9,7 +9,7 @@ import pytest
 import ray
 import torch
 
-from reverse_codi.config import RecipeError
+from reverse_codi.config import RecipeError, UserError
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import Point, Prefix, ReadSpec
@@ -186,6 +186,21 @@ def test_a_reward_gets_the_layers_that_it_asks_for_from_the_one_reading(
     embedded = Reader(tiny_reasoner, ReadSpec(point=Point.LAST, layers="0")).features(batch.texts)
     torch.testing.assert_close(batch.layers[0].flatten(1), embedded)
     assert len(counting.seen) == len({text.strip() for text in batch.texts})
+
+
+def test_layers_that_the_model_lacks_are_refused(tiny_measure: Measure, rows: Rows) -> None:
+    far = Registered("far", lambda batch: [0.0] * len(batch), -1.0, layers="9")
+    with pytest.raises(UserError, match="layers '9': this model has 0 to 2"):
+        LocalScorer(tiny_measure, [far], [1.0]).score(rows)
+
+
+def test_a_logged_nan_is_named(tiny_measure: Measure, rows: Rows) -> None:
+    def logs(batch: RewardBatch) -> list[float]:
+        batch.log("share", float("nan"))
+        return [0.0] * len(batch)
+
+    with pytest.raises(RewardError, match=r"'logs': raised ValueError.*batch\.log\('share', nan\)"):
+        LocalScorer(tiny_measure, [Registered("logs", logs, -1.0)], [1.0]).score(rows)
 
 
 def test_all_rows_failed(tiny_measure: Measure, rows: Rows) -> None:

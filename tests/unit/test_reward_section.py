@@ -26,10 +26,10 @@ def test_find_functions_binds_options_and_refuses_two_of_one_name() -> None:
         find_functions(RewardSection(functions=[items[1], items[1]]))
 
 
-def test_time_limits_are_the_items_or_the_sections() -> None:
+def test_time_limits_are_the_items_or_a_quarter_of_the_sections() -> None:
     items = [RewardItem(name="hidden_match", timeout_s=3.0), RewardItem(name="brevity")]
     found = find_functions(RewardSection(functions=items, timeout_s=50.0))
-    assert [function.timeout_s for function in found] == [3.0, 50.0]
+    assert [function.timeout_s for function in found] == [3.0, 12.5]
 
 
 def test_a_weight_moves_in_a_straight_line_and_stays() -> None:

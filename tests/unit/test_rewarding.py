@@ -126,14 +126,28 @@ def test_an_object_may_be_async_and_keeps_its_state() -> None:
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_a_function_that_hangs_is_named(slow: bool) -> None:
-    hung = Registered("hung", lambda batch: [time.sleep(60)], -1.0, slow=slow, timeout_s=0.2)
+def test_a_function_that_hangs_is_named_with_the_row_that_it_hangs_on(slow: bool) -> None:
+    def waits(batch: RewardBatch) -> list[float]:
+        time.sleep(60 * ("two words" in batch.texts))
+        return [0.0] * len(batch)
+
+    hung = Registered("hung", waits, -1.0, slow=slow, timeout_s=0.4)
     started = time.monotonic()
     with pytest.raises(
-        RewardError, match=r"'hung': not done after 0\.2 s on 2 texts; mend it.*first text: 'one'"
+        RewardError, match=r"'hung': not done after 0\.4 s on 2 texts; mend it.*row 2, text 'two words'"
     ):
         run_rewards([hung], batch())
     assert time.monotonic() - started < 10
+
+
+def test_a_function_that_is_merely_slow_blames_no_row() -> None:
+    def waits(batch: RewardBatch) -> list[float]:
+        time.sleep(0.4 * len(batch))
+        return [0.0] * len(batch)
+
+    with pytest.raises(RewardError, match=r"not done after 0\.6 s on 2 texts.*first text: 'one'") as caught:
+        run_rewards([Registered("slow", waits, -1.0, timeout_s=0.6)], batch())
+    assert caught.value.row is None
 
 
 async def blocked(batch: RewardBatch) -> list[float]:
@@ -168,16 +182,18 @@ def test_what_breaks_on_no_row_alone_names_the_first_text() -> None:
     assert caught.value.row is None
 
 
-def test_a_slow_function_that_breaks_is_not_asked_again() -> None:
-    calls: list[int] = []
+def test_a_slow_function_that_breaks_is_asked_for_no_more_rows_than_there_are() -> None:
+    asked: list[int] = []
 
     def broken(batch: RewardBatch) -> list[float]:
-        calls.append(len(batch))
-        raise OSError("no answer")
+        asked.append(len(batch))
+        if "two words" in batch.texts:
+            raise OSError("no answer")
+        return [0.0] * len(batch)
 
-    with pytest.raises(RewardError, match="raised OSError") as caught:
+    with pytest.raises(RewardError, match=r"raised OSError.*row 2, text 'two words'"):
         run_rewards([Registered("broken", broken, -1.0, slow=True)], batch())
-    assert (calls, caught.value.row) == ([2], None)
+    assert asked == [2, 1, 1]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

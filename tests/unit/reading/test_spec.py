@@ -24,7 +24,7 @@ def test_layers() -> None:
     assert ReadSpec(layers="all").layer_indices(3) == [0, 1, 2]
     assert ReadSpec(layers="final").layer_indices(3) == [2]
     assert ReadSpec(layers="0,2").layer_indices(3) == [0, 2]
-    with pytest.raises(ValueError, match="layers '3': this model's are 0 to 2"):
+    with pytest.raises(ValueError, match="layers '3': this model has 0 to 2"):
         ReadSpec(layers="3").layer_indices(3)
 
 
