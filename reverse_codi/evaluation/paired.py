@@ -1,0 +1,100 @@
+"""`python -m reverse_codi.evaluation.paired BEFORE AFTER`: did one verbalizer get better than another?
+
+Both are folders of `python -m reverse_codi.evaluate` on the same thoughts. Intervals of two tables may
+overlap where the difference is no chance, since most of their spread is the problems': here each thought is its own
+control.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from reverse_codi.config import UserError, run_verb
+from reverse_codi.evaluation import figures
+from reverse_codi.evaluation.bootstrap import Interval
+from reverse_codi.evaluation.figures import Figures
+from reverse_codi.evaluation.metrics.content import Part, f1, gold_stated
+from reverse_codi.evaluation.report import TEXTS_FILE
+
+Row = dict[str, Any]
+
+
+def texts_of(folder: Path) -> list[Row]:
+    """What an evaluation kept of every thought.
+
+    Raises:
+        UserError: the folder is of no evaluation.
+    """
+    file = folder / TEXTS_FILE
+    if not file.is_file():
+        raise UserError(f"no {file}; give folders that `python -m reverse_codi.evaluate --out FOLDER` wrote")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def changes(before: Sequence[Row], after: Sequence[Row]) -> Figures:
+    """After minus before, by problem: match of all held-out thoughts, F1 of each part where a step is held.
+
+    Raises:
+        UserError: the thoughts are not the same.
+    """
+    for one, other in zip(before, after, strict=False):
+        if _thought(one) != _thought(other):
+            raise UserError(
+                f"thoughts differ: {_thought(one)} and {_thought(other)}; evaluate on the same ones"
+            )
+    if len(before) != len(after):
+        raise UserError(
+            f"{len(before)} thoughts and {len(after)}; evaluate with the same --problems and --wrong"
+        )
+    pairs = [pair for pair in zip(before, after, strict=True) if pair[0]["traces"] == "heldout"]
+    holding = [pair for pair in pairs if gold_stated([pair[0]["gold"]]).results]
+
+    def change(of: list[tuple[Row, Row]], value: Callable[[Row], float]) -> Interval:
+        questions = {
+            question: i for i, question in enumerate(dict.fromkeys(one["question"] for one, _ in of))
+        }
+        problems = [questions[one["question"]] for one, _ in of]
+        return figures.mean([value(other) - value(one) for one, other in of], problems)
+
+    found = {"match": change(pairs, lambda row: float(row["match"]))}
+    for part in (Part.RESULTS, Part.OPERANDS, Part.OPERATORS, Part.CLAIMS):
+        found[part.value] = change(holding, partial(_f1, part))
+    return found
+
+
+def _f1(part: Part, row: Row) -> float:
+    return f1(row["text"], [row["gold"]])[part]
+
+
+def _thought(row: Row) -> tuple[str, str, str]:
+    return row["traces"], row["question"], row["site"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("before", type=Path, help="folder of an evaluation")
+    parser.add_argument("after", type=Path, nargs="+", help="folders of others on the same thoughts")
+    options = parser.parse_args(arguments)
+    before = texts_of(options.before)
+    found = {str(folder): changes(before, texts_of(folder)) for folder in options.after}
+    table = Table(title=f"minus {options.before} [95 %, paired by problem]")
+    for name in ("", *next(iter(found.values()))):
+        table.add_column(name, overflow="fold")
+    for name, of_folder in found.items():
+        table.add_row(name, *map(str, of_folder.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run_verb(main)
