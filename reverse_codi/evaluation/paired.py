@@ -1,8 +1,8 @@
 """`python -m reverse_codi.evaluation.paired BEFORE AFTER`: did one verbalizer get better than another?
 
 Both are folders of `python -m reverse_codi.evaluate` on the same thoughts. Intervals of two tables may
-overlap where the difference is no chance, since most of their spread is the problems': here each thought is its own
-control.
+overlap where the difference is no chance, since most of their spread is the problems': here each thought is
+its own control.
 """
 
 from __future__ import annotations
