@@ -26,6 +26,7 @@ from reverse_codi.reasoners.distill_data import ProblemRows
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.pretrained import load_base, merged, with_lora
 from reverse_codi.reasoners.projection_start import scale_projection, start_projection
+from reverse_codi.reasoners.recall import Recall, Statements, learn
 from reverse_codi.reasoners.training import Phase, train_phase
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
 from reverse_codi.tasks.base import Problem, Split, Task
@@ -76,6 +77,8 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
         f"{len(rows):,} training problems"
     )
     run = _Run(recipe, reasoner, console)
+    if section.recall is not None:
+        run.kept("recall", partial(_recalled, run, task, section.recall, problems))
     run.phase("written", section.written, lambda: rows)
     for stage in stages:
         run.phase(
@@ -122,29 +125,55 @@ class _Run:
 
     def phase(self, name: str, phase: Phase, rows: Callable[[], ProblemRows], **how: Any) -> None:
         """Train one phase, or load what an earlier run made of it; `how` goes to `train_phase`."""
-        section, model = self.recipe.distill, self.reasoner.model
-        out = Path(section.out) / name
-        finished = out / "model.safetensors"
-        if finished.is_file():
-            self.console.print(f"phase {name}: already done, {finished}")
-        else:
+
+        def train(out: Path) -> None:
             ready = rows()
-            model.train()
+            self.reasoner.model.train()
             train_phase(
-                model,
+                self.reasoner.model,
                 self.reasoner.tokenizer,
                 ready,
                 phase,
                 out,
-                seed=section.seed,
-                save_steps=section.save_steps,
+                seed=self.recipe.distill.seed,
+                save_steps=self.recipe.distill.save_steps,
                 report_to="wandb" if self.recipe.log.wandb else "none",
                 **how,
             )
+
+        self.kept(name, train)
+
+    def kept(self, name: str, train: Callable[[Path], None]) -> None:
+        """Train the model in place and keep its weights, or load those that are kept."""
+        model = self.reasoner.model
+        out = Path(self.recipe.distill.out) / name
+        finished = out / "model.safetensors"
+        if finished.is_file():
+            self.console.print(f"phase {name}: already done, {finished}")
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            train(out)
             temporary = finished.with_suffix(".tmp")
             save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, temporary)
             os.replace(temporary, finished)
         model.load_state_dict(load_file(finished))
+
+
+def _recalled(run: _Run, task: Task, recall: Recall, problems: Sequence[Problem], out: Path) -> None:
+    """Attempts at recital, the first with the weights that the model has; `out` is not needed."""
+    section, model, tokenizer = run.recipe.distill, run.reasoner.model, run.reasoner.tokenizer
+    statements = Statements.of([p.question for p in problems], tokenizer, recall.starts_with)
+    for attempt in range(recall.attempts):
+        seed = section.seed + attempt
+        if attempt:
+            run.console.print(f"recall: not found; attempt {attempt + 1}, with other weights")
+            model.load_state_dict(new_model(section, task, seed)[0].state_dict())
+        if learn(model, statements, recall, tokenizer.pad_token_id, seed, run.console.print):
+            return
+    raise UserError(
+        f"distill.recall: not learnt in {recall.attempts} attempts; give more attempts, or another "
+        "distill.recall.learning_rate or distill.seed"
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -17,6 +17,7 @@ from reverse_codi.reading.study import FRAMED
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import Source, load_reasoner, reasoner_folder
 from reverse_codi.reasoners.pretrained import LoraSection
+from reverse_codi.reasoners.recall import Recall
 from reverse_codi.reasoners.training import Phase
 from reverse_codi.reward_section import RewardSection, beside
 from reverse_codi.rollout.pool import RolloutSection
@@ -111,10 +112,12 @@ class DistillSection(Section):
     """torch threads; 0 leaves torch's choice."""
     save_steps: int = Field(default=200, gt=0)
     """Optimizer steps between checkpoints."""
+    recall: Recall | None = None
+    """Before all else a new model learns to recite statements of questions, where it must find one to go on."""
     written: Phase = Phase(steps=700, student=0.0, distill=0.0)
-    """First phase: written steps only."""
+    """Written steps only."""
     latent: Phase = Phase(steps=3000)
-    """Second phase: CODI, or all of Coconut's stages, which share its steps evenly."""
+    """Last phase: CODI, or all of Coconut's stages, which share its steps evenly."""
 
 
 class TraceSection(Section):
