@@ -113,7 +113,7 @@ class DistillSection(Section):
     save_steps: int = Field(default=200, gt=0)
     """Optimizer steps between checkpoints."""
     recall: Recall | None = None
-    """Before all else a new model learns to recite statements of questions, where it must find one to go on."""
+    """First of all a new model learns to recite what questions state, for tasks with things to look up."""
     written: Phase = Phase(steps=700, student=0.0, distill=0.0)
     """Written steps only."""
     latent: Phase = Phase(steps=3000)

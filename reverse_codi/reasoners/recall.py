@@ -2,9 +2,9 @@
 
 To follow "Tom is a bolim. Every bolim is a dulk.", a model must find the one statement that begins with what
 it holds (associative recall, arXiv 2312.04927; induction heads, arXiv 2209.11895). Solutions alone hardly
-teach that: the two classes that a question asks about may be guessed between, and a small model stays with the
-guess (docs/prosqa.md). Here it recites statements that it has just read, in another order, until it can. Two
-things make that a matter of minutes:
+teach that: between the two classes that a question asks about one may guess, and a small model goes on
+guessing (docs/prosqa.md). Here it recites statements that it has just read, in another order, until it can.
+Two things make that a matter of minutes:
 
 * statements of one recital share no word, so nothing but the statement itself tells how it goes on;
 * words that many statements share ("is", "a") are left out at first, so that what belongs together stands

@@ -14,8 +14,9 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from reverse_codi.config import UserError
 from reverse_codi.distill import distill
-from reverse_codi.reasoners import projection_start
+from reverse_codi.reasoners import projection_start, recall
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.tasks import Arithmetic, Split
@@ -90,3 +91,20 @@ def test_finished_phases_are_not_trained_again(recipe: Recipe, capsys: pytest.Ca
     assert first.content_hash == second.content_hash
     assert capsys.readouterr().out.count("already done") == 2
     assert time.monotonic() - began < 10
+
+
+def test_recall_comes_first_is_kept_and_may_fail(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = ["--task.name=graph", '--task.options={"step_weights":[[2,1.0]],"distractors":0,"extra_links":0}']
+    given = [str(tmp_path / "recipe.yaml"), *task, "--distill.recall.patience=101"]
+    with pytest.raises(UserError, match=r"distill\.recall: not learnt in 2 attempts"):
+        distill(load_recipe([*given, "--distill.recall.attempts=2"]), Console())
+    assert "attempt 2, with other weights" in capsys.readouterr().out
+    assert not (tmp_path / "reasoner/recall/model.safetensors").exists()
+    for name, value in (("KNOWN", -1.0), ("DONE", -1.0), ("RETURN", 5)):
+        monkeypatch.setattr(recall, name, value)
+    for _ in range(2):
+        distill(load_recipe(given), Console())
+    assert (tmp_path / "reasoner/recall/model.safetensors").is_file()
+    assert "phase recall: already done" in capsys.readouterr().out
