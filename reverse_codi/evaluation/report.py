@@ -93,6 +93,8 @@ def save_texts(said: Said, out: Path) -> Path:
         ("heldout", exam.thoughts, said.heldout),
         ("wrong", exam.wrong_thoughts, said.wrong),
     ):
+        if not texts:  # a model that is never wrong has no wrong traces
+            continue
         match = measure.match(thoughts.targets, exam.predicted(thoughts, texts), thoughts.sites)
         lens = exam.subject.lens(thoughts.targets)
         for row, text in enumerate(texts):
