@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -21,6 +23,7 @@ from reverse_codi.evaluation.report import (
     save_texts,
 )
 from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.traces import TraceStore
 
 NAN = float("nan")
 FOUND = {
@@ -131,3 +134,9 @@ def test_every_text_is_kept_beside_its_gold_text(exam: Exam, tmp_path: Path) -> 
     )
     assert all(record["text"] == record["gold"] for record in records)
     assert [record["question"] for record in records[: len(exam.thoughts)]] == exam.thoughts.questions
+
+
+def test_a_model_that_is_never_wrong_keeps_its_texts(exam: Exam, tmp_path: Path) -> None:
+    never = replace(exam, wrong=cast(TraceStore, []))
+    records = save_texts(Said(never, gold_claims), tmp_path).read_text().splitlines()
+    assert [json.loads(record)["traces"] for record in records] == ["heldout"] * len(exam.thoughts)
