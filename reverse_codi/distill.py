@@ -77,8 +77,8 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
         f"{len(rows):,} training problems"
     )
     run = _Run(recipe, reasoner, console)
-    if section.recall is not None:
-        run.kept("recall", partial(_recalled, run, task, section.recall, problems))
+    if (recall := section.recall) is not None:
+        run.kept("recall", lambda _: _recall(run, task, recall, problems))
     run.phase("written", section.written, lambda: rows)
     for stage in stages:
         run.phase(
@@ -159,8 +159,8 @@ class _Run:
         model.load_state_dict(load_file(finished))
 
 
-def _recalled(run: _Run, task: Task, recall: Recall, problems: Sequence[Problem], out: Path) -> None:
-    """Attempts at recital, the first with the weights that the model has; `out` is not needed."""
+def _recall(run: _Run, task: Task, recall: Recall, problems: Sequence[Problem]) -> None:
+    """Attempts at recital, the first with the weights that the model has."""
     section, model, tokenizer = run.recipe.distill, run.reasoner.model, run.reasoner.tokenizer
     statements = Statements.of([p.question for p in problems], tokenizer, recall.starts_with)
     for attempt in range(recall.attempts):
