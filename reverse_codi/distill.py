@@ -29,6 +29,7 @@ from reverse_codi.reasoners.projection_start import scale_projection, start_proj
 from reverse_codi.reasoners.recall import Recall, Statements, learn
 from reverse_codi.reasoners.training import Phase, train_phase
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
+from reverse_codi.runtime import start_wandb
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
 
@@ -65,6 +66,8 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
 def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     """Train every phase of `recipe.distill` and save the reasoner in its folder."""
     section = recipe.distill
+    if recipe.log.wandb:
+        start_wandb(recipe.log.project)
     task = recipe.task.build()
     model, reasoner = new_model(section, task, section.seed)
     adapted = with_lora(model.lm, section.lora, [model.bot_id, model.eot_id]) if section.lora else None

@@ -47,6 +47,7 @@ def start_wandb(project: str) -> None:
     os.environ.setdefault("WANDB__SERVICE_WAIT", "300")
     if wandb.api.api_key is None:
         os.environ.setdefault("WANDB_MODE", "offline")
+        wandb.teardown()  # to answer, it has read its settings, and would not look at the mode again
 
 
 def has_vllm() -> bool:

@@ -108,3 +108,13 @@ def test_recall_comes_first_is_kept_and_may_fail(
         distill(load_recipe(given), Console())
     assert (tmp_path / "reasoner/recall/model.safetensors").is_file()
     assert "phase recall: already done" in capsys.readouterr().out
+
+
+def test_without_a_login_the_run_is_kept_offline(tmp_path: Path) -> None:
+    given = [str(recipe_file(tmp_path)), "--log.wandb=true", "--distill.n_thoughts=0"]
+    few = ["--distill.written.steps=1", "--distill.latent.steps=1"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "reverse_codi.distill", *given, *few]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert list((tmp_path / "wandb").glob("offline-run-*"))

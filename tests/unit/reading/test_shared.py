@@ -49,7 +49,7 @@ def test_further_layers_come_from_the_same_reading(
 
 
 def test_a_layer_that_is_not_there(tiny_reasoner: CodiReasoner) -> None:
-    with pytest.raises(ValueError, match="layers '7': this model's are 0 to 2"):
+    with pytest.raises(ValueError, match="layers '7': this model has 0 to 2"):
         SharedReader(Reader(tiny_reasoner, ReadSpec()), ["7"]).features(TEXTS)
 
 
