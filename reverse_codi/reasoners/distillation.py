@@ -60,11 +60,15 @@ class Terms:
     distill: Tensor
 
 
+def token_logits(model: LatentLM, before: Tensor, step: Step, mask: Tensor) -> Tensor:
+    """Logits [N, V] of the N real tokens that were read, the first predicted from `before` [B, d]."""
+    states = torch.cat([before[:, None], step.last[:, :-1]], 1)  # [B, T, d]
+    return model.logits(states[mask.bool()])
+
+
 def token_loss(model: LatentLM, before: Tensor, step: Step, ids: Tensor, mask: Tensor) -> Tensor:
     """Mean cross-entropy of `ids` [B, T], the first predicted from `before` [B, d]."""
-    states = torch.cat([before[:, None], step.last[:, :-1]], 1)  # [B, T, d]
-    real = mask.bool()
-    return F.cross_entropy(model.logits(states[real]), ids[real])
+    return F.cross_entropy(token_logits(model, before, step, mask), ids[mask.bool()])
 
 
 def _at(step: Step, index: Tensor) -> list[Tensor]:

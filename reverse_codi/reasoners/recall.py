@@ -31,6 +31,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.config import Section, UserError
 from reverse_codi.reasoners.distill_data import padded
+from reverse_codi.reasoners.distillation import token_logits
 from reverse_codi.reasoners.latent_lm import LatentLM
 
 # Of all statements; a word in more of them is a common one.
@@ -38,6 +39,8 @@ COMMON = 0.25
 WARM_UP = 100
 # A running mean over about twenty batches.
 DECAY = 0.95
+# No attempt takes longer than so many times the patience, whatever it knows by then.
+PATIENCES = 3
 # Right recitals from which common words come back, over so many steps, and at which all is done.
 KNOWN, RETURN, DONE = 0.8, 400, 0.97
 
@@ -171,9 +174,9 @@ def learn(
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=section.learning_rate, weight_decay=0.01)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / WARM_UP, total_iters=WARM_UP)
-    left_out, right, step = 1.0, 0.0, 0
+    left_out, right = 1.0, 0.0
     model.train()
-    while step < section.patience or left_out < 1.0:
+    for step in range(1, PATIENCES * section.patience + 1):
         batch = statements.recital(rng, section.batch_size, section.statements, left_out, model.bot_id, pad)
         loss, hits = _loss(model, batch)
         optimizer.zero_grad()
@@ -181,7 +184,6 @@ def learn(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         warm_up.step()
-        step += 1
         right = DECAY * right + (1 - DECAY) * hits
         if right > KNOWN:
             left_out = max(0.0, left_out - 1 / RETURN)
@@ -189,8 +191,8 @@ def learn(
             say(f"recall {step}: {right:.3f} right, {left_out:.2f} of common words left out")
         if left_out == 0.0 and right > DONE:
             return True
-        if step >= 3 * section.patience:
-            break
+        if step == section.patience and left_out == 1.0:
+            return False
     return False
 
 
@@ -198,8 +200,7 @@ def _loss(model: LatentLM, batch: Recital) -> tuple[Tensor, float]:
     """Mean cross-entropy of what is told, and the share of statements whose last word is right."""
     read, context = model.start(batch.read, batch.read_mask)
     told = model.extend(context, model.embed(batch.told), batch.told_mask)
-    states = torch.cat([read.last[:, -1:], told.last[:, :-1]], 1)  # [B, T, d]
     real = batch.told_mask.bool()
-    logits = model.logits(states[real])
+    logits = token_logits(model, read.last[:, -1], told, batch.told_mask)
     hits = logits.argmax(-1) == batch.told[real]
     return F.cross_entropy(logits, batch.told[real]), float(hits[batch.ends[real]].float().mean())
