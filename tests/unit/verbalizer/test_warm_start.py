@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import Trainer
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.verbalizer.policy import Policy
@@ -115,3 +117,31 @@ def test_half_of_the_words_dropped_still_teaches(reasoner: CodiReasoner, tmp_pat
     before = loss(policy, pairs)
     run(policy, pairs, tmp_path, word_dropout=0.5)
     assert loss(policy, pairs) < 0.7 * before
+
+
+def test_words_are_dropped_once(
+    reasoner: CodiReasoner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the model reads in training is what one `WordDropout` makes of the rows, batch for batch."""
+    policy, pairs = make_tiny_policy(reasoner), make_pairs()
+    read: list[dict[str, torch.Tensor]] = []
+    step = Trainer.training_step
+
+    def recorded(self: Trainer, model: Any, inputs: dict[str, Any], *rest: Any) -> torch.Tensor:
+        read.append({name: inputs[name].clone() for name in ("input_ids", "labels")})
+        return step(self, model, inputs, *rest)
+
+    monkeypatch.setattr(Trainer, "training_step", recorded)
+    run(policy, pairs, tmp_path, word_dropout=0.5, steps=8, seed=3)
+
+    batches = iter(read)
+
+    def undropped(_: Any) -> dict[str, torch.Tensor]:
+        batch = next(batches)
+        text = batch["labels"] >= 0
+        return {**batch, "input_ids": torch.where(text, batch["labels"], batch["input_ids"])}
+
+    once = WordDropout(undropped, 0.5, seed=3)
+    assert len(read) == 8
+    for batch in read:
+        assert torch.equal(once([])["input_ids"], batch["input_ids"])
