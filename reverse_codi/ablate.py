@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -26,10 +25,12 @@ from reverse_codi.evaluation.report import AIMS, METRICS_FILE
 from reverse_codi.evaluation.setting import Size
 from reverse_codi.recipe import Recipe
 from reverse_codi.runtime import with_available_engine
+from reverse_codi.stages import finished, record, take_over
 from reverse_codi.train import train
 
 # Figures beside those with an aim.
 ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
+DONE = f"evaluation/{METRICS_FILE}"
 
 
 class AblationRow(Section):
@@ -78,17 +79,34 @@ def recipe_of(ablation: Ablation, name: str, folder: Path) -> Recipe:
     return validated(Recipe, values, f"row {name!r}")
 
 
+def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
+    """Everything that decides what a row finds, the rows that it goes on from included."""
+    row = ablation.rows[name]
+    recipe = recipe_of(ablation, name, Path())
+    return {
+        **recipe.model_dump(mode="json", exclude={"train": {"out"}, "log": True}),
+        "size": ablation.size.model_dump(),
+        "takes": row.takes if row.after else [],
+        "after": made_from(ablation, row.after) if row.after else None,
+        "read_by": made_from(ablation, row.read_by) if row.read_by else None,
+    }
+
+
 def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[str, Any]:
-    """Train and evaluate one row, or read what a former run found."""
+    """Train and evaluate one row, or read what a former run found.
+
+    Raises:
+        StageError: the former run had other settings.
+    """
     folder = out / name
-    done = folder / "evaluation" / METRICS_FILE
-    if not done.is_file():
+    inputs = made_from(ablation, name)
+    if not finished(folder, inputs, (DONE,)):
+        record(folder, inputs)
         recipe, _ = with_available_engine(recipe_of(ablation, name, folder))
         if (first := ablation.rows[name].after) is not None:
             run_row(ablation, first, out, console)
             for part in ablation.rows[name].takes:
-                target = folder / "train" / part
-                shutil.copytree(out / first / "train" / part, target, dirs_exist_ok=True)
+                take_over(out / first / "train" / part, folder / "train" / part)
         console.rule(f"{name}: {ablation.rows[name].why}")
         verbalizer = train(recipe, console, resume=True)
         ray.shutdown()  # the next row may place other actors
@@ -98,7 +116,7 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
             reading = out / reader / "train" / "reading"
         evaluated = Evaluated(recipe, verbalizer, reading)
         run(evaluated, ablation.size, 0, folder / "evaluation", [], console, reconstruct=False)
-    found: dict[str, Any] = json.loads(done.read_text())
+    found: dict[str, Any] = json.loads((folder / DONE).read_text())
     return found
 
 
@@ -135,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(width=200)
     for name in options.row or ablation.rows:
         run_row(ablation, name, options.out, console)
-    done = [name for name in ablation.rows if (options.out / name / "evaluation" / METRICS_FILE).is_file()]
+    done = [name for name in ablation.rows if (options.out / name / DONE).is_file()]
     console.print(table({name: run_row(ablation, name, options.out, console) for name in done}))
 
 

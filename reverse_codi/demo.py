@@ -26,7 +26,8 @@ from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
 from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe import Recipe, load_recipe
-from reverse_codi.runtime import placement, with_available_engine
+from reverse_codi.runtime import gold_steps, placement, with_available_engine
+from reverse_codi.stages import take_over
 from reverse_codi.tasks.base import Split
 from reverse_codi.train import finish, reinforce
 from reverse_codi.verbalizer.policy import Policy
@@ -63,9 +64,7 @@ def test_thoughts(
 
 def embedded_reading(out: Path) -> None:
     """Read as the embedded verbalizer does: its maps and held steps were frozen with it."""
-    (out / "reading").mkdir(parents=True, exist_ok=True)
-    for name in (MAPS_FILE, HELD_FILE):
-        shutil.copy(ASSETS / "verbalizer" / name, out / "reading" / name)
+    take_over(ASSETS / "verbalizer", out / "reading", (MAPS_FILE, HELD_FILE))
 
 
 def translated(recipe: Recipe, prepared: Prepared, folder: Path, thoughts: Thoughts) -> Scored:
@@ -109,6 +108,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
     empty(out)
+    console.print(gold_steps(recipe))
     embedded_reading(out)
     prepared = prepare(recipe, out, console)
     warm = ASSETS / "warm"

@@ -30,11 +30,15 @@ from reverse_codi.reasoners.recall import Recall, Statements, learn
 from reverse_codi.reasoners.training import Phase, train_phase
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
 from reverse_codi.runtime import start_wandb
+from reverse_codi.stages import file_hash, finished, record
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
 
 # Problems that the projection's start is fitted on.
 PROJECTION_ROWS = 8_000
+WEIGHTS = "model.safetensors"
+# Phases in which the model does not think yet.
+BEFORE_THOUGHTS = ("recall", "written")
 
 
 def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM, CodiReasoner]:
@@ -81,7 +85,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     )
     run = _Run(recipe, reasoner, console)
     if (recall := section.recall) is not None:
-        run.kept("recall", lambda _: _recall(run, task, recall, problems))
+        run.kept("recall", recall, lambda _: _recall(run, task, recall, problems))
     run.phase("written", section.written, lambda: rows)
     for stage in stages:
         run.phase(
@@ -96,9 +100,16 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     if adapted is not None:
         model.lm = merged(adapted)
     model.eval()
+    record(Path(section.out), made_from(recipe))
     reasoner.save_pretrained(section.out)
     console.print(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
     return reasoner
+
+
+def made_from(recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides which reasoner `recipe` makes."""
+    section = recipe.distill.model_dump(mode="json", exclude={"out", "threads", "save_steps"})
+    return {"distill": section, "task": recipe.task.model_dump(mode="json")}
 
 
 def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) -> ProblemRows:
@@ -118,13 +129,21 @@ def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
     return rows
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
-    """What every phase of a training run shares."""
+    """What every phase of a training run shares.
+
+    Attributes:
+        recipe: of the run.
+        reasoner: trained in place.
+        console: progress.
+        before: the weights that the phase before left; None ahead of the first.
+    """
 
     recipe: Recipe
     reasoner: CodiReasoner
     console: Console
+    before: Path | None = None
 
     def phase(self, name: str, phase: Phase, rows: Callable[[], ProblemRows], **how: Any) -> None:
         """Train one phase, or load what an earlier run made of it; `how` goes to `train_phase`."""
@@ -144,22 +163,40 @@ class _Run:
                 **how,
             )
 
-        self.kept(name, train)
+        self.kept(name, phase, train)
 
-    def kept(self, name: str, train: Callable[[Path], None]) -> None:
-        """Train the model in place and keep its weights, or load those that are kept."""
+    def kept(self, name: str, settings: Phase | Recall, train: Callable[[Path], None]) -> None:
+        """Train the model in place and keep its weights, or load those that are kept.
+
+        Raises:
+            StageError: what is kept was made with other settings.
+        """
         model = self.reasoner.model
         out = Path(self.recipe.distill.out) / name
-        finished = out / "model.safetensors"
-        if finished.is_file():
-            self.console.print(f"phase {name}: already done, {finished}")
+        weights = out / WEIGHTS
+        inputs = self._inputs(name, settings)
+        if finished(out, inputs, (WEIGHTS,), resumable=("checkpoint-*",)):
+            self.console.print(f"phase {name}: already done, {weights}")
         else:
-            out.mkdir(parents=True, exist_ok=True)
+            record(out, inputs)
             train(out)
-            temporary = finished.with_suffix(".tmp")
+            temporary = weights.with_suffix(".tmp")
             save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, temporary)
-            os.replace(temporary, finished)
-        model.load_state_dict(load_file(finished))
+            os.replace(temporary, weights)
+        model.load_state_dict(load_file(weights))
+        self.before = weights
+
+    def _inputs(self, name: str, settings: Phase | Recall) -> dict[str, Any]:
+        """What one phase is made from; what only later phases look at is left out."""
+        shared = {"base", "lora", "shape", "projection_width", "max_written_tokens", "n_problems", "seed"}
+        if name not in BEFORE_THOUGHTS:
+            shared |= {"method", "n_thoughts", "thoughts_per_step", "projection_start"}
+        return {
+            "distill": self.recipe.distill.model_dump(mode="json", include=shared),
+            "task": self.recipe.task.model_dump(mode="json"),
+            "phase": settings.model_dump(mode="json"),
+            "before": file_hash(self.before) if self.before else None,
+        }
 
 
 def _recall(run: _Run, task: Task, recall: Recall, problems: Sequence[Problem]) -> None:

@@ -42,20 +42,22 @@ from reverse_codi.evaluation.suite.said import Said, Writer
 from reverse_codi.files import write_whole
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.measure import MAPS_FILE, Measure
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, is_recurrent_depth
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.sites import ANSWER
+from reverse_codi.stages import file_hash, finished, record
 from reverse_codi.trace_files import MANIFEST
+from reverse_codi.traces import TraceStore
 from reverse_codi.verbalizer.contract import FILE as CONTRACT_FILE
 from reverse_codi.verbalizer.translate import Translator
 
+ADAPTER_FILE = "adapter_model.safetensors"
 # What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
 EMBEDDED_RECIPE = {
     "trace": {"n": 150_000},
-    "reading": {"fit_on": "written"},
-    "warm_start": {"kind": "written", "word_dropout": 0.2},
+    "warm_start": {"word_dropout": 0.2},
     "grpo": {"steps": 60, "thoughts_per_step": 256, "samples": 8, "max_new_tokens": 24},
 }
 
@@ -127,6 +129,9 @@ def run(
         given: a trace store to examine.
         second: folder, hub id or GGUF file of a second language model, for its likelihood of the texts.
         reconstruct: fit a reconstructor for `fve.reconstructor`.
+
+    Raises:
+        StageError: `out` holds figures or controls of another verbalizer, size or seed.
     """
     if given is not None and not (given / MANIFEST).is_file():
         raise RecipeError(f"{given} is no trace store; collect one: python -m reverse_codi.trace RECIPE")
@@ -138,6 +143,19 @@ def run(
         mend = "add --reading FOLDER with maps of single thoughts (the package's: --reading embedded)"
         raise RecipeError(f"the maps in {reading} read whole traces; {mend}")
     held = HeldSteps.from_json((reading / HELD_FILE).read_text())
+    inputs = {
+        "verbalizer": {
+            name: file_hash(folder / name) for name in (CONTRACT_FILE, "adapter_model.safetensors")
+        },
+        "reading": {name: file_hash(reading / name) for name in (MAPS_FILE, HELD_FILE)},
+        "asked": recipe.asked_hash,
+        "trace": recipe.trace.model_dump(mode="json", include={"n", "seed"}),
+        "given": TraceStore.open(given).identity if given else None,
+        "size": size.model_dump(),
+        "seed": seed,
+    }
+    finished(out, inputs, (METRICS_FILE,), resumable=(f"*/{CONTRACT_FILE}", "reconstructor/*"))
+    record(out, inputs)
     exam = draw(recipe, reasoner, measure, held, size, seed, out, console, given)
     translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
     tools = Tools(exam, recipe, folder, _writer(translator, exam.subject), out, console)

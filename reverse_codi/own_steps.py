@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reverse_codi.config import UserError
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.files import write_whole
 from reverse_codi.reading.claims import NO_STEP, HeldSteps
@@ -68,16 +70,43 @@ def own_steps(reasoner: CodiReasoner, traces: TraceStore, folder: Path, console:
         traces: N traces.
         folder: their store's folder.
         console: progress.
+
+    Raises:
+        UserError: the file there is of other questions or another reasoner, or the model writes no steps.
     """
     file = folder / FILE
-    written: list[list[str]] = json.loads(file.read_text()) if file.is_file() else []
     questions = traces.questions
+    written = _kept(file, reasoner, questions) if file.is_file() else []
     if len(written) < len(questions):
         console.print(f"letting the model write its steps for {len(questions) - len(written):,} questions")
     for start in range(len(written), len(questions), CHUNK):
         written += own_claims(reasoner, questions[start : start + CHUNK])
-        write_whole(file, json.dumps(written))
+        write_whole(file, json.dumps({**_origin(reasoner, questions[: len(written)]), "written": written}))
+    if not any(written):
+        raise UserError(
+            f"the model wrote no step for any of {len(questions):,} questions, so its own steps teach nothing; "
+            "use gold ones: --reading.fit_on gold --warm_start.kind gold"
+        )
     return OwnSteps.of(written, traces.answers)
+
+
+def _kept(file: Path, reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
+    """What an earlier call wrote for the first of these questions."""
+    try:
+        kept = json.loads(file.read_text())
+        written: list[list[str]] = kept["written"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is damaged, or of an earlier version; delete it to write it anew") from None
+    for key, now in _origin(reasoner, questions[: len(written)]).items():
+        if kept[key] != now:
+            raise UserError(f"{file} has other {key} ({kept[key]}, now {now}); delete it to write it anew")
+    return written
+
+
+def _origin(reasoner: CodiReasoner, questions: list[str]) -> dict[str, str]:
+    """Who writes, and for which questions, as hashes."""
+    asked = hashlib.sha256(json.dumps(questions).encode()).hexdigest()
+    return {"reasoner": reasoner.content_hash, "questions": asked}
 
 
 def candidates(

@@ -21,7 +21,7 @@ from rich.console import Console
 from reverse_codi import verbalize
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.demo import control, show_changes, test_thoughts, translated
-from reverse_codi.distill import distill
+from reverse_codi.distill import distill, made_from
 from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.translation import score
 from reverse_codi.files import write_whole
@@ -31,6 +31,7 @@ from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import placement, with_available_engine
+from reverse_codi.stages import finished, record
 from reverse_codi.train import train
 from reverse_codi.verbalizer.translate import Translator
 
@@ -54,11 +55,19 @@ def check_reasoner_is_made_here(recipe: Recipe) -> None:
 
 def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
     """The reasoner's accuracy with its thoughts, without them and in text mode."""
+    reasoner = recipe.reasoner.load()
     file = out / accuracy.FILE
-    if file.is_file():
+    inputs = {
+        "reasoner": reasoner.content_hash,
+        "task": recipe.task.model_dump(mode="json"),
+        "problems": CHECKED,
+        "seed": recipe.distill.seed,
+    }
+    if finished(out, inputs, (accuracy.FILE,)):
         console.print(f"already there: {file}")
     else:
-        found = accuracy.measure(recipe.reasoner.load(), recipe.task.build(), CHECKED, recipe.distill.seed)
+        record(out, inputs)
+        found = accuracy.measure(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed)
         accuracy.show(console, recipe.reasoner.path, found, None)
         write_whole(file, json.dumps(accuracy.flat(found), indent=1) + "\n")
     figures: dict[str, Any] = json.loads(file.read_text())
@@ -109,12 +118,12 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
         console.print(f"{name}: {seconds[name] / 60:.1f} minutes")
 
     with stage("distillation"):
-        if (Path(recipe.distill.out) / CONFIG_FILE).is_file():
+        if finished(Path(recipe.distill.out), made_from(recipe), (CONFIG_FILE,)):
             console.print(f"already there: {recipe.distill.out}")
         else:
             distill(recipe, console)
     with stage("accuracy"):
-        found = checked(recipe, Path(recipe.distill.out), console)
+        found = checked(recipe, Path(recipe.distill.out) / "accuracy", console)
     with stage("traces, warm start, RL"):
         verbalizer = trained(recipe, out, console)
     with stage("translations"):

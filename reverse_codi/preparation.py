@@ -25,10 +25,12 @@ from reverse_codi.reading.study import fit_measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
 from reverse_codi.sites import ANSWER, Site
+from reverse_codi.stages import file_hash, finished, record
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import bank_rows
 from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
+from reverse_codi.verbalizer.contract import FILE as CONTRACT_FILE
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.warm_start import Pairs, warm_start
@@ -116,7 +118,13 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     own = own_steps(reasoner, train, Path(recipe.trace.out), console) if needs_own_steps(recipe) else None
     claims = own.said if own and recipe.reading.fit_on == "written" else train.claims
     folder = out / "reading"
-    if not (folder / MAPS_FILE).is_file() or not (folder / HELD_FILE).is_file():
+    inputs = {
+        "reading": recipe.reading.model_dump(mode="json"),
+        "task": recipe.task.model_dump(mode="json"),
+        "traces": train.identity,
+    }
+    if not finished(folder, inputs, (MAPS_FILE, HELD_FILE)):
+        record(folder, inputs)
         fit_reading(recipe, reasoner, train, claims, own, sites, folder, console)
     held = HeldSteps.from_json((folder / HELD_FILE).read_text())
     measure = Measure.load(folder, reasoner)
@@ -207,8 +215,15 @@ def new_contract(recipe: Recipe, prepared: Prepared) -> Contract:
 def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console) -> Policy:
     """The warm-started verbalizer: trained now, or loaded from `out` if a former run finished it."""
     folder = out / "warm"
-    if (folder / "verbalizer.json").is_file():
+    inputs = {
+        "warm_start": recipe.warm_start.model_dump(mode="json", exclude={"eval_steps"}),
+        "verbalizer": recipe.verbalizer.model_dump(mode="json"),
+        "traces": prepared.train.identity,
+        "reading": {name: file_hash(prepared.folder / name) for name in (MAPS_FILE, HELD_FILE)},
+    }
+    if finished(folder, inputs, (CONTRACT_FILE,)):
         return Policy.load(folder, prepared.reasoner, trainable=True)
+    record(folder, inputs)
     thoughts = taught_thoughts(recipe, prepared)
     policy = Policy.new(
         prepared.reasoner, recipe.verbalizer, new_contract(recipe, prepared), recipe.warm_start.seed

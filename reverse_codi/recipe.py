@@ -144,8 +144,8 @@ class ReadingSection(Section):
 
     spec: ReadSpec = ReadSpec()
     """The ReadSpec; its default is what scripts/reading_study found best."""
-    fit_on: Literal["gold", "written"] = "gold"
-    """gold claims, or the claims of the model's own written steps (no labels)."""
+    fit_on: Literal["written", "gold"] = "written"
+    """written (claims of the model's own written steps, no labels) or gold (claims of the task)."""
     traces: int = Field(default=30_000, ge=0)
     """Training traces that probes and maps are fitted on, the first ones; 0 for all."""
     framed: float = Field(default=FRAMED, ge=0, le=1)

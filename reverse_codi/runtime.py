@@ -65,6 +65,22 @@ def with_available_engine(recipe: Recipe) -> tuple[Recipe, str]:
     return recipe.model_copy(update={"rollout": changed}), message
 
 
+def gold_steps(recipe: Recipe) -> str:
+    """One line: which parts of a run use gold steps of the task, each with its key."""
+    used = []
+    if recipe.reading.fit_on == "gold":
+        used.append("probes and maps (reading.fit_on)")
+    if recipe.warm_start.kind == "gold" and recipe.warm_start.steps:
+        some = f" of {recipe.warm_start.problems:,} problems" if recipe.warm_start.problems else ""
+        used.append(f"the warm start's texts{some} (warm_start.kind)")
+    if recipe.grpo.steps:
+        supervised = [function.name for function in find_functions(recipe.reward) if function.supervised]
+        used += [f"the reward {name} (reward.functions)" for name in supervised]
+        if recipe.grpo.keep == "content":
+            used.append("the choice of the checkpoint, held-out ones (grpo.keep)")
+    return f"gold steps: {'used for ' + '; '.join(used) if used else 'not used'}"
+
+
 def placement(recipe: Recipe) -> str:
     """The actors that a run would place, one line a kind."""
     rollout, reward = recipe.rollout, recipe.reward

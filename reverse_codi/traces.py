@@ -188,6 +188,19 @@ class TraceStore:
         return Trace(readouts=readouts, fed=fed, **fields)
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What tells these traces from others: who thought, how many rows, and a hash of the shards."""
+        header = self.manifest.header
+        shards = "".join(shard.sha256 for shard in self.manifest.shards)
+        return {
+            "reasoner": header.reasoner_hash,
+            "split": header.split,
+            "seed": header.seed,
+            "rows": len(self),
+            "content": hashlib.sha256(shards.encode()).hexdigest()[:16],
+        }
+
+    @property
     def complete(self) -> bool:
         """Whether all expected rows are there."""
         return len(self) == self.manifest.rows_expected

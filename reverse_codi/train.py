@@ -35,7 +35,7 @@ from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.reward_pool import RewardPool
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.runtime import fleeting, placement, start_ray, start_wandb, with_available_engine
+from reverse_codi.runtime import fleeting, gold_steps, placement, start_ray, start_wandb, with_available_engine
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import Rollouts, bank_rows
 from reverse_codi.verbalizer.policy import Policy
@@ -49,6 +49,7 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     out = Path(recipe.train.out)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    console.print(gold_steps(recipe))
     prepared = prepare(recipe, out, console)
     policy = warm_policy(recipe, prepared, out, console)
     if recipe.grpo.steps:
@@ -144,6 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     if dry_run:
         console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
         console.print(placement(recipe), markup=False)
+        console.print(gold_steps(recipe))
         return
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)

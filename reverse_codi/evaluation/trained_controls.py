@@ -1,7 +1,7 @@
 """Controls that must be trained: what a verbalizer must beat to owe its texts to RL, and to the thought.
 
 Each is trained into a folder like a verbalizer's (PEFT adapter and `verbalizer.json`). A folder that is
-finished is used again, whatever it was trained with: give another setting another folder.
+finished is used again; the evaluation's own folder records what all of them were made from.
 
 Shapes: N thoughts, S slots, T tokens, d width.
 """

@@ -35,9 +35,10 @@ from reverse_codi.verbalizer.embedding import LatentEmbedding
 class WarmStartSection(Section):
     """Supervised fine-tuning before RL."""
 
-    kind: Literal["gold", "written", "nearest"] = "gold"
-    """gold (claims); without labels: written (the model's own written steps, ending with the answer that the
-    trace gave) or nearest (of those and of sampled ones the steps that read nearest to the thought)."""
+    kind: Literal["written", "nearest", "gold"] = "written"
+    """Without labels: written (the model's own written steps, ending with the answer that the trace gave) or
+    nearest (of those and of sampled ones the steps that read nearest to the thought). With labels: gold
+    (claims of the task)."""
     problems: int = Field(default=0, ge=0)
     """Training problems whose thoughts are taught, the first ones; 0 for all. Labels may be scarcer than
     questions: maps, nearest texts and RL need none."""
