@@ -84,7 +84,7 @@ def own_steps(reasoner: CodiReasoner, traces: TraceStore, folder: Path, console:
         write_whole(file, json.dumps({**_origin(reasoner, questions[: len(written)]), "written": written}))
     if not any(written):
         raise UserError(
-            f"the model wrote no step for any of {len(questions):,} questions, so its own steps teach nothing; "
+            f"the model wrote no step for any of {len(questions):,} questions, so they teach nothing; "
             "use gold ones: --reading.fit_on gold --warm_start.kind gold"
         )
     return OwnSteps.of(written, traces.answers)

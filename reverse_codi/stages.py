@@ -1,6 +1,6 @@
 """What a stage's folder was made from: work of other settings is refused, never used again in silence.
 
-A stage asks `finished` before it uses what is there, and records its inputs in `inputs.json` before it begins.
+A stage asks `finished` before it uses what is there, and records its inputs before it begins.
 """
 
 from __future__ import annotations

@@ -35,7 +35,14 @@ from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.reward_pool import RewardPool
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.runtime import fleeting, gold_steps, placement, start_ray, start_wandb, with_available_engine
+from reverse_codi.runtime import (
+    fleeting,
+    gold_steps,
+    placement,
+    start_ray,
+    start_wandb,
+    with_available_engine,
+)
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import Rollouts, bank_rows
 from reverse_codi.verbalizer.policy import Policy

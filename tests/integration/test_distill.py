@@ -19,6 +19,7 @@ from reverse_codi.distill import distill
 from reverse_codi.reasoners import projection_start, recall
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.stages import StageError
 from reverse_codi.tasks import Arithmetic, Split
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,21 @@ def test_finished_phases_are_not_trained_again(recipe: Recipe, capsys: pytest.Ca
     assert first.content_hash == second.content_hash
     assert capsys.readouterr().out.count("already done") == 2
     assert time.monotonic() - began < 10
+
+
+def test_phases_made_with_other_settings_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    distill(recipe, Console(quiet=True))
+    given = str(tmp_path / "recipe.yaml")
+    for option, told in (
+        (
+            "--distill.n_thoughts=3",
+            r"latent was made with distill\.n_thoughts = 2, now 3; set another folder",
+        ),
+        ("--distill.latent.steps=11", r"latent was made with phase\.steps = 10, now 11"),
+        ("--distill.seed=1", r"written was made with distill\.seed = 0, now 1"),
+    ):
+        with pytest.raises(StageError, match=told):
+            distill(load_recipe([given, option]), Console(quiet=True))
 
 
 def test_recall_comes_first_is_kept_and_may_fail(

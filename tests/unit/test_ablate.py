@@ -9,14 +9,15 @@ import pytest
 from rich.console import Console
 
 from reverse_codi import ablate
-from reverse_codi.ablate import Ablation, recipe_of, run_row, table
+from reverse_codi.ablate import Ablation, made_from, recipe_of, run_row, table
 from reverse_codi.config import RecipeError, read_yaml, validated
 from reverse_codi.evaluate import Evaluated
 from reverse_codi.evaluation.candidates import AMONG
 from reverse_codi.evaluation.setting import Size
+from reverse_codi.stages import StageError, record
 
 ROOT = Path(__file__).parent.parent.parent
-TABLES = [ROOT / "recipes" / "ablation.yaml", ROOT / "recipes" / "ablation-rewards.yaml"]
+TABLES = sorted((ROOT / "recipes").glob("ablation*.yaml"))
 FIGURE = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 300}
 
 
@@ -136,11 +137,23 @@ def test_a_table_that_asks_too_few_problems_or_takes_what_there_is_not_is_refuse
 
 
 def test_a_finished_row_is_read_and_not_run_again(tmp_path: Path, trained: list[str]) -> None:
-    finished(tmp_path / "out", "main", {"operands": FIGURE})
     ablation = make_ablation(tmp_path, main={}, rl={"after": "main"})
+    record(tmp_path / "out" / "main", made_from(ablation, "main"))
+    finished(tmp_path / "out", "main", {"operands": FIGURE})
     console = Console(quiet=True)
     assert run_row(ablation, "main", tmp_path / "out", console) == {"operands": FIGURE}
     assert trained == []
+
+
+def test_a_row_whose_settings_changed_is_refused_and_so_are_the_rows_after_it(
+    tmp_path: Path, trained: list[str]
+) -> None:
+    run_row(make_ablation(tmp_path, main={}, rl={"after": "main"}), "rl", tmp_path, Console(quiet=True))
+    changed = make_ablation(tmp_path, main={"set": {"warm_start.steps": 7}}, rl={"after": "main"})
+    for name, key in (("main", r"warm_start\.steps"), ("rl", r"after\.warm_start\.steps")):
+        with pytest.raises(StageError, match=rf"{name} was made with {key} = \d+, now 7"):
+            run_row(changed, name, tmp_path, Console(quiet=True))
+    assert trained == ["main", "rl"]
 
 
 def test_a_row_starts_from_the_maps_and_the_warm_start_of_the_one_before(

@@ -22,6 +22,7 @@ from reverse_codi.reading.study import fit_measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.sites import ANSWER, Site
+from reverse_codi.stages import TAKEN_OVER, StageError, record
 from tests.tiny import make_tiny_policy, make_tiny_traces
 
 
@@ -133,6 +134,7 @@ def test_an_untrained_verbalizer_is_evaluated_and_a_control_is_added_later(
     (folder / HELD_FILE).write_text(held.to_json())
     scales = {site: Scale.of(train.vectors(site)) for site in sites}
     Reconstructor.new(reasoner, scales, ReconstructorSection()).save(out / "reconstructor")
+    record(out, {TAKEN_OVER: "an untrained reconstructor"})
     words = [str(folder), "--out", str(out), "--problems", "64", "--wrong", "3", "--pairs", "12"]
     words += ["--trace.n", "300", "--log.wandb", "false"]
     evaluate.main([*words, "--no-baselines"])
@@ -147,3 +149,5 @@ def test_an_untrained_verbalizer_is_evaluated_and_a_control_is_added_later(
     assert {key: again[key] for key in metrics} == metrics
     assert again["baselines.constant.operands"]["value"] < 0.1
     assert "MISSED" in capsys.readouterr().out
+    with pytest.raises(StageError, match=r"out was made with seed = 0, now 1; set another folder"):
+        evaluate.main([*words, "--seed", "1", "--no-baselines"])

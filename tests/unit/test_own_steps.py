@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from reverse_codi import own_steps as module
+from reverse_codi.config import UserError
 from reverse_codi.own_steps import FILE, OwnSteps, candidates, own_steps
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.verbalizer.warm_start import WarmStartSection
@@ -18,7 +19,8 @@ RUNS = ["1 + 1 = 2.", "2 * 3 = 6.", "1 + 1 = 2. 2 * 3 = 6."]
 class WhoWrites:
     """As much of a reasoner as writing takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, content_hash: str = "one") -> None:
+        self.content_hash = content_hash
         self.asked: list[str] = []
 
     def write(self, questions: list[str]) -> list[str]:
@@ -38,8 +40,8 @@ class Traces:
         return len(self.answers)
 
 
-def asked(reasoner: WhoWrites, folder: Path) -> OwnSteps:
-    traces = Traces(["12", "3", "7"], "abc")
+def asked(reasoner: WhoWrites, folder: Path, questions: str = "abc") -> OwnSteps:
+    traces = Traces(["12", "3", "7"], questions)
     return own_steps(reasoner, traces, folder, Console(quiet=True))  # type: ignore[arg-type]
 
 
@@ -61,8 +63,30 @@ def test_what_was_written_is_not_written_again_and_a_stopped_run_goes_on(
     assert first.asked == ["a", "b", "c"]
     again = WhoWrites()
     assert asked(again, tmp_path) == own and again.asked == []
-    (tmp_path / FILE).write_text('[["2 + 3 = 5", "5 * 2 = 10"]]')
+    (tmp_path / FILE).unlink()
+    asked_one = Traces(["12"], "a")
+    own_steps(WhoWrites(), asked_one, tmp_path, Console(quiet=True))  # type: ignore[arg-type]
     assert asked(again, tmp_path) == own and again.asked == ["b", "c"]
+
+
+def test_steps_of_other_questions_or_another_model_are_refused(tmp_path: Path) -> None:
+    asked(WhoWrites(), tmp_path)
+    with pytest.raises(UserError, match=r"written_steps\.json has other questions .*delete it"):
+        asked(WhoWrites(), tmp_path, "bac")
+    with pytest.raises(UserError, match=r"steps\.json has other reasoner \(one, now two\); delete it"):
+        asked(WhoWrites("two"), tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[[]]", '{"written": ', "{}", "null"])
+def test_a_damaged_file_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE).write_text(content)
+    with pytest.raises(UserError, match=r"steps\.json is damaged, or of an earlier version; delete it"):
+        asked(WhoWrites(), tmp_path)
+
+
+def test_a_model_that_writes_no_steps_is_refused_with_the_keys_to_change(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"wrote no step for any of 3 questions.*--reading\.fit_on gold"):
+        asked(WhoWrites(), tmp_path, "ccc")
 
 
 def test_disagreeing_traces_are_those_whose_written_steps_end_elsewhere() -> None:

@@ -11,6 +11,7 @@ from reverse_codi import preparation
 from reverse_codi.evaluation.select import thought_sites
 from reverse_codi.own_steps import OwnSteps, candidates
 from reverse_codi.preparation import (
+    HELD_FILE,
     Prepared,
     needs_own_steps,
     prepare,
@@ -23,6 +24,7 @@ from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
 from reverse_codi.sites import Site
+from reverse_codi.stages import StageError
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces import TraceStore
 from reverse_codi.verbalizer.targets import nearest_texts
@@ -31,12 +33,17 @@ from tests.tiny import make_held
 
 
 @pytest.fixture
-def prepared(tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: Measure) -> Prepared:
+def prepared(
+    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: Measure, tmp_path: Path
+) -> Prepared:
     """Traces whose own written steps are not the gold ones."""
+    folder = tmp_path / "reading"
+    tiny_measure.save(folder)
+    (folder / HELD_FILE).write_text(make_held(3).to_json())
     own = [["1 + 1 = 2"] for _ in tiny_traces.claims]
     sites = thought_sites(3)
     return Prepared(
-        tiny_reasoner, tiny_traces, None, own, tiny_traces, sites, make_held(3), tiny_measure, Path("unused")
+        tiny_reasoner, tiny_traces, None, own, tiny_traces, sites, make_held(3), tiny_measure, folder
     )
 
 
@@ -49,7 +56,7 @@ def test_training_thoughts_are_chosen_by_the_steps_that_the_recipe_allows(prepar
 
 def test_gold_texts_are_gold_whatever_the_maps_are_fitted_on(prepared: Prepared) -> None:
     thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
-    texts = warm_texts(Recipe(), prepared, thoughts)
+    texts = warm_texts(Recipe(warm_start=WarmStartSection(kind="gold")), prepared, thoughts)
     for text, problem, site in zip(texts, thoughts.problems, thoughts.sites, strict=True):
         claims = prepared.train.claims[problem]
         assert text == prepared.held.text(site, claims)
@@ -60,11 +67,43 @@ def test_only_the_labelled_problems_are_taught(
 ) -> None:
     taught: list[Pairs] = []
     monkeypatch.setattr(preparation, "warm_start", lambda *arguments: taught.append(arguments[4]))
-    recipe = Recipe(warm_start=WarmStartSection(problems=7))
-    warm_policy(recipe, prepared, tmp_path, Console(quiet=True))
-    assert len(taught[0].texts) == 7 * 3
-    warm_policy(Recipe(), prepared, tmp_path / "all", Console(quiet=True))
-    assert len(taught[1].texts) == len(prepared.train) * 3
+    for problems in (7, 0):
+        recipe = Recipe(warm_start=WarmStartSection(kind="gold", problems=problems))
+        warm_policy(recipe, prepared, tmp_path / str(problems), Console(quiet=True))
+    assert [len(pairs.texts) for pairs in taught] == [7 * 3, len(prepared.train) * 3]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"warm_start": {"steps": 7}}, r"warm_start\.steps = 2000, now 7"),
+        ({"verbalizer": {"rank": 4}}, r"verbalizer\.rank = 32, now 4"),
+        ({"warm_start": {"word_dropout": 0.5}}, r"warm_start\.word_dropout = 0\.0, now 0\.5"),
+    ],
+)
+def test_a_warm_start_with_other_settings_is_refused(
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, dict[str, Any]],
+    told: str,
+) -> None:
+    taught: list[Pairs] = []
+    monkeypatch.setattr(preparation, "warm_start", lambda *arguments: taught.append(arguments[4]))
+
+    def warm(values: dict[str, dict[str, Any]]) -> None:
+        gold = {**values, "warm_start": {"kind": "gold", "problems": 7, **values.get("warm_start", {})}}
+        warm_policy(Recipe.model_validate(gold), prepared, tmp_path, Console(quiet=True))
+
+    warm({})
+    warm({"warm_start": {"eval_steps": 3}, "grpo": {"steps": 7}})  # neither changes the warm start
+    assert len(taught) == 1
+    with pytest.raises(StageError, match=told):
+        warm(changed)
+    with pytest.raises(StageError, match=r"reading\.maps\.safetensors = "):
+        (prepared.folder / "maps.safetensors").write_bytes(b"other maps")
+        warm({})
+    assert len(taught) == 1
 
 
 @pytest.mark.parametrize(
@@ -143,6 +182,9 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
     again = prepare(recipe, tmp_path / "out", Console(quiet=True))
     assert len(fitted) == 2  # not fitted again
     assert (again.own, again.claims, again.held) == (prepared.own, prepared.claims, prepared.held)
+    other = recipe.reading.model_copy(update={"framed": 0.25})
+    with pytest.raises(StageError, match=r"reading was made with reading\.framed = 0\.65, now 0\.25; set"):
+        prepare(recipe.model_copy(update={"reading": other}), tmp_path / "out", Console(quiet=True))
 
 
 NEAREST = WarmStartSection(kind="nearest", samples=0, disagreeing=4)
