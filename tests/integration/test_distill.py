@@ -100,7 +100,7 @@ def test_phases_made_with_other_settings_are_refused(recipe: Recipe, tmp_path: P
     for option, told in (
         (
             "--distill.n_thoughts=3",
-            r"latent was made with distill\.n_thoughts = 2, now 3; set another folder",
+            r"latent was made with distill\.n_thoughts = 2, now 3; set",
         ),
         ("--distill.latent.steps=11", r"latent was made with phase\.steps = 10, now 11"),
         ("--distill.seed=1", r"written was made with distill\.seed = 0, now 1"),
