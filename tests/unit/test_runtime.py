@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reverse_codi.recipe import Recipe
 from reverse_codi.reward_section import RewardItem, RewardSection
 from reverse_codi.rollout.pool import RolloutSection
-from reverse_codi.runtime import fleeting, placement, with_available_engine
+from reverse_codi.runtime import fleeting, gold_steps, placement, with_available_engine
 
 
 def test_placement_names_every_actor_and_what_ray_must_offer() -> None:
@@ -31,6 +32,29 @@ def test_a_reward_with_an_actor_of_its_own_is_counted() -> None:
     _, _, own, total = placement(recipe).splitlines()
     assert own == "1 actor of reconstruction's own: 0.5 CPU, 0 GPU"
     assert "2.5 CPU and 0 GPU in all" in total
+
+
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({}, "gold steps: used for the choice of the checkpoint, held-out ones (grpo.keep)"),
+        ({"grpo": {"keep": "match"}}, "gold steps: not used"),
+        ({"grpo": {"steps": 0}}, "gold steps: not used"),
+        (
+            {
+                "reading": {"fit_on": "gold"},
+                "warm_start": {"kind": "gold", "problems": 1000},
+                "reward": {"functions": [{"name": "hidden_match"}, {"name": "gold_claim"}]},
+                "grpo": {"keep": "last"},
+            },
+            "gold steps: used for probes and maps (reading.fit_on); the warm start's texts of 1,000 problems "
+            "(warm_start.kind); the reward gold_claim (reward.functions)",
+        ),
+        ({"warm_start": {"kind": "gold", "steps": 0}, "grpo": {"steps": 0}}, "gold steps: not used"),
+    ],
+)
+def test_a_run_says_where_it_uses_gold_steps(sections: dict[str, Any], line: str) -> None:
+    assert gold_steps(Recipe.model_validate(sections)) == line
 
 
 def test_without_vllm_the_transformers_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
