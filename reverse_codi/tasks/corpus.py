@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reverse_codi.tasks.answers import written_number
 from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
+from reverse_codi.tasks.numbers import spelled
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Row:
             raise self.error(f"{wanted} is missing (keys: {', '.join(self.fields)}); give it a value")
         value = self.fields[key]
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return written_number(value)
+            if not math.isfinite(value):
+                raise self.error(f"{key!r} is {value}; give it a finite number")
+            return spelled(value)
         return self.text(key)
 
     def texts(self, key: str) -> list[str]:

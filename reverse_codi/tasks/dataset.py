@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reverse_codi.tasks.answers import stated
+from reverse_codi.tasks.answers import CUE, stated
 from reverse_codi.tasks.base import Problem, Split, TaskError
 from reverse_codi.tasks.corpus import Corpus, Row
 from reverse_codi.tasks.source import POOL, TEST, TRAIN, VALIDATION, read_splits
@@ -97,6 +97,6 @@ class DatasetTask(ABC):
         """Return `n` problems of one split (the `Task` protocol); see `Corpus.draw`."""
         return self.corpus.draw(split, n, seed)
 
-    def extract_answer(self, text: str) -> str | None:
-        """The answer after "The answer is:", else after `####`."""
-        return stated(text, self.canonical)
+    def extract_answer(self, text: str, cue: str = CUE) -> str | None:
+        """The answer that a text states (the `Task` protocol); see `answers.stated`."""
+        return stated(text, self.canonical, cue)

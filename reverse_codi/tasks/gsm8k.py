@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from reverse_codi.tasks.base import Problem, Step, canonical_number
+from reverse_codi.tasks.base import Problem, Step
 from reverse_codi.tasks.corpus import Row, clean_question, question_signature
 from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import ANNOTATION, parse_equations
+from reverse_codi.tasks.numbers import canonical_number
 from reverse_codi.tasks.steps import sentences
 
 _RESULT_MARK = "####"

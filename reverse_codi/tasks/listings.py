@@ -10,13 +10,13 @@ import ast
 import re
 from collections.abc import Iterable
 
-from reverse_codi.tasks.base import canonical_number
+from reverse_codi.tasks.numbers import DECIMAL, canonical_number
 
 _LATENT = re.compile(r"decoded\s+\d+(?:st|nd|rd|th)\s+latent\s*\(top\s*\w*\)\s*:\s*(.*)", re.IGNORECASE)
 # A string as Python's repr writes it. No other escape is read, so `ast.literal_eval` cannot fail.
 _ESCAPE = r"\\(?:[\\'\"nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
 _STRING = re.compile(rf"'(?:[^'\\]|{_ESCAPE})*'|\"(?:[^\"\\]|{_ESCAPE})*\"")
-_NUMBER = re.compile(r"(?:(?<![\w.)%])[-−])?[$€£]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)")
+_NUMBER = re.compile(rf"(?:(?<![\w.)%])[-−])?[$€£]?{DECIMAL}")
 _BETWEEN = re.compile(r"[\s,;.|'\"\[\]()]*")
 
 
