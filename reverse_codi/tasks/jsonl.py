@@ -25,7 +25,7 @@ def jsonl_problem(row: Row) -> Problem:
     question, answer = row.text("question"), canonical_plain(row.first("answer"))
     values = row.fields.get("steps") or []
     if not isinstance(values, list):
-        raise row.error(f"'steps' is {values!r}; give it a list of strings or of {{english, claim, result}}")
+        raise row.error("'steps' is {!r}; give it a list of strings or of {{english, claim, result}}", values)
     steps = [step for i, value in enumerate(values, start=1) for step in _steps(value, i, row)]
     return Problem(question, answer, tuple(steps), question_signature(question))
 
@@ -36,7 +36,7 @@ def _steps(value: object, number: int, row: Row) -> list[Step]:
         return [_recorded_step(value, number, row)]
     if not isinstance(value, str) or not value.strip():
         raise row.error(
-            f"step {number} is {value!r}; give it a non-empty string or {{english, claim, result}}"
+            "step {} is {!r}; give it a non-empty string or {{english, claim, result}}", number, value
         )
     english = ANNOTATION.sub("", value).strip() or value.strip()
     equations = parse_equations(value)
@@ -48,11 +48,11 @@ def _recorded_step(fields: Mapping[str, object], number: int, row: Row) -> Step:
     odd = sorted(key for key in _STEP_KEYS if not isinstance(fields.get(key, ""), str))
     if unknown or odd:
         raise row.error(
-            f"step {number}: {', '.join(unknown or odd)}; the keys are {', '.join(_STEP_KEYS)}, all text"
+            f"step {{}}: {', '.join(unknown or odd)}; the keys are {', '.join(_STEP_KEYS)}, all text", number
         )
     english, claim, result = (str(fields.get(key, "")).strip() for key in _STEP_KEYS)
     if not (claim or english):
-        raise row.error(f"step {number} has neither claim nor english; give it a claim")
+        raise row.error("step {} has neither claim nor english; give it a claim", number)
     equations = parse_equations(claim or english)
     if len(equations) == 1:
         claim, result = equations[0].claim, equations[0].result
