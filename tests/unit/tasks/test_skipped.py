@@ -46,7 +46,8 @@ def test_skipped_rows_are_counted_by_reason(tmp_path: Path, caplog: pytest.LogCa
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == f"{source}: 8 of 28 rows skipped"
     assert said[1] == (
-        f"  3 x the answer is …; give it a number (first: {source}:11: the answer is 'many'; give it a number)"
+        "  3 x the answer is …; give it a number "
+        f"(first: {source}:11: the answer is 'many'; give it a number)"
     )
     assert said[2].startswith("  2 x …; write one JSON object a line, in UTF-8 (first: ")
     assert sorted(line.split(" (first")[0] for line in said[3:]) == [
@@ -93,7 +94,7 @@ def test_a_record_of_a_list_can_be_skipped(tmp_path: Path) -> None:
     task = make_task("jsonl", source=str(tmp_path / "a.json"), on_bad_row="skip")
     assert isinstance(task, DatasetTask)
     assert len(task.corpus.train + task.corpus.heldout) == 1
-    with pytest.raises(TaskError, match="a.json: record 2: the record is 7; write a JSON object"):
+    with pytest.raises(TaskError, match=r"a\.json: record 2: the record is 7; write a JSON object"):
         make_task("jsonl", source=str(tmp_path / "a.json")).problems(Split.TRAIN, 1, 0)
 
 
