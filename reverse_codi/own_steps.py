@@ -187,4 +187,4 @@ def _sampled(
     )
     prompts = [reasoner.embed_question(question) for question in questions]
     for rollout in engine.generate(prompts, section.samples, sampling):
-        yield rollout.prompt_index, reasoner.decode(rollout.token_ids.tolist())
+        yield rollout.prompt_index, reasoner.solution(rollout.token_ids.tolist())

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reverse_codi.tasks.answers import canonical_plain
 from reverse_codi.tasks.corpus import Row, question_signature, read_jsonl
 from reverse_codi.traces import StoreError, Trace, TraceHeader, TraceWriter
 
@@ -86,7 +87,9 @@ def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
 
 def _trace(columns: Mapping[str, list[Any]], readouts: NDArray[Any], fed: NDArray[Any], i: int) -> Trace:
     row = {key: values[i] for key, values in columns.items()}
-    gold, answer = row.get("gold"), row.get("answers")
+    gold, answer = (
+        text if text is None else canonical_plain(text) for text in (row.get("gold"), row.get("answers"))
+    )
     return Trace(
         question=row["questions"],
         signature=row.get("signatures") or question_signature(row["questions"]),

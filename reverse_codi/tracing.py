@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.traces import Trace, TraceHeader, TraceStore, TraceWriter
 
@@ -78,7 +79,7 @@ def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> li
     readouts, fed = chains.readouts.numpy(), chains.fed.numpy()  # [N, K + 1, d], [N, K, d]
     traces = []
     for i, (problem, output) in enumerate(zip(problems, chains.outputs, strict=True)):
-        answer = task.extract_answer(output)
+        answer = answer_of(reasoner, task, output)
         traces.append(
             Trace(
                 question=problem.question,

@@ -28,7 +28,7 @@ from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.rewarding import RewardBatch
 from reverse_codi.sites import Site
-from reverse_codi.tasks.base import stated_text
+from reverse_codi.tasks.answers import Answering, stated_text
 from reward.registry import reward
 
 # A lost answer is 0. A failed text was not even tried.
@@ -71,7 +71,7 @@ def own_answers(
     questions, sites = zip(*thoughts, strict=True)
     distinct = list(dict.fromkeys(questions))
     outputs = dict(zip(distinct, reasoner.think(distinct).outputs, strict=True))
-    own = {thought: answer_in(outputs[thought[0]]) for thought in thoughts}
+    own = {thought: answer_in(reasoner, outputs[thought[0]]) for thought in thoughts}
     controls = [torch.stack([measure.map_of(site).mean for site in sites])]
     for wording in CONTROLS:
         texts = [wording.format(output=outputs[t[0]], answer=own[t]) for t in thoughts]
@@ -93,14 +93,10 @@ def answers_with(reasoner: Reasoner, thoughts: Sequence[tuple[str, Site]], stand
         fed[row, site.index] = projected[row] if site.kind == "h" else stand_ins[row]
     patch = Patch(fed, only([site.index for _, site in thoughts], reasoner.n_thoughts))
     outputs = reasoner.think([question for question, _ in thoughts], patch).outputs
-    return [answer_in(output) for output in outputs]
+    return [answer_in(reasoner, output) for output in outputs]
 
 
-def answer_in(output: str) -> str:
-    """What is stated after the cue; the whole output where there is no cue.
-
-    >>> answer_in("The answer is: 36")
-    '36'
-    """
-    stated = stated_text(output)
+def answer_in(reasoner: Answering, output: str) -> str:
+    """The words of the answer that an output of the reasoner states; all of it where it states none."""
+    stated = stated_text(output, reasoner.answer_cue)
     return output.strip() if stated is None else stated

@@ -69,8 +69,8 @@ def measure(reasoner: Reasoner, task: Task, n: int, seed: int) -> Accuracies:
     mean = mean_thoughts(reasoner, task, seed, min(n, MEAN_TRACES))
     without = without_thoughts(reasoner, task, problems, chains.fed, mean)
     return Accuracies(
-        own=_interval(right(task, chains.outputs, problems)),
-        text=_interval(right(task, reasoner.write(questions), problems)),
+        own=_interval(right(reasoner, task, chains.outputs, problems)),
+        text=_interval(right(reasoner, task, reasoner.write(questions), problems)),
         without={name: _interval(flags) for name, flags in without.items()},
     )
 

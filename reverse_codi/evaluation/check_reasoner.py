@@ -76,8 +76,8 @@ def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_
     problems = task.problems(Split.HELDOUT, n, seed)
     questions = [p.question for p in problems]
     chains = reasoner.think(questions)
-    own = right(task, chains.outputs, problems)
-    text = right(task, reasoner.write(questions), problems)
+    own = right(reasoner, task, chains.outputs, problems)
+    text = right(reasoner, task, reasoner.write(questions), problems)
     by_steps = {
         str(k): share([ok for ok, p in zip(own, problems, strict=True) if len(p.steps) == k])
         for k in sorted({len(p.steps) for p in problems})

@@ -22,8 +22,8 @@ from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.sites import Site
-from reverse_codi.tasks.base import canonical_number
 from reverse_codi.tasks.claims import of_slots, parse_belongings
+from reverse_codi.tasks.numbers import canonical_number
 
 
 def empty(thoughts: Thoughts) -> list[str]:

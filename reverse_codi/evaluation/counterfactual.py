@@ -18,6 +18,7 @@ from fractions import Fraction
 from reverse_codi.reading.claims import claims_text
 from reverse_codi.tasks.claims import parse_belongings, result_of
 from reverse_codi.tasks.equations import Equation, parse_equations
+from reverse_codi.tasks.numbers import spelled
 
 # Edits near the original operand first: an effect must not come from a number of another size.
 _REACHES = (range(1, 10), range(10, 100))
@@ -171,8 +172,8 @@ def _written(value: Fraction | None) -> str | None:
     """A canonical number; None where its decimals do not end."""
     if value is None:
         return None
-    text = format(Decimal(value.numerator) / value.denominator, "f")
-    return text if Fraction(text) == value else None
+    number = Decimal(value.numerator) / value.denominator
+    return spelled(number) if Fraction(number) == value else None
 
 
 def near_claims(claim: str, knows: Callable[[str], bool], question: str = "") -> list[str]:

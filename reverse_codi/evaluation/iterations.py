@@ -18,7 +18,7 @@ from reverse_codi.evaluation import report
 from reverse_codi.evaluation.accuracy import Published, compared
 from reverse_codi.evaluation.bootstrap import Interval, interval
 from reverse_codi.evaluation.thoughtless import right
-from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
+from reverse_codi.reasoners.huginn.reasoner import ANSWER_CUE, HuginnReasoner
 from reverse_codi.tasks.base import Problem, Split, Task
 
 COUNTS = (1, 4, 8, 16, 32)
@@ -50,7 +50,7 @@ class Iterated:
 def solved(problem: Problem) -> str:
     """A problem's gold solution, ending as answers are read."""
     steps = " ".join(f"{step.english.removesuffix('.')}." for step in problem.steps)
-    return f"{steps} The answer is {problem.answer}.".strip()
+    return f"{steps} {ANSWER_CUE} {problem.answer}.".strip()
 
 
 def prompt(reasoner: HuginnReasoner, shots: Sequence[Problem], question: str) -> str:
@@ -80,7 +80,7 @@ def measure(reasoner: HuginnReasoner, task: Task, n: int, seed: int, shots: int 
     found = {}
     for count in sorted({*COUNTS, reasoner.config.mean_recurrence}):
         written = reasoner.answer(asked, count, seed, LONGEST_SOLUTION)
-        flags = right(task, [solution_of(text) for text in written], problems)
+        flags = right(reasoner, task, [solution_of(text) for text in written], problems)
         found[count] = interval(np.array(flags, dtype=np.float64)[:, None])
     return Iterated(found[reasoner.config.mean_recurrence], found)
 

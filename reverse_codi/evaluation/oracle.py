@@ -31,6 +31,7 @@ from reverse_codi.evaluation.trained_controls import (
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.tasks.answers import CUE
 from reverse_codi.verbalizer.contract import MARKER
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.warm_start import WarmStartSection, examples, fit
@@ -59,7 +60,7 @@ def queries(reasoner: CodiReasoner) -> dict[Asked, str]:
         Asked.OPERATION: "?",
         Asked.RESULT: "= ?",
         Asked.OPERANDS: ": ?",
-        Asked.ANSWER: f"{reasoner.config.cue} ?",
+        Asked.ANSWER: f"{reasoner.answer_cue or CUE} ?",
     }
     for text in texts.values():
         require_known(reasoner, text)

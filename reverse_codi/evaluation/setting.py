@@ -19,6 +19,7 @@ from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe
+from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
@@ -124,11 +125,8 @@ def _pairs(subject: Subject, n: int, seed: int) -> Pairs | None:
     chains, donor_chains = (
         subject.reasoner.think([p.question for p in side]) for side in (recipients, donors)
     )
-    return Pairs(
-        list(recipients),
-        list(donors),
-        chains,
-        donor_chains,
-        [task.extract_answer(output) for output in chains.outputs],
-        [task.extract_answer(output) for output in donor_chains.outputs],
+    answers, donor_answers = (
+        [answer_of(subject.reasoner, task, output) for output in side.outputs]
+        for side in (chains, donor_chains)
     )
+    return Pairs(list(recipients), list(donors), chains, donor_chains, answers, donor_answers)

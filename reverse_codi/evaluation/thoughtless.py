@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reasoners.base import Patch, Reasoner
+from reverse_codi.tasks.answers import Answering, answer_of
 from reverse_codi.tasks.base import Problem, Split, Task
 
 # Training problems that mean thoughts are taken from.
 MEAN_TRACES = 2_000
 
 
-def right(task: Task, outputs: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
-    """Whether each output states its problem's answer."""
-    return [task.extract_answer(o) == p.answer for o, p in zip(outputs, problems, strict=True)]
+def right(reasoner: Answering, task: Task, outputs: Sequence[str], problems: Sequence[Problem]) -> list[bool]:
+    """Whether each output of the reasoner states its problem's answer."""
+    return [answer_of(reasoner, task, o) == p.answer for o, p in zip(outputs, problems, strict=True)]
 
 
 def mean_thoughts(reasoner: Reasoner, task: Task, seed: int, n: int = MEAN_TRACES) -> Tensor:
@@ -48,7 +49,7 @@ def without_thoughts(
     vectors = {"zero": torch.zeros_like(fed), "mean": mean.expand_as(fed), "resampled": fed[donors]}
     outputs = {name: reasoner.think(questions, Patch.all(v)).outputs for name, v in vectors.items()}
     outputs["removed"] = reasoner.think(questions, n_thoughts=0).outputs
-    return {name: right(task, written, problems) for name, written in outputs.items()}
+    return {name: right(reasoner, task, written, problems) for name, written in outputs.items()}
 
 
 def _others(i: int, n: int) -> Iterator[int]:

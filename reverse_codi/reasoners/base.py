@@ -82,6 +82,11 @@ class Reasoner(Protocol):
         """SHA-256 of the tokenizer's definition."""
         ...
 
+    @property
+    def answer_cue(self) -> str:
+        """What is written before an answer, "The answer is:"; "" where the answer is written alone."""
+        ...
+
     def think(
         self, questions: Sequence[str], patch: Patch | None = None, n_thoughts: int | None = None
     ) -> Chains:

@@ -24,6 +24,7 @@ from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.own import read_own
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, CodiConfig
+from reverse_codi.reasoners.distill_data import padded
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import Context, LatentLM
 from reverse_codi.reasoners.new_model import new_language_model
@@ -61,6 +62,11 @@ class CodiReasoner:
     def width(self) -> int:
         """The width d of readouts and fed vectors."""
         return self.model.width
+
+    @property
+    def answer_cue(self) -> str:
+        """What is written before an answer; "" where the answer is written alone."""
+        return self.config.cue
 
     @property
     def lm(self) -> PreTrainedModel:
@@ -123,10 +129,7 @@ class CodiReasoner:
 
     def left_padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids [B, T] and mask [B, T], padded on the left."""
-        longest = max(map(len, rows))
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (longest - len(r)) + list(r) for r in rows], dtype=torch.long)
-        mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows], dtype=torch.long)
+        ids, mask = padded(rows, self.tokenizer.pad_token_id, left=True)
         return ids.to(self.device), mask.to(self.device)
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -199,7 +202,7 @@ class CodiReasoner:
         """Negative log-likelihood a token; see `reasoners.base.Reasoner`."""
         targets = [self.ids(text) for text in texts]
         alone = list(self.config.begin_ids) or [self.tokenizer.eos_token_id]
-        prefixes = [alone] * len(targets) if questions is None else self._before_steps(questions)
+        prefixes = [alone] * len(targets) if questions is None else self.before_steps(questions)
         result = torch.zeros(len(targets))
         for batch in self._batches([len(p) + len(t) for p, t in zip(prefixes, targets, strict=True)]):
             ids, mask = self.left_padded([prefixes[i] + targets[i] for i in batch])
@@ -211,12 +214,15 @@ class CodiReasoner:
                     result[i] = -said[row, -len(targets[i]) :].mean()
         return result
 
-    @torch.no_grad()
     def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:
         """Solve in written steps, greedily; see `reasoners.base.Reasoner`."""
-        rows = self._before_steps(questions)
-        if begun is not None:
-            rows = [row + self.ids(start) for row, start in zip(rows, begun, strict=True)]
+        rows = self.before_steps(questions)
+        begun = [""] * len(rows) if begun is None else begun
+        return self.continued([row + self.ids(start) for row, start in zip(rows, begun, strict=True)])
+
+    @torch.no_grad()
+    def continued(self, rows: Sequence[list[int]]) -> list[str]:
+        """What text mode writes, greedily, after token ids."""
         outputs = [""] * len(rows)
         for batch in self._batches([len(row) for row in rows]):
             # The last token opens the decoding, so that `greedy` predicts the first new one.
@@ -226,8 +232,15 @@ class CodiReasoner:
                 context, first, self.tokenizer.eos_token_id, self.config.max_written_tokens
             )
             for i, ids in zip(batch, written, strict=True):
-                outputs[i] = self.decode(ids)
+                outputs[i] = self.solution(ids)
         return outputs
+
+    def solution(self, ids: Sequence[int]) -> str:
+        """Text of a written solution; eot between steps and an answer that stands alone begins a line."""
+        if self.config.cue or self.config.eot_id not in ids:
+            return self.decode(ids)
+        end = list(ids).index(self.config.eot_id)
+        return f"{self.decode(ids[:end])}\n{self.decode(ids[end + 1 :])}"
 
     @torch.no_grad()
     def read(
@@ -239,7 +252,7 @@ class CodiReasoner:
         rows = [self.ids(text) + tail or [self.tokenizer.eos_token_id] for text in texts]
         states: list[Tensor] = [torch.empty(0)] * len(rows)
         alone = list(self.config.begin_ids)
-        prefixes = [alone] * len(rows) if questions is None else self._before_steps(questions)
+        prefixes = [alone] * len(rows) if questions is None else self.before_steps(questions)
         for batch in self._batches([len(p) + len(r) for p, r in zip(prefixes, rows, strict=True)]):
             ids, mask = self.left_padded([prefixes[i] + rows[i] for i in batch])
             out = self.model.lm.base_model(
@@ -253,7 +266,8 @@ class CodiReasoner:
                 states[i] = layers[row, :, layers.shape[2] - len(rows[i]) :].clone()
         return states
 
-    def _before_steps(self, questions: Sequence[str]) -> list[list[int]]:
+    def before_steps(self, questions: Sequence[str]) -> list[list[int]]:
+        """Token ids up to where written steps begin."""
         return [[*self.question_ids(question), *self.config.written_ids] for question in questions]
 
     # ---- files

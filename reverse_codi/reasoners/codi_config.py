@@ -35,7 +35,8 @@ class CodiConfig:
         projection_width: hidden width of `prj`; 0 where readouts are fed as they are (Coconut).
         bot_id: begin-of-thought token id; may lie beyond the tokenizer's vocabulary.
         eot_id: end-of-thought token id.
-        cue: what the model writes between its thoughts and the answer.
+        cue: what the model writes between its thoughts and the answer; "" where it writes the answer alone.
+            Then eot, not the cue, ends its written steps in text mode.
         max_answer_tokens: longest answer, cue included.
         max_written_tokens: longest text-mode solution.
         question_format: the question's words, with {question} in them.

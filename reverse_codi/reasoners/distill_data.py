@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from reverse_codi.reasoners.codi import CodiConfig
+from reverse_codi.reasoners.codi_config import CodiConfig
 from reverse_codi.tasks.base import Problem
 
 

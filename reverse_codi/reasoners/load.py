@@ -75,7 +75,8 @@ def open_reasoner(source: str | Path | Source, device: str = "cpu") -> Reasoner:
         device: where the weights go.
 
     Raises:
-        CheckpointError: it fits no layout, or its files do not hold what they must.
+        CheckpointError: it fits no layout, its files do not hold what they must, or a reasoner of another
+            package does not say where its answers stand.
         RecipeError: it is of recurrent depth, which has no thoughts to translate.
     """
     source = as_source(source)
@@ -84,8 +85,18 @@ def open_reasoner(source: str | Path | Source, device: str = "cpu") -> Reasoner:
     refuse_translation(checkpoint)
     backend = _backend(source, checkpoint)
     if backend is not None:
-        return backend.load(checkpoint, source, device)
+        return _answering(backend.load(checkpoint, source, device))
     return CodiReasoner.from_pretrained(_own_folder(source, checkpoint), device)
+
+
+def _answering(reasoner: Reasoner) -> Reasoner:
+    """Refuse a reasoner of which nobody could tell where its answers stand: each would count as wrong."""
+    if not hasattr(reasoner, "answer_cue"):
+        raise CheckpointError(
+            f"{type(reasoner).__name__} has no answer_cue; give it the words that come before its answers, "
+            '"" where an answer stands alone'
+        )
+    return reasoner
 
 
 def load_reasoner(source: str | Path | Source, device: str = "cpu") -> CodiReasoner:

@@ -1,39 +1,97 @@
-"""Canonical answers of each kind, and where a model's text states one."""
+"""Canonical answers of each kind, and where a model's text states one.
+
+A task says what an answer is, a reasoner where it stands in what it writes: `answer_of` asks both.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from reverse_codi.tasks.base import stated_text
+from reverse_codi.tasks.base import Task
+from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.numbers import whole_number
 
 Canonical = Callable[[str], str | None]
 """From a text that begins with an answer to its canonical form, or None."""
 
-# Binary floats carry noise from about the 16th digit on: 64.39999999999999 was meant as 64.4.
-_DIGITS = 12
+CUE = "The answer is:"
+"""What CODI writes before an answer."""
 
-# "####" is GSM8K's, "###" Coconut's.
-_MARK = re.compile(r"#{3,}")
+# CODI's cue in other words; "####" is GSM8K's, "###" Coconut's.
+_CUES = (r"answer\s+is\s*:?", "#{3,}")
 _IS_A = re.compile(r"\b([A-Z][\w'-]*) is an? ([a-z][\w'-]*)")
 _CLASS = re.compile(r"\W*(?:an? )?([a-z][\w'-]*)")
 _TRUTH = re.compile(r"\b(?:(true|yes)|false|no)\b", re.IGNORECASE)
 _LETTER = re.compile(r"\W*([A-E])(?![\w'])(?! [a-z])")
 
 
-def stated(text: str, canonical: Canonical) -> str | None:
-    """The answer that a text states: after its last "answer is" cue, else after its last `####`.
+class Answering(Protocol):
+    """Who writes answers."""
+
+    @property
+    def answer_cue(self) -> str:
+        """What it writes before an answer; "" where it writes the answer alone."""
+        ...
+
+
+def answer_of(reasoner: Answering, task: Task, text: str) -> str | None:
+    """The canonical answer that a text of the reasoner states, in thoughts' mode or in text mode; or None."""
+    return task.extract_answer(text, reasoner.answer_cue)
+
+
+def stated(text: str, canonical: Canonical, cue: str = CUE) -> str | None:
+    """The answer that a text states.
+
+    It stands after the last cue, the model's own or a usual one. Where the model writes the answer alone and
+    no cue is found, its last line is the answer, unless that states an equation: then it is a step.
 
     >>> stated("The answer is: Tom is a lempus.", canonical_sentence)
     'Tom is a lempus'
+    >>> stated("Tom is a lempus.", canonical_sentence, cue="")
+    'Tom is a lempus'
     """
-    said = stated_text(text)
-    answer = None if said is None else canonical(said)
-    marks = list(_MARK.finditer(text))
-    if answer is None and marks:
-        answer = canonical(text[marks[-1].end() :].strip().split("\n")[0])
-    return answer
+    answers = map(canonical, _stated(text, cue))
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def stated_text(text: str, cue: str = CUE) -> str | None:
+    """The words in which a text states its answer, to the end of their line, or None; see `stated`."""
+    return next(_stated(text, cue), None)
+
+
+def _stated(text: str, cue: str) -> Iterator[str]:
+    """Where an answer may stand, likeliest first."""
+    for pattern in _patterns(cue):
+        places = list(pattern.finditer(text))
+        if places:
+            yield text[places[-1].end() :].split("\n")[0].strip()
+    last = text.rstrip().rpartition("\n")[2].strip()
+    if not cue and last and not parse_equations(last):
+        yield last
+
+
+@functools.cache
+def _patterns(cue: str) -> tuple[re.Pattern[str], ...]:
+    # A word-level tokenizer puts a blank between any two words and marks.
+    own = r"\s*".join(map(re.escape, re.findall(r"\w+|[^\w\s]", cue)))
+    return tuple(re.compile(rf"{words}\s*", re.IGNORECASE) for words in (own, *_CUES) if words)
+
+
+def canonical_text(text: str) -> str:
+    """An answer in words without needless spaces and its full stop."""
+    return " ".join(text.split()).removesuffix(".")
+
+
+def canonical_plain(text: str) -> str:
+    """An answer of any kind: a number if the text is nothing else, else its words.
+
+    >>> canonical_plain("1,080.0"), canonical_plain("Tom  is a lempus.")
+    ('1080', 'Tom is a lempus')
+    """
+    return whole_number(text) or canonical_text(text)
 
 
 def canonical_sentence(text: str) -> str | None:
@@ -77,12 +135,3 @@ def canonical_letter(text: str) -> str | None:
     """
     match = _LETTER.match(text)
     return match[1] if match else None
-
-
-def written_number(value: int | float) -> str:
-    """A JSON number in decimal digits, free of the noise of binary floats.
-
-    >>> written_number(64.39999999999999), written_number(1e15), written_number(7)
-    ('64.4', '1000000000000000', '7')
-    """
-    return str(value) if isinstance(value, int) else format(Decimal(f"{value:.{_DIGITS}g}"), "f")

@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from reverse_codi.tasks.base import Problem, Split, Step, TaskError, split_by_hash, stated_answer
+from reverse_codi.tasks.answers import CUE, stated
+from reverse_codi.tasks.base import Problem, Split, Step, TaskError, split_by_hash
+from reverse_codi.tasks.numbers import canonical_number
 
 NAMES = (
     "Ann Ben Cara Dan Eva Finn Gina Hugo Ida Jack Kira Liam Maya Noah Olga Paul Rosa Sam Tina Umar "
@@ -229,9 +231,9 @@ class Arithmetic:
             value = _apply(op, value, b)
         return True
 
-    def extract_answer(self, text: str) -> str | None:
-        """Return the number after "The answer is:"."""
-        return stated_answer(text)
+    def extract_answer(self, text: str, cue: str = CUE) -> str | None:
+        """The number that a text states (the `Task` protocol); see `answers.stated`."""
+        return stated(text, canonical_number, cue)
 
     def vocabulary(self) -> list[str]:
         """Every word and mark that questions, claims and answers are made of, numbers last."""

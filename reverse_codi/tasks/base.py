@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -44,7 +43,7 @@ class Problem:
 
     Attributes:
         question: the text that the reasoner is given.
-        answer: the gold answer, canonical (see `canonical_number`).
+        answer: the gold answer, the one spelling of equal answers (`tasks.answers`, `tasks.numbers`).
         steps: gold steps in order; empty where the task has none.
         signature: identity up to wording; train and held-out never share one.
     """
@@ -67,48 +66,14 @@ class Task(Protocol):
         """Return `n` problems of one split; the same seed gives the same problems."""
         ...
 
-    def extract_answer(self, text: str) -> str | None:
-        """Return the canonical answer that a model's text states, or None."""
+    def extract_answer(self, text: str, cue: str) -> str | None:
+        """Return the canonical answer that a model's text states, or None; ask by `answers.answer_of`.
+
+        Args:
+            text: what the model wrote.
+            cue: what it writes before an answer; "" where it writes the answer alone.
+        """
         ...
-
-
-# A hyphen after a word or a digit ("10-3", "page-5") is no sign.
-_NUMBER = re.compile(
-    r"(?P<minus>(?<![\w.)%])[-−][$€£]?)?"
-    r"(?:(?P<whole>\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.(?P<decimals>\d+))?|\.(?P<bare>\d+))"
-)
-_CUE = re.compile(r"answer is\s*:?\s*", re.IGNORECASE)
-
-
-def canonical_number(text: str) -> str | None:
-    """Return the first number in `text` without separators or needless zeros, or None.
-
-    >>> canonical_number("$1,234.50 in all")
-    '1234.5'
-    >>> canonical_number("-.50")
-    '-0.5'
-    >>> canonical_number("none") is None
-    True
-    """
-    match = _NUMBER.search(text)
-    if match is None:
-        return None
-    whole = (match["whole"] or "").replace(",", "").lstrip("0") or "0"
-    decimals = (match["decimals"] or match["bare"] or "").rstrip("0")
-    number = f"{whole}.{decimals}" if decimals else whole
-    return f"-{number}" if match["minus"] and number != "0" else number
-
-
-def stated_text(text: str) -> str | None:
-    """Return the rest of the line after the last "answer is" cue of `text`, or None without a cue."""
-    cues = list(_CUE.finditer(text))
-    return text[cues[-1].end() :].split("\n")[0].strip() if cues else None
-
-
-def stated_answer(text: str) -> str | None:
-    """Return the first number on the line after the last "answer is" cue of `text`, or None."""
-    stated = stated_text(text)
-    return None if stated is None else canonical_number(stated)
 
 
 def split_by_hash(signature: str, heldout_percent: int) -> Split:

@@ -36,7 +36,7 @@ class CommonsenseQA(DatasetTask):
         """
         answer = canonical_letter(row.text("answer"))
         if answer is None:
-            raise row.error(f"the answer is {row.text('answer')!r}; give it a letter A to E")
+            raise row.error("the answer is {!r}; give it a letter A to E", row.text("answer"))
         return _prose_problem(row, answer)
 
     def canonical(self, text: str) -> str | None:

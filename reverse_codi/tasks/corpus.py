@@ -4,13 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reverse_codi.tasks.answers import written_number
 from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
+from reverse_codi.tasks.numbers import spelled
+
+
+class RowError(TaskError):
+    """A row cannot be used.
+
+    Args:
+        where: "path:line".
+        problem: what is wrong, a format string where values are given.
+        values: what stands in this row.
+
+    Attributes:
+        reason: the problem without the row's values, the same for every row that has it.
+    """
+
+    def __init__(self, where: str, problem: str, values: Sequence[object]) -> None:
+        told = problem.format(*values) if values else problem
+        super().__init__(f"{where}: {told}")
+        self.reason = problem.format(*[_AnyValue()] * len(values)) if values else problem
+
+
+class _AnyValue:
+    def __repr__(self) -> str:
+        return "…"
+
+    def __format__(self, form: str) -> str:
+        return "…"
 
 
 @dataclass(frozen=True)
@@ -20,10 +47,12 @@ class Row:
     Attributes:
         where: "path:line", 1-based.
         fields: the decoded JSON object.
+        unread: why there is none; raised where a field is asked for.
     """
 
     where: str
     fields: Mapping[str, object]
+    unread: RowError | None = None
 
     def text(self, key: str) -> str:
         """A field that must be a non-empty string.
@@ -31,10 +60,11 @@ class Row:
         Raises:
             TaskError: it is absent, empty or of another type.
         """
-        value = self.fields.get(key)
+        value = self._read.get(key)
         if not isinstance(value, str) or not value.strip():
-            has = f"is {value!r}" if key in self.fields else f"is missing (keys: {', '.join(self.fields)})"
-            raise self.error(f"{key!r} {has}; give it a non-empty string")
+            if key in self.fields:
+                raise self.error(f"{key!r} is {{!r}}; give it a non-empty string", value)
+            raise self.error(f"{key!r} is missing (keys: {{}}); give it a non-empty string", self._keys)
         return value
 
     def first(self, *keys: str) -> str:
@@ -43,13 +73,15 @@ class Row:
         Raises:
             TaskError: none is there, or it is neither a number nor a non-empty string.
         """
-        key = next((key for key in keys if self.fields.get(key) is not None), None)
+        key = next((key for key in keys if self._read.get(key) is not None), None)
         if key is None:
             wanted = " or ".join(map(repr, keys))
-            raise self.error(f"{wanted} is missing (keys: {', '.join(self.fields)}); give it a value")
+            raise self.error(f"{wanted} is missing (keys: {{}}); give it a value", self._keys)
         value = self.fields[key]
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return written_number(value)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise self.error(f"{key!r} is {{}}; give it a finite number", value)
+            return spelled(value)
         return self.text(key)
 
     def texts(self, key: str) -> list[str]:
@@ -58,22 +90,33 @@ class Row:
         Raises:
             TaskError: it is absent or anything else.
         """
-        values = self.fields.get(key)
+        values = self._read.get(key)
         if not isinstance(values, list) or not all(isinstance(v, str) and v.strip() for v in values):
-            raise self.error(f"{key!r} is {values!r}; give it a list of non-empty strings")
+            raise self.error(f"{key!r} is {{!r}}; give it a list of non-empty strings", values)
         return values
 
-    def error(self, problem: str) -> TaskError:
-        """An error that names this row."""
-        return TaskError(f"{self.where}: {problem}")
+    def error(self, problem: str, *values: object) -> RowError:
+        """An error that names this row.
+
+        Args:
+            problem: what is wrong, in the same words for every row; with values a format string.
+            values: what stands in this row.
+        """
+        return RowError(self.where, problem, values)
+
+    @property
+    def _read(self) -> Mapping[str, object]:
+        if self.unread is not None:
+            raise self.unread
+        return self.fields
+
+    @property
+    def _keys(self) -> str:
+        return ", ".join(self.fields)
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:
-    """Yield the records of a JSON lines file; empty lines are skipped.
-
-    Raises:
-        TaskError: a line is not a JSON object; names file and line.
-    """
+    """Yield the records of a JSON lines file; empty lines are skipped, others `Row.unread`."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -82,11 +125,14 @@ def read_jsonl(path: Path) -> Iterator[Row]:
             try:
                 fields = json.loads(line)
             except ValueError as error:  # not JSON, or not UTF-8
-                raise TaskError(f"{where}: {error}; write one JSON object a line, in UTF-8") from None
-            if not isinstance(fields, dict):
-                kind = type(fields).__name__
-                raise TaskError(f"{where}: the line holds a {kind}; write one JSON object a line")
-            yield Row(where, fields)
+                problem = "{}; write one JSON object a line, in UTF-8"
+                yield Row(where, {}, RowError(where, problem, [error]))
+                continue
+            if isinstance(fields, dict):
+                yield Row(where, fields)
+            else:
+                problem = "the line holds a {}; write one JSON object a line"
+                yield Row(where, {}, RowError(where, problem, [type(fields).__name__]))
 
 
 def clean_question(text: str) -> str:

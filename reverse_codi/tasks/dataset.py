@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reverse_codi.tasks.answers import stated
+from reverse_codi.tasks.answers import CUE, stated
 from reverse_codi.tasks.base import Problem, Split, TaskError
 from reverse_codi.tasks.corpus import Corpus, Row
+from reverse_codi.tasks.skipped import OnBadRow, Skipped
 from reverse_codi.tasks.source import POOL, TEST, TRAIN, VALIDATION, read_splits
 
 
@@ -23,21 +24,19 @@ class DatasetTask(ABC):
         heldout_split: the source's split to hold out, several joined by "+"; None: its test split, or
             else its validation split. Training problems come from its train split alone.
         heldout_percent: share of signatures, in percent, held out where the source has one split only.
-        bad_rows: malformed rows that may be left out; one more is an error.
+        on_bad_row: what a malformed row is: an error, or skipped and counted by reason in the log.
     """
 
     source: str
     config: str | None = None
     heldout_split: str | None = None
     heldout_percent: int = 10
-    bad_rows: int = 0
+    on_bad_row: OnBadRow = "error"
 
     def __post_init__(self) -> None:
         """Refuse settings under which a side is empty."""
         if not 0 < self.heldout_percent < 100:
             raise TaskError(f"heldout_percent is {self.heldout_percent}; set it to 1..99")
-        if self.bad_rows < 0:
-            raise TaskError(f"bad_rows is {self.bad_rows}; set it to 0 or more")
 
     @abstractmethod
     def parse(self, row: Row) -> Problem:
@@ -63,14 +62,18 @@ class DatasetTask(ABC):
             TaskError: nothing is at the source, a row is malformed, or a split is unknown.
         """
         splits = read_splits(self.source, self.config)
-        left_out: list[TaskError] = []
+        skipped = Skipped(self.source, self.on_bad_row)
         names = self._heldout_names(splits)
-        if not names:
+        if names:
+            train = () if TRAIN in names else splits.get(TRAIN, ())
+            held = (row for name in names for row in splits[name])
+            sides = (skipped.parsed(rows, self.parse) for rows in (train, held))
+            corpus = Corpus.of_splits(self.source, *sides)
+        else:
             rows = (row for split in splits.values() for row in split)
-            return Corpus.of_pool(self.source, self._parsed(rows, left_out), self.heldout_percent)
-        train = () if TRAIN in names else splits.get(TRAIN, ())
-        held = (row for name in names for row in splits[name])
-        return Corpus.of_splits(self.source, self._parsed(train, left_out), self._parsed(held, left_out))
+            corpus = Corpus.of_pool(self.source, skipped.parsed(rows, self.parse), self.heldout_percent)
+        skipped.tell()
+        return corpus
 
     def _heldout_names(self, splits: Iterable[str]) -> list[str]:
         """The splits that are held out; none where a hash has to part the rows."""
@@ -84,19 +87,10 @@ class DatasetTask(ABC):
             raise TaskError(f"{self.source}: no split {unknown[0]!r} to hold out; it has {has}")
         return names
 
-    def _parsed(self, rows: Iterable[Row], left_out: list[TaskError]) -> Iterator[Problem]:
-        for row in rows:
-            try:
-                yield self.parse(row)
-            except TaskError as error:
-                if len(left_out) == self.bad_rows:
-                    raise
-                left_out.append(error)
-
     def problems(self, split: Split, n: int, seed: int) -> list[Problem]:
         """Return `n` problems of one split (the `Task` protocol); see `Corpus.draw`."""
         return self.corpus.draw(split, n, seed)
 
-    def extract_answer(self, text: str) -> str | None:
-        """The answer after "The answer is:", else after `####`."""
-        return stated(text, self.canonical)
+    def extract_answer(self, text: str, cue: str = CUE) -> str | None:
+        """The answer that a text states (the `Task` protocol); see `answers.stated`."""
+        return stated(text, self.canonical, cue)

@@ -36,7 +36,7 @@ class ProsQA(DatasetTask):
         question = clean_question(row.text("question"))
         answer = canonical_sentence(row.text("answer"))
         if answer is None:
-            raise row.error(f"the answer is {row.text('answer')!r}; write it like 'Tom is a lempus.'")
+            raise row.error("the answer is {!r}; write it like 'Tom is a lempus.'", row.text("answer"))
         return Problem(question, answer, _steps(row), question_signature(question))
 
     def canonical(self, text: str) -> str | None:
@@ -89,5 +89,5 @@ def truth_field(row: Row, options: Mapping[str, str] = _OPTIONS) -> str:
     text = row.text("answer").strip()
     answer = options.get(text) or canonical_truth(text)
     if answer is None:
-        raise row.error(f"the answer is {text!r}; give it true or false")
+        raise row.error("the answer is {!r}; give it true or false", text)
     return answer

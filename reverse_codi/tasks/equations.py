@@ -12,7 +12,7 @@ from enum import Enum, auto
 from fractions import Fraction
 from typing import NamedTuple
 
-from reverse_codi.tasks.base import canonical_number
+from reverse_codi.tasks.numbers import DECIMAL, number_in, spelled
 
 ANNOTATION = re.compile(r"<<(.*?)>>")
 """GSM8K's calculator annotation, `<<48/2=24>>`."""
@@ -22,8 +22,8 @@ _LONGEST_SIDE = 64
 _MOST_DIGITS = 40
 
 _TOKEN = re.compile(
-    r"""
-    (?P<number>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)
+    rf"""
+    (?P<number>{DECIMAL})
   | (?P<percent>%(?!\s*[\d.(]))            # "40% = " is a percentage, "17 % 5" a remainder
   | (?P<operator>//|[-−–+*×·∗/÷%]|(?<![^\W\d])[xX](?=\s*[\d.($€£]))
   | (?P<paren>[()])
@@ -50,6 +50,7 @@ class _Kind(Enum):
 class _Token(NamedTuple):
     kind: _Kind
     text: str
+    value: Fraction | None = None  # of a number, exact: its spelling is rounded
 
 
 class _Level(Enum):
@@ -172,8 +173,12 @@ def _tokens(line: str) -> list[_Token]:
             if last is _Kind.NUMBER and not (tokens[:-1] and tokens[-2].kind is _Kind.EQUALS):
                 tokens[-1] = _Token(_Kind.BREAK, text)
         elif kind == "number":
-            number = canonical_number(text) if len(text) <= _MOST_DIGITS else None
-            tokens.append(_Token(_Kind.BREAK, text) if number is None else _Token(_Kind.NUMBER, number))
+            number = number_in(text) if len(text) <= _MOST_DIGITS else None
+            tokens.append(
+                _Token(_Kind.BREAK, text)
+                if number is None
+                else _Token(_Kind.NUMBER, spelled(number), Fraction(number))
+            )
         elif kind == "operator":
             glued = line[match.end() : match.end() + 1].strip() != ""
             tokens.append(_operator(_OPERATORS.get(text, text), last, glued))
@@ -239,9 +244,9 @@ def _expression(tokens: Sequence[_Token], start: int, operators: str = "+-") -> 
 def _factor(tokens: Sequence[_Token], start: int) -> tuple[_Term, int] | None:
     if start >= len(tokens):
         return None
-    kind, text = tokens[start]
+    kind, text, value = tokens[start]
     if kind is _Kind.NUMBER:
-        return _Term(text, _Level.ATOM, Fraction(text), (text,)), start + 1
+        return _Term(text, _Level.ATOM, value, (text,)), start + 1
     if kind is _Kind.SIGN:
         inner = _factor(tokens, start + 1)
         if inner is None or text == "+":

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from reverse_codi.tasks.answers import canonical_class, canonical_sentence, stated
+from reverse_codi.tasks.answers import CUE, canonical_class, canonical_sentence, stated
 from reverse_codi.tasks.arithmetic import NAMES, split_words
 from reverse_codi.tasks.base import Problem, Split, Step, TaskError, split_by_hash
 from reverse_codi.tasks.corpus import signature_of
@@ -155,9 +155,9 @@ class Graph:
             pairs.append((word(puzzle, wording, self.sentence), word(puzzle.twin(), wording, self.sentence)))
         return pairs
 
-    def extract_answer(self, text: str) -> str | None:
-        """The class, or the sentence, after "The answer is:"."""
-        return stated(text, canonical_sentence if self.sentence else canonical_class)
+    def extract_answer(self, text: str, cue: str = CUE) -> str | None:
+        """The class, or the sentence, that a text states (the `Task` protocol); see `answers.stated`."""
+        return stated(text, canonical_sentence if self.sentence else canonical_class, cue)
 
     def vocabulary(self) -> list[str]:
         """Every word and mark of questions, claims and answers, and those that controls ask with."""

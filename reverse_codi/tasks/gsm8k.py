@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from reverse_codi.tasks.base import Problem, Step, canonical_number
+from reverse_codi.tasks.base import Problem, Step
 from reverse_codi.tasks.corpus import Row, clean_question, question_signature
 from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import ANNOTATION, parse_equations
+from reverse_codi.tasks.numbers import canonical_number
 from reverse_codi.tasks.steps import sentences
 
 _RESULT_MARK = "####"
@@ -27,7 +28,7 @@ def number_answer(row: Row, text: str) -> str:
     """
     answer = canonical_number(text)
     if answer is None:
-        raise row.error(f"the answer is {text!r}; give it a number")
+        raise row.error("the answer is {!r}; give it a number", text)
     return answer
 
 
@@ -41,14 +42,14 @@ def gsm8k_problem(row: Row) -> Problem:
     body, mark, stated = solution.rpartition(_RESULT_MARK)
     answer = canonical_number(stated)
     if not mark or answer is None:
-        raise row.error(f"the answer ends in {solution[-30:]!r}; its last line must be '#### ' and a number")
+        raise row.error("the answer ends in {!r}; its last line must be '#### ' and a number", solution[-30:])
     steps: list[Step] = []
     for line in body.splitlines():
         english = ANNOTATION.sub("", line).strip()
         for annotation in ANNOTATION.findall(line):
             equations = parse_equations(f"<<{annotation}>>")
             if not equations:
-                raise row.error(f"the annotation <<{annotation}>> is no equation; write it like <<48/2=24>>")
+                raise row.error("the annotation <<{}>> is no equation; write it like <<48/2=24>>", annotation)
             steps += [Step(english, equation.claim, equation.result) for equation in equations]
     return Problem(question, answer, tuple(steps), question_signature(question))
 
@@ -65,14 +66,14 @@ def aug_problem(row: Row) -> Problem:
     if "text" in row.fields:
         match = _AUG_LINE.fullmatch(row.text("text"))
         if match is None:
-            raise row.error(f"{row.text('text')[:60]!r} is no 'question||steps #### answer'; write it so")
+            raise row.error("{!r} is no 'question||steps #### answer'; write it so", row.text("text")[:60])
         row = replace(row, fields=match.groupdict())
     question = clean_question(row.text("question"))
     solution = row.fields.get("cot", row.fields.get("steps"))
     if isinstance(solution, list):
         solution = " ".join(text for text in solution if isinstance(text, str))
     if not isinstance(solution, str):
-        raise row.error(f"'cot' is {solution!r}; give it the steps, as text")
+        raise row.error("'cot' is {!r}; give it the steps, as text", solution)
     answer = number_answer(row, row.first("answer"))
     parts = ANNOTATION.findall(solution)
     steps = [step for part in parts for step in _aug_steps(part, f"<<{part}>>")]

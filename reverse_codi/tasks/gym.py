@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from reverse_codi.tasks.answers import stated
-from reverse_codi.tasks.base import Problem, Split, Step, TaskError, canonical_number, split_by_hash
+from reverse_codi.tasks.answers import CUE, stated
+from reverse_codi.tasks.base import Problem, Split, Step, TaskError, split_by_hash
 from reverse_codi.tasks.corpus import Row, clean_question, signature_of
 from reverse_codi.tasks.equations import Equation, parse_equations
 from reverse_codi.tasks.gsm8k import number_answer
+from reverse_codi.tasks.numbers import canonical_number
 
 # The package puts this after every question, for chat models; it says nothing about the problem.
 _INSTRUCTION = re.compile(r"\s*Give the result as your final answer\..*$", re.DOTALL)
@@ -39,7 +40,7 @@ def gym_problem(row: Row) -> Problem:
     metadata = row.fields.get("metadata")
     solution = metadata.get("answer_cot") if isinstance(metadata, Mapping) else None
     if not isinstance(solution, str):
-        raise row.error(f"'metadata' is {metadata!r:.60}; give it the steps under 'answer_cot'")
+        raise row.error("'metadata' is {!r:.60}; give it the steps under 'answer_cot'", metadata)
     lines = [line.strip() for line in solution.rpartition("####")[0].splitlines() if line.strip()]
     steps = tuple(step for line in lines for step in _steps(line))
     numbers = " ".join(_NUMBER.findall(question))
@@ -155,6 +156,6 @@ class ReasoningGym:
         start = int.from_bytes(digest[:3], "big") * _CHUNK
         return draw(gsm_symbolic(start), split, n, self.heldout_percent, self.wants)
 
-    def extract_answer(self, text: str) -> str | None:
-        """The number after "The answer is:", else after `####`."""
-        return stated(text, canonical_number)
+    def extract_answer(self, text: str, cue: str = CUE) -> str | None:
+        """The number that a text states (the `Task` protocol); see `answers.stated`."""
+        return stated(text, canonical_number, cue)

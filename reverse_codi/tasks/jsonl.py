@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from reverse_codi.tasks.base import Problem, Step, canonical_number
-from reverse_codi.tasks.corpus import Corpus, Row, question_signature
+from reverse_codi.tasks.answers import canonical_plain
+from reverse_codi.tasks.base import Problem, Step
+from reverse_codi.tasks.corpus import Row, question_signature
 from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import ANNOTATION, parse_equations
+from reverse_codi.tasks.numbers import canonical_number, whole_number
 
-_PLAIN_NUMBER = re.compile(r"[-−]?[$€£]?[\d.,]*\d")
 _STEP_KEYS = ("english", "claim", "result")
-
-
-def canonical_text(text: str) -> str:
-    """An answer in words without needless spaces and its full stop."""
-    return " ".join(text.split()).removesuffix(".")
 
 
 def jsonl_problem(row: Row) -> Problem:
@@ -27,14 +22,12 @@ def jsonl_problem(row: Row) -> Problem:
     Raises:
         TaskError: a field is missing or of another type.
     """
-    question, answer = row.text("question"), row.fields.get("answer")
-    if isinstance(answer, int | float) and not isinstance(answer, bool):
-        row = replace(row, fields={**row.fields, "answer": str(answer)})
+    question, answer = row.text("question"), canonical_plain(row.first("answer"))
     values = row.fields.get("steps") or []
     if not isinstance(values, list):
-        raise row.error(f"'steps' is {values!r}; give it a list of strings or of {{english, claim, result}}")
+        raise row.error("'steps' is {!r}; give it a list of strings or of {{english, claim, result}}", values)
     steps = [step for i, value in enumerate(values, start=1) for step in _steps(value, i, row)]
-    return Problem(question, canonical_text(row.text("answer")), tuple(steps), question_signature(question))
+    return Problem(question, answer, tuple(steps), question_signature(question))
 
 
 def _steps(value: object, number: int, row: Row) -> list[Step]:
@@ -43,7 +36,7 @@ def _steps(value: object, number: int, row: Row) -> list[Step]:
         return [_recorded_step(value, number, row)]
     if not isinstance(value, str) or not value.strip():
         raise row.error(
-            f"step {number} is {value!r}; give it a non-empty string or {{english, claim, result}}"
+            "step {} is {!r}; give it a non-empty string or {{english, claim, result}}", number, value
         )
     english = ANNOTATION.sub("", value).strip() or value.strip()
     equations = parse_equations(value)
@@ -55,26 +48,22 @@ def _recorded_step(fields: Mapping[str, object], number: int, row: Row) -> Step:
     odd = sorted(key for key in _STEP_KEYS if not isinstance(fields.get(key, ""), str))
     if unknown or odd:
         raise row.error(
-            f"step {number}: {', '.join(unknown or odd)}; the keys are {', '.join(_STEP_KEYS)}, all text"
+            f"step {{}}: {', '.join(unknown or odd)}; the keys are {', '.join(_STEP_KEYS)}, all text", number
         )
     english, claim, result = (str(fields.get(key, "")).strip() for key in _STEP_KEYS)
     if not (claim or english):
-        raise row.error(f"step {number} has neither claim nor english; give it a claim")
+        raise row.error("step {} has neither claim nor english; give it a claim", number)
     equations = parse_equations(claim or english)
     if len(equations) == 1:
         claim, result = equations[0].claim, equations[0].result
     return Step(english or claim, claim or english, result)
 
 
-def _with_numbers(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    return tuple(replace(problem, answer=canonical_number(problem.answer) or "") for problem in problems)
-
-
 @dataclass(frozen=True, kw_only=True)
 class JsonLines(DatasetTask):
     """Problems from a JSON lines file or a folder of them.
 
-    Answers are compared as numbers if all of them are, else as text.
+    Answers are compared as numbers if all of them are, else as text, in which a number alone is a number.
     """
 
     def parse(self, row: Row) -> Problem:
@@ -83,22 +72,10 @@ class JsonLines(DatasetTask):
 
     def canonical(self, text: str) -> str | None:
         """The first number, or the whole text."""
-        return canonical_number(text) if self.numeric else canonical_text(text) or None
-
-    @functools.cached_property
-    def _as_written(self) -> Corpus:
-        return self.read_corpus()
+        return canonical_number(text) if self.numeric else canonical_plain(text) or None
 
     @functools.cached_property
     def numeric(self) -> bool:
         """Whether every answer is a number."""
-        written = self._as_written
-        return all(_PLAIN_NUMBER.fullmatch(problem.answer) for problem in written.train + written.heldout)
-
-    @functools.cached_property
-    def corpus(self) -> Corpus:
-        """Every problem, read once."""
-        written = self._as_written
-        if not self.numeric:
-            return written
-        return Corpus(written.source, _with_numbers(written.train), _with_numbers(written.heldout))
+        answers = [problem.answer for problem in self.corpus.train + self.corpus.heldout]
+        return all(whole_number(answer) for answer in answers)

@@ -9,14 +9,19 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from reverse_codi.tasks.base import canonical_number
+from reverse_codi.tasks.numbers import DECIMAL, canonical_number
 
 _LATENT = re.compile(r"decoded\s+\d+(?:st|nd|rd|th)\s+latent\s*\(top\s*\w*\)\s*:\s*(.*)", re.IGNORECASE)
 # A string as Python's repr writes it. No other escape is read, so `ast.literal_eval` cannot fail.
 _ESCAPE = r"\\(?:[\\'\"nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
 _STRING = re.compile(rf"'(?:[^'\\]|{_ESCAPE})*'|\"(?:[^\"\\]|{_ESCAPE})*\"")
-_NUMBER = re.compile(r"(?:(?<![\w.)%])[-−])?[$€£]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)")
+_NUMBER = re.compile(rf"(?:(?<![\w.)%])[-−])?[$€£]?{DECIMAL}")
+# One question of CODI's log: its number, its words, gold solution and answer, its latents, what was answered.
+_QUESTION = re.compile(r"^Question\s*\d+\.\.\.$", re.MULTILINE)
+_GOLD = re.compile(r"^CoT=(?P<solution>.*?)(?:, Answer=(?P<answer>.*))?$", re.MULTILINE)
+_PREDICTION = re.compile(r"^Model Prediction:(.*)$", re.MULTILINE)
 _BETWEEN = re.compile(r"[\s,;.|'\"\[\]()]*")
 
 
@@ -53,3 +58,39 @@ def listing_results(text: str) -> list[list[str]]:
 def _numbers(tokens: Iterable[str]) -> list[str]:
     """Canonical numbers in order, each once."""
     return list(dict.fromkeys(number for number in map(canonical_number, tokens) if number is not None))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One question of a log of CODI's `probe_latent_token.py`.
+
+    Attributes:
+        question: its words.
+        solution: the gold solution, as `<<16-3-4=9>> <<9*2=18>>`; "" where the log has none.
+        answer: the gold answer as it stands there, "" where the log has none.
+        prediction: what the model answered, "" where the log has none.
+        latents: the tokens of each latent, likeliest first.
+    """
+
+    question: str
+    solution: str
+    answer: str
+    prediction: str
+    latents: list[list[str]]
+
+
+def listed(text: str) -> list[Listed]:
+    """The questions of a log, in order; what stands before the first is skipped."""
+    return [_listed(block) for block in _QUESTION.split(text)[1:]]
+
+
+def _listed(block: str) -> Listed:
+    gold, prediction, latent = _GOLD.search(block), _PREDICTION.search(block), _LATENT.search(block)
+    end = min((match.start() for match in (gold, prediction, latent) if match), default=len(block))
+    return Listed(
+        block[:end].strip().removesuffix("..."),
+        gold["solution"] if gold else "",
+        (gold["answer"] or "") if gold else "",
+        prediction[1].strip() if prediction else "",
+        latent_tokens(block),
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reverse_codi.tasks.base import TaskError
-from reverse_codi.tasks.corpus import Row, read_jsonl
+from reverse_codi.tasks.corpus import Row, RowError, read_jsonl
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 POOL = ""
@@ -102,9 +102,12 @@ def _read_json(path: Path) -> Iterator[Row]:
     if not isinstance(records, dict) or not records:
         raise TaskError(f"{path}: holds {content!r:.60}; write a JSON list of objects")
     for key, fields in records.items():
-        if not isinstance(fields, dict):
-            raise TaskError(f"{path}: record {key} is {fields!r:.60}; write a JSON object")
-        yield Row(f"{path}: record {key}", fields)
+        where = f"{path}: record {key}"
+        if isinstance(fields, dict):
+            yield Row(where, fields)
+        else:
+            problem = "the record is {!r:.60}; write a JSON object"
+            yield Row(where, {}, RowError(where, problem, [fields]))
 
 
 def _read_table(kind: str) -> Callable[[Path], Iterator[Row]]:

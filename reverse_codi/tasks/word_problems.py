@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reverse_codi.tasks.base import Problem, Step, canonical_number
+from reverse_codi.tasks.base import Problem, Step
 from reverse_codi.tasks.corpus import Row, clean_question, question_signature
 from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.gsm8k import number_answer
+from reverse_codi.tasks.numbers import canonical_number
 
 
 def _numeric(question: str, answer: str, equation: str = "") -> Problem:

@@ -37,6 +37,7 @@ class HashReasoner:
     """Vectors and answers drawn from the hash of each question."""
 
     n_thoughts, width = K, D
+    answer_cue = "The answer is:"
     content_hash, tokenizer_hash = "c" * 64, "t" * 64
 
     def __init__(self, pause: float = 0.0, stop_after: int | None = None) -> None:

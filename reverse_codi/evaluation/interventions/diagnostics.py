@@ -16,6 +16,7 @@ from reverse_codi.evaluation.bootstrap import Floats
 from reverse_codi.evaluation.interventions.replace import kept, kept_each
 from reverse_codi.evaluation.interventions.traced import Traced
 from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Task
 
 
@@ -43,7 +44,7 @@ def early_decoding(
     columns = []
     for m in range(reasoner.n_thoughts + 1):
         outputs = reasoner.think(questions, n_thoughts=m).outputs
-        columns.append(kept([task.extract_answer(output) for output in outputs], answers))
+        columns.append(kept([answer_of(reasoner, task, output) for output in outputs], answers))
     return np.stack(columns, axis=1)
 
 

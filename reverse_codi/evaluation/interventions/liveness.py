@@ -19,6 +19,7 @@ from reverse_codi.evaluation.interventions.replace import kept, only
 from reverse_codi.reading.claims import LIVE
 from reverse_codi.reasoners.base import Chains, Patch, Reasoner
 from reverse_codi.sites import Site
+from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Problem, Task
 
 
@@ -74,16 +75,16 @@ def liveness(reasoner: Reasoner, task: Task, pairs: Sequence[tuple[Problem, Prob
         pairs: (recipient, donor) of one shape, as `Arithmetic.minimal_pairs` makes them.
     """
     recipients, givers = [a for a, _ in pairs], [b for _, b in pairs]
-    own = [task.extract_answer(o) for o in reasoner.think([p.question for p in recipients]).outputs]
+    own = [answer_of(reasoner, task, o) for o in reasoner.think([p.question for p in recipients]).outputs]
     donor_chains = reasoner.think([p.question for p in givers])
-    theirs = [task.extract_answer(o) for o in donor_chains.outputs]
+    theirs = [answer_of(reasoner, task, o) for o in donor_chains.outputs]
     used = [i for i in range(len(pairs)) if own[i] is not None and theirs[i] not in (None, own[i])]
     questions, donor_fed = [recipients[i].question for i in used], donor_chains.fed[used]
     lengths = np.array([len(recipients[i].steps) for i in used])
     swaps: dict[tuple[Site, int], Swaps] = {}
     for k in range(reasoner.n_thoughts):
         outputs = swapped(reasoner, questions, donor_fed, k).outputs
-        answers = [task.extract_answer(output) for output in outputs]
+        answers = [answer_of(reasoner, task, output) for output in outputs]
         to_donor = kept(answers, [theirs[i] for i in used])
         moved = 1 - kept(answers, [own[i] for i in used])
         for n in sorted(set(lengths.tolist())):

@@ -22,6 +22,7 @@ from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.spec import Prefix
 from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.sites import Site
+from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Task
 
 
@@ -157,7 +158,7 @@ def answers_with(
     Thoughts after a replaced one are recomputed unless replaced as well.
     """
     chains = reasoner.think(traced.questions, Patch(fed, traced.live if where is None else where))
-    return [task.extract_answer(output) for output in chains.outputs]
+    return [answer_of(reasoner, task, output) for output in chains.outputs]
 
 
 def kept(answers: Sequence[str | None], own: Sequence[str | None]) -> Floats:

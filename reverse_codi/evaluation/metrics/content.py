@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reverse_codi.reading.claims import NO_STEP
-from reverse_codi.tasks.base import canonical_number
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.tasks.equations import Equation
 from reverse_codi.tasks.listings import listing_results
+from reverse_codi.tasks.numbers import canonical_number
 
 
 class Part(StrEnum):

@@ -14,7 +14,9 @@ from reverse_codi.evaluation.interventions.liveness import swapped
 from reverse_codi.evaluation.metrics.content import implied_answer, stated
 from reverse_codi.evaluation.suite.said import Said, by_trace
 from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reasoners.text_mode import conclude
 from reverse_codi.sites import Site
+from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.claims import result_of
 from reverse_codi.traces import TraceStore
 
@@ -38,8 +40,8 @@ def _answered(implied: str | None, answer: str | None) -> float:
 def agreement(said: Said) -> Figures:
     """`cot.agree.right|wrong`: text mode, given question and chain, gives the answer that the thoughts gave.
 
-    The answer cue is given too, so that the model cannot solve the problem in the steps that a poor chain
-    leaves out.
+    The answer is asked for right after the chain, so that the model cannot solve the problem in the steps
+    that a poor chain leaves out.
     """
     exam = said.exam
     rows = [row for row, right in enumerate(exam.right) if right]
@@ -52,10 +54,8 @@ def agreement(said: Said) -> Figures:
 
 def _agree(exam: Exam, traces: TraceStore, texts: list[list[str]]) -> Interval:
     reasoner, task = exam.subject.reasoner, exam.subject.task
-    cue = reasoner.config.cue
-    begun = [" ".join([t.strip() for t in of_trace if stated(t).results] + [cue]) for of_trace in texts]
-    outputs = reasoner.write(traces.questions, begun)
-    answers = [task.extract_answer(f"{cue} {output}") for output in outputs]
+    chains = [" ".join(t.strip() for t in of_trace if stated(t).results) for of_trace in texts]
+    answers = [answer_of(reasoner, task, output) for output in conclude(reasoner, traces.questions, chains)]
     same = [float(a is not None and a == own) for a, own in zip(answers, traces.answers, strict=True)]
     return figures.mean(same, range(len(traces)))
 

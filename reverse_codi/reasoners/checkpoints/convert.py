@@ -25,7 +25,7 @@ from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import Weights, read_weights, weight_files
 from reverse_codi.reasoners.checkpoints.layouts import Family, Parts, recognise, split
 from reverse_codi.reasoners.checkpoints.lora import Merged, merge
-from reverse_codi.reasoners.checkpoints.prompting import layout_of, prompting
+from reverse_codi.reasoners.checkpoints.prompting import cue_of, layout_of, prompting
 from reverse_codi.reasoners.checkpoints.report import Report
 from reverse_codi.reasoners.checkpoints.source import Source
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
@@ -116,6 +116,8 @@ def convert(source: Source, weights: Weights, description: Description) -> Conve
     config.dtype, config.architectures = dtype, [type(model).__name__]
     if source.question_format is not None:
         fields["question_format"] = source.question_format
+    if source.answer_cue is not None:
+        fields["cue"] = cue_of(tokenizer, source.answer_cue)
     reasoner = CodiConfig(
         n_thoughts=source.n_thoughts or N_THOUGHTS,
         projection_width=width,

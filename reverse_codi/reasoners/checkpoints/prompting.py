@@ -94,7 +94,7 @@ def _codi(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, rows: in
         "bot_id": size + 1,
         "eot_id": size + 2,
         "unwritten_ids": (size + 2,),
-        "cue": _cue(tokenizer, "The answer is:"),
+        "cue": cue_of(tokenizer, "The answer is:"),
     }
 
 
@@ -131,7 +131,7 @@ def _coconut(
         "bot_id": vocabulary[START],
         "eot_id": vocabulary[END],
         "question_format": "{question}\n",
-        "cue": _cue(tokenizer, "###"),
+        "cue": cue_of(tokenizer, "###"),
     }
 
 
@@ -167,11 +167,11 @@ def _begin(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     return tuple(whole[:at])
 
 
-def _cue(tokenizer: PreTrainedTokenizerBase, cue: str) -> str:
-    """The cue up to the last token before an answer's digits.
+def cue_of(tokenizer: PreTrainedTokenizerBase, cue: str) -> str:
+    """A cue up to the last token before an answer's digits.
 
     Llama splits " 12" into a blank and the number, GPT-2 keeps it whole; CODI's state is taken at the token
-    that the number follows.
+    that the number follows. No cue stays none.
     """
 
     def ids(text: str) -> list[int]:
@@ -179,4 +179,4 @@ def _cue(tokenizer: PreTrainedTokenizerBase, cue: str) -> str:
 
     longer = ids(f"{cue} ")
     apart = len(longer) > len(ids(cue)) and ids(f"{cue} 12")[: len(longer)] == longer
-    return f"{cue} " if apart else cue
+    return f"{cue} " if cue and apart else cue

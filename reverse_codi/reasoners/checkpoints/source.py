@@ -46,6 +46,9 @@ class Source(Section):
     """The LoRA's alpha, which a public checkpoint does not hold."""
     question_format: str | None = Field(default=None, pattern=r"\{question\}")
     """How a question is put, with {question} in it; the layout's own if empty."""
+    answer_cue: str | None = None
+    """What the model writes before its answer, "" where it writes the answer alone; the layout's own if not
+    given."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of merged weights; the own format keeps its own."""
     converted: str = "runs/reasoners"

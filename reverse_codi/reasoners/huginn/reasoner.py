@@ -23,6 +23,9 @@ from reverse_codi.reasoners.huginn.initial import InitialStates
 from reverse_codi.reasoners.huginn.model import Context, HuginnModel, Pass
 from reverse_codi.reasoners.huginn.replacing import Replaced, checked, swapped
 
+ANSWER_CUE = "The answer is"
+"""What it writes before an answer: it is shown so in the solved problems that it is asked after."""
+
 
 class HuginnReasoner:
     """A recurrent-depth model with its tokenizer.
@@ -52,6 +55,11 @@ class HuginnReasoner:
     def width(self) -> int:
         """The width d of a state."""
         return self.config.n_embd
+
+    @property
+    def answer_cue(self) -> str:
+        """What is written before an answer."""
+        return ANSWER_CUE
 
     @property
     def device(self) -> torch.device:

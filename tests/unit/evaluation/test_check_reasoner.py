@@ -25,6 +25,7 @@ class Oracle:
     """Thinks of the answer in its one thought, and says whatever that thought says."""
 
     n_thoughts = 1
+    answer_cue = "The answer is:"
 
     def __init__(self) -> None:
         both = [*TASK.problems(Split.HELDOUT, N, 3), *TASK.problems(Split.TRAIN, 2_000, 3)]

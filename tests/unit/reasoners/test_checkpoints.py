@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -167,6 +168,23 @@ def test_the_command_prints_the_report_and_refuses_in_one_line(
     case.file.write_bytes(b"nothing")
     with pytest.raises(SystemExit, match=rf"error: {case.file} is "):
         print_report([str(RECIPE), *words])
+
+
+def test_where_answers_stand_is_the_layouts_to_say_or_the_recipes(tmp_path: Path) -> None:
+    cues = {
+        make_codi_gpt2: "The answer is:",
+        make_codi_llama: "The answer is: ",
+        make_answer_only: "",
+        make_coconut: "###",
+    }
+    for make, cue in cues.items():
+        case = make(tmp_path / make.__name__)
+        assert load_reasoner(case.source).answer_cue == cue
+    alone = case.source.model_copy(update={"answer_cue": ""})
+    assert load_reasoner(alone).answer_cue == ""
+    llama = make_codi_llama(tmp_path / "other").source
+    assert load_reasoner(llama.model_copy(update={"answer_cue": ""})).answer_cue == ""
+    assert load_reasoner(llama.model_copy(update={"answer_cue": "Result:"})).answer_cue == "Result: "
 
 
 def test_coconut_keeps_no_projection_and_its_tokens(tmp_path: Path) -> None:
@@ -500,7 +518,8 @@ class Echo:
         return (checkpoint / "echo.txt").is_file()
 
     def load(self, checkpoint: Path, source: Source, device: str) -> object:
-        return f"{checkpoint.name} on {device}"
+        cue = {} if source.layout == "auto" else {"answer_cue": ""}
+        return SimpleNamespace(loaded=f"{checkpoint.name} on {device}", **cue)
 
 
 def test_other_packages_add_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -509,10 +528,14 @@ def test_other_packages_add_backends(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(load, "entry_points", lambda group: [entry] if group == load.GROUP else [])
     load.backends.cache_clear()
     (tmp_path / "echo.txt").touch()
-    assert open_reasoner(tmp_path) == f"{tmp_path.name} on cpu"
-    assert open_reasoner(Source(path=str(tmp_path), layout="echo"), "cuda") == f"{tmp_path.name} on cuda"
-    with pytest.raises(CheckpointError, match="is a str: it thinks and reads, but translation is for"):
-        load_reasoner(tmp_path)
+    named = Source(path=str(tmp_path), layout="echo")
+    assert open_reasoner(named, "cuda").loaded == f"{tmp_path.name} on cuda"  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match="SimpleNamespace has no answer_cue; give it the words"):
+        open_reasoner(tmp_path)  # found without being named
+    with pytest.raises(
+        CheckpointError, match="is a SimpleNamespace: it thinks and reads, but translation is"
+    ):
+        load_reasoner(named)
     assert isinstance(open_reasoner("embedded"), CodiReasoner)
     monkeypatch.undo()
     load.backends.cache_clear()

@@ -36,6 +36,7 @@ class Adder:
     """Asked "3 4 5", thinks 3 + 4 and then + 5; a replaced thought is what it goes on from."""
 
     n_thoughts, width = 2, 1
+    answer_cue = "The answer is:"
 
     def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
         fed = torch.zeros(len(questions), 2, 1)

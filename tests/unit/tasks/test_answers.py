@@ -10,12 +10,13 @@ from reverse_codi.tasks.answers import (
     Canonical,
     canonical_class,
     canonical_letter,
+    canonical_plain,
     canonical_sentence,
     canonical_truth,
     stated,
-    written_number,
+    stated_text,
 )
-from reverse_codi.tasks.base import canonical_number
+from reverse_codi.tasks.numbers import canonical_number
 from reverse_codi.tasks.steps import sentence_step, sentences
 
 
@@ -60,18 +61,68 @@ def test_stated(text: str, canonical: Canonical, answer: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("text", "answer"),
     [
-        (7, "7"),
-        (7.0, "7"),
-        (0.1 + 0.2, "0.3"),
-        (-1234567.5, "-1234567.5"),
-        (1e20, "1" + "0" * 20),
-        (2**70, str(2**70)),
+        ("The answer is : 17 .", "17"),
+        ("the Answer is 17", "17"),
+        ("The answer is:\n 17\n18", "17"),
+        ("The answer is: 3. No, the answer is: 4.", "4"),
+        ("The answer is: unknown\n12 + 5 = 17", None),
+        ("The answer is:", None),
+        ("12 + 5 = 17", None),
+        ("", None),
     ],
 )
-def test_json_numbers_are_written_out(value: float, text: str) -> None:
-    assert canonical_number(written_number(value)) == text
+def test_the_usual_cue(text: str, answer: str | None) -> None:
+    assert stated(text, canonical_number) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical", "answer"),
+    [
+        ("18", canonical_number, "18"),
+        (" $1,080.", canonical_number, "1080"),
+        ("18\n", canonical_number, "18"),
+        ("<<16-3-4=9>> <<9*2=18>>\n18", canonical_number, "18"),
+        ("<<16-3-4=9>> <<9*2=18>>\n", canonical_number, None),  # cut off before its answer
+        ("16 - 3 - 4 = 9", canonical_number, None),
+        ("The answer is: 18", canonical_number, "18"),  # a cue all the same
+        ("9 eggs\n#### 18", canonical_number, "18"),
+        ("True", canonical_truth, "True"),
+        ("D", canonical_letter, "D"),
+        ("Tom is a lempus.", canonical_sentence, "Tom is a lempus"),
+        ("lempus", canonical_class, "lempus"),
+        ("", canonical_number, None),
+        ("I do not know", canonical_number, None),
+    ],
+)
+def test_an_answer_that_stands_alone(text: str, canonical: Canonical, answer: str | None) -> None:
+    assert stated(text, canonical, cue="") == answer
+
+
+def test_a_cue_of_its_own_comes_before_the_usual_ones() -> None:
+    text = "The answer is: 3\nSo it comes to : 4\n### 5"
+    assert stated(text, canonical_number, cue="It comes to:") == "4"
+    assert stated(text, canonical_number, cue="###") == stated(text, canonical_number, cue="### ") == "5"
+    assert stated(text, canonical_number) == "3"
+    assert stated(text, canonical_number, cue="Result =") == "3"
+
+
+def test_stated_text_keeps_words() -> None:
+    assert stated_text("So. The answer is: Tom is a lempus.\nDone") == "Tom is a lempus."
+    assert stated_text("1 + 1 = 2\nTom is a lempus.", cue="") == "Tom is a lempus."
+    assert stated_text("Tom is a lempus.") is None
+
+
+def test_an_answer_of_any_kind() -> None:
+    plain = ["1e16", "64.39999999999999", "-$1,080.0", "Tom  is a lempus.", "7 eggs"]
+    assert [canonical_plain(text) for text in plain] == [
+        "10000000000000000",
+        "64.4",
+        "-1080",
+        "Tom is a lempus",
+        "7 eggs",
+    ]
 
 
 def test_sentences_and_their_claims() -> None:

@@ -218,5 +218,5 @@ def test_a_malformed_text_line_is_named_or_left_out(tmp_path: Path, line: str, n
     with pytest.raises(TaskError) as error:
         GSM8kAug(source=source).problems(Split.TRAIN, 1, 0)
     assert f"{source}:2:" in str(error.value) and named in str(error.value)
-    corpus = GSM8kAug(source=source, bad_rows=1).corpus
+    corpus = GSM8kAug(source=source, on_bad_row="skip").corpus
     assert [p.question for p in corpus.train + corpus.heldout] == ["A?"]

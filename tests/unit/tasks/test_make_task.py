@@ -46,7 +46,8 @@ def test_every_task_is_documented() -> None:
         ),
         ("arithmetic", {"max_value": 3}, "arithmetic: max_value 3"),
         ("gsm8k", {"heldout_percent": 0}, "heldout_percent is 0; set it to 1..99"),
-        ("gsm8k", {"bad_rows": -1}, "bad_rows is -1"),
+        ("gsm8k", {"on_bad_row": "drop"}, r"on_bad_row = 'drop': input should be 'error' or 'skip'"),
+        ("gsm8k", {"bad_rows": 1}, "no option 'bad_rows'; did you mean 'on_bad_row'"),
         ("reasoning_gym", {"heldout_percent": 100}, "heldout_percent is 100"),
     ],
 )

@@ -19,7 +19,7 @@ class Verbatim:
     def problems(self, split: Split, n: int, seed: int) -> Sequence[Problem]:
         return make_problems(n, seed, split)
 
-    def extract_answer(self, text: str) -> str | None:
+    def extract_answer(self, text: str, cue: str) -> str | None:
         return text
 
 

@@ -1,0 +1,75 @@
+"""What became of rows that cannot be used: the first one is an error, or all are left out and counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reverse_codi.tasks.base import Problem, TaskError
+from reverse_codi.tasks.corpus import Row, RowError
+
+OnBadRow = Literal["error", "skip"]
+# Reasons that are told one by one.
+_MOST_TOLD = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Skipped:
+    """Counts of one source.
+
+    Attributes:
+        source: path or hub id, for messages.
+        on_bad_row: whether the first bad row is raised, or all are counted.
+        rows: rows read.
+        by_reason: reason -> how many rows, and the first one's error.
+    """
+
+    source: str
+    on_bad_row: OnBadRow
+    rows: int = 0
+    by_reason: dict[str, tuple[int, RowError]] = field(default_factory=dict)
+
+    def parsed(self, rows: Iterable[Row], parse: Callable[[Row], Problem]) -> Iterator[Problem]:
+        """The problems of the rows that can be used.
+
+        Raises:
+            RowError: one cannot, and none may be skipped.
+        """
+        for row in rows:
+            self.rows += 1
+            try:
+                problem = parse(row)
+            except RowError as error:
+                if self.on_bad_row == "error":
+                    raise
+                count, first = self.by_reason.get(error.reason, (0, error))
+                self.by_reason[error.reason] = count + 1, first
+            else:
+                yield problem
+
+    @property
+    def count(self) -> int:
+        """Rows left out."""
+        return sum(count for count, _ in self.by_reason.values())
+
+    def tell(self) -> None:
+        """Log how many rows were left out, by reason, most frequent first; nothing where none was.
+
+        Raises:
+            TaskError: no row is left.
+        """
+        if not self.count:
+            return
+        reasons = sorted(self.by_reason.items(), key=lambda item: -item[1][0])
+        lines = [f"{count:,} x {reason} (first: {first})" for reason, (count, first) in reasons]
+        more = len(lines) - _MOST_TOLD
+        told = [*lines[:_MOST_TOLD], *([f"{more:,} other reasons"] if more > 0 else [])]
+        if self.count == self.rows:
+            raise TaskError(f"{self.source}: none of {self.rows:,} rows can be used: {'; '.join(told)}")
+        log.warning("%s: %s of %s rows skipped", self.source, f"{self.count:,}", f"{self.rows:,}")
+        for line in told:
+            log.warning("  %s", line)
