@@ -68,13 +68,12 @@ class Known:
 
 _GSM8K = "GSM8K test set, 1,319 problems"
 _CODI_PAPER, _SIM_COT_PAPER = "arXiv 2502.21074", "arXiv 2509.20317"
-_IDS_BEHIND = Fact(LayoutName.CODI, "src/model.py: pad, bot and eot behind the base's ids")
 
 
 def _codi(repository: str, script: str, published: Published | None = None) -> Known:
-    """CODI and SIM-CoT on CODI: every script of theirs evaluates 6 latents of a LoRA with alpha 32."""
+    """CODI and SIM-CoT on CODI: the script that evaluates it says 6 latents and a LoRA's alpha of 32."""
     return Known(
-        layout=Fact(_IDS_BEHIND.value, f"{repository} {_IDS_BEHIND.source}"),
+        layout=Fact(LayoutName.CODI, f"{repository} src/model.py: pad, bot and eot behind the base's ids"),
         n_thoughts=Fact(6, f"{repository} {script}: --inf_latent_iterations 6"),
         lora_alpha=Fact(32, f"{repository} {script}: --lora_alpha 32"),
         published={"gsm8k": published} if published else {},
@@ -113,9 +112,7 @@ KNOWN: Mapping[str, Known] = {
     "internlm/SIM_COT-GPT2-Coconut": Known(
         layout=Fact(LayoutName.COCONUT, "InternLM/SIM-CoT Coconut/run.py: three added tokens"),
         n_thoughts=Fact(
-            10,
-            "InternLM/SIM-CoT Coconut/args/gsm_simcot_eval.yaml: c_thought 2, max_latent_stage 5, the last "
-            "stage (issue 14 there)",
+            10, "InternLM/SIM-CoT Coconut/args/gsm_simcot_eval.yaml: c_thought 2, max_latent_stage 5"
         ),
         published={"gsm8k": Published(0.448, _SIM_COT_PAPER, f"{_GSM8K}; one question at a time")},
     ),
@@ -164,10 +161,15 @@ def as_markdown() -> str:
             f"| `{name}` | `{facts.layout.value}` | {thoughts.value if thoughts else 'none'} | "
             f"{f'{alpha.value:g}' if alpha else 'no LoRA'} | {'; '.join(figures) or 'not known'} |"
         )
-    sources = [
-        f"* `{name}`: "
-        + "; ".join(fact.source for fact in (facts.n_thoughts, facts.lora_alpha) if fact is not None)
-        for name, facts in KNOWN.items()
-        if facts.n_thoughts
-    ]
+    sources = [f"* `{name}`: {_stands(facts)}" for name, facts in KNOWN.items() if facts.n_thoughts]
     return "\n".join([*rows, "", "K and alpha stand in:", "", *sources])
+
+
+def _stands(facts: Known) -> str:
+    """Where K and alpha stand, each file once."""
+    files: dict[str, list[str]] = {}
+    for fact in (facts.n_thoughts, facts.lora_alpha):
+        if fact is not None:
+            file, _, words = fact.source.partition(": ")
+            files.setdefault(file, []).append(words)
+    return "; ".join(f"{file}: {', '.join(words)}" for file, words in files.items())
