@@ -70,24 +70,24 @@ _GSM8K = "GSM8K test set, 1,319 problems"
 _CODI_PAPER, _SIM_COT_PAPER = "arXiv 2502.21074", "arXiv 2509.20317"
 
 
-def _codi(repository: str, script: str, published: Published | None = None) -> Known:
+def _codi(root: str, script: str, published: Published | None = None) -> Known:
     """CODI and SIM-CoT on CODI: the script that evaluates it says 6 latents and a LoRA's alpha of 32."""
     return Known(
-        layout=Fact(LayoutName.CODI, f"{repository} src/model.py: pad, bot and eot behind the base's ids"),
-        n_thoughts=Fact(6, f"{repository} {script}: --inf_latent_iterations 6"),
-        lora_alpha=Fact(32, f"{repository} {script}: --lora_alpha 32"),
+        layout=Fact(LayoutName.CODI, f"{root}src/model.py: pad, bot and eot behind the base's ids"),
+        n_thoughts=Fact(6, f"{root}{script}: --inf_latent_iterations 6"),
+        lora_alpha=Fact(32, f"{root}{script}: --lora_alpha 32"),
         published={"gsm8k": published} if published else {},
     )
 
 
 KNOWN: Mapping[str, Known] = {
     "zen-E/CODI-gpt2": _codi(
-        "zhenyi4/codi",
+        "zhenyi4/codi ",
         "scripts/test_gpt2.sh",
         Published(0.437, _CODI_PAPER, f"{_GSM8K}; batches of 128 with the padding seen"),
     ),
     "zen-E/CODI-llama3.2-1b-Instruct": _codi(
-        "zhenyi4/codi",
+        "zhenyi4/codi ",
         "scripts/test_llama1b.sh",
         Published(0.556, _CODI_PAPER, f"{_GSM8K}; batches of 128 with the padding seen"),
     ),
@@ -97,17 +97,17 @@ KNOWN: Mapping[str, Known] = {
         lora_alpha=Fact(32, "cywinski/codi configs/llama1b_gsm8k-aug-nl.yaml: lora_alpha 32"),
     ),
     "internlm/SIM_COT-GPT2-CODI": _codi(
-        "InternLM/SIM-CoT",
-        "CODI/scripts/test_gpt2_decoder-copy.sh",
+        "InternLM/SIM-CoT CODI/",
+        "scripts/test_gpt2_decoder-copy.sh",
         Published(0.426, _SIM_COT_PAPER, f"{_GSM8K}; batches of 128 with the padding seen"),
     ),
     "internlm/SIM_COT-LLaMA3-CODI-1B": _codi(
-        "InternLM/SIM-CoT",
-        "CODI/scripts/test_llama1b-copy.sh",
+        "InternLM/SIM-CoT CODI/",
+        "scripts/test_llama1b-copy.sh",
         Published(0.561, _SIM_COT_PAPER, f"{_GSM8K}; batches of 128 with the padding seen"),
     ),
-    "internlm/SIM_COT-LLaMA3-CODI-3B": _codi("InternLM/SIM-CoT", "CODI/scripts/test_llama3b-copy.sh"),
-    "internlm/SIM_COT-LLaMA3-CODI-8B": _codi("InternLM/SIM-CoT", "CODI/scripts/test_llama8b-copy.sh"),
+    "internlm/SIM_COT-LLaMA3-CODI-3B": _codi("InternLM/SIM-CoT CODI/", "scripts/test_llama3b-copy.sh"),
+    "internlm/SIM_COT-LLaMA3-CODI-8B": _codi("InternLM/SIM-CoT CODI/", "scripts/test_llama8b-copy.sh"),
     # Its evaluation file says resume: 3, which is stage 1 and so 2 latents; the last stage has all ten.
     "internlm/SIM_COT-GPT2-Coconut": Known(
         layout=Fact(LayoutName.COCONUT, "InternLM/SIM-CoT Coconut/run.py: three added tokens"),
