@@ -106,7 +106,7 @@ def test_a_resumed_run_whose_best_was_lost_evaluates_at_once(tmp_path: Path) -> 
 
 
 def test_a_best_that_cannot_be_saved_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
-    monitor = make_monitor(tmp_path, [0.2, 0.5])
+    monitor = make_monitor(tmp_path, [0.2, 0.1, 0.5])
     run(monitor, 0, 1)
 
     def full(folder: Path) -> None:
