@@ -5,7 +5,6 @@ A run that stopped goes on from its newest checkpoint when the same command is g
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from reverse_codi.config import UserError, run_verb
+from reverse_codi.files import whole_file
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.coconut_training import CoconutCollator, CoconutTrainer, Stage, curriculum
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
@@ -180,9 +180,8 @@ class _Run:
         else:
             record(out, inputs)
             train(out)
-            temporary = weights.with_suffix(".tmp")
-            save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, temporary)
-            os.replace(temporary, weights)
+            with whole_file(weights) as temporary:
+                save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, temporary)
         model.load_state_dict(load_file(weights))
         self.before = weights
 

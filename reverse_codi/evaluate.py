@@ -43,6 +43,7 @@ from reverse_codi.files import write_whole
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import MAPS_FILE, Measure
+from reverse_codi.reasoners.checkpoints.known import published
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, is_recurrent_depth
 from reverse_codi.recipe import Recipe, load_recipe
@@ -209,11 +210,12 @@ def check(
     if is_recurrent_depth(section):
         recurrent = HuginnReasoner.from_pretrained(section.path, section.device)
         iterated = iterations.measure(recurrent, questions, problems, seed)
-        iterations.show(console, name, iterated, iterations.PUBLISHED.get((reasoner, task)))
+        iterations.show(console, name, iterated, published(reasoner, task))
         figures = iterations.flat(iterated)
     else:
-        found = accuracy.measure(section.load(), questions, problems, seed)
-        accuracy.show(console, name, found, accuracy.PUBLISHED.get((reasoner, task)))
+        thinker = section.load()
+        found = accuracy.measure(thinker, questions, problems, seed)
+        accuracy.show(console, name, found, published(reasoner, task, thinker.n_thoughts))
         figures = accuracy.flat(found)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / accuracy.FILE, json.dumps(figures, indent=1) + "\n")

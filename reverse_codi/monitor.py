@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.evaluation.translation import Scored
+from reverse_codi.files import whole_folder, write_whole
 from reverse_codi.grpo import Keep
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.rows import Rows
@@ -50,9 +50,7 @@ def rewind(out: Path, step: int) -> None:
         if (out / name).is_file():
             lines = (out / name).read_text().splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= last]
-            temporary = out / f"{name}.tmp"
-            temporary.write_text("".join(kept if step else []))
-            os.replace(temporary, out / name)
+            write_whole(out / name, "".join(kept if step else []))
     if step == 0:
         (out / BEST_FIGURES).unlink(missing_ok=True)
         shutil.rmtree(out / BEST, ignore_errors=True)
@@ -180,10 +178,7 @@ class Monitor(TrainerCallback):
 
     def _save(self, figures: dict[str, Any]) -> None:
         """Put the policy into `best/`; a kill leaves an old or a new one, or none and no figures."""
-        temporary = self.out / f"{BEST}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        self.sync.policy.save(temporary)
-        (self.out / BEST_FIGURES).unlink(missing_ok=True)
-        shutil.rmtree(self.out / BEST, ignore_errors=True)
-        temporary.rename(self.out / BEST)
+        with whole_folder(self.out / BEST) as temporary:
+            self.sync.policy.save(temporary)
+            (self.out / BEST_FIGURES).unlink(missing_ok=True)
         (self.out / BEST_FIGURES).write_text(json.dumps(figures) + "\n")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reverse_codi.files import whole_folder
 from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.verbalizer.policy import Policy
 
@@ -62,11 +63,8 @@ class PolicySync:
         if self.pool.policy_version == version:
             return version
         target = self.folder / f"v{version:06d}"
-        temporary = target.with_suffix(".writing")
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-        self.policy.save(temporary)
-        temporary.rename(target)
+        with whole_folder(target) as temporary:
+            self.policy.save(temporary)
         self.pool.sync(target, version)
         # Only now: an actor that is replaced loads the newest version again.
         for old in self.folder.glob("v*"):

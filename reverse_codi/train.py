@@ -17,7 +17,7 @@ from rich.console import Console
 
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.translation import Scored, score
-from reverse_codi.files import write_whole
+from reverse_codi.files import whole_folder, write_whole
 from reverse_codi.grpo import build_trainer
 from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
 from reverse_codi.policy_sync import PolicySync
@@ -129,13 +129,11 @@ def reinforce(
 
 def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
     """Put adapter, contract, maps and held steps into one folder, `out/verbalizer`."""
-    folder, temporary = out / "verbalizer", out / "verbalizer.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(adapter, temporary)
-    for name in (MAPS_FILE, HELD_FILE):
-        shutil.copy(prepared.folder / name, temporary / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    folder = out / "verbalizer"
+    with whole_folder(folder) as temporary:
+        shutil.copytree(adapter, temporary, dirs_exist_ok=True)
+        for name in (MAPS_FILE, HELD_FILE):
+            shutil.copy(prepared.folder / name, temporary / name)
     return folder
 
 

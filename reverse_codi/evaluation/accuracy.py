@@ -16,34 +16,12 @@ from reverse_codi.evaluation import report
 from reverse_codi.evaluation.bootstrap import Interval, interval
 from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
 from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.tasks.base import Split, Task
 
 FILE = "accuracy.json"
 # Below this share of the model's own accuracy a text mode is no text mode, and thoughts are needed.
 HALF = 0.5
-
-
-@dataclass(frozen=True)
-class Published:
-    """A figure that its authors give.
-
-    Attributes:
-        accuracy: share of the test set.
-        source: where it stands.
-    """
-
-    accuracy: float
-    source: str
-
-
-CODI, COCONUT, SIM_COT = "arXiv 2502.21074", "arXiv 2412.06769", "InternLM/SIM-CoT"
-PUBLISHED: Mapping[tuple[str, str], Published] = {
-    ("zen-E/CODI-gpt2", "gsm8k"): Published(0.437, CODI),
-    ("zen-E/CODI-llama3.2-1b-Instruct", "gsm8k"): Published(0.556, CODI),
-    ("internlm/SIM_COT-GPT2-CODI", "gsm8k"): Published(0.426, SIM_COT),
-    ("internlm/SIM_COT-LLaMA3-CODI-1B", "gsm8k"): Published(0.561, SIM_COT),
-    ("internlm/SIM_COT-GPT2-Coconut", "gsm8k"): Published(0.341, COCONUT),
-}
 
 
 @dataclass(frozen=True)
@@ -82,8 +60,8 @@ def _interval(flags: list[bool]) -> Interval:
 def compared(own: Interval, published: Published | None, mend: str) -> str:
     """Whether an accuracy is the published one; if not, by how much it is off, and what to look at."""
     if published is None:
-        return "no published figure is known for this checkpoint and task"
-    stands = f"the published {published.accuracy:.3f} ({published.source})"
+        return "no published figure is known for this checkpoint, number of thoughts and task"
+    stands = f"the published {published}"
     if own.low <= published.accuracy <= own.high:
         return f"agrees with {stands}"
     return f"OFF by {own.value - published.accuracy:+.3f}: {stands} lies outside the interval. {mend}"

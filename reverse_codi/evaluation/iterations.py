@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.evaluation import report
-from reverse_codi.evaluation.accuracy import Published, compared
+from reverse_codi.evaluation.accuracy import compared
 from reverse_codi.evaluation.bootstrap import Interval, interval
 from reverse_codi.evaluation.thoughtless import right
+from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import ANSWER_CUE, HuginnReasoner
 from reverse_codi.tasks.base import Problem, Split, Task
 
@@ -27,11 +28,6 @@ SYSTEM = "You are a helpful assistant that can assist users with mathematical re
 LONGEST_SOLUTION = 256
 # Share of the model's own accuracy from which one iteration does what all of them do.
 HALF = 0.5
-# 8 problems, chat format and SYSTEM, 32 iterations; what follows "The answer is". The last number of the
-# solution instead, wherever it stands, is right in .4208.
-PUBLISHED: Mapping[tuple[str, str], Published] = {
-    ("tomg-group-umd/huginn-0125", "gsm8k"): Published(0.348, "arXiv 2502.05171, GSM8K CoT, strict match")
-}
 
 
 @dataclass(frozen=True)

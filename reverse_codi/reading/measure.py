@@ -6,7 +6,6 @@ Shapes: N texts, d width.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reverse_codi.config import UserError
+from reverse_codi.files import whole_file
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import ReadSpec
@@ -92,11 +92,10 @@ class Measure:
             for site, fitted in self.maps.items()
             for name, value in vars(fitted).items()
         }
-        temporary = path / f"{MAPS_FILE}.tmp"
         spec = json.dumps(self.reader.spec.model_dump(mode="json"))
         reasoner = self.reader.reasoner.content_hash
-        save_file(tensors, temporary, metadata={"read_spec": spec, "reasoner_hash": reasoner})
-        os.replace(temporary, path / MAPS_FILE)
+        with whole_file(path / MAPS_FILE) as temporary:
+            save_file(tensors, temporary, metadata={"read_spec": spec, "reasoner_hash": reasoner})
 
     @staticmethod
     def load(folder: str | Path, reasoner: Reasoner) -> Measure:

@@ -10,7 +10,6 @@ Shapes: N texts, U distinct texts, w the language model's width, d the thoughts'
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from reverse_codi.files import whole_file
 from reverse_codi.reading.reconstructor_network import (
     ReconstructorError,
     ReconstructorNetwork,
@@ -184,9 +184,8 @@ class Reconstructor:
             "updates": self.updates,
             "saved_at": time.time(),
         }
-        temporary = path / f".{FILE}.{os.getpid()}"
-        save_file(tensors, temporary, metadata={"record": json.dumps(record)})
-        os.replace(temporary, path / FILE)
+        with whole_file(path / FILE) as temporary:
+            save_file(tensors, temporary, metadata={"record": json.dumps(record)})
 
     @classmethod
     def load(

@@ -22,12 +22,10 @@ from transformers import (
 
 from reverse_codi.config import Section
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.files import check_fetched
 from reverse_codi.reasoners.checkpoints.layouts import LayoutName
-from reverse_codi.reasoners.checkpoints.prompting import Prompting, prompting
+from reverse_codi.reasoners.checkpoints.prompting import ADDED, Prompting, prompting
 from reverse_codi.rollout.base import LINEAR_LAYERS
-
-# pad, bot and eot.
-ADDED = 3
 
 
 class LoraSection(Section):
@@ -118,6 +116,7 @@ def gguf_file(name: str) -> Path | None:
         path = Path(spec.submodule_search_locations[0]) / file
     if not path.is_file():
         raise CheckpointError(f"distill.base = {name!r}: {path} is no file")
+    check_fetched(path)
     return path
 
 

@@ -24,7 +24,7 @@ class Saver:
     version = 0
 
     def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "weights").write_text(str(self.version))
 
 
@@ -103,6 +103,21 @@ def test_a_resumed_run_whose_best_was_lost_evaluates_at_once(tmp_path: Path) -> 
     (tmp_path / "best.json").write_text('{"step": 2, "worth": 0.9}')  # without its folder
     run(make_monitor(tmp_path, [0.3, 0.2]), 2, 4)
     assert best(tmp_path) == ("3", 2)
+
+
+def test_a_best_that_cannot_be_saved_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    monitor = make_monitor(tmp_path, [0.2, 0.1, 0.5])
+    run(monitor, 0, 1)
+
+    def full(folder: Path) -> None:
+        (folder / "weights").write_text("half")
+        raise OSError("no space left")
+
+    monitor.sync.policy.save = full  # type: ignore[method-assign, assignment]
+    with pytest.raises(OSError, match="no space"):
+        run(monitor, 1, 2)
+    assert best(tmp_path) == ("1", 0)
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_each_step_has_its_phases_and_what_is_left_is_the_trainers(tmp_path: Path) -> None:

@@ -87,3 +87,21 @@ def test_a_stale_engine_is_found_too(
     stir(policy, seed=1)
     with pytest.raises(CanaryError, match="sync to policy 2"):
         sync(1)
+
+
+def test_a_version_that_cannot_be_written_leaves_nothing(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pool = OneEnginePool(tiny_folders[0])
+    sync = make_sync(policy, tiny_reasoner, pool, tmp_path)
+    sync(0)
+
+    def full(folder: Path) -> None:
+        (folder / "adapter_model.safetensors").write_bytes(b"half")
+        raise OSError("no space left")
+
+    policy.save = full  # type: ignore[method-assign, assignment]
+    with pytest.raises(OSError, match="no space"):
+        sync(1)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["v000001"]
+    assert pool.policy_version == 1

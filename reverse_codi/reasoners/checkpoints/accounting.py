@@ -44,6 +44,41 @@ def check_fits(
         raise CheckpointError(f"{source}: " + "; ".join(problems[:SHOWN]) + more)
 
 
+def check_finite(tensors: Mapping[str, Tensor], place: Callable[[str], str], why: str = "") -> None:
+    """Refuse weights that are NaN or infinite: a model with one of them says nothing that means anything.
+
+    Args:
+        tensors: by name; those without memory are passed over.
+        place: how a message names a tensor.
+        why: what to do about it.
+
+    Raises:
+        CheckpointError: the first tensor with such a value, and how many it has.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_meta or not tensor.is_floating_point():
+            continue
+        finite = torch.isfinite(tensor)
+        if not bool(finite.all()):
+            bad = int((~finite).sum())
+            raise CheckpointError(
+                f"{place(name)} holds {bad} of {tensor.numel()} values that are NaN or infinite; "
+                f"{why or 'fetch it again, or take another checkpoint'}"
+            )
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors without memory in common, which safetensors refuses to write."""
+    seen: set[int] = set()
+    out = {}
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        shared = not tensor.is_meta and memory in seen
+        out[name] = tensor.contiguous().clone() if shared else tensor.contiguous()
+        seen.add(memory)
+    return out
+
+
 def shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     """The shape of each tensor."""
     return {name: tensor.shape for name, tensor in tensors.items()}

@@ -8,33 +8,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from reverse_codi.reasoners.checkpoints.accounting import check_fits, copies, shapes, skeleton
+from reverse_codi.files import whole_folder
+from reverse_codi.reasoners.checkpoints.accounting import (
+    apart,
+    check_finite,
+    check_fits,
+    copies,
+    shapes,
+    skeleton,
+)
 from reverse_codi.reasoners.checkpoints.description import Description, describe
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.facts import facts_of
 from reverse_codi.reasoners.checkpoints.files import Weights, read_weights, weight_files
 from reverse_codi.reasoners.checkpoints.layouts import Family, Parts, recognise, split
-from reverse_codi.reasoners.checkpoints.lora import Merged, merge
+from reverse_codi.reasoners.checkpoints.lora import merge
 from reverse_codi.reasoners.checkpoints.prompting import cue_of, layout_of, prompting
 from reverse_codi.reasoners.checkpoints.report import Report
 from reverse_codi.reasoners.checkpoints.source import Source
+from reverse_codi.reasoners.checkpoints.vocabulary import (
+    check_second_name,
+    table_name,
+    tied,
+    vocabulary,
+    without_padding,
+)
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
 from reverse_codi.reasoners.latent_lm import projection
 
 REPORT_FILE = "import.json"
-N_THOUGHTS = 6
-"""K of every checkpoint that is public."""
-FORMAT = 1
+FORMAT = 2
 """Moves when the same checkpoint would be converted otherwise, so that old conversions are not used."""
 
 
@@ -75,6 +87,7 @@ def converted_folder(source: Source, checkpoint: Path) -> Path:
         return out
     weights = read_weights(files)
     recognise(weights.tensors, weights.source)  # before anything is asked of a base
+    facts_of(source).thoughts(weights.source)
     write(convert(source, weights, describe(source, checkpoint)), out)
     return out
 
@@ -85,55 +98,103 @@ def _key(source: Source, checkpoint: Path, files: list[Path]) -> str:
     read = sorted({*files, *folder.glob("*.json")})
     stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in read]
     said = source.model_dump(mode="json", include=set(Source.model_fields) - {"converted"})
-    return hashlib.sha256(json.dumps([FORMAT, said, stamps]).encode()).hexdigest()[:12]
+    facts = facts_of(source).values()
+    return hashlib.sha256(json.dumps([FORMAT, said, facts, stamps]).encode()).hexdigest()[:12]
 
 
 def convert(source: Source, weights: Weights, description: Description) -> Converted:
-    """Account for every tensor and merge; nothing is written."""
+    """Account for every tensor and merge; nothing is written.
+
+    Raises:
+        CheckpointError: as `converted_folder`.
+    """
     family = recognise(weights.tensors, weights.source)
+    facts = facts_of(source)
+    n_thoughts = facts.thoughts(weights.source)
     parts = split(family, weights.tensors)
+    _check_needed(parts, weights)
     where = _Where(weights, family)
     config, tokenizer = description.config, description.tokenizer
-    layout = layout_of(family, tokenizer, source.layout)
+    layout = layout_of(family, tokenizer, facts.layout)
 
-    rows = _rows(config, parts, where)
-    fields = prompting(layout, tokenizer, config, rows, str(description.tokenizer_from))
-    config.vocab_size = rows
-    model = skeleton(config)
-    merged = merge(parts.model, model, source.lora_alpha, where.model)
-    tensors, tied = _untied(merged.tensors, model)
-    expected = {
-        name: shape for name, shape in shapes(model.state_dict()).items() if name not in copies(model)
-    }
-    check_fits(expected, shapes(tensors), weights.source, where.model)
-    if parts.unknown:
-        names = ", ".join(f"{weights.origin[name].name}: {name}" for name in sorted(parts.unknown)[:8])
-        raise CheckpointError(f"{weights.source}: {len(parts.unknown)} unknown tensors ({names})")
-    _check_copies(parts, tensors, model)
-    width = _projection_width(family, parts, config.hidden_size, weights)
-
-    dtype: torch.dtype = getattr(torch, source.dtype)
-    config.dtype, config.architectures = dtype, [type(model).__name__]
+    table = table_name(config)
+    if table not in parts.model:
+        raise CheckpointError(f"{weights.source}: {where.model(table)} is missing: the input embedding")
+    check_second_name(family, parts, table, weights)
+    described = str(description.tokenizer_from)
+    found = vocabulary(layout, tokenizer, config, len(parts.model[table]), described)
+    fields = prompting(layout, tokenizer, config, found.rows, described)
     if source.question_format is not None:
         fields["question_format"] = source.question_format
     if source.answer_cue is not None:
         fields["cue"] = cue_of(tokenizer, source.answer_cue)
+    parts = without_padding(parts, table, found)
+    config.vocab_size = found.rows
+    model = skeleton(config)
+    merged = merge(parts.model, model, lambda: facts.alpha(weights.source), where.model)
+    tensors, said = tied(merged.tensors, model, parts)
+    expected = {
+        name: shape for name, shape in shapes(model.state_dict()).items() if name not in copies(model)
+    }
+    check_fits(expected, shapes(tensors), weights.source, where.model)
+    width = _projection_width(family, parts, config.hidden_size, weights)
+
+    dtype: torch.dtype = getattr(torch, source.dtype)
+    config.dtype, config.architectures = dtype, [type(model).__name__]
     reasoner = CodiConfig(
-        n_thoughts=source.n_thoughts or N_THOUGHTS,
+        n_thoughts=n_thoughts,
         projection_width=width,
         reference_masking=source.reference_masking,
         **fields,
     )
+    report = Report(
+        source=source.path,
+        files=[file.name for file in weights.files],
+        layout=f"{layout} ({family.name})",
+        config_from=str(description.config_from),
+        tokenizer_from=described,
+        n_tensors=len(weights.tensors),
+        merged=list(merged.modules),
+        rank=merged.rank,
+        alpha=facts.lora_alpha.value if facts.lora_alpha and merged.modules else 0,
+        aside={kind: len(named) for kind, named in parts.aside.items()},
+        tied=said,
+        wrappers=list(weights.wrappers),
+        padding=found.padding,
+        facts=facts.named(bool(merged.modules)),
+        n_base=sum(tensor.numel() for tensor in tensors.values()),
+        n_lora=merged.n_lora,
+        n_projection=sum(tensor.numel() for tensor in parts.projection.values()),
+        n_aside=sum(tensor.numel() for kind in parts.aside.values() for tensor in kind.values()),
+        prompting=reasoner.recorded(),
+    )
     return Converted(
         config,
-        {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()},
-        {name: tensor.to(dtype).contiguous() for name, tensor in parts.projection.items()},
+        _stored(tensors, dtype, where.model),
+        _stored(parts.projection, dtype, lambda name: f"{family.projection}{name}"),
         reasoner,
         tokenizer,
-        _report(
-            source, weights, description, f"{layout} ({family.name})", parts, merged, tensors, tied, reasoner
-        ),
+        report,
     )
+
+
+def _check_needed(parts: Parts, weights: Weights) -> None:
+    """Refuse tensors that belong to nothing, and values that no model can have."""
+    if parts.unknown:
+        names = ", ".join(weights.place(name) for name in sorted(parts.unknown)[:8])
+        raise CheckpointError(f"{weights.source}: {len(parts.unknown)} unknown tensors ({names})")
+    aside = {name for named in parts.aside.values() for name in named}
+    check_finite({key: t for key, t in weights.tensors.items() if key not in aside}, weights.place)
+
+
+def _stored(
+    tensors: Mapping[str, Tensor], dtype: torch.dtype, place: Callable[[str], str]
+) -> dict[str, Tensor]:
+    """Tensors as they are written: of one type, and without memory in common."""
+    typed = apart({name: tensor.to(dtype) for name, tensor in tensors.items()})
+    name = str(dtype).removeprefix("torch.")
+    check_finite(typed, place, f"it does not fit into {name}; set reasoner.dtype to bfloat16 or float32")
+    return typed
 
 
 class _Where:
@@ -148,38 +209,8 @@ class _Where:
         stem, dot, kind = name.rpartition(".")
         for candidate in (prefix + name, f"{prefix}{stem}.base_layer{dot}{kind}"):
             if candidate in self.weights.origin:
-                return f"{self.weights.origin[candidate].name}: {candidate}"
+                return self.weights.place(candidate)
         return prefix + name
-
-
-def _rows(config: PretrainedConfig, parts: Parts, where: _Where) -> int:
-    """Rows of the checkpoint's input embedding."""
-    model = skeleton(config)
-    table = model.get_input_embeddings()
-    name = next(name for name, module in model.named_modules() if module is table) + ".weight"
-    if name not in parts.model:
-        raise CheckpointError(f"{where.weights.source}: {where.model(name)} is missing: the input embedding")
-    return len(parts.model[name])
-
-
-def _untied(tensors: Mapping[str, Tensor], model: PreTrainedModel) -> tuple[dict[str, Tensor], str]:
-    """The tensors without copies of tied ones, and what to say of those."""
-    rest, said = dict(tensors), ""
-    for name, kept in copies(model).items():
-        other = rest.pop(name, None)
-        if other is not None and kept in rest:
-            same = other.shape == rest[kept].shape and torch.equal(other, rest[kept])
-            said = f"{name} is {'the same as' if same else 'other than'} {kept}, which its authors use too"
-    return rest, said
-
-
-def _check_copies(parts: Parts, tensors: Mapping[str, Tensor], model: PreTrainedModel) -> None:
-    """Coconut's second name of the embeddings must say the same as the first."""
-    table = model.get_input_embeddings()
-    first = next(name for name, module in model.named_modules() if module is table) + ".weight"
-    for name, tensor in parts.aside.get("second name of the input embeddings", {}).items():
-        if tensor.shape != tensors[first].shape or not torch.equal(tensor, tensors[first]):
-            raise CheckpointError(f"{name} is no copy of {first}: the checkpoint was put together from two")
 
 
 def _projection_width(family: Family, parts: Parts, width: int, weights: Weights) -> int:
@@ -199,52 +230,13 @@ def _projection_width(family: Family, parts: Parts, width: int, weights: Weights
     return hidden
 
 
-def _report(
-    source: Source,
-    weights: Weights,
-    description: Description,
-    layout: str,
-    parts: Parts,
-    merged: Merged,
-    tensors: Mapping[str, Tensor],
-    tied: str,
-    reasoner: CodiConfig,
-) -> Report:
-    low = [tensor for name, tensor in parts.model.items() if name.endswith(".lora_A.default.weight")]
-    aside = [tensor for kind in parts.aside.values() for tensor in kind.values()]
-    return Report(
-        source=source.path,
-        files=[file.name for file in weights.files],
-        layout=layout,
-        config_from=str(description.config_from),
-        tokenizer_from=str(description.tokenizer_from),
-        n_tensors=len(weights.tensors),
-        merged=list(merged.modules),
-        rank=len(low[0]) if low else 0,
-        alpha=source.lora_alpha,
-        aside={kind: len(named) for kind, named in parts.aside.items()},
-        tied=tied,
-        n_base=sum(tensor.numel() for tensor in tensors.values()),
-        n_lora=merged.n_lora,
-        n_projection=sum(tensor.numel() for tensor in parts.projection.values()),
-        n_aside=sum(tensor.numel() for tensor in aside),
-        prompting=reasoner.recorded(),
-    )
-
-
 def write(converted: Converted, out: Path) -> None:
-    """Write the own format under a temporary name and rename it: a folder is whole or not there."""
-    temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    converted.config.save_pretrained(temporary)
-    converted.tokenizer.save_pretrained(temporary)
-    save_file(converted.model, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
-    if converted.projection:
-        save_file(converted.projection, temporary / PROJECTION_FILE)
-    (temporary / CONFIG_FILE).write_text(json.dumps(converted.reasoner.recorded(), indent=2) + "\n")
-    (temporary / REPORT_FILE).write_text(json.dumps(asdict(converted.report), indent=2) + "\n")
-    if out.is_dir():  # another process was faster
-        shutil.rmtree(temporary)
-    else:
-        temporary.rename(out)
+    """Write the own format: a folder is whole or not there."""
+    with whole_folder(out, replace=False) as temporary:  # another process may be faster
+        converted.config.save_pretrained(temporary)
+        converted.tokenizer.save_pretrained(temporary)
+        save_file(converted.model, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
+        if converted.projection:
+            save_file(converted.projection, temporary / PROJECTION_FILE)
+        (temporary / CONFIG_FILE).write_text(json.dumps(converted.reasoner.recorded(), indent=2) + "\n")
+        (temporary / REPORT_FILE).write_text(json.dumps(asdict(converted.report), indent=2) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.files import check_fetched
 from reverse_codi.reasoners.checkpoints.source import Source, located_base
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
@@ -38,7 +39,7 @@ def describe(source: Source, checkpoint: Path) -> Description:
     empty or counts the vocabulary before the added rows.
 
     Raises:
-        CheckpointError: neither place has one; the message names `reasoner.base`.
+        CheckpointError: neither place has one; the message names `reasoner.base`. Or a file is a pointer.
     """
     folder = checkpoint.parent if checkpoint.is_file() else checkpoint
     base = located_base(source)
@@ -52,6 +53,9 @@ def describe(source: Source, checkpoint: Path) -> Description:
     tokenizer_from = next((place for place in reversed(places) if _has_tokenizer(place)), None)
     if tokenizer_from is None:
         raise CheckpointError(f"{folder} holds no tokenizer; name the base model in reasoner.base")
+    for name in _TOKENIZER_FILES:
+        if (tokenizer_from / name).is_file():
+            check_fetched(tokenizer_from / name)
     config, tokenizer = AutoConfig.from_pretrained(config_from), AutoTokenizer.from_pretrained(tokenizer_from)
     return Description(config, tokenizer, config_from, tokenizer_from)
 
@@ -60,6 +64,7 @@ def _model_type(folder: Path) -> str | None:
     file = folder / "config.json"
     if not file.is_file():
         return None
+    check_fetched(file)
     try:
         config = json.loads(file.read_text() or "{}")
     except json.JSONDecodeError as error:

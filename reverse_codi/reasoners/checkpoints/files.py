@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
@@ -17,6 +19,19 @@ from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 
 INDEX_SUFFIX = ".index.json"
 TORCH_SUFFIXES = (".bin", ".pt", ".pth")
+# What the Trainer, Accelerate and DeepSpeed write beside a state, and what is none.
+_NO_STATE = (
+    "training_args.bin",
+    "optimizer*",
+    "scheduler*",
+    "scaler*",
+    "rng_state*",
+    "*_optim_states.pt",
+)
+_POINTER = b"version https://git-lfs.github.com/spec/"
+# What torch.compile, DistributedDataParallel and FSDP put before the names of what they wrap.
+_WRAPPER = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_PARALLEL = "module."
 
 
 @dataclass(frozen=True)
@@ -24,19 +39,31 @@ class Weights:
     """Tensors and the file that each comes from.
 
     Attributes:
-        tensors: by key, as stored.
+        tensors: by key, without what a wrapper put before it.
         origin: the file of each key.
         files: every file that was read.
+        stored: the keys as stored, where a wrapper changed them.
     """
 
     tensors: dict[str, Tensor]
     origin: dict[str, Path]
     files: tuple[Path, ...]
+    stored: dict[str, str] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
         """The files, for messages about tensors that none of them holds."""
         return ", ".join(map(str, self.files))
+
+    def place(self, key: str) -> str:
+        """A tensor as a message names it: its file, and its key there."""
+        return f"{self.origin[key].name}: {self.stored.get(key, key)}"
+
+    @property
+    def wrappers(self) -> tuple[str, ...]:
+        """What was taken off the stored keys."""
+        found = [_WRAPPER.findall(name) or [name.removesuffix(key)] for key, name in self.stored.items()]
+        return tuple(sorted({prefix for prefixes in found for prefix in prefixes}))
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -52,12 +79,21 @@ def weight_files(path: Path) -> list[Path]:
             index for suffix in suffixes for index in sorted(path.glob(f"*{suffix}{INDEX_SUFFIX}"))
         ]:
             return _shards(_one(path, indexes))
-        files = [file for suffix in suffixes for file in sorted(path.glob(f"*{suffix}"))]
-        # training_args.bin is the Trainer's, and no state.
-        if files := [file for file in files if file.name != "training_args.bin"]:
+        files = [file for suffix in suffixes for file in path.glob(f"*{suffix}") if not _no_state(file)]
+        if files:
+            files.sort(key=_counted)
             return files if _numbered(files) else [_one(path, files)]
     # Coconut's own code saves its state without a suffix.
-    return [_one(path, sorted(file for file in path.glob("checkpoint_*") if file.is_file()))]
+    return [_one(path, sorted((file for file in path.glob("checkpoint_*") if file.is_file()), key=_counted))]
+
+
+def _no_state(file: Path) -> bool:
+    return any(fnmatch(file.name, pattern) for pattern in _NO_STATE)
+
+
+def _counted(path: Path) -> list[tuple[int, str]]:
+    """Sorts names by the numbers in them: checkpoint_2 before checkpoint_10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _numbered(files: Sequence[Path]) -> bool:
@@ -66,8 +102,11 @@ def _numbered(files: Sequence[Path]) -> bool:
 
 def _one(path: Path, files: list[Path]) -> Path:
     if not files:
+        inner = sorted((folder for folder in path.glob("checkpoint-*") if folder.is_dir()), key=_counted)
+        hint = f"; name one of its {len(inner)} checkpoints: {inner[-1]}" if inner else ""
         raise CheckpointError(
-            f"{path} holds no weights: looked for *.safetensors, then *.bin, *.pt, *.pth, then checkpoint_*"
+            f"{path} holds no weights: looked for *.safetensors, then *.bin, *.pt, *.pth (not those of "
+            f"optimizers and random states), then checkpoint_*{hint}"
         )
     if len(files) > 1:
         names = ", ".join(file.name for file in files)
@@ -76,11 +115,26 @@ def _one(path: Path, files: list[Path]) -> Path:
 
 
 def _shards(index: Path) -> list[Path]:
+    check_fetched(index)
     names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
     for name in names:
         if not (index.parent / name).is_file():
             raise CheckpointError(f"{index.parent / name} is missing, though {index.name} lists it; fetch it")
     return [index.parent / name for name in names]
+
+
+def check_fetched(file: Path) -> None:
+    """Refuse what Git LFS leaves in a clone in place of a large file.
+
+    Raises:
+        CheckpointError: the file is such a pointer.
+    """
+    with file.open("rb") as opened:
+        if opened.read(len(_POINTER)) == _POINTER:
+            raise CheckpointError(
+                f"{file} is a Git LFS pointer, not the file itself; run `git lfs pull` in {file.parent}, or "
+                "fetch it from the hub"
+            )
 
 
 def read_weights(files: Sequence[Path]) -> Weights:
@@ -89,18 +143,44 @@ def read_weights(files: Sequence[Path]) -> Weights:
     Raises:
         CheckpointError: a file is cut off, holds more than tensors, or a key stands in two files.
     """
-    tensors: dict[str, Tensor] = {}
+    read: dict[str, Tensor] = {}
     origin: dict[str, Path] = {}
     for file in files:
         for name, tensor in read_tensors(file).items():
             if name in origin:
                 raise CheckpointError(f"{name} stands in {origin[name]} and in {file}; keep one")
-            tensors[name], origin[name] = tensor, file
-    return Weights(tensors, origin, tuple(files))
+            read[name], origin[name] = tensor, file
+    plain = unwrapped(list(read))
+    stored: dict[str, str] = {}
+    for name, key in zip(read, plain, strict=True):
+        if key in stored:
+            raise CheckpointError(f"{stored[key]} and {name} are both {key} without their prefixes; keep one")
+        stored[key] = name
+    return Weights(
+        {key: read[name] for key, name in stored.items()},
+        {key: origin[name] for key, name in stored.items()},
+        tuple(files),
+        {key: name for key, name in stored.items() if key != name},
+    )
+
+
+def unwrapped(names: Sequence[str]) -> list[str]:
+    """Names without what torch.compile, DistributedDataParallel and FSDP put before them.
+
+    `module.` is also a name that a model may use, so it goes only where every name begins with it.
+    """
+    while True:
+        plain = [_WRAPPER.sub("", name) for name in names]
+        if plain and all(name.startswith(_PARALLEL) for name in plain):
+            plain = [name.removeprefix(_PARALLEL) for name in plain]
+        if plain == list(names):
+            return plain
+        names = plain
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """Read one file: safetensors, or a pickle that holds tensors only."""
+    check_fetched(file)
     if file.suffix == ".safetensors":
         try:
             return load_file(file)
@@ -129,6 +209,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 def shapes_in(file: Path) -> dict[str, torch.Size]:
     """Names and shapes of a safetensors file, from its header alone."""
+    check_fetched(file)
     try:
         with safe_open(file, "pt") as opened:
             return {name: torch.Size(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no mapping

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 
+SECOND_NAME = "second name of the input embeddings"
 # Buffers that older transformers saved with a model; today's computes them.
 _BUFFER = re.compile(r".*(\.attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
 
@@ -59,7 +60,7 @@ COCONUT = Family(
     projection=None,
     aside={
         "expainable_llm.": "auxiliary decoder of SIM-CoT",
-        "embedding.": "second name of the input embeddings",
+        "embedding.": SECOND_NAME,
     },
 )
 FAMILIES = (CODI, COCONUT)

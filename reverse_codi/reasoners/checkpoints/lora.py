@@ -28,24 +28,27 @@ class Merged:
         tensors: by the plain model's names.
         modules: what had a LoRA.
         n_lora: parameters of the LoRA.
-        n_base: parameters without it, tied copies included.
+        rank: of the first one; 0 without any.
     """
 
     tensors: dict[str, Tensor]
     modules: tuple[str, ...]
     n_lora: int
-    n_base: int
+    rank: int
 
 
 def merge(
-    tensors: Mapping[str, Tensor], model: PreTrainedModel, alpha: float, place: Callable[[str], str]
+    tensors: Mapping[str, Tensor],
+    model: PreTrainedModel,
+    alpha: Callable[[], float],
+    place: Callable[[str], str],
 ) -> Merged:
     """Add a LoRA into its base weights, in float32.
 
     Args:
         tensors: PEFT's names, without what stands before the plain model's.
         model: the plain model (on the meta device): its GPT-2 `Conv1D` keeps weights as [in, out].
-        alpha: the LoRA's, which no checkpoint holds.
+        alpha: gives the LoRA's, which no checkpoint holds; asked only where there is one.
         place: how a message names a tensor.
 
     Raises:
@@ -82,11 +85,11 @@ def merge(
                 f"{place(names['A'])} {tuple(down.shape)} and lora_B {tuple(up.shape)} do not multiply "
                 f"to the {wanted} of {base}"
             )
-        delta = (up.float() @ down.float()) * (alpha / len(down))
+        delta = (up.float() @ down.float()) * (alpha() / len(down))
         plain[f"{module}.weight"] = weight.float() + (delta.T if turned else delta)
         n_lora += up.numel() + down.numel()
-    n_base = sum(tensor.numel() for tensor in plain.values())
-    return Merged(plain, tuple(sides), n_lora, n_base)
+    rank = next((len(tensors[names["A"]]) for names in sides.values()), 0)
+    return Merged(plain, tuple(sides), n_lora, rank)
 
 
 def _module(model: PreTrainedModel, name: str, place: Callable[[str], str]) -> torch.nn.Module:

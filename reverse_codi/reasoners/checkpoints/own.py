@@ -18,7 +18,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reverse_codi.reasoners.checkpoints.accounting import check_fits, copies, shapes, skeleton
+from reverse_codi.reasoners.checkpoints.accounting import (
+    check_finite,
+    check_fits,
+    copies,
+    shapes,
+    skeleton,
+)
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import read_tensors, shapes_in, weight_files
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
@@ -58,6 +64,9 @@ def read_own(folder: Path) -> Own:
     prj, file = projection(width, config.projection_width), folder / PROJECTION_FILE
     load_strictly(prj, read_tensors(file) if config.projection_width or file.is_file() else {}, file)
     lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
+    _check_tied(lm, folder)
+    check_finite(dict(lm.named_parameters()), lambda name: f"{folder}: {name}")
+    check_finite(prj.state_dict(), lambda name: f"{file}: {name}")
     model = LatentLM(lm, prj.to(lm.dtype), config.n_thoughts, config.bot_id, config.eot_id)
     return Own(model, tokenizer, config)
 
@@ -88,6 +97,20 @@ def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, confi
             f"{config.eot_id}, but the embedding has {rows} rows"
         )
     return int(model.config.hidden_size)
+
+
+def _check_tied(lm: PreTrainedModel, folder: Path) -> None:
+    """Refuse a head that differs from the embedding which config.json ties it to.
+
+    transformers 5 leaves the two apart with a warning, a state dict loaded into tied modules gives both the
+    head's values: readers of the folder would have different models.
+    """
+    for name, kept in copies(skeleton(lm.config)).items():
+        if lm.get_parameter(name) is not lm.get_parameter(kept):
+            raise CheckpointError(
+                f"{folder}: {name} differs from {kept}, but config.json has tie_word_embeddings: true; set "
+                "it to false, or leave the one that does not count out of the file"
+            )
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:

@@ -17,6 +17,8 @@ BOT, EOT = "<|bocot|>", "<|eocot|>"
 START, END, LATENT = "<|start-latent|>", "<|end-latent|>", "<|latent|>"
 # What bcywinski/codi_llama1b-answer_only is asked with by those who study it, its author among them.
 ANSWER_ONLY = "{question} Give the answer only and nothing else."
+ADDED = 3
+"""Ids that CODI lays behind its base's: pad, bot and eot."""
 # Both in tokens; the longest published solutions of GSM8K fit.
 LONGEST_ANSWER, LONGEST_SOLUTION = 32, 256
 
@@ -72,11 +74,11 @@ def prompting(
 
 def _codi(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, rows: int, where: str) -> Prompting:
     """Appended ids: pad V, bot V + 1, eot V + 2; the tokenizer knows none, or pad alone."""
-    size = rows - 3
+    size = rows - ADDED
     if config.vocab_size not in (size, rows):
         raise CheckpointError(
             f"{where}: the base model has {config.vocab_size} token ids, the checkpoint's embedding "
-            f"{rows} rows; CODI appends 3, so name the base with {size} in reasoner.base"
+            f"{rows} rows; CODI appends {ADDED}, so name the base that was trained on in reasoner.base"
         )
     if len(tokenizer) == size:
         # As CODI's code does it: the first id after the vocabulary, which has a row.
@@ -115,6 +117,8 @@ def _codi_tokens(
         "written_ids": (eos, bot),
         "question_format": ANSWER_ONLY,
         "cue": "",
+        # Its decoding, too, takes the best of all ids but the table's last; written steps take any.
+        "unwritten_ids": (rows - 1,),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,15 @@ class Report:
         rank: of the LoRA; 0 without one.
         alpha: of the LoRA.
         aside: kind of tensor that thinking does not need -> keys.
-        tied: why an output embedding in the file was not used; "" if there was none.
+        tied: what became of an output embedding that the base ties to its input's; "" if there was none.
         n_base: parameters of the language model without LoRA, tied ones once.
         n_lora: parameters of the LoRA.
         n_projection: parameters of the projection.
         n_aside: parameters set aside.
         prompting: fields of `CodiConfig` that the layout decides.
+        wrappers: prefixes taken off the keys.
+        padding: rows of the embedding behind the last token, left out.
+        facts: what the files do not hold -> its value, and where that is from.
     """
 
     source: str
@@ -44,6 +47,9 @@ class Report:
     n_projection: int
     n_aside: int
     prompting: dict[str, object]
+    wrappers: list[str] = field(default_factory=list)
+    padding: int = 0
+    facts: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_total(self) -> int:
@@ -58,11 +64,18 @@ class Report:
                 f"checkpoint     {self.source}",
                 f"layout         {self.layout}",
                 f"files          {', '.join(self.files)}: {self.n_tensors} tensors",
+                *([f"prefixes       {', '.join(self.wrappers)} taken off the keys"] if self.wrappers else []),
                 f"configuration  {self.config_from}",
                 f"tokenizer      {self.tokenizer_from}",
                 f"merged LoRA    {lora}{self.alpha / self.rank:g}" if self.merged else "merged LoRA    none",
                 *aside,
                 *([f"tied           {self.tied}"] if self.tied else []),
+                *(
+                    [f"padding        {self.padding} rows behind the last token, left out"]
+                    if self.padding
+                    else []
+                ),
+                *(f"{name:14} {fact}" for name, fact in self.facts.items()),
                 f"parameters     {self.n_total:,} in all: language model {self.n_base:,}, "
                 f"LoRA {self.n_lora:,}, projection {self.n_projection:,}",
                 f"set aside      {self.n_aside:,} parameters",

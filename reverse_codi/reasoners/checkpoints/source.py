@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ EMBEDDED = "embedded"
 ASSETS = Path(__file__).parents[2] / "assets" / "tiny"
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".json", ".yaml")
 _DESCRIPTION = ["*.json", "*.model", "vocab.txt", "merges.txt"]
 _WEIGHTS = ["*.safetensors", "*.bin", "*.pt", "*.pth", "checkpoint_*"]
 
@@ -41,9 +43,9 @@ class Source(Section):
     """Reproduce the published CODI code, whose latent passes see left padding: answers then depend on the
     batch. Only to reproduce its figures."""
     n_thoughts: int | None = Field(default=None, gt=0, le=64)
-    """K, which a public checkpoint does not hold; 6 if empty."""
-    lora_alpha: float = Field(default=32, gt=0)
-    """The LoRA's alpha, which a public checkpoint does not hold."""
+    """K, which a public checkpoint does not hold; what `checkpoints/known.py` knows of it if empty."""
+    lora_alpha: float | None = Field(default=None, gt=0)
+    """The LoRA's alpha, which a public checkpoint does not hold; what is known of it if empty."""
     question_format: str | None = Field(default=None, pattern=r"\{question\}")
     """How a question is put, with {question} in it; the layout's own if empty."""
     answer_cue: str | None = None
@@ -78,10 +80,16 @@ def fetched(path: str, revision: str | None, patterns: list[str], key: str) -> P
     """A local path as it is, or the files of a hub id that match patterns.
 
     Raises:
-        CheckpointError: the hub has no such thing, or cannot be reached.
+        CheckpointError: there is no such path; the hub has no such thing, or cannot be reached.
     """
-    if Path(path).exists() or not _HUB_ID.fullmatch(path):
-        return Path(path)
+    here = Path(path).expanduser()
+    if here.exists():
+        return here
+    if _is_path(path):
+        raise CheckpointError(
+            f"{key} = {path!r} is missing: there is no such folder or file{_near(here)}; give one that is "
+            "there, or a hub id (owner/name whose owner is no folder here)"
+        )
     try:
         return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
     # What huggingface_hub raises for: no such id, revision or right to read; offline; no connection.
@@ -90,3 +98,15 @@ def fetched(path: str, revision: str | None, patterns: list[str], key: str) -> P
             f"{key} = {path!r} is no folder here, and the hub gave: {error}; "
             "give an existing folder or a hub id"
         ) from error
+
+
+def _is_path(path: str) -> bool:
+    """Whether what is not there is meant as a path: no hub id, a weight file, or in a folder that is here."""
+    return not _HUB_ID.fullmatch(path) or path.endswith(_WEIGHT_SUFFIXES) or Path(path).parent.is_dir()
+
+
+def _near(path: Path) -> str:
+    """What stands beside a missing path, where something does."""
+    beside = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    return f"; did you mean {path.parent / near[0]}?" if near else ""

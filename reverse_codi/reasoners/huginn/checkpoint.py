@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reverse_codi.reasoners.checkpoints.accounting import check_finite
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import shapes_in
 from reverse_codi.reasoners.checkpoints.source import fetched
@@ -109,6 +110,7 @@ def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype | None = No
                 else:
                     repeated[name] = source.get_tensor(name)
     _check_copies(repeated, tensors[TABLE], config, folder)
+    check_finite(tensors, lambda name: f"{files[name]}: {name}")
     kind = dtype or tensors[TABLE].dtype
     model.load_state_dict({name: tensor.to(kind) for name, tensor in tensors.items()}, assign=True)
     return model.requires_grad_(False).eval()

@@ -24,6 +24,8 @@ _BUILT = {
     "test_time_noise": 0,
 }
 _REQUIRED = ("n_embd", "n_heads", "intermediate_size", "vocab_size")
+# Names of the same in Hugging Face's words, as the public configuration maps them.
+_ALIASES = {"num_attention_heads": "n_heads", "hidden_size": "n_embd"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class HuginnConfig:
     @classmethod
     def of(cls, values: Mapping[str, Any], source: Path) -> Self:
         """Take what matters from the values of a config.json; see `read`."""
+        values = _plain(values, source)
         if missing := [key for key in _REQUIRED if key not in values]:
             raise CheckpointError(f"{source}: {', '.join(missing)} missing; is this a Huginn config.json?")
         built = _BUILT | {"num_key_value_heads": values["n_heads"]}
@@ -130,3 +133,18 @@ class HuginnConfig:
             "eos_token_id": eos,
             **_BUILT,
         }
+
+
+def _plain(values: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """The values under the names that the model itself uses."""
+    plain = {key: value for key, value in values.items() if key not in _ALIASES}
+    for alias, name in _ALIASES.items():
+        if alias not in values:
+            continue
+        if name in plain and plain[name] != values[alias]:
+            raise CheckpointError(
+                f"{source}: {name} is {plain[name]!r} and {alias} {values[alias]!r}, which mean the same; "
+                "correct one"
+            )
+        plain[name] = values[alias]
+    return plain

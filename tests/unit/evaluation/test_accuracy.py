@@ -8,12 +8,15 @@ import torch
 
 from reverse_codi import evaluate
 from reverse_codi.config import RecipeError
-from reverse_codi.evaluation.accuracy import Accuracies, Published, flat, measure, verdict
+from reverse_codi.evaluation.accuracy import Accuracies, flat, measure, verdict
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.thoughtless import without_thoughts
+from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
+
+NOT_KNOWN = "no published figure is known for this checkpoint, number of thoughts and task"
 
 TASK = Arithmetic()
 
@@ -29,7 +32,7 @@ def found(own: float = 0.43, text: float = 0.42, left: float = 0.1) -> Accuracie
 
 def test_a_model_as_published_that_thinks_and_writes_is_not_complained_of() -> None:
     assert verdict(found(), Published(0.437, "paper")) == ["agrees with the published 0.437 (paper)"]
-    assert verdict(found(), None) == ["no published figure is known for this checkpoint and task"]
+    assert verdict(found(), None) == [NOT_KNOWN]
 
 
 @pytest.mark.parametrize(("published", "told"), [(0.48, "OFF by -0.050"), (0.38, "OFF by +0.050")])

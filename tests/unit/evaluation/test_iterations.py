@@ -9,13 +9,15 @@ import pytest
 
 from reverse_codi import evaluate
 from reverse_codi.evaluation import iterations
-from reverse_codi.evaluation.accuracy import Published
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.iterations import Iterated, measure, prompt, solution_of, solved, verdict
+from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split, Step
 from tests.huginn import make_tiny_huginn
+
+NOT_KNOWN = "no published figure is known for this checkpoint, number of thoughts and task"
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}"
@@ -78,7 +80,7 @@ def test_the_verdict_compares_and_says_where_iterations_do_nothing() -> None:
     assert off.startswith("OFF by -0.088") and "chat template" in off
     _, idle = verdict(found(0.35, 0.2), published)
     assert idle.startswith("ITERATIONS HARDLY MATTER: 0.200 of 0.350")
-    assert verdict(found(0.35, 0.01), None) == ["no published figure is known for this checkpoint and task"]
+    assert verdict(found(0.35, 0.01), None) == [NOT_KNOWN]
 
 
 def test_the_verb_knows_a_huginn_checkpoint_by_its_tensors(

@@ -52,7 +52,8 @@ class Backend:
 
     def chain(self, question: str) -> Chain:
         """How the second implementation thinks."""
-        never = (self.eot,) if self.case.name == "codi" else ()
+        # The codes of both CODI layouts take the best of all ids but the table's last.
+        never = (len(self.reference.table) - 1,) if self.case.name.startswith("codi") else ()
         stop = self.reasoner.tokenizer.eos_token_id
         return self.reference.chain(self.asked(question), self.eot, K, stop, 5, never)
 

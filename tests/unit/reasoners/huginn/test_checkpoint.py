@@ -126,6 +126,42 @@ def test_a_tensor_that_does_not_fit_is_named(
         HuginnReasoner.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_and_infinite_weights_are_refused(folder: Path, value: float) -> None:
+    rewrite(folder, lambda tensors: tensors[WQKV].view(-1)[3:5].fill_(value))
+    with pytest.raises(
+        CheckpointError, match=rf"model\.safetensors: {WQKV} holds 2 of 4800 values that are NaN"
+    ):
+        load_model(folder)
+
+
+def test_a_git_lfs_pointer_is_called_one(folder: Path) -> None:
+    (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\nsize 5\n")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is a Git LFS pointer"):
+        load_model(folder)
+
+
+def test_the_minimal_configuration_loads(reasoner: HuginnReasoner, folder: Path) -> None:
+    """Hugging Face's names for heads and width, and nothing that has a default."""
+    values = json.loads((folder / "config.json").read_text())
+    for name, alias in (("n_heads", "num_attention_heads"), ("n_embd", "hidden_size")):
+        values[alias] = values.pop(name)
+    for name in (
+        "n_layers",
+        "num_key_value_heads",
+        "padded_vocab_size",
+        "init_values",
+        "norm_eps",
+        "qk_bias",
+    ):
+        del values[name]
+    (folder / "config.json").write_text(json.dumps(values))
+    assert HuginnReasoner.from_pretrained(folder).content_hash == reasoner.content_hash
+    (folder / "config.json").write_text(json.dumps(values | {"n_heads": 7}))
+    with pytest.raises(CheckpointError, match=r"n_heads is 7 and num_attention_heads 5, which mean the same"):
+        HuginnReasoner.from_pretrained(folder)
+
+
 def test_all_that_does_not_fit_is_named_at_once(folder: Path) -> None:
     def change(tensors: Tensors) -> None:
         del tensors[WQKV]
@@ -172,7 +208,7 @@ def test_a_folder_without_weights_or_configuration_is_named(folder: Path, tmp_pa
     (folder / WEIGHTS).unlink()
     with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors\.index\.json nor"):
         load_model(folder)
-    with pytest.raises(CheckpointError, match="nowhere is no folder; give a folder or a hub id"):
+    with pytest.raises(CheckpointError, match=r"MODEL = .*nowhere' is missing: there is no such folder"):
         local_folder(str(tmp_path / "nowhere"))
 
 
