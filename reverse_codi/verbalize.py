@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -20,96 +19,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.config import run_verb
-from reverse_codi.evaluation.select import slots_at
-from reverse_codi.reading.affine import trust
-from reverse_codi.reading.claims import NO_STEP
-from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
-from reverse_codi.sites import ANSWER
 from reverse_codi.trace_files import MANIFEST
 from reverse_codi.traces import TraceStore
+from reverse_codi.translations.chain import chain_text
+from reverse_codi.translations.record import Translation
+from reverse_codi.translations.translate import translate
 from reverse_codi.verbalizer.translate import Translator
 
-# Below this percentile among wrong thoughts a translation is not worth believing.
-TRUST_THRESHOLD = 0.9
 UNKNOWN = "I do not know"
-_SENTENCE_END = re.compile(r"\.(?!\d)")
-
-
-@dataclass(frozen=True)
-class Translation:
-    """One thought, or one whole trace, in words.
-
-    Attributes:
-        question: what the model was asked.
-        site: which thought; `answer` for the trace.
-        translation: what it says.
-        match: 1 - d(thought, text) / d(thought, training mean).
-        trust: share of wrong thoughts of the same site that the text matches less than this one.
-        lens: logit-lens top 5 of the readout.
-        answer: what the model answered.
-    """
-
-    question: str
-    site: str
-    translation: str
-    match: float
-    trust: float
-    lens: list[str]
-    answer: str
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the row says what it knows: it fits few wrong thoughts, and its own better than silence."""
-        return self.trust >= TRUST_THRESHOLD and self.match > 0
-
-
-def translate(
-    translator: Translator,
-    measure: Measure,
-    questions: Sequence[str],
-    samples: int = 0,
-) -> list[list[Translation]]:
-    """Everything that the maps know how to read, question by question.
-
-    Args:
-        translator: verbalizer and engine.
-        measure: reads the texts.
-        questions: N questions.
-        samples: candidates beside the greedy text, reranked by the reader.
-    """
-    reasoner = translator.reasoner
-    chains = reasoner.think(questions)
-    rows: list[list[Translation]] = [[] for _ in questions]
-    for site in measure.sites:
-        slots = slots_at(chains.fed, site)
-        targets = reasoner.answer_states(questions) if site == ANSWER else chains.at(site)
-        sites = [site] * len(questions)
-        texts = (
-            translator.reranked(slots, samples, targets, sites, questions, measure)
-            if samples
-            else translator.greedy(slots)
-        )
-        predicted = measure.predict(texts, sites, questions)
-        match = measure.match(targets, predicted, sites).tolist()
-        trusted = trust(measure.map_of(site), targets, predicted).tolist()
-        tops = lens(reasoner, targets)
-        for i, question in enumerate(questions):
-            rows[i].append(
-                Translation(question, str(site), texts[i], match[i], trusted[i], tops[i], chains.outputs[i])
-            )
-    return rows
-
-
-def chain_text(rows: Sequence[Translation]) -> str:
-    """The whole trace as one text: each thought's claims in order, said once."""
-    claims = [c.strip() for row in rows if row.trusted for c in _SENTENCE_END.split(row.translation)]
-    # Word-level tokenizers decode "(no step)" as "( no step )".
-    nothing = ("", NO_STEP.replace(" ", ""))
-    said = dict.fromkeys(c for c in claims if c.replace(" ", "") not in nothing)
-    return " ".join(f"{claim}." for claim in said) or NO_STEP
 
 
 def read_questions(words: Sequence[str]) -> Iterator[str]:

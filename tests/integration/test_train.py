@@ -21,7 +21,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.sites import ANSWER
 from reverse_codi.train import main, train
-from reverse_codi.verbalize import translate
+from reverse_codi.translations.translate import translate
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.translate import Translator
 from tests.tiny import make_problems, make_sharp_reasoner

@@ -11,20 +11,13 @@ import torch
 from datasets import Dataset
 from rich.console import Console
 
+from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.verbalize import (
-    TRUST_THRESHOLD,
-    Translation,
-    chain_text,
-    lens,
-    main,
-    read_questions,
-    save,
-    show,
-    translate,
-    unknown_words,
-)
+from reverse_codi.translations.chain import chain_text
+from reverse_codi.translations.record import TRUST_THRESHOLD, Translation
+from reverse_codi.translations.translate import translate
+from reverse_codi.verbalize import main, read_questions, save, show, unknown_words
 from reverse_codi.verbalizer.translate import Translator
 from tests.tiny import make_problems, make_tiny_policy, make_tiny_traces, stir
 
