@@ -1,50 +1,105 @@
-"""From questions to rows: what each thought says, how well, and how far it can be trusted."""
+"""From thoughts to rows: what each one says, how well, and how far it can be trusted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reverse_codi.evaluation.select import slots_at
+import torch
+
+from reverse_codi.config import UserError
 from reverse_codi.reading.affine import trust
+from reverse_codi.reading.claims import claimed
 from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
-from reverse_codi.sites import ANSWER
-from reverse_codi.translations.record import Translation
+from reverse_codi.reading.spec import Prefix
+from reverse_codi.sites import Site
+from reverse_codi.translations.given import Given, map_site, thought_now
+from reverse_codi.translations.record import NO_QUESTION, NO_READOUT, Translation
+from reverse_codi.translations.sharing import Sharing, sharing_of
 from reverse_codi.verbalizer.translate import Translator
 
 
-def translate(
-    translator: Translator,
-    measure: Measure,
-    questions: Sequence[str],
-    samples: int = 0,
+def translate_questions(
+    translator: Translator, measure: Measure, questions: Sequence[str], samples: int = 0
 ) -> list[list[Translation]]:
-    """Everything that the maps know how to read, question by question.
+    """Let the model think about N questions and translate its thoughts; see `translate`."""
+    return translate(translator, measure, thought_now(translator.reasoner, questions, measure), samples)
+
+
+def translate(
+    translator: Translator, measure: Measure, given: Given, samples: int = 0
+) -> list[list[Translation]]:
+    """A row for every thought, trace by trace, sites in order.
 
     Args:
         translator: verbalizer and engine.
         measure: reads the texts.
-        questions: N questions.
+        given: N traces of thoughts.
         samples: candidates beside the greedy text, reranked by the reader.
+
+    Raises:
+        UserError: samples of thoughts that no text can be compared with.
     """
-    reasoner = translator.reasoner
-    chains = reasoner.think(questions)
-    rows: list[list[Translation]] = [[] for _ in questions]
-    for site in measure.sites:
-        slots = slots_at(chains.fed, site)
-        targets = reasoner.answer_states(questions) if site == ANSWER else chains.at(site)
-        sites = [site] * len(questions)
-        texts = (
-            translator.reranked(slots, samples, targets, sites, questions, measure)
-            if samples
-            else translator.greedy(slots)
-        )
-        predicted = measure.predict(texts, sites, questions)
-        match = measure.match(targets, predicted, sites).tolist()
-        trusted = trust(measure.map_of(site), targets, predicted).tolist()
-        tops = lens(reasoner, targets)
-        for i, question in enumerate(questions):
+    unscored = _unscored(measure, given)
+    if samples and unscored:
+        first, why = next(iter(unscored.items()))
+        raise UserError(f"samples {samples}: {first} is {why}; leave samples out")
+    rows: list[list[Translation]] = [[] for _ in given.questions]
+    for site, slots in given.slots.items():
+        if samples:
+            known = [question or "" for question in given.questions]
+            targets = given.targets[site], [map_site(site)] * len(given), known
+            texts = translator.reranked(slots, samples, *targets, measure)
+        else:
+            texts = translator.greedy(slots)
+        sharing = sharing_of(translator, measure, site, texts)
+        match, trusts, tops = _scores(translator, measure, given, site, texts, sharing, site in unscored)
+        for i, text in enumerate(texts):
             rows[i].append(
-                Translation(question, str(site), texts[i], match[i], trusted[i], tops[i], chains.outputs[i])
+                Translation(
+                    given.questions[i],
+                    str(site),
+                    text,
+                    match[i],
+                    trusts[i],
+                    tops[i],
+                    given.answers[i],
+                    given.sources[i],
+                    sharing.shares[i],
+                )
             )
     return rows
+
+
+def _unscored(measure: Measure, given: Given) -> dict[Site, str]:
+    """The sites whose texts cannot be compared with anything, and why."""
+    asks = measure.reader.spec.prefix is Prefix.QUESTION and None in given.questions
+    return {
+        site: NO_QUESTION if site in given.targets else NO_READOUT
+        for site in given.slots
+        if asks or site not in given.targets
+    }
+
+
+def _scores(
+    translator: Translator,
+    measure: Measure,
+    given: Given,
+    site: Site,
+    texts: list[str],
+    sharing: Sharing,
+    unscored: bool,
+) -> tuple[Sequence[float | None], Sequence[float | None], Sequence[list[str] | None]]:
+    """Match, trust and lens of N texts at one site; None for what cannot be known."""
+    nothing = [None] * len(texts)
+    targets = given.targets.get(site)
+    tops = nothing if targets is None else lens(translator.reasoner, targets)
+    if unscored or targets is None:
+        return nothing, nothing, tops
+    site = map_site(site)
+    sites = [site] * len(texts)
+    predicted = measure.predict(texts, sites, [question or "" for question in given.questions])
+    match = measure.match(targets, predicted, sites)
+    trusts = sharing.discount(trust(measure.map_of(site), targets, predicted, sharing.alike))
+    trusts = trusts * torch.tensor([claimed(text) is not None for text in texts])  # else nothing to trust
+    return match.tolist(), trusts.tolist(), tops
