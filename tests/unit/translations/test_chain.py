@@ -47,7 +47,10 @@ def test_a_step_that_is_made_twice_stands_twice(steps: list[str]) -> None:
         (["1 + 1 = 2. 2 * 3 = 6.", "1 + 1 = 2. 6 - 1 = 5."], "1 + 1 = 2. 2 * 3 = 6. 6 - 1 = 5."),
         (["1 + 1 = 2.", "(no step)", "1 + 1 = 2."], "1 + 1 = 2. 1 + 1 = 2."),
         (["17 * 0.5 = 8.5 ."], "17 * 0.5 = 8.5."),
-        (["Tom is an impus.", "Tom is an impus. Every impus is a gorp."], "Tom is an impus. Every impus is a gorp."),
+        (
+            ["Tom is an impus.", "Tom is an impus. Every impus is a gorp."],
+            "Tom is an impus. Every impus is a gorp.",
+        ),
         (["(no step)", "( no step )"], "(no step)"),
     ],
 )

@@ -49,7 +49,12 @@ def test_sites_are_named_one_by_one_or_to_the_end(tmp_path: Path) -> None:
 def test_half_precision_is_read_and_questions_of_a_table_are_kept(tmp_path: Path) -> None:
     save_file({"x": torch.ones(2, 4, dtype=torch.bfloat16)}, tmp_path / "z.safetensors")
     assert read_vectors(tmp_path / "z.safetensors", ["z0"]).values.dtype == torch.float32
-    table = {"vectors": Z[:, 0].tolist(), "tags": [["a"]] * 5, "question": ["How?"] * 5, "answer": ["3", *[None] * 4]}
+    table = {
+        "vectors": Z[:, 0].tolist(),
+        "tags": [["a"]] * 5,
+        "question": ["How?"] * 5,
+        "answer": ["3", *[None] * 4],
+    }
     pq.write_table(pa.table(table), tmp_path / "z.parquet")
     read = read_vectors(tmp_path / "z.parquet", ["z0"])
     assert read.questions == ["How?"] * 5 and read.answers == ["3", None, None, None, None]
