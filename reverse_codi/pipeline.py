@@ -33,6 +33,7 @@ from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import placement, with_available_engine
 from reverse_codi.stages import finished, record
 from reverse_codi.train import train
+from reverse_codi.translations.translate import translate_questions
 from reverse_codi.verbalizer.translate import Translator
 
 FIGURES, TRANSLATIONS = "pipeline.json", "translations.jsonl"
@@ -89,7 +90,7 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
     show_changes(console, before, after, thoughts.problems)
     translator = Translator(prepared.reasoner, recipe.reasoner.folder, verbalizer, recipe.grpo.max_new_tokens)
     questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
-    rows = verbalize.translate(translator, prepared.measure, questions)
+    rows = translate_questions(translator, prepared.measure, questions)
     for of_question in rows:
         verbalize.show(console, of_question, chain=False)
     verbalize.save([row for of_question in rows for row in of_question], out / TRANSLATIONS)

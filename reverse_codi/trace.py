@@ -2,7 +2,7 @@ r"""Collect traces, or import vectors that were collected elsewhere.
 
     python -m reverse_codi.trace RECIPE [--section.key value ...]
     python -m reverse_codi.trace import --readouts h.npy --fed z.npy --rows rows.jsonl \
-        --reasoner-hash HASH --out FOLDER
+        --reasoner PATH --out FOLDER
 
 A run that stopped goes on where it was when the same command is given again.
 """
@@ -16,8 +16,9 @@ from pathlib import Path
 from rich.console import Console
 
 from reverse_codi.config import run_verb
+from reverse_codi.reasoners.load import open_reasoner
 from reverse_codi.recipe import Recipe, load_recipe
-from reverse_codi.trace_import import columns_of_rows
+from reverse_codi.trace_import import columns_of_rows, not_projected
 from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
 
@@ -54,21 +55,30 @@ def import_vectors(arguments: list[str], console: Console) -> TraceStore:
     parser.add_argument(
         "--rows", required=True, type=Path, help="JSON lines: question, gold, claims, output, answer"
     )
-    parser.add_argument("--reasoner-hash", required=True, help="content hash of the reasoner they belong to")
-    parser.add_argument("--tokenizer-hash", default="", help="its tokenizer's hash; unchecked if empty")
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--reasoner", help="the reasoner they belong to: a folder, a hub id or `embedded`")
+    whose.add_argument("--reasoner-hash", help="its content hash, where the reasoner itself is not at hand")
+    parser.add_argument("--tokenizer-hash", default="", help="its tokenizer's; unchecked if empty")
     parser.add_argument("--split", default="imported", help="name of the split")
     parser.add_argument("--out", required=True, type=Path, help="folder of the new store")
     options = parser.parse_args(arguments)
-    store = TraceStore.import_arrays(
-        options.out,
-        {"readouts": options.readouts, "fed": options.fed},
-        {
-            **columns_of_rows(options.rows),
-            "reasoner_hash": options.reasoner_hash,
-            "tokenizer_hash": options.tokenizer_hash,
-            "split": options.split,
-        },
-    )
+    arrays = {"readouts": options.readouts, "fed": options.fed}
+    header = {"reasoner_hash": options.reasoner_hash, "tokenizer_hash": options.tokenizer_hash}
+    if options.reasoner is not None:
+        reasoner = open_reasoner(options.reasoner)
+        strange = not_projected(reasoner, arrays)
+        if strange:
+            console.print(
+                f"[yellow]{strange:,} fed vectors are not the projection of their readouts: replaced "
+                "thoughts, another numbering (z0 is made of h0), or another reasoner's[/yellow]"
+            )
+        header = {
+            "reasoner": type(reasoner).__name__,
+            "reasoner_hash": reasoner.content_hash,
+            "tokenizer_hash": reasoner.tokenizer_hash,
+        }
+    manifest = {**columns_of_rows(options.rows), **header, "split": options.split}
+    store = TraceStore.import_arrays(options.out, arrays, manifest)
     console.print(f"{len(store):,} traces in {options.out}")
     return store
 

@@ -24,6 +24,11 @@ from reverse_codi.config import UserError
 MANIFEST = "manifest.json"
 
 
+def is_store(path: str | Path) -> bool:
+    """Whether a folder holds a trace store."""
+    return os.path.isfile(Path(path) / MANIFEST)  # False too for a text that is too long for a name
+
+
 class StoreError(UserError):
     """A trace store cannot be used; the message names the file or field and what to do."""
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.tasks.answers import canonical_plain
 from reverse_codi.tasks.corpus import Row, question_signature, read_jsonl
 from reverse_codi.traces import StoreError, Trace, TraceHeader, TraceWriter
@@ -29,6 +31,9 @@ _COLUMNS = ("questions", "gold", "claims", "signatures", "outputs", "answers")
 _ROW_KEYS = {"question": "questions", "answer": "answers", "signature": "signatures", "output": "outputs"}
 
 Vectors = str | Path | NDArray[Any]
+
+# Traces that are projected at once, and the relative difference that rounding to 16 bits may make.
+_ROWS, _TOLERANCE = 1024, 0.05
 
 
 def write_arrays(
@@ -83,6 +88,29 @@ def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
             f"{name} is {vectors.dtype}{list(vectors.shape)}; it must be floats [N, rows, width]"
         )
     return vectors
+
+
+def not_projected(reasoner: Reasoner, arrays: Mapping[str, Vectors]) -> int:
+    """How many of the N x K fed vectors are not what the reasoner makes of their readouts.
+
+    Raises:
+        StoreError: an array is missing or no such array, or not of this reasoner's thoughts and width.
+    """
+    readouts, fed = load_vectors("readouts", arrays), load_vectors("fed", arrays)
+    k, d = reasoner.n_thoughts, reasoner.width
+    for name, vectors, wanted in (("readouts", readouts, (k + 1, d)), ("fed", fed, (k, d))):
+        if vectors.shape[1:] != wanted:
+            raise StoreError(
+                f"{name} are {list(vectors.shape)}; the reasoner's are [N, {wanted[0]}, {wanted[1]}]: "
+                f"it thinks {k} times in width {d}"
+            )
+    strange = 0
+    for start in range(0, min(len(readouts), len(fed)), _ROWS):
+        rows = slice(start, start + _ROWS)
+        h, z = (torch.from_numpy(np.array(part[rows], dtype=np.float32)) for part in (readouts[:, :-1], fed))
+        gap = (reasoner.project(h) - z).norm(dim=-1) / z.norm(dim=-1).clamp(min=1e-12)  # [B, K]
+        strange += int((~(gap <= _TOLERANCE)).sum())
+    return strange
 
 
 def _trace(columns: Mapping[str, list[Any]], readouts: NDArray[Any], fed: NDArray[Any], i: int) -> Trace:

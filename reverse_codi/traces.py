@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.sites import ANSWER, Site
 from reverse_codi.trace_files import (
     MANIFEST,
@@ -232,8 +232,9 @@ class TraceStore:
         return (self.readouts if site.kind == "h" else self.fed)[:, site.index]
 
     def with_answer_states(self, reasoner: Reasoner) -> TraceStore:
-        """The same traces with the states that `reasoner` has at its answer cue, computed anew."""
-        return TraceStore(self.manifest, self._table, reasoner.answer_states(self.questions))
+        """The same traces with the states that `reasoner` has at its answer cue after the stored thoughts."""
+        states = reasoner.answer_states(self.questions, Patch.all(self.fed))
+        return TraceStore(self.manifest, self._table, states)
 
     def _column(self, name: str) -> list[Any]:
         values: list[Any] = self._table[name].to_pylist()
@@ -258,6 +259,11 @@ class TraceStore:
     def claims(self) -> list[list[str]]:
         """Gold claims of each problem, in order."""
         return self._column("claims")
+
+    @functools.cached_property
+    def outputs(self) -> list[str]:
+        """What the reasoner wrote after its thoughts, "" where unknown."""
+        return self._column("output")
 
     @functools.cached_property
     def answers(self) -> list[str | None]:
@@ -290,3 +296,9 @@ def check_reasoner(folder: Path, header: TraceHeader, reasoner: Reasoner) -> Non
                 f"{folder} is of another reasoner ({header.reasoner}): {name} {stored} in the store, "
                 f"{loaded} of the one given; load that reasoner, or collect traces of this one"
             )
+    shape, of_reasoner = (header.n_thoughts, header.width), (reasoner.n_thoughts, reasoner.width)
+    if shape != of_reasoner:
+        raise StoreError(
+            f"{folder} holds {shape[0]} thoughts of width {shape[1]}, its reasoner has {of_reasoner[0]} of "
+            f"width {of_reasoner[1]}; export the vectors of every thought, and import them again"
+        )

@@ -1,18 +1,18 @@
 """`python -m reverse_codi.verbalize "question"`: what each thought says, how well, and what else it may say.
 
-Questions come from the arguments, a file (one a line, or JSON lines with `question`), a trace store
-or standard input. One row a thought: translation, match, trust, logit-lens top 5; then the answer.
-A verbalizer of target `answer` has one row a question, the whole chain.
+Questions come from the arguments, a file (one a line, or JSON lines with `question`) or standard input, and
+the model thinks about them. Of a trace store, and of vectors in a file, what lies there is translated. One
+row a thought: translation, match, trust, logit-lens top 5; then the answer. A verbalizer of target `answer`
+has one row a question, the whole chain.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -20,109 +20,30 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.config import run_verb
-from reverse_codi.evaluation.select import slots_at
-from reverse_codi.reading.affine import trust
-from reverse_codi.reading.claims import NO_STEP
-from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
-from reverse_codi.sites import ANSWER
-from reverse_codi.trace_files import MANIFEST
+from reverse_codi.trace_files import is_store
 from reverse_codi.traces import TraceStore
+from reverse_codi.translations.chain import chain_text
+from reverse_codi.translations.given import given_vectors, stored, thought_now
+from reverse_codi.translations.record import Translation
+from reverse_codi.translations.translate import translate
+from reverse_codi.translations.vectors import check_width, read_vectors
 from reverse_codi.verbalizer.translate import Translator
 
-# Below this percentile among wrong thoughts a translation is not worth believing.
-TRUST_THRESHOLD = 0.9
 UNKNOWN = "I do not know"
-_SENTENCE_END = re.compile(r"\.(?!\d)")
-
-
-@dataclass(frozen=True)
-class Translation:
-    """One thought, or one whole trace, in words.
-
-    Attributes:
-        question: what the model was asked.
-        site: which thought; `answer` for the trace.
-        translation: what it says.
-        match: 1 - d(thought, text) / d(thought, training mean).
-        trust: share of wrong thoughts of the same site that the text matches less than this one.
-        lens: logit-lens top 5 of the readout.
-        answer: what the model answered.
-    """
-
-    question: str
-    site: str
-    translation: str
-    match: float
-    trust: float
-    lens: list[str]
-    answer: str
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the row says what it knows: it fits few wrong thoughts, and its own better than silence."""
-        return self.trust >= TRUST_THRESHOLD and self.match > 0
-
-
-def translate(
-    translator: Translator,
-    measure: Measure,
-    questions: Sequence[str],
-    samples: int = 0,
-) -> list[list[Translation]]:
-    """Everything that the maps know how to read, question by question.
-
-    Args:
-        translator: verbalizer and engine.
-        measure: reads the texts.
-        questions: N questions.
-        samples: candidates beside the greedy text, reranked by the reader.
-    """
-    reasoner = translator.reasoner
-    chains = reasoner.think(questions)
-    rows: list[list[Translation]] = [[] for _ in questions]
-    for site in measure.sites:
-        slots = slots_at(chains.fed, site)
-        targets = reasoner.answer_states(questions) if site == ANSWER else chains.at(site)
-        sites = [site] * len(questions)
-        texts = (
-            translator.reranked(slots, samples, targets, sites, questions, measure)
-            if samples
-            else translator.greedy(slots)
-        )
-        predicted = measure.predict(texts, sites, questions)
-        match = measure.match(targets, predicted, sites).tolist()
-        trusted = trust(measure.map_of(site), targets, predicted).tolist()
-        tops = lens(reasoner, targets)
-        for i, question in enumerate(questions):
-            rows[i].append(
-                Translation(question, str(site), texts[i], match[i], trusted[i], tops[i], chains.outputs[i])
-            )
-    return rows
-
-
-def chain_text(rows: Sequence[Translation]) -> str:
-    """The whole trace as one text: each thought's claims in order, said once."""
-    claims = [c.strip() for row in rows if row.trusted for c in _SENTENCE_END.split(row.translation)]
-    # Word-level tokenizers decode "(no step)" as "( no step )".
-    nothing = ("", NO_STEP.replace(" ", ""))
-    said = dict.fromkeys(c for c in claims if c.replace(" ", "") not in nothing)
-    return " ".join(f"{claim}." for claim in said) or NO_STEP
 
 
 def read_questions(words: Sequence[str]) -> Iterator[str]:
-    """Questions from arguments, files, trace stores, or standard input where there are no arguments.
+    """Questions from arguments and files, or standard input where there are no arguments.
 
     Raises:
         FileNotFoundError: a word that looks like a file's name is none.
     """
     for word in words:
         path = Path(word)
-        if path.is_dir() and (path / MANIFEST).is_file():
-            yield from TraceStore.open(path).questions
-        elif path.is_file():
+        if path.is_file():
             yield from _lines(path.read_text().splitlines())
         elif path.suffix and " " not in word:
             raise FileNotFoundError(f"{word} is no file, and a question has more than one word")
@@ -145,18 +66,22 @@ def unknown_words(reasoner: CodiReasoner, question: str) -> list[str]:
 
 
 def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
-    """Print one question's translations."""
-    console.print(f"\n[bold]{escape(rows[0].question)}[/bold]")
+    """Print one trace's translations."""
+    first = rows[0]
+    console.print(f"\n[bold]{escape(first.question or first.source or '')}[/bold]")
     if chain:
         console.print(chain_text(rows), markup=False)
     else:
         table = Table("thought", "translation", "match", "trust", "logit lens")
         for row in rows:
-            said = row.translation if row.trusted else f"{UNKNOWN} ({row.translation})"
-            figures = f"{row.match:.2f}", f"{row.trust:.2f}"
-            table.add_row(row.site, escape(said), *figures, escape(" ".join(row.lens)))
+            text = row.translation
+            if row.trusted is False:
+                text = f"{UNKNOWN} ({text}): {row.reason}"
+            figures = ("-" if figure is None else f"{figure:.2f}" for figure in (row.match, row.trust))
+            table.add_row(row.site, escape(text), *figures, escape(" ".join(row.lens or ["-"])))
         console.print(table)
-    console.print(rows[0].answer, markup=False)
+    if first.answer:
+        console.print(first.answer, markup=False)
 
 
 def save(rows: Sequence[Translation], path: Path) -> None:
@@ -177,6 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "questions", nargs="*", help="questions, files or trace stores; standard input if none"
     )
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        help="file of vectors of this reasoner: .npy, .npz, .safetensors or .parquet",
+    )
+    parser.add_argument(
+        "--sites",
+        nargs="+",
+        help="what they are: h0 h1 (readouts), z0 z1 (fed vectors) or z0.. (all)",
+    )
     parser.add_argument("--samples", type=int, default=0, help="candidates a thought, reranked by the reader")
     parser.add_argument("--chain", action="store_true", help="the whole trace as one text")
     parser.add_argument("--out", type=Path, help="also write rows to a .jsonl or .parquet file")
@@ -185,19 +120,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--verbalizer", type=Path, default=ASSETS / "verbalizer", help="folder of the verbalizer"
     )
     options = parser.parse_args(arguments)
+    if (options.vectors is None) != (options.sites is None):
+        parser.error("--vectors and --sites go together: --vectors z.npy --sites z0..")
+    if options.vectors and options.questions:
+        parser.error("give questions or --vectors; a .parquet file of vectors may have a column `question`")
     console = Console()
-    questions = list(read_questions(options.questions))
-    if not questions:
+    vectors = read_vectors(options.vectors, options.sites) if options.vectors else None
+    stores = [word for word in options.questions if is_store(word)]
+    words = [word for word in options.questions if word not in stores]
+    questions = [] if vectors or (stores and not words) else list(read_questions(words))
+    if not questions and not stores and not vectors:
         parser.error(
             'no question; write one in quotes: python -m reverse_codi.verbalize "Ann has 12 apples. ..."'
         )
     reasoner = load_reasoner(options.reasoner)
+    opened = {name: TraceStore.open(name, reasoner) for name in stores}
+    if vectors:
+        check_width(vectors, reasoner.width)
     for question in questions:
         if unknown := unknown_words(reasoner, question):
             console.print(f"[yellow]the model does not know these words: {', '.join(unknown)}[/yellow]")
     translator = Translator(reasoner, reasoner_folder(options.reasoner), options.verbalizer)
     measure = Measure.load(options.verbalizer, reasoner)
-    rows = translate(translator, measure, questions, options.samples)
+    given = [thought_now(reasoner, questions, measure)] if questions else []
+    given += [stored(store, name, reasoner, measure) for name, store in opened.items()]
+    given += [given_vectors(vectors, reasoner, measure)] if vectors else []
+    rows = [trace for of in given for trace in translate(translator, measure, of, options.samples)]
+    unscored = (row.reason for of_question in rows for row in of_question if row.trusted is None)
+    for why in dict.fromkeys(unscored):
+        console.print(f"[yellow]{why}[/yellow]")
     for of_question in rows:
         show(console, of_question, options.chain)
     if options.out:

@@ -9,7 +9,7 @@ import pytest
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces import TraceStore
-from tests.tiny import make_tiny_measure, make_tiny_reasoner, make_tiny_traces
+from tests.tiny import make_tiny_measure, make_tiny_policy, make_tiny_reasoner, make_tiny_traces, stir
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,19 @@ def tiny_folders(
     tiny_reasoner.save_pretrained(root / "reasoner")
     tiny_measure.save(root / "measure")
     return root / "reasoner", root / "measure"
+
+
+@pytest.fixture(scope="session")
+def tiny_verbalizer(
+    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Folder of a verbalizer that has learnt nothing, but is not its base."""
+    folder = tmp_path_factory.mktemp("verbalizer")
+    policy = make_tiny_policy(tiny_reasoner)
+    stir(policy)
+    policy.save(folder)
+    tiny_measure.save(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

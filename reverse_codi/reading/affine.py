@@ -103,16 +103,35 @@ def whitener(residual: Tensor, shrinkage: float = 0.02) -> Tensor:
     return vectors @ torch.diag(values.clamp(min=1e-12).rsqrt()) @ vectors.T
 
 
-def trust(map_: AffineMap, thoughts: Tensor, predicted: Tensor) -> Tensor:
-    """The percentile [N] of each text's match with its thought among its matches with wrong thoughts.
+def trust(map_: AffineMap, thoughts: Tensor, predicted: Tensor, shared: Tensor | None = None) -> Tensor:
+    """The share [N] of wrong thoughts from which each text distinguishes its own.
 
-    Matches and not distances: a text is nearer to any thought that lies near the mean.
+    A wrong thought is a reference of the site, a training thought that holds a step. It is distinguished if
+    the text matches it less than its own thought, and if its text is another one: what a writer gives to many
+    thoughts says little of any, however near one of them happens to lie. A text that fits its own thought no
+    better than silence does distinguishes nothing. Matches and not distances: a text is nearer to any thought
+    that lies near the mean.
 
     Args:
         map_: of the thoughts' site.
         thoughts: [N, d].
         predicted: [N, d] what the texts stand for.
+        shared: [N, R] whether the first R references get the same text; all references and matches alone if
+            None.
     """
+    reference = map_.reference if shared is None else map_.reference[: shared.shape[1]]
     own = map_.match(thoughts, predicted)  # [N]
-    wrong = map_.match(map_.reference[None], predicted[:, None])  # [N, R]
-    return (wrong < own[:, None]).float().mean(1)
+    wrong = _matches(map_, reference, predicted)
+    apart = (wrong < own[:, None]) & (own > 0)[:, None]
+    return (apart if shared is None else apart & ~shared).float().mean(1)
+
+
+def _matches(map_: AffineMap, thoughts: Tensor, predicted: Tensor) -> Tensor:
+    """The match of every text [N, d] with every thought [R, d]: [N, R], without a tensor of N x R x d."""
+    # Not by a matrix product, which loses what near vectors differ by.
+    gaps = torch.cdist(
+        predicted @ map_.whitener.T,
+        thoughts @ map_.whitener.T,
+        compute_mode="donot_use_mm_for_euclid_dist",
+    )
+    return 1 - gaps.square() / thoughts.shape[1] / map_.distance(thoughts, map_.mean)

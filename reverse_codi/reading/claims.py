@@ -14,6 +14,7 @@ and probes only which steps it holds.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.sites import ANSWER, Site
+from reverse_codi.tasks.claims import parse_claims
 
 NO_STEP = "(no step)"
 # Share of answers that a swap moves, from which a thought is live.
@@ -33,6 +35,19 @@ LEAST, BESIDE = 0.3, 0.5
 def claims_text(claims: Iterable[str]) -> str:
     """Claims as one text: "12 + 5 = 17. 17 * 2 = 34."; none of them is "(no step)"."""
     return " ".join(f"{claim}." for claim in claims) or NO_STEP
+
+
+def claimed(text: str) -> tuple[str, ...] | None:
+    """What a text claims, in order: () for "(no step)", None for a text that says neither.
+
+    Two texts say the same exactly if this is the same and not None. How "(no step)" is spaced and written is
+    the tokenizer's doing.
+
+    >>> claimed("12 + 5=17 ."), claimed("( no step )"), claimed("28 no)))"), claimed("")
+    (('12 + 5 = 17',), (), None, None)
+    """
+    claims = tuple(told.claim for told in parse_claims(text))
+    return claims or (() if re.sub(r"[\s().]", "", text).lower() == "nostep" else None)
 
 
 @dataclass(frozen=True)

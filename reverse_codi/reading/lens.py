@@ -7,6 +7,8 @@ from torch import Tensor
 from reverse_codi.reasoners.codi import CodiReasoner
 
 TOP = 5
+# Readouts whose logits are held in memory at once.
+ROWS = 256
 
 
 def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
@@ -20,4 +22,5 @@ def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
     def name(token: int) -> str:
         return special.get(token) or reasoner.decode([token]) or "<?>"
 
-    return [[name(token) for token in row] for row in reasoner.logits(readouts).topk(TOP).indices.tolist()]
+    tops = (reasoner.logits(rows).topk(TOP).indices for rows in readouts.split(ROWS))
+    return [[name(token) for token in row] for rows in tops for row in rows.tolist()]

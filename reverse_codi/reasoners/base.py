@@ -111,8 +111,13 @@ class Reasoner(Protocol):
         """The characters [start, end) that each of a text's own tokens stands for."""
         ...
 
-    def answer_states(self, questions: Sequence[str]) -> Tensor:
-        """The states [N, d] at the last token of the answer cue, after the model's own thoughts."""
+    def answer_states(self, questions: Sequence[str], patch: Patch | None = None) -> Tensor:
+        """The states [N, d] at the last token of the answer cue, after the thoughts.
+
+        Args:
+            questions: N questions.
+            patch: thoughts to feed instead of the model's own.
+        """
         ...
 
     def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:

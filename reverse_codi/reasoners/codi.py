@@ -147,6 +147,12 @@ class CodiReasoner:
         for batch in batches:
             yield batch, self.model.start(*self.left_padded([rows[i] for i in batch]), padding)[1]
 
+    def _patched(self, patch: Patch | None, batch: list[int]) -> tuple[Tensor | None, Tensor | None]:
+        """The vectors [B, K, d] to feed and where [B, K], of one batch."""
+        if patch is None:
+            return None, None
+        return patch.fed[batch].to(self.device), patch.where[batch].to(self.device)
+
     # ---- the protocol
 
     @torch.no_grad()
@@ -159,8 +165,7 @@ class CodiReasoner:
         fed = torch.empty(len(questions), n, self.width)
         outputs = [""] * len(questions)
         for batch, context in self._asked(questions):
-            vectors = None if patch is None else patch.fed[batch].to(self.device)
-            where = None if patch is None else patch.where[batch].to(self.device)
+            vectors, where = self._patched(patch, batch)
             thoughts = self.model.think(context, vectors, where, n, self.config.reference_masking)
             readouts[batch], fed[batch] = thoughts.readouts.float().cpu(), thoughts.fed.float().cpu()
             eot = torch.full((len(batch),), self.config.eot_id, device=self.device)
@@ -176,12 +181,13 @@ class CodiReasoner:
         return Chains(readouts, fed, outputs)
 
     @torch.no_grad()
-    def answer_states(self, questions: Sequence[str]) -> Tensor:
+    def answer_states(self, questions: Sequence[str], patch: Patch | None = None) -> Tensor:
         """The states [N, d] at CODI's distillation point: the answer cue's last token, after the thoughts."""
         tail = torch.tensor([[self.config.eot_id, *self.ids(self.config.cue)]], device=self.device)
         states = torch.empty(len(questions), self.width)
         for batch, context in self._asked(questions):
-            self.model.think(context, see_padding=self.config.reference_masking)
+            vectors, where = self._patched(patch, batch)
+            self.model.think(context, vectors, where, see_padding=self.config.reference_masking)
             step = self.model.extend(context, self.model.embed(tail).expand(len(batch), -1, -1))
             states[batch] = step.last[:, -1].float().cpu()
         return states

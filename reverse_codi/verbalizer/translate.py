@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from reverse_codi.reading.best_of import MARGIN, best_of, candidates
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.rollout.base import EngineConfig, Sampling
@@ -56,22 +57,38 @@ class Translator:
         questions: Sequence[str],
         measure: Measure,
         seed: int = 0,
+        margin: float = MARGIN,
     ) -> list[str]:
-        """Of the greedy and `n` sampled texts of each thought the one that reads nearest to it."""
-        candidates = [
-            list(dict.fromkeys([first, *others]))
-            for first, others in zip(self.greedy(slots), self.sampled(slots, n, seed), strict=True)
+        """The greedy text of each thought, or of `n` sampled ones the nearest, if it is nearer by a margin.
+
+        Only texts that claim something, or "(no step)", are chosen from; see `reading.best_of`.
+
+        Args:
+            slots: [N, S, d].
+            n: samples a thought.
+            targets: [N, d] what the texts are compared with.
+            sites: N sites.
+            questions: N questions.
+            measure: reads texts and compares.
+            seed: of sampling.
+            margin: in match.
+        """
+        greedy = self.greedy(slots)
+        tried = [
+            candidates([first, *others])
+            for first, others in zip(greedy, self.sampled(slots, n, seed), strict=True)
         ]
-        flat = [text for texts in candidates for text in texts]
-        owner = [row for row, texts in enumerate(candidates) for _ in texts]
+        flat = [text for texts in tried for text in texts]
+        owner = [row for row, texts in enumerate(tried) for _ in texts]
+        if not flat:
+            return greedy
         flat_sites = [sites[row] for row in owner]
         predicted = measure.predict(flat, flat_sites, [questions[row] for row in owner])
-        distance = measure.distance(targets[owner], predicted, flat_sites).tolist()
-        best: dict[int, tuple[float, str]] = {}
-        for row, text, d in zip(owner, flat, distance, strict=True):
-            if row not in best or d < best[row][0]:
-                best[row] = (d, text)
-        return [best[row][1] for row in range(len(candidates))]
+        match = iter(measure.match(targets[owner], predicted, flat_sites).tolist())
+        return [
+            best_of(texts, [next(match) for _ in texts], first, margin)
+            for texts, first in zip(tried, greedy, strict=True)
+        ]
 
     def _texts(self, slots: Tensor, n: int, temperature: float, seed: int) -> list[list[str]]:
         embeds = self.policy.prompt_embeds(self.policy.contract.inject(slots.flatten(0, 1)).view_as(slots))

@@ -21,7 +21,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.sites import ANSWER
 from reverse_codi.train import main, train
-from reverse_codi.verbalize import translate
+from reverse_codi.translations.translate import translate_questions
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.translate import Translator
 from tests.tiny import make_problems, make_sharp_reasoner
@@ -253,7 +253,7 @@ def test_the_answer_target_trains_on_whole_chains_with_a_slot_a_thought(root: Pa
     measure = Measure.load(folder, reasoner)
     assert measure.sites == [ANSWER]
     questions = [problem.question for problem in make_problems(3)]
-    rows = translate(Translator(reasoner, root / "reasoner", folder), measure, questions)
+    rows = translate_questions(Translator(reasoner, root / "reasoner", folder), measure, questions)
     assert [[row.site for row in of_question] for of_question in rows] == [["answer"]] * 3
     written = lines(root / "answer/completions.jsonl")
     assert {row["site"] for row in written} == {"answer"} and len(written) == THOUGHTS * SAMPLES

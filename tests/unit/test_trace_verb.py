@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from reverse_codi.sites import Site
 from reverse_codi.tasks import Arithmetic, Split
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.trace import main
-from reverse_codi.traces import TraceStore
+from reverse_codi.traces import StoreError, TraceStore
 
 
 @pytest.fixture
@@ -52,3 +54,35 @@ def test_the_verb_collects_and_goes_on(
     chains = reasoner.think(store.questions)
     for site in map(Site.parse, ("h0", "h2", "z1")):
         torch.testing.assert_close(store.vectors(site), chains.at(site))
+
+
+def test_vectors_are_imported_under_the_hash_of_their_reasoner(
+    tmp_path: Path, reasoner: CodiReasoner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = [problem.question for problem in Arithmetic().problems(Split.HELDOUT, 3, seed=5)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"question": q}) + "\n" for q in questions))
+    chains = reasoner.think(questions)
+
+    def imported(readouts: torch.Tensor, fed: torch.Tensor, name: str) -> TraceStore:
+        np.save(tmp_path / "h.npy", readouts.numpy())
+        np.save(tmp_path / "z.npy", fed.numpy())
+        files = ["--readouts", str(tmp_path / "h.npy"), "--fed", str(tmp_path / "z.npy")]
+        whose = ["--rows", str(tmp_path / "rows.jsonl"), "--reasoner", str(tmp_path / "reasoner")]
+        main(["import", *files, *whose, "--out", str(tmp_path / name)])
+        return TraceStore.open(tmp_path / name, reasoner)
+
+    store = imported(chains.readouts, chains.fed, "own")
+    assert store.manifest.header.tokenizer_hash == reasoner.tokenizer_hash
+    assert torch.equal(store.fed, chains.fed) and store.questions == questions
+    assert "not the projection" not in capsys.readouterr().out
+    imported(chains.readouts.bfloat16().float(), chains.fed.bfloat16().float(), "rounded")
+    assert "not the projection" not in capsys.readouterr().out
+    imported(chains.readouts, chains.fed.flip(1), "numbered otherwise")
+    assert "6 fed vectors are not the projection of their readouts" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    with pytest.raises(StoreError, match=r"readouts are \[3, 2, 16\]; the reasoner's are \[N, 3, 16\]"):
+        imported(chains.readouts[:, 1:], chains.fed[:, 1:], "too few")
+    with pytest.raises(SystemExit):
+        main(["import", "--readouts", "h.npy", "--fed", "z.npy", "--rows", "rows.jsonl", "--out", "x"])
+    assert "--reasoner" in capsys.readouterr().err

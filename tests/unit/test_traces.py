@@ -140,8 +140,28 @@ def test_the_answer_site_is_computed_and_goes_with_its_traces(
     with pytest.raises(StoreError, match=r"with_answer_states"):
         tiny_traces.vectors(ANSWER)
     some = tiny_traces.select([3, 1]).with_answer_states(tiny_reasoner)
-    assert torch.equal(some.vectors(ANSWER), tiny_reasoner.answer_states(some.questions))
+    torch.testing.assert_close(some.vectors(ANSWER), tiny_reasoner.answer_states(some.questions))
     assert torch.equal(some.select([-1]).vectors(ANSWER), some.vectors(ANSWER)[1:])
+
+
+def test_the_answer_site_follows_the_stored_thoughts(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    k, d = tiny_reasoner.n_thoughts, tiny_reasoner.width
+    noise = np.random.default_rng(0)
+    arrays = {"readouts": noise.normal(size=(2, k + 1, d)), "fed": noise.normal(size=(2, k, d))}
+    questions = [problem.question for problem in TASK.problems(Split.TRAIN, 2, 0)]
+    store = TraceStore.import_arrays(tmp_path, arrays, {"questions": questions, "reasoner_hash": "x"})
+    states = store.with_answer_states(tiny_reasoner).vectors(ANSWER)
+    assert torch.equal(states, tiny_reasoner.answer_states(questions, Patch.all(store.fed)))
+    assert (states - tiny_reasoner.answer_states(questions)).norm() > 0.01
+
+
+def test_traces_of_another_shape_are_refused(whole: Path) -> None:
+    reasoner = HashReasoner()
+    reasoner.n_thoughts = K + 1  # type: ignore[misc]
+    with pytest.raises(
+        StoreError, match=f"holds {K} thoughts of width {D}, its reasoner has {K + 1} of width"
+    ):
+        TraceStore.open(whole, reasoner)
 
 
 def test_one_trace(store: TraceStore) -> None:

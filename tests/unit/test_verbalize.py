@@ -3,48 +3,39 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import asdict, replace
-from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from datasets import Dataset
 from rich.console import Console
 
+from reverse_codi.config import UserError
+from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.verbalize import (
-    TRUST_THRESHOLD,
-    Translation,
-    chain_text,
-    lens,
-    main,
-    read_questions,
-    save,
-    show,
-    translate,
-    unknown_words,
-)
+from reverse_codi.traces import StoreError, TraceStore
+from reverse_codi.translations.record import TRUST_THRESHOLD, Translation
+from reverse_codi.verbalize import main, read_questions, save, show, unknown_words
 from reverse_codi.verbalizer.translate import Translator
-from tests.tiny import make_problems, make_tiny_policy, make_tiny_traces, stir
+from tests.tiny import make_problems
 
 ROW = Translation(
     "Ann has 12 [red] apples.", "h0", "12 + 5 = 17 .", 0.9, 1.0, ["17", "[x]"], "The answer is: 17"
 )
 
 
-def test_questions_come_from_words_files_and_stores(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+def test_questions_come_from_words_and_files(tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("How many?\n\n  Why? \n")
     (tmp_path / "rows.jsonl").write_text('{"question": "Who?", "answer": "3"}\n{"question": "When?"}\n')
-    store = make_tiny_traces(tiny_reasoner, tmp_path / "traces", 3)
     words = ["Ann has 2 apples.", str(tmp_path / "lines.txt"), str(tmp_path / "rows.jsonl")]
-    assert list(read_questions([*words, str(tmp_path / "traces")])) == [
+    assert list(read_questions(words)) == [
         "Ann has 2 apples.",
         "How many?",
         "Why?",
         "Who?",
         "When?",
-        *store.questions,
     ]
 
 
@@ -56,21 +47,6 @@ def test_a_missing_file_is_no_question() -> None:
 def test_questions_come_from_standard_input_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("How many?\n"))
     assert list(read_questions([])) == ["How many?"]
-
-
-def test_the_chain_says_each_trusted_claim_once() -> None:
-    def row(text: str, trust: float = 1.0) -> Translation:
-        return replace(ROW, translation=text, trust=trust)
-
-    rows = [
-        row("12 + 5 = 17 ."),
-        row("( no step )"),
-        row("9 + 9 = 18 .", trust=0.5),
-        row("12 + 5 = 17 . 17 * 0.5 = 8.5 ."),
-    ]
-    assert chain_text(rows) == "12 + 5 = 17. 17 * 0.5 = 8.5."
-    assert chain_text([row("(no step)")]) == "(no step)"
-    assert chain_text([row("12 + 5 = 17.", trust=0.0)]) == "(no step)"
 
 
 def test_unknown_words_are_named(tiny_reasoner: CodiReasoner) -> None:
@@ -87,7 +63,7 @@ def shown(*rows: Translation, chain: bool = False) -> str:
 def test_below_the_threshold_it_says_that_it_does_not_know() -> None:
     low = replace(ROW, translation="9 + 9 = 18.", trust=TRUST_THRESHOLD - 0.01)
     text = shown(ROW, low)
-    assert "I do not know (9 + 9 = 18.)" in text
+    assert "I do not know (9 + 9 = 18.)" in text and "11% of wrong thoughts fit as well" in text
     assert "I do not know (12" not in text
     assert "I do not know (8" in shown(
         replace(ROW, translation="8 + 9 = 17.", match=-0.01)
@@ -96,6 +72,14 @@ def test_below_the_threshold_it_says_that_it_does_not_know() -> None:
     assert "17 [x]" in text
     assert "The answer is: 17" in text
     assert "9 + 9" not in shown(ROW, low, chain=True)
+
+
+def test_what_is_unknown_is_shown_as_such() -> None:
+    row = replace(ROW, question=None, source="z.npy[3]", match=None, trust=None, lens=None, answer=None)
+    text = shown(row)
+    assert "z.npy[3]" in text and "12 + 5 = 17 ." in text
+    assert "I do not know" not in text and "None" not in text
+    assert text.count(" - ") == 3
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
@@ -116,52 +100,8 @@ def test_the_lens_is_the_models_own_head(tiny_reasoner: CodiReasoner) -> None:
     assert tops == [special.get(i) or tiny_reasoner.decode([i]) or "<?>" for i in best]
 
 
-@pytest.fixture(scope="module")
-def verbalizer(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    folder = tmp_path_factory.mktemp("verbalizer")
-    policy = make_tiny_policy(tiny_reasoner)
-    stir(policy)
-    policy.save(folder)
-    tiny_measure.save(folder)
-    return folder
-
-
-def test_every_thought_of_every_question_is_translated(
-    tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], verbalizer: Path
-) -> None:
-    translator = Translator(tiny_reasoner, tiny_folders[0], verbalizer, max_new_tokens=6)
-    measure = Measure.load(verbalizer, tiny_reasoner)
-    questions = [p.question for p in make_problems(4)]
-    rows = translate(translator, measure, questions)
-    chains = tiny_reasoner.think(questions)
-    assert [[row.site for row in of_question] for of_question in rows] == [["h0", "h1", "h2"]] * 4
-    for k in range(3):
-        assert [of[k].translation for of in rows] == translator.greedy(chains.fed[:, k, None])
-    row, site = rows[2][1], measure.sites[1]
-    predicted = measure.predict([row.translation], [site])
-    assert row.match == pytest.approx(
-        measure.match(chains.readouts[2:3, 1], predicted, [site]).item(), abs=1e-4
-    )
-    assert (row.question, row.answer) == (questions[2], chains.outputs[2])
-    reranked = translate(translator, measure, questions, samples=3)
-    for plain, best in zip(chain(*rows), chain(*reranked), strict=True):
-        assert best.match >= plain.match - 1e-5  # the greedy text is among the candidates
-
-
-def test_sampled_texts_come_back_to_their_own_thought(
-    tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], verbalizer: Path
-) -> None:
-    translator = Translator(tiny_reasoner, tiny_folders[0], verbalizer, max_new_tokens=4)
-    slots = torch.randn(3, 1, 32, generator=torch.Generator().manual_seed(0))
-    together = translator.sampled(slots, 4)
-    assert [len(texts) for texts in together] == [4, 4, 4]
-    assert together == translator.sampled(slots, 4)
-
-
 def test_the_verb_prints_and_saves(
-    tiny_folders: tuple[Path, Path], verbalizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_folders: tuple[Path, Path], tiny_verbalizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "rows.jsonl"
     question = make_problems(1)[0].question
@@ -171,7 +111,7 @@ def test_the_verb_prints_and_saves(
             "--reasoner",
             str(tiny_folders[0]),
             "--verbalizer",
-            str(verbalizer),
+            str(tiny_verbalizer),
             "--out",
             str(out),
         ]
@@ -180,3 +120,93 @@ def test_the_verb_prints_and_saves(
     assert "the model does not know these words: zebra" in told
     assert "3 rows written" in told
     assert [json.loads(line)["site"] for line in out.read_text().splitlines()] == ["h0", "h1", "h2"]
+
+
+def called(
+    words: list[str], tiny_folders: tuple[Path, Path], verbalizer: Path, out: Path
+) -> list[dict[str, Any]]:
+    main([*words, "--reasoner", str(tiny_folders[0]), "--verbalizer", str(verbalizer), "--out", str(out)])
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def make_noise_store(folder: Path, reasoner: CodiReasoner, **header: str) -> TraceStore:
+    """Noise as the thoughts about real questions."""
+    questions = [problem.question for problem in make_problems(3)]
+    noise, k, d = np.random.default_rng(0), reasoner.n_thoughts, reasoner.width
+    arrays = {"readouts": noise.normal(size=(3, k + 1, d)), "fed": noise.normal(size=(3, k, d))}
+    return TraceStore.import_arrays(folder, arrays, {"questions": questions, **header})
+
+
+def test_of_a_store_what_lies_there_is_translated(
+    tiny_reasoner: CodiReasoner,
+    tiny_folders: tuple[Path, Path],
+    tiny_verbalizer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = make_noise_store(tmp_path / "noise", tiny_reasoner, reasoner_hash=tiny_reasoner.content_hash)
+    monkeypatch.setattr(CodiReasoner, "think", None)  # nothing is thought anew
+    rows = called([str(tmp_path / "noise")], tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
+    measure = Measure.load(tiny_verbalizer, tiny_reasoner)
+    translator = Translator(tiny_reasoner, tiny_folders[0], tiny_verbalizer)
+    for k, site in enumerate(measure.sites):
+        of_site = [row for row in rows if row["site"] == str(site)]
+        texts = [row["translation"] for row in of_site]
+        assert texts == translator.greedy(store.fed[:, k, None])
+        match = measure.match(store.vectors(site), measure.predict(texts, [site] * 3), [site] * 3)
+        assert [row["match"] for row in of_site] == pytest.approx(match.tolist(), abs=1e-4)
+    assert [row["question"] for row in rows[::3]] == store.questions
+    assert rows[3]["source"] == f"{tmp_path / 'noise'}[1]"
+    assert {row["answer"] for row in rows} == {None}
+    assert all("trusted" in row and row["reason"] for row in rows)
+
+
+def test_a_store_of_another_reasoner_is_refused_before_any_work(
+    tiny_reasoner: CodiReasoner,
+    tiny_folders: tuple[Path, Path],
+    tiny_verbalizer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_noise_store(tmp_path / "noise", tiny_reasoner, reasoner_hash="0" * 64)
+    monkeypatch.setattr(CodiReasoner, "think", None)
+    monkeypatch.setattr("reverse_codi.verbalize.Translator", None)
+    with pytest.raises(StoreError) as error:
+        called([str(tmp_path / "noise")], tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
+    assert "0" * 64 in str(error.value) and tiny_reasoner.content_hash in str(error.value)
+
+
+def test_fed_vectors_from_a_file_are_translated_and_not_scored(
+    tiny_reasoner: CodiReasoner,
+    tiny_folders: tuple[Path, Path],
+    tiny_verbalizer: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    chains = tiny_reasoner.think([problem.question for problem in make_problems(2)])
+    np.save(tmp_path / "z.npy", chains.fed.numpy())
+    words = ["--vectors", str(tmp_path / "z.npy"), "--sites", "z0.."]
+    rows = called(words, tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
+    assert [row["site"] for row in rows] == ["z0", "z1", "z2"] * 2
+    translator = Translator(tiny_reasoner, tiny_folders[0], tiny_verbalizer)
+    assert [row["translation"] for row in rows[1::3]] == translator.greedy(chains.fed[:, 1, None])
+    for row in rows:
+        assert row["match"] is row["trust"] is row["lens"] is row["question"] is row["answer"] is None
+    assert {row["trusted"] for row in rows} <= {None, False}
+    assert rows[4]["source"].endswith("z.npy[1]")
+    with pytest.raises(UserError, match="samples 2: z0 is not scored"):
+        called([*words, "--samples", "2"], tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--vectors", "z.npy"], "--vectors and --sites go together"),
+        (["How many?", "--sites", "h0"], "--vectors and --sites go together"),
+        (["--vectors", "z.npy", "--sites", "z0", "--", "How many?"], "give questions or --vectors"),
+    ],
+)
+def test_vectors_need_their_sites(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert message in capsys.readouterr().err

@@ -17,6 +17,7 @@ from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.metrics import content
 from reverse_codi.evaluation.metrics.content import Part
 from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.reading.claims import claimed
 
 # Steps that get a figure of their own.
 STEPS = 3
@@ -124,14 +125,24 @@ def claims(said: Said) -> Figures:
         for text, problem in zip(said.heldout, problems, strict=True)
     ]
     live = set(exam.live)
-    speaks = [bool(content.stated(text).results) for text in said.heldout]
-    told = torch.tensor([float(speaks[row] == (row in live)) for row in range(len(speaks))])
+    right = [_speaks(text) if row in live else _is_silent(text) for row, text in enumerate(said.heldout)]
+    told = torch.tensor(right).float()
     # Live and inert thoughts weigh alike, so that always speaking, and always silence, get one half.
-    n = {True: len(live), False: len(speaks) - len(live)}
-    weight = torch.tensor([0.5 / n[row in live] for row in range(len(speaks))])
+    n = {True: len(live), False: len(right) - len(live)}
+    weight = torch.tensor([0.5 / n[row in live] for row in range(len(right))])
     if not all(n.values()):  # nothing to tell apart
-        weight = torch.zeros(len(speaks))
+        weight = torch.zeros(len(right))
     return {
         "claims.unsupported": figures.over([c[0] for c in counts], [c[1] for c in counts], problems),
         "inert.told_from_live": figures.over(told * weight, weight, problems),
     }
+
+
+def _speaks(text: str) -> bool:
+    """Whether a text states something: a claim, or numbers at least."""
+    return bool(content.stated(text).results)
+
+
+def _is_silent(text: str) -> bool:
+    """Whether a text says that there is nothing: "(no step)", or no text. Garbled words do not."""
+    return not text.strip() or claimed(text) == ()

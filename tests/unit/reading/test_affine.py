@@ -52,14 +52,32 @@ def test_distance_is_the_mean_square_in_that_metric() -> None:
     assert map_.distance(torch.tensor([1.0, 3.0]), zeros).item() == (4 + 9) / 2
 
 
-def test_trust_is_high_for_own_texts_and_half_for_random_ones() -> None:
+def test_trust_is_high_for_own_texts_and_low_for_random_ones() -> None:
     x = noise(600, 8)
     y = x @ noise(8, 8) + 0.1 * noise(600, 8)
     fitted = AffineMap.fit(x[:400], y[:400], ridge=1.0)
     own = trust(fitted, y[400:], fitted.predict(x[400:]))
     assert own.mean() > 0.99
-    others = trust(fitted, y[400:], fitted.predict(x[400:].roll(1, 0)))
-    assert 0.4 < others.mean() < 0.6
+    others = fitted.predict(x[400:].roll(1, 0))
+    found = trust(fitted, y[400:], others)
+    assert (found < 0.9).float().mean() > 0.9
+    nearer = fitted.match(y[400:], others) > 0
+    assert (found[~nearer] == 0).all() and (found[nearer] > 0.5).any()
+
+
+def test_trust_is_the_share_of_wrong_thoughts_that_match_less_and_get_another_text() -> None:
+    x = noise(600, 8)
+    y = x @ noise(8, 8) + 0.1 * noise(600, 8)
+    fitted = AffineMap.fit(x[:400], y[:400], ridge=1.0)
+    thoughts, predicted = y[400:], fitted.predict(x[400:] + 0.5 * noise(200, 8))
+    own = fitted.match(thoughts, predicted)
+    wrong = fitted.match(fitted.reference[None], predicted[:, None])  # [N, R]
+    less = (wrong < own[:, None]) & (own > 0)[:, None]
+    torch.testing.assert_close(trust(fitted, thoughts, predicted), less.float().mean(1))
+    shared = torch.rand(200, 50, generator=RNG) < 0.3
+    wanted = (less[:, :50] & ~shared).float().mean(1)
+    torch.testing.assert_close(trust(fitted, thoughts, predicted, shared), wanted)
+    assert (trust(fitted, thoughts, predicted, torch.ones(200, 50, dtype=torch.bool)) == 0).all()
 
 
 def test_identity_predicts_the_state_itself() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import doctest
 from dataclasses import replace
 
 import torch
 
-from reverse_codi.reading.claims import HeldSteps, claims_text, find_held_steps
+from reverse_codi.reading import claims as module
+from reverse_codi.reading.claims import HeldSteps, claimed, claims_text, find_held_steps
 from reverse_codi.sites import Site
 
 H0, H1 = Site("h", 0), Site("h", 1)
@@ -75,3 +77,13 @@ def test_probes_learn_from_all_lengths_and_are_scored_apart() -> None:
     assert held.steps(H0, 2) == [0]
     assert held.steps(H0, 1) == []
     assert held.accuracy[H0, 2][0] > 0.9 and held.accuracy[H0, 1][0] < 0.5
+
+
+def test_what_a_text_claims_in_order() -> None:
+    assert doctest.testmod(module).failed == 0
+    assert claimed("5 * 2 = 10. 10 - 5 = 5. 5*2=10") == ("5 * 2 = 10", "10 - 5 = 5", "5 * 2 = 10")
+    assert claimed("Tom is an ox. Every ox is a gnu.") == ("Tom is a ox", "Every ox is a gnu")
+    for silent in ("(no step)", "( no step )", " (No step).\n"):
+        assert claimed(silent) == ()
+    for garbled in ("(no no)", "step no step)", "no step 5", "28 no)))", "", "Tom is is a", "17."):
+        assert claimed(garbled) is None

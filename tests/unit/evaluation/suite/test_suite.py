@@ -13,13 +13,13 @@ from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.report import AIMS
-from reverse_codi.evaluation.suite import causal, matching
+from reverse_codi.evaluation.suite import causal, content, matching
 from reverse_codi.evaluation.suite.faithful import swaps
 from reverse_codi.evaluation.suite.run import evaluate, examine
 from reverse_codi.evaluation.suite.said import Said, Writer, by_trace
 from reverse_codi.evaluation.suite.thinking import liveliness
 from reverse_codi.evaluation.translation import Thoughts
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import NO_STEP, HeldSteps
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import canonical_number
 from reverse_codi.tasks.claims import result_of
@@ -233,8 +233,21 @@ def test_listing_numbers_recalls_results_and_pays_for_the_others(found: dict[str
 
 
 def test_always_speaking_and_silence_do_not_tell_live_from_inert(found: dict[str, Figures]) -> None:
-    for name in ("empty", "constant", "question_restated", "final_answer", "all_numbers"):
+    for name in ("empty", "constant", "final_answer", "all_numbers"):
         assert found[name]["inert.told_from_live"].value == pytest.approx(0.5)
+
+
+def test_words_that_are_neither_a_step_nor_silence_are_wrong_about_live_and_inert_thoughts(
+    exam: Exam, found: dict[str, Figures]
+) -> None:
+    assert found["question_restated"]["inert.told_from_live"].value == 0
+    for garbled in ("(no no)", "step no step)", "28 no)))"):
+
+        def writer(thoughts: Thoughts, text: str = garbled) -> list[str]:
+            return [text if gold == NO_STEP else gold for gold in thoughts.gold]
+
+        figure = content.claims(Said(exam, writer))["inert.told_from_live"]
+        assert figure.value == pytest.approx(0.5), garbled  # right about the live ones alone
 
 
 def test_a_text_without_a_claim_has_nothing_to_paraphrase(exam: Exam, found: dict[str, Figures]) -> None:

@@ -1,0 +1,182 @@
+"""`python -m reverse_codi.evaluation.samples [RECIPE|VERBALIZER|embedded]`: what best-of-N gains and costs.
+
+The nearest of many texts is chosen by a proxy. For each number of samples: the nearest of all texts, and the
+rule of `reading.best_of` with each margin. Counted are rows in which no claim can be read, active thoughts
+whose claims are the gold ones, thoughts that hold nothing and get "(no step)", and rows trusted and wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from reverse_codi.config import UserError, run_verb
+from reverse_codi.evaluate import find
+from reverse_codi.evaluation.select import target_sites, thoughts_of
+from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.preparation import HELD_FILE
+from reverse_codi.reading.affine import trust
+from reverse_codi.reading.best_of import MARGIN, best_of, candidates
+from reverse_codi.reading.claims import NO_STEP, HeldSteps, claimed
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.load import EMBEDDED
+from reverse_codi.recipe import Recipe
+from reverse_codi.sites import ANSWER
+from reverse_codi.tasks.base import Split
+from reverse_codi.tracing import collect
+from reverse_codi.translations.record import Translation
+from reverse_codi.translations.sharing import sharing_of
+from reverse_codi.verbalizer.translate import Translator
+
+Choice = Callable[[list[str], dict[str, float]], str]
+"""Texts of one thought, the greedy one first, and their matches in; one text out."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The texts that were tried for N thoughts.
+
+    Attributes:
+        thoughts: the thoughts.
+        texts: of each thought the greedy text, then the samples in order.
+        match: of each thought the match of its distinct texts.
+    """
+
+    thoughts: Thoughts
+    texts: list[list[str]]
+    match: list[dict[str, float]]
+
+    def chosen(self, samples: int, choice: Choice) -> list[str]:
+        """Of each thought's greedy and first `samples` sampled texts the chosen one."""
+        pairs = zip(self.texts, self.match, strict=True)
+        return [choice(texts[: samples + 1], match) for texts, match in pairs]
+
+
+def tried(translator: Translator, measure: Measure, thoughts: Thoughts, samples: int, seed: int) -> Tried:
+    """Write and read the greedy text and `samples` samples of each thought."""
+    greedy, sampled = translator.greedy(thoughts.slots), translator.sampled(thoughts.slots, samples, seed)
+    texts = [[first, *others] for first, others in zip(greedy, sampled, strict=True)]
+    match = []
+    for row, distinct in enumerate(map(list, map(dict.fromkeys, texts))):
+        sites = [thoughts.sites[row]] * len(distinct)
+        predicted = measure.predict(distinct, sites, [thoughts.questions[row]] * len(distinct))
+        targets = thoughts.targets[row].expand_as(predicted)
+        match.append(dict(zip(distinct, measure.match(targets, predicted, sites).tolist(), strict=True)))
+    return Tried(thoughts, texts, match)
+
+
+def nearest_of_all(texts: list[str], match: dict[str, float]) -> str:
+    """The proxy alone."""
+    return max(texts, key=match.__getitem__)
+
+
+def by_margin(margin: float) -> Choice:
+    """The rule of `Translator.reranked`."""
+
+    def choice(texts: list[str], match: dict[str, float]) -> str:
+        known = candidates(texts)
+        return best_of(known, [match[text] for text in known], texts[0], margin)
+
+    return choice
+
+
+def counts(
+    translator: Translator, measure: Measure, thoughts: Thoughts, texts: Sequence[str]
+) -> tuple[int, float, float, int]:
+    """Rows without a claim; shares of active and of other thoughts that are right; rows trusted and wrong."""
+    right = [claimed(text) == claimed(gold) for text, gold in zip(texts, thoughts.gold, strict=True)]
+    active = [gold != NO_STEP for gold in thoughts.gold]
+    wrong = 0
+    for site in sorted(set(thoughts.sites)):
+        rows = [row for row, other in enumerate(thoughts.sites) if other == site]
+        of_site = thoughts.take(rows)
+        own = [texts[row] for row in rows]
+        predicted = measure.predict(own, of_site.sites, of_site.questions)
+        match = measure.match(of_site.targets, predicted, of_site.sites).tolist()
+        sharing = sharing_of(translator, measure, site, own)
+        trusts = sharing.discount(trust(measure.map_of(site), of_site.targets, predicted, sharing.alike))
+        for i, row in enumerate(rows):
+            verdict = Translation("", "", own[i], match[i], float(trusts[i]), [], "", None, sharing.shares[i])
+            wrong += bool(verdict.trusted and not right[row])
+
+    def share(of: bool) -> float:
+        hits = [hit for hit, holds in zip(right, active, strict=True) if holds == of]
+        return sum(hits) / max(1, len(hits))
+
+    return sum(claimed(text) is None for text in texts), share(True), share(False), wrong
+
+
+def held_out(
+    recipe: Recipe, folder: Path, problems: int, seed: int, out: Path, console: Console
+) -> tuple[Translator, Measure, Thoughts]:
+    """The verbalizer, and the thoughts of held-out problems.
+
+    Raises:
+        UserError: the verbalizer writes whole traces, of which no thought is inactive.
+    """
+    reasoner = recipe.reasoner.load()
+    measure = Measure.load(folder, reasoner)
+    if ANSWER in measure.maps:
+        raise UserError(f"{folder} writes one text a trace; give a verbalizer of single thoughts")
+    held = HeldSteps.from_json((folder / HELD_FILE).read_text())
+    traces = collect(
+        reasoner,
+        recipe.task.build(),
+        split=Split.HELDOUT,
+        n=problems,
+        seed=seed,
+        out=out / f"heldout-{problems}-{seed}",
+        shard_rows=recipe.trace.shard_rows,
+        batch_size=recipe.trace.batch_size,
+        recipe_hash=recipe.asked_hash,
+        console=console,
+    )
+    sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
+    translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
+    return translator, measure, thoughts_of(traces, sites, held)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, seeds pooled."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", default=EMBEDDED)
+    parser.add_argument("--problems", type=int, default=100, help="held-out problems a seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of problems and sampling")
+    parser.add_argument("--samples", type=int, nargs="+", default=[4, 16, 64], help="texts a thought")
+    parser.add_argument("--margins", type=float, nargs="+", default=[0.0, MARGIN], help="in match")
+    parser.add_argument("--out", type=Path, default=Path("runs/samples"), help="folder of the traces")
+    options, overrides = parser.parse_known_args(arguments)
+    evaluated, console = find(options.what, overrides), Console()
+    rules: dict[str, Choice] = {"nearest of all": nearest_of_all}
+    rules |= {f"margin {margin:g}": by_margin(margin) for margin in options.margins}
+    table = Table("samples", "rule", "no claim", "active right", "inactive right", "trusted, wrong", "rows")
+    tables: dict[tuple[int, str], list[tuple[int, float, float, int]]] = {}
+    rows = 0
+    for seed in options.seeds:
+        translator, measure, thoughts = held_out(
+            evaluated.recipe, evaluated.verbalizer, options.problems, seed, options.out, console
+        )
+        made = tried(translator, measure, thoughts, max(options.samples), seed)
+        rows += len(thoughts)
+        chosen = {(0, "greedy"): made.chosen(0, nearest_of_all)}
+        chosen |= {(n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()}
+        for key, texts in chosen.items():
+            tables.setdefault(key, []).append(counts(translator, measure, thoughts, texts))
+    for (n, name), found in tables.items():
+        garbled, active, inactive, wrong = (torch.tensor(column) for column in zip(*found, strict=True))
+        shares = (f"{c.mean():.3f} ({' '.join(f'{v:.3f}' for v in c.tolist())})" for c in (active, inactive))
+        table.add_row(str(n), name, str(int(garbled.sum())), *shares, str(int(wrong.sum())), str(rows))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run_verb(main)

@@ -1,0 +1,56 @@
+"""The best of several texts for one thought, chosen by how near they read to it.
+
+Nearness is a proxy, and the more texts are tried the more of them are near by accident: texts that claim
+nothing come nearest to thoughts that hold nothing, and a claim that is wrong by one may read a little nearer
+than the right one. So only what claims something, or "(no step)", is a candidate, and the first choice is
+left for another only by a margin (docs/evaluation.md has the measurement).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reverse_codi.reading.claims import claimed
+
+MARGIN = 0.05
+"""By how much another text's match must exceed that of the first choice."""
+
+
+def candidates(texts: Sequence[str]) -> list[str]:
+    """One text for everything that is claimed, the first choice's own words first.
+
+    Of texts that claim the same the shortest stands for all: what it lacks is no claim. None where no text
+    claims anything or is "(no step)".
+
+    Args:
+        texts: the first choice and others.
+
+    >>> candidates(["12 + 5 = 17.", "12+5=17", "28 no)))", "( no step )", "9 + 9 = 18. no", "9 + 9 = 18."])
+    ['12 + 5 = 17.', '( no step )', '9 + 9 = 18.']
+    """
+    found: dict[tuple[str, ...], str] = {}
+    for text in texts:
+        claims = claimed(text)
+        if claims is None:
+            continue
+        known = found.get(claims)
+        if known is None or (known != texts[0] and len(text) < len(known)):
+            found[claims] = text
+    return list(found.values())
+
+
+def best_of(texts: Sequence[str], match: Sequence[float], first: str, margin: float = MARGIN) -> str:
+    """The text that matches best, if it exceeds the first choice by more than the margin.
+
+    Args:
+        texts: candidates of one thought, see `candidates`.
+        match: their matches with it.
+        first: the first choice; one that is no candidate stays only where there is no candidate.
+        margin: see `MARGIN`.
+    """
+    if not texts:
+        return first
+    best = max(range(len(texts)), key=match.__getitem__)
+    if first in texts and not match[best] > match[texts.index(first)] + margin:
+        return first
+    return texts[best]
