@@ -19,6 +19,7 @@ from reverse_codi.evaluation.accuracy import Published, compared
 from reverse_codi.evaluation.bootstrap import Interval, interval
 from reverse_codi.evaluation.thoughtless import right
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
+from reverse_codi.reasoners.plain_text import Filled
 from reverse_codi.tasks.base import Problem, Split, Task
 
 COUNTS = (1, 4, 8, 16, 32)
@@ -53,18 +54,27 @@ def solved(problem: Problem) -> str:
     return f"{steps} The answer is {problem.answer}.".strip()
 
 
-def prompt(reasoner: HuginnReasoner, shots: Sequence[Problem], question: str) -> str:
-    """What is asked, without the begin-of-text token, which the reasoner adds."""
+def prompt(reasoner: HuginnReasoner, shots: Sequence[Problem], question: str) -> str | Filled:
+    """What is asked, without the begin-of-text token, which the reasoner adds.
+
+    Control tokens are the template's own; a problem's words are characters.
+    """
     turns = [(f"Q: {shot.question}\nA:", solved(shot)) for shot in shots]
     last = f"Q: {question}\nA:"
     if not reasoner.tokenizer.chat_template:
         return "\n\n".join([*(f"{asked} {answer}" for asked, answer in turns), last])
-    messages = [{"role": "system", "content": SYSTEM}]
+    said = [("system", SYSTEM)]
     for asked, answer in turns:
-        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
-    messages.append({"role": "user", "content": last})
+        said += [("user", asked), ("assistant", answer)]
+    said.append(("user", last))
+    # Letters of the private use area stand for the words while the template is filled.
+    markers = [f"\ue000{i}\ue001" for i in range(len(said))]
+    messages = [{"role": role, "content": marker} for (role, _), marker in zip(said, markers, strict=True)]
     text = str(reasoner.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    return text.removeprefix(str(reasoner.tokenizer.bos_token))
+    words = (content for _, content in said)
+    return Filled(
+        text.removeprefix(str(reasoner.tokenizer.bos_token)), dict(zip(markers, words, strict=True))
+    )
 
 
 def solution_of(written: str) -> str:

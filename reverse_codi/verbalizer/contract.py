@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.config import Section, UserError, validated
+from reverse_codi.reasoners.plain_text import Filled
 
 FILE = "verbalizer.json"
 MARKER = "{thought}"
@@ -42,7 +43,8 @@ class Contract(Section):
     schema_version: int = SCHEMA
     """Version of this file's layout."""
     template: str = MARKER
-    """Prompt text; `{thought}` stands once, for all slots side by side, or once a slot."""
+    """Prompt text; `{thought}` stands once, for all slots side by side, or once a slot. Control tokens in it
+    (turns of a chat) are tokens."""
     n_slots: int = Field(default=1, ge=1)
     """S, the vectors in one prompt."""
     begin_id: int | None = None
@@ -94,9 +96,9 @@ class Contract(Section):
         pieces = self.template.split(MARKER)
         slots = [self.slot_base + row for row in rows]
         groups = [[slot] for slot in slots] if len(pieces) - 1 == len(slots) else [slots]
-        prompt = self._tokens(tokenizer, pieces[0])
+        prompt = Filled(pieces[0]).ids(tokenizer)
         for group, piece in zip(groups, pieces[1:], strict=True):
-            prompt += group + self._tokens(tokenizer, piece)
+            prompt += group + Filled(piece).ids(tokenizer)
         if self.begin_id is not None:
             prompt.append(self.begin_id)
         found = sum(token >= self.slot_base for token in prompt)
@@ -106,9 +108,6 @@ class Contract(Section):
                 f"the tokenizer ({len(tokenizer)} tokens) is not the one of this verbalizer"
             )
         return prompt
-
-    def _tokens(self, tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False).input_ids) if text else []
 
     def inject(self, vectors: Tensor) -> Tensor:
         """Vectors [N, d] as they enter the bank: scaled to `injection.norm`, or unchanged.
