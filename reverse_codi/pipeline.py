@@ -20,7 +20,7 @@ from rich.console import Console
 
 from reverse_codi import verbalize
 from reverse_codi.config import RecipeError, run_verb
-from reverse_codi.demo import control, show_changes, test_thoughts, translated
+from reverse_codi.demo import control, kept_step, show_changes, test_thoughts, translated
 from reverse_codi.distill import distill
 from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.translation import score
@@ -77,7 +77,7 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
     thoughts = test_thoughts(recipe, prepared, out, console, TESTED)
     before = translated(recipe, prepared, out / "warm", thoughts)
     after = translated(recipe, prepared, verbalizer, thoughts)
-    show_changes(console, before, after, thoughts.problems)
+    show_changes(console, before, after, thoughts.problems, kept_step(out))
     translator = Translator(prepared.reasoner, recipe.reasoner.folder, verbalizer, recipe.grpo.max_new_tokens)
     questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
     rows = verbalize.translate(translator, prepared.measure, questions)

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.evaluation import report
+from reverse_codi.evaluation import figures, report
 from reverse_codi.evaluation.accuracy import Published, compared
-from reverse_codi.evaluation.bootstrap import Interval, interval
+from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.thoughtless import right
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.reasoners.plain_text import Filled
@@ -91,7 +90,7 @@ def measure(reasoner: HuginnReasoner, task: Task, n: int, seed: int, shots: int 
     for count in sorted({*COUNTS, reasoner.config.mean_recurrence}):
         written = reasoner.answer(asked, count, seed, LONGEST_SOLUTION)
         flags = right(task, [solution_of(text) for text in written], problems)
-        found[count] = interval(np.array(flags, dtype=np.float64)[:, None])
+        found[count] = figures.share(figures.flags(flags), range(len(flags)))
     return Iterated(found[reasoner.config.mean_recurrence], found)
 
 

@@ -14,8 +14,8 @@ from itertools import groupby
 from tokenizers import AddedToken, Regex, Tokenizer, pre_tokenizers
 from transformers import PreTrainedTokenizerBase
 
-# Added tokens of this form are control tokens, even where their author did not mark them as special: Coconut's
-# <|start-latent|>, <think>. Others, such as GPT-NeoX's runs of blanks, are text.
+# Added tokens of this form are control tokens, even where their author did not mark them as special
+# (Coconut's <|start-latent|>, <think>). Others, such as GPT-NeoX's runs of blanks, are text.
 _CONTROL_FORM = re.compile(r"<[^<>\s]+>")
 NO_NAME = "<?>"
 """A token that the tokenizer has no string for, as CODI's own begin- and end-of-thought."""

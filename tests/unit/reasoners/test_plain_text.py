@@ -156,9 +156,8 @@ def test_a_judge_reads_characters() -> None:
     judge = LanguageModel(reasoner.lm, tokenizer)
     ids = tokenizer(f"a {END}", add_special_tokens=False).input_ids
     assert tokenizer.eos_token_id not in ids
-    scores = (
-        reasoner.lm(input_ids=torch.tensor([[tokenizer.bos_token_id, *ids]])).logits[0, :-1].log_softmax(-1)
-    )
+    logits = reasoner.lm(input_ids=torch.tensor([[tokenizer.bos_token_id, *ids]])).logits.detach()
+    scores = logits[0, :-1].log_softmax(-1)
     wanted = -scores.gather(1, torch.tensor(ids)[:, None]).mean()
     assert float(judge.nll([f"a {END}"])) == pytest.approx(float(wanted), abs=1e-4)
 
