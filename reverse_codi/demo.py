@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.environment import check_ray
 from reverse_codi.evaluation.figures import change
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import CLIP, Scored, Thoughts, match_gain, score
@@ -132,6 +133,7 @@ def show_changes(console: Console, before: Scored, after: Scored, problems: Sequ
 def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
+    check_ray()
     empty(out)
     embedded_reading(out)
     prepared = prepare(recipe, out, console)

@@ -22,6 +22,7 @@ from reverse_codi import verbalize
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.demo import control, kept_step, show_changes, test_thoughts, translated
 from reverse_codi.distill import distill
+from reverse_codi.environment import check_ray
 from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.translation import score
 from reverse_codi.files import write_whole
@@ -97,6 +98,8 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
 def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     """Every stage; returns what pipeline.json holds."""
     check_reasoner_is_made_here(recipe)
+    if recipe.grpo.steps:
+        check_ray()
     out = Path(recipe.train.out)
     seconds: dict[str, float] = {}
 
