@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -31,10 +31,20 @@ class ContractError(UserError):
 class Injection(Section):
     """How a thought becomes an input vector."""
 
-    kind: Literal["z", "h"] = "z"
-    """z: the fed vector, which the model's own inputs look like; h: the readout."""
+    kind: Literal["z"] = "z"
+    """z: the fed vector, which the model's own inputs look like."""
     norm: float | None = Field(default=None, gt=0)
     """Length that every vector is scaled to; none leaves them as they are."""
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _readouts_do_not_enter(cls, kind: object) -> object:
+        if kind == "h":
+            raise ValueError(
+                "readouts enter no slot; files that say h were trained on fed vectors all the same, since the "
+                "field was not looked at: write z, or train again"
+            )
+        return kind
 
 
 class Contract(Section):
