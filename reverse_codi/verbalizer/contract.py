@@ -41,8 +41,8 @@ class Injection(Section):
     def _readouts_do_not_enter(cls, kind: object) -> object:
         if kind == "h":
             raise ValueError(
-                "readouts enter no slot; files that say h were trained on fed vectors all the same, since the "
-                "field was not looked at: write z, or train again"
+                "readouts enter no slot; a file that says h was trained on fed vectors all the same, since "
+                "the field was not looked at: write z, or train again"
             )
         return kind
 
