@@ -18,9 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.environment import check_ray
+from reverse_codi.evaluation.figures import change
 from reverse_codi.evaluation.select import thoughts_of
-from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, mean_change, score
+from reverse_codi.evaluation.translation import CLIP, Scored, Thoughts, match_gain, score
 from reverse_codi.files import write_whole
+from reverse_codi.monitor import BEST, BEST_FIGURES
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
@@ -91,22 +94,45 @@ def show(console: Console, thoughts: Thoughts, before: Scored, after: Scored, pr
     console.print(table)
 
 
-def show_changes(console: Console, before: Scored, after: Scored, problems: Sequence[int]) -> None:
-    """Print means over thoughts before and after, and their change with its 95 % interval."""
+def kept_step(out: Path) -> int:
+    """The GRPO step of the policy in `out/best`; 0 is the warm start, also where there was no GRPO."""
+    file = out / BEST_FIGURES
+    return int(json.loads(file.read_text())["step"]) if file.is_file() else 0
+
+
+def show_changes(console: Console, before: Scored, after: Scored, problems: Sequence[int], step: int) -> None:
+    """Print means over thoughts before and after, and their change with its 95 % interval.
+
+    Args:
+        console: where to.
+        before: the warm start's texts.
+        after: those of the kept policy.
+        problems: the problem of each thought.
+        step: the kept policy's.
+    """
     table = Table("a thought's", "warm start", "after GRPO", "change")
-    for title, x, y in (
-        ("match, clipped at -2", before.clipped, after.clipped),
-        ("results right", before.result, after.result),
-        ("operations right", before.operation, after.operation),
-        ("whole claims right", before.claim, after.claim),
+    for title, x, y, span in (
+        (f"match, clipped at {CLIP:g}", before.clipped, after.clipped, 1.0 - CLIP),
+        ("results right", before.result, after.result, 1.0),
+        ("operations right", before.operation, after.operation, 1.0),
+        ("whole claims right", before.claim, after.claim, 1.0),
     ):
-        table.add_row(title, f"{x.mean():.3f}", f"{y.mean():.3f}", str(mean_change(x, y, problems)))
+        if len(x):  # sentences state no operations
+            table.add_row(title, f"{x.mean():.3f}", f"{y.mean():.3f}", str(change(x, y, problems, span)))
     console.print(table)
+    if step == 0:
+        console.print(
+            "The best checkpoint is the warm start: no later one was better on the held-out thoughts that it "
+            "is chosen on, so both columns are of the same weights. metrics.jsonl has the later figures."
+        )
+    elif before.texts == after.texts:
+        console.print(f"GRPO's step {step} writes the same texts as the warm start, every one.")
 
 
 def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
+    check_ray()
     empty(out)
     console.print(gold_steps(recipe))
     embedded_reading(out)
@@ -118,10 +144,10 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     before = translated(recipe, prepared, warm, thoughts)
     policy = Policy.load(warm, prepared.reasoner, trainable=True)
     reinforce(recipe, prepared, policy, out, console, resume=False)
-    folder = finish(out, prepared, out / "best")
+    folder, step = finish(out, prepared, out / BEST), kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
-    show_changes(console, before, after, thoughts.problems)
+    show_changes(console, before, after, thoughts.problems, step)
     gain = match_gain(before, after, thoughts.problems)
     gold = score(thoughts, thoughts.gold, prepared.measure)
     return {
@@ -137,6 +163,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
         "match_empty": control(prepared, thoughts, ""),
         "match_gold": gold.match,
         "top_share": after.top_share,
+        "best_step": step,
         "n": len(set(thoughts.problems)),
         "seconds": time.perf_counter() - start,
     }

@@ -20,8 +20,9 @@ from rich.console import Console
 
 from reverse_codi import verbalize
 from reverse_codi.config import RecipeError, run_verb
-from reverse_codi.demo import control, show_changes, test_thoughts, translated
+from reverse_codi.demo import control, kept_step, show_changes, test_thoughts, translated
 from reverse_codi.distill import distill, made_from
+from reverse_codi.environment import check_ray
 from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.translation import score
 from reverse_codi.files import write_whole
@@ -87,7 +88,7 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
     thoughts = test_thoughts(recipe, prepared, out, console, TESTED)
     before = translated(recipe, prepared, out / "warm", thoughts)
     after = translated(recipe, prepared, verbalizer, thoughts)
-    show_changes(console, before, after, thoughts.problems)
+    show_changes(console, before, after, thoughts.problems, kept_step(out))
     translator = Translator(prepared.reasoner, recipe.reasoner.folder, verbalizer, recipe.grpo.max_new_tokens)
     questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
     rows = translate_questions(translator, prepared.measure, questions)
@@ -107,6 +108,8 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
 def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     """Every stage; returns what pipeline.json holds."""
     check_reasoner_is_made_here(recipe)
+    if recipe.grpo.steps:
+        check_ray()
     out = Path(recipe.train.out)
     seconds: dict[str, float] = {}
 

@@ -275,7 +275,7 @@ def heldout_scorer(recipe: Recipe, prepared: Prepared) -> Callable[[Policy], Sco
             do_sample=False,
             eos_token_id=eos,
         )
-        texts = policy.tokenizer.batch_decode(written[:, prompts.shape[1] :], skip_special_tokens=True)
+        texts = [prepared.reasoner.decode(ids) for ids in written[:, prompts.shape[1] :].tolist()]
         return score(thoughts, texts, prepared.measure)
 
     return evaluate

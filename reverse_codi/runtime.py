@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import ray
 import wandb
 
+from reverse_codi.environment import check_ray, wandb_reachable
 from reverse_codi.reward_section import find_functions
 
 if TYPE_CHECKING:
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
 
 
 def start_ray() -> None:
-    """Join the cluster that the job runs on, or start Ray on this machine."""
+    """Join the cluster that the job runs on, or start Ray on this machine.
+
+    Raises:
+        MachineError: the cluster does not answer, or Ray cannot start here.
+    """
     if ray.is_initialized():
         return
+    check_ray()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray runs workers at nice 15; beside a trainer on the same cores they would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -41,11 +48,17 @@ def fleeting(out: str) -> str:
 
 
 def start_wandb(project: str) -> None:
-    """Send runs to the user's W&B project, or keep them offline where nobody is logged in."""
+    """Send runs to the user's W&B project, or keep them offline: without a login, or without its server."""
     os.environ.setdefault("WANDB_PROJECT", project)
     # Its service needs more than the default 30 s on a busy machine, and a late start would end the run.
     os.environ.setdefault("WANDB__SERVICE_WAIT", "300")
-    if wandb.api.api_key is None:
+    logged_in = wandb.api.api_key is not None
+    if logged_in and "WANDB_MODE" not in os.environ and not wandb_reachable():
+        print(
+            "W&B does not answer: the run is kept offline; send it later with `wandb sync`", file=sys.stderr
+        )
+        logged_in = False
+    if not logged_in:
         os.environ.setdefault("WANDB_MODE", "offline")
         wandb.teardown()  # to answer, it has read its settings, and would not look at the mode again
 

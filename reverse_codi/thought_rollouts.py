@@ -15,6 +15,7 @@ from trl import GRPOTrainer
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.grpo import GrpoSection, column
 from reverse_codi.policy_sync import PolicySync
+from reverse_codi.reasoners.plain_text import decoded
 from reverse_codi.reward_pool import RewardPool
 from reverse_codi.rollout.base import Finish, Sampling
 from reverse_codi.rollout.pool import RolloutPool
@@ -132,7 +133,7 @@ class Rollouts:
         self, owners: list[int], token_ids: list[list[int]], finish: list[Finish], version: int
     ) -> Rows:
         chosen = self.thoughts.take(owners)
-        texts = self.policy.tokenizer.batch_decode(token_ids, skip_special_tokens=True)
+        texts = [decoded(self.policy.tokenizer, ids) for ids in token_ids]
         return Rows(
             texts=texts,
             token_ids=token_ids,

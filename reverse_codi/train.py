@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.environment import check_ray
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.files import whole_folder, write_whole
 from reverse_codi.grpo import build_trainer
@@ -53,6 +54,8 @@ CANARY_TEXTS = 8
 
 def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     """Run the whole method; returns the folder of the finished verbalizer."""
+    if recipe.grpo.steps:
+        check_ray()
     out = Path(recipe.train.out)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))

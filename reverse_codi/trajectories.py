@@ -30,6 +30,7 @@ from reverse_codi.files import write_whole
 from reverse_codi.reasoners.codi import CheckpointError
 from reverse_codi.reasoners.huginn.plot import figure, write_page
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
+from reverse_codi.reasoners.plain_text import Filled
 from reverse_codi.recipe import load_recipe
 from reverse_codi.sites import Site
 
@@ -59,7 +60,7 @@ class TokenRow:
 
 
 def follow(
-    reasoner: HuginnReasoner, text: str, iterations: int, seed: int
+    reasoner: HuginnReasoner, text: str | Filled, iterations: int, seed: int
 ) -> tuple[list[TokenRow], torch.Tensor]:
     """Every token's trajectory, of the states as the coda sees them.
 
@@ -110,6 +111,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("model", help="folder or hub id in Huginn's layout, or a recipe (.yaml) that names one")
     add("--text", action="append", required=True, help="a text to read; may be given often")
+    add("--template", action="store_true", help="control tokens in the texts are tokens (turns of a chat)")
     add("--out", required=True, type=Path, help="folder of the table as JSON and of the pages")
     add("--iterations", type=int, help="of the core block; the model's training mean if absent")
     add("--seed", type=int, default=0, help="of the initial states (default 0)")
@@ -124,6 +126,11 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         options.model, options.device = named.path, options.device or named.device
     options.device = options.device or "cpu"
     return options
+
+
+def asked_of(options: argparse.Namespace) -> list[str | Filled]:
+    """The texts as the model reads them."""
+    return [Filled(text) if options.template else text for text in options.text]
 
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -145,7 +152,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
                 f"the model was trained with {iterations} iterations on average; give --iterations "
                 f"{LEAST_ITERATIONS} or more"
             )
-        for text in options.text:
+        for text in asked_of(options):
             reasoner.ids(text)  # says what is wrong with a text before any is read
     except (CheckpointError, FileNotFoundError, ValueError) as error:
         raise RecipeError(str(error)) from None
@@ -167,7 +174,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
 def _one_text(
     reasoner: HuginnReasoner, number: int, iterations: int, options: argparse.Namespace, console: Console
 ) -> dict[str, Any]:
-    text = options.text[number]
+    text = asked_of(options)[number]
     rows, states = follow(reasoner, text, iterations, options.seed)
     counts = Counter(str(row.summary.kind) for row in rows)
     console.print(table_of(rows, iterations))
@@ -183,7 +190,8 @@ def _one_text(
         kinds = [row.summary.kind for row in rows]
         write_page(options.out / f"text-{number}.html", figure(states, names, kinds, notes, options.axes))
     return {
-        "text": text,
+        "text": str(text),
+        "template": options.template,
         "counts": dict(counts),
         "answers": answers,
         "tokens": [row.record() for row in rows],

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.evaluation import report
-from reverse_codi.evaluation.bootstrap import Interval, interval
+from reverse_codi.evaluation import figures, report
+from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.known import Published
@@ -54,7 +53,7 @@ def measure(reasoner: Reasoner, task: Task, n: int, seed: int) -> Accuracies:
 
 
 def _interval(flags: list[bool]) -> Interval:
-    return interval(np.array(flags, dtype=np.float64)[:, None])
+    return figures.share(figures.flags(flags), range(len(flags)))
 
 
 def compared(own: Interval, published: Published | None, mend: str) -> str:

@@ -14,7 +14,7 @@ Statistic = Callable[[Floats], float]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % bootstrap interval over `n` problems."""
+    """A figure with its 95 % interval over `n` problems: a share's by Wilson (`shares`), else a bootstrap."""
 
     value: float
     low: float
@@ -41,7 +41,10 @@ def explained(table: Floats) -> float:
 
 
 def interval(table: Floats, statistic: Statistic = mean, *, resamples: int = 1000, seed: int = 0) -> Interval:
-    """Bootstrap `statistic` over the rows of `table` [n problems, columns]."""
+    """Bootstrap `statistic` over the rows of `table` [n problems, columns].
+
+    For what is no share: a table of equal rows gets no width, whatever was not seen (`shares.share_of`).
+    """
     rows = np.atleast_2d(table.T).T.astype(np.float64)
     rng = np.random.default_rng(seed)
     n = len(rows)

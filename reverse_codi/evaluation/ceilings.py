@@ -126,7 +126,7 @@ def ceilings(train: TraceStore, test: TraceStore, n_thoughts: int, seed: int = 0
                     site = Site("h", one.site.index) if kind == "h" else Site("z", one.site.index)
                     vectors = train.vectors(site)[one.rows], test.vectors(site)[other.rows]
                     hits += told((vectors[0], one), (vectors[1], other), hidden, seed)
-                found[f"{name}.{kind}.{probe}"] = figures.mean(hits, range(len(hits)))
+                found[f"{name}.{kind}.{probe}"] = figures.share(hits, range(len(hits)))
     return found
 
 

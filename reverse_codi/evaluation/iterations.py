@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.evaluation import report
+from reverse_codi.evaluation import figures, report
 from reverse_codi.evaluation.accuracy import compared
-from reverse_codi.evaluation.bootstrap import Interval, interval
+from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.thoughtless import right
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import ANSWER_CUE, HuginnReasoner
+from reverse_codi.reasoners.plain_text import Filled
 from reverse_codi.tasks.base import Problem, Split, Task
 
 COUNTS = (1, 4, 8, 16, 32)
@@ -49,18 +49,27 @@ def solved(problem: Problem) -> str:
     return f"{steps} {ANSWER_CUE} {problem.answer}.".strip()
 
 
-def prompt(reasoner: HuginnReasoner, shots: Sequence[Problem], question: str) -> str:
-    """What is asked, without the begin-of-text token, which the reasoner adds."""
+def prompt(reasoner: HuginnReasoner, shots: Sequence[Problem], question: str) -> str | Filled:
+    """What is asked, without the begin-of-text token, which the reasoner adds.
+
+    Control tokens are the template's own; a problem's words are characters.
+    """
     turns = [(f"Q: {shot.question}\nA:", solved(shot)) for shot in shots]
     last = f"Q: {question}\nA:"
     if not reasoner.tokenizer.chat_template:
         return "\n\n".join([*(f"{asked} {answer}" for asked, answer in turns), last])
-    messages = [{"role": "system", "content": SYSTEM}]
+    said = [("system", SYSTEM)]
     for asked, answer in turns:
-        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
-    messages.append({"role": "user", "content": last})
+        said += [("user", asked), ("assistant", answer)]
+    said.append(("user", last))
+    # Letters of the private use area stand for the words while the template is filled.
+    markers = [f"\ue000{i}\ue001" for i in range(len(said))]
+    messages = [{"role": role, "content": marker} for (role, _), marker in zip(said, markers, strict=True)]
     text = str(reasoner.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    return text.removeprefix(str(reasoner.tokenizer.bos_token))
+    words = (content for _, content in said)
+    return Filled(
+        text.removeprefix(str(reasoner.tokenizer.bos_token)), dict(zip(markers, words, strict=True))
+    )
 
 
 def solution_of(written: str) -> str:
@@ -77,7 +86,7 @@ def measure(reasoner: HuginnReasoner, task: Task, n: int, seed: int, shots: int 
     for count in sorted({*COUNTS, reasoner.config.mean_recurrence}):
         written = reasoner.answer(asked, count, seed, LONGEST_SOLUTION)
         flags = right(reasoner, task, [solution_of(text) for text in written], problems)
-        found[count] = interval(np.array(flags, dtype=np.float64)[:, None])
+        found[count] = figures.share(figures.flags(flags), range(len(flags)))
     return Iterated(found[reasoner.config.mean_recurrence], found)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.config import UserError
+from reverse_codi.reasoners.plain_text import keep_plain
 
 
 class LanguageModelError(UserError):
@@ -23,13 +24,17 @@ class LanguageModel:
 
     Attributes:
         model: frozen.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer, which from now on reads text as characters only (`keep_plain`).
         batch_size: texts a forward pass.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """What looks like a control token in a text is judged as characters."""
+        keep_plain(self.tokenizer)
 
     @staticmethod
     def load(source: str, device: str = "cpu") -> LanguageModel:

@@ -170,7 +170,7 @@ def oracle_figures(exam: Exam, oracle: Oracle) -> Figures:
 
     def figure(asked: Asked, chosen: list[Held]) -> Interval:
         rows = [h.row for h in chosen if h.row in scores[asked]]
-        return figures.mean([scores[asked][row] for row in rows], [thoughts.problems[row] for row in rows])
+        return figures.share([scores[asked][row] for row in rows], [thoughts.problems[row] for row in rows])
 
     found = {
         f"step_result.{k + 1}": figure(Asked.RESULT, [h for h in middle if h.step == k]) for k in range(STEPS)
@@ -178,7 +178,7 @@ def oracle_figures(exam: Exam, oracle: Oracle) -> Figures:
     found["operands"] = figure(Asked.OPERANDS, middle)
     found["operation"] = figure(Asked.OPERATION, middle)
     own = scores[Asked.ANSWER]
-    found["final_answer"] = figures.mean(list(own.values()), [thoughts.problems[row] for row in own])
+    found["final_answer"] = figures.share(list(own.values()), [thoughts.problems[row] for row in own])
     return found
 
 

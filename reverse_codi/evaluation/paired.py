@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from rich.table import Table
 
 from reverse_codi.config import UserError, run_verb
 from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.metrics.content import Part, f1, gold_stated
 from reverse_codi.evaluation.report import TEXTS_FILE
@@ -57,16 +55,17 @@ def changes(before: Sequence[Row], after: Sequence[Row]) -> Figures:
     pairs = [pair for pair in zip(before, after, strict=True) if pair[0]["traces"] == "heldout"]
     holding = [pair for pair in pairs if gold_stated([pair[0]["gold"]]).results]
 
-    def change(of: list[tuple[Row, Row]], value: Callable[[Row], float]) -> Interval:
+    def problems(of: list[tuple[Row, Row]]) -> list[int]:
         questions = {
             question: i for i, question in enumerate(dict.fromkeys(one["question"] for one, _ in of))
         }
-        problems = [questions[one["question"]] for one, _ in of]
-        return figures.mean([value(other) - value(one) for one, other in of], problems)
+        return [questions[one["question"]] for one, _ in of]
 
-    found = {"match": change(pairs, lambda row: float(row["match"]))}
+    matches = [float(other["match"]) - float(one["match"]) for one, other in pairs]
+    found = {"match": figures.mean(matches, problems(pairs))}
     for part in (Part.RESULTS, Part.OPERANDS, Part.OPERATORS, Part.CLAIMS):
-        found[part.value] = change(holding, partial(_f1, part))
+        scores = ([_f1(part, pair[side]) for pair in holding] for side in (0, 1))
+        found[part.value] = figures.change(*scores, problems(holding))
     return found
 
 
@@ -87,13 +86,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("after", type=Path, nargs="+", help="folders of others on the same thoughts")
     options = parser.parse_args(arguments)
     before = texts_of(options.before)
-    found = {str(folder): changes(before, texts_of(folder)) for folder in options.after}
+    texts = {str(folder): texts_of(folder) for folder in options.after}
+    found = {name: changes(before, after) for name, after in texts.items()}
     table = Table(title=f"minus {options.before} [95 %, paired by problem]")
     for name in ("", *next(iter(found.values()))):
         table.add_column(name, overflow="fold")
     for name, of_folder in found.items():
         table.add_row(name, *map(str, of_folder.values()))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for name, after in texts.items():
+        if all(one["text"] == other["text"] for one, other in zip(before, after, strict=True)):
+            console.print(f"{name}: every text is the same as in {options.before}", markup=False)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,15 @@ import torch
 from torch import Tensor
 
 from reverse_codi.evaluation.bootstrap import Floats, Interval, explained, interval
-from reverse_codi.evaluation.figures import ratio, sums
+from reverse_codi.evaluation.figures import sums
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.study import retrieval
 from reverse_codi.sites import Site
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.tasks.equations import Equation
+
+CLIP = -2.0
+"""Where a thought's own match is cut."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ class Scored:
 
     @property
     def clipped(self) -> Tensor:
-        """[N] each thought's own match, cut at -2 as the reward is, so that no single text decides a mean."""
-        return (1 - self.distance / self.to_mean).clamp(min=-2)
+        """[N] each thought's own match, cut as the reward is, so that no single text decides a mean."""
+        return (1 - self.distance / self.to_mean).clamp(min=CLIP)
 
     @property
     def content(self) -> float:
@@ -170,11 +173,6 @@ def by_problem(values: Tensor, problems: Sequence[int]) -> Floats:
 
 
 def match_gain(before: Scored, after: Scored, problems: Sequence[int]) -> Interval:
-    """Match after minus before, paired bootstrap by problem."""
+    """Match after minus before, paired bootstrap by problem; without width where every text is the same."""
     table = sums([after.distance - before.distance, after.to_mean], problems)
     return interval(table, lambda rows: explained(rows) - 1)
-
-
-def mean_change(before: Tensor, after: Tensor, problems: Sequence[int]) -> Interval:
-    """Mean of a figure a thought [N], after minus before, paired bootstrap by problem."""
-    return interval(sums([after - before, torch.ones(len(before))], problems), ratio)

@@ -14,8 +14,8 @@ ROWS = 256
 def lens(reasoner: CodiReasoner, readouts: Tensor) -> list[list[str]]:
     """The likeliest 5 tokens of each readout [N, d], likeliest first.
 
-    Begin and end of thought are named <bot> and <eot>; any other token without a text of its own is <?>, not
-    its id, which would read as a number.
+    Begin and end of thought are named <bot> and <eot>, other control tokens as the tokenizer does. A token
+    without a text of its own and the end of text are <?>, not an id, which would read as a number.
     """
     special = {reasoner.config.bot_id: "<bot>", reasoner.config.eot_id: "<eot>"}
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -28,6 +27,7 @@ from reverse_codi.reasoners.distill_data import padded
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import Context, LatentLM
 from reverse_codi.reasoners.new_model import new_language_model
+from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 
 __all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
 
@@ -40,7 +40,8 @@ class CodiReasoner:
 
     Args:
         model: language model and projection.
-        tokenizer: its tokenizer; padding is done here, on the left.
+        tokenizer: its tokenizer, which from now on reads text as characters only (`keep_plain`); padding is
+            done here, on the left.
         config: see `CodiConfig`.
         batch_size: rows a forward pass.
     """
@@ -48,6 +49,7 @@ class CodiReasoner:
     def __init__(
         self, model: LatentLM, tokenizer: PreTrainedTokenizerBase, config: CodiConfig, batch_size: int = 512
     ) -> None:
+        keep_plain(tokenizer, (config.bot_id, config.eot_id))
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.config = config
@@ -91,14 +93,14 @@ class CodiReasoner:
     # ---- text in, ids out
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of plain text, without special tokens."""
+        """Token ids of plain text; what looks like a control token is characters."""
         encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return encoded
 
     def question_ids(self, question: str) -> list[int]:
         """Token ids of a question as the model is asked it, up to where thoughts or written steps begin."""
-        asked = self.config.question_format.replace("{question}", question)
-        return [*self.config.begin_ids, *self.ids(asked)]
+        asked = Filled(self.config.question_format, {"{question}": question})
+        return [*self.config.begin_ids, *asked.ids(self.tokenizer)]
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """The characters of each token; see `reasoners.base.Reasoner`."""
@@ -117,15 +119,8 @@ class CodiReasoner:
         return self.model.embed(torch.tensor(ids, device=self.device))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids."""
-        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
-        # A word-level tokenizer puts a space between any two tokens.
-        return re.sub(r"(?<=\() | (?=[.,:;?)])", "", text) if self._word_level else text
-
-    @functools.cached_property
-    def _word_level(self) -> bool:
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        return backend is not None and backend.decoder is None
+        """Text of sampled token ids, up to the end-of-text token; see `plain_text.decoded`."""
+        return decoded(self.tokenizer, ids)
 
     def left_padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids [B, T] and mask [B, T], padded on the left."""
@@ -177,13 +172,14 @@ class CodiReasoner:
                 self.config.unwritten_ids,
             )
             for i, answer in zip(batch, answers, strict=True):
-                outputs[i] = self.decode(answer)
+                outputs[i] = decoded_answer(self.tokenizer, answer)
         return Chains(readouts, fed, outputs)
 
     @torch.no_grad()
     def answer_states(self, questions: Sequence[str], patch: Patch | None = None) -> Tensor:
         """The states [N, d] at CODI's distillation point: the answer cue's last token, after the thoughts."""
-        tail = torch.tensor([[self.config.eot_id, *self.ids(self.config.cue)]], device=self.device)
+        cue = Filled(self.config.cue).ids(self.tokenizer)
+        tail = torch.tensor([[self.config.eot_id, *cue]], device=self.device)
         states = torch.empty(len(questions), self.width)
         for batch, context in self._asked(questions):
             vectors, where = self._patched(patch, batch)
@@ -244,9 +240,9 @@ class CodiReasoner:
     def solution(self, ids: Sequence[int]) -> str:
         """Text of a written solution; eot between steps and an answer that stands alone begins a line."""
         if self.config.cue or self.config.eot_id not in ids:
-            return self.decode(ids)
+            return decoded_answer(self.tokenizer, ids)
         end = list(ids).index(self.config.eot_id)
-        return f"{self.decode(ids[:end])}\n{self.decode(ids[end + 1 :])}"
+        return "\n".join(decoded_answer(self.tokenizer, part) for part in (ids[:end], ids[end + 1 :]))
 
     @torch.no_grad()
     def read(

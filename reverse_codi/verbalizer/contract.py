@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.config import Section, UserError, validated
+from reverse_codi.reasoners.plain_text import Filled
 
 FILE = "verbalizer.json"
 MARKER = "{thought}"
@@ -30,10 +31,20 @@ class ContractError(UserError):
 class Injection(Section):
     """How a thought becomes an input vector."""
 
-    kind: Literal["z", "h"] = "z"
-    """z: the fed vector, which the model's own inputs look like; h: the readout."""
+    kind: Literal["z"] = "z"
+    """z: the fed vector, which the model's own inputs look like."""
     norm: float | None = Field(default=None, gt=0)
     """Length that every vector is scaled to; none leaves them as they are."""
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _readouts_do_not_enter(cls, kind: object) -> object:
+        if kind == "h":
+            raise ValueError(
+                "readouts enter no slot; a file that says h was trained on fed vectors all the same, since "
+                "the field was not looked at: write z, or train again"
+            )
+        return kind
 
 
 class Contract(Section):
@@ -42,7 +53,8 @@ class Contract(Section):
     schema_version: int = SCHEMA
     """Version of this file's layout."""
     template: str = MARKER
-    """Prompt text; `{thought}` stands once, for all slots side by side, or once a slot."""
+    """Prompt text; `{thought}` stands once, for all slots side by side, or once a slot. Control tokens in it
+    (turns of a chat) are tokens."""
     n_slots: int = Field(default=1, ge=1)
     """S, the vectors in one prompt."""
     begin_id: int | None = None
@@ -94,9 +106,9 @@ class Contract(Section):
         pieces = self.template.split(MARKER)
         slots = [self.slot_base + row for row in rows]
         groups = [[slot] for slot in slots] if len(pieces) - 1 == len(slots) else [slots]
-        prompt = self._tokens(tokenizer, pieces[0])
+        prompt = Filled(pieces[0]).ids(tokenizer)
         for group, piece in zip(groups, pieces[1:], strict=True):
-            prompt += group + self._tokens(tokenizer, piece)
+            prompt += group + Filled(piece).ids(tokenizer)
         if self.begin_id is not None:
             prompt.append(self.begin_id)
         found = sum(token >= self.slot_base for token in prompt)
@@ -106,9 +118,6 @@ class Contract(Section):
                 f"the tokenizer ({len(tokenizer)} tokens) is not the one of this verbalizer"
             )
         return prompt
-
-    def _tokens(self, tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False).input_ids) if text else []
 
     def inject(self, vectors: Tensor) -> Tensor:
         """Vectors [N, d] as they enter the bank: scaled to `injection.norm`, or unchanged.

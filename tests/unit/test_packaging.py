@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -129,6 +131,43 @@ def test_setup_that_fails_midway_leaves_no_stamp(clone: Path) -> None:
     assert done.returncode == 7
     assert "no index" in done.stderr and "failed while installing torch" in done.stderr
     assert not stamp.exists()
+
+
+IMPORTED_AS = {"yaml": "pyyaml"}
+OURS = {"reverse_codi", "reward", "tests"}
+
+
+def third_party(*folders: str) -> set[str]:
+    """Distributions that Python files and scripts import, anywhere in them."""
+    found = set()
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix not in (".py", "") or not path.is_file():
+                continue
+            text = path.read_text(errors="replace")
+            if path.suffix == "" and "python" not in text.split("\n", 1)[0]:
+                continue  # data, or a shell script
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Import):
+                    found |= {name.name.split(".")[0] for name in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found.add(node.module.split(".")[0])
+    outside = found - OURS - set(sys.stdlib_module_names)
+    return {canonicalize_name(IMPORTED_AS.get(name, name)) for name in outside}
+
+
+def declared(*extras: str) -> set[str]:
+    wanted = [*PROJECT["dependencies"]]
+    for extra in extras:
+        wanted += PROJECT["optional-dependencies"][extra]
+    return {canonicalize_name(Requirement(text).name) for text in wanted}
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    """What another package happens to bring may go with its next version."""
+    assert {"torch", "pyarrow", "pyyaml", "vllm"} <= third_party("reverse_codi", "reward")
+    assert third_party("reverse_codi", "reward") - declared("vllm", "smollm2") == set()
+    assert third_party("tests", "scripts") - declared("vllm", "smollm2", "dev") == set()
 
 
 @pytest.mark.parametrize("name", ["tiny/model.safetensors", "tiny/verbalizer/model.bin", "x/.DS_Store"])

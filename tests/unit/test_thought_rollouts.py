@@ -126,9 +126,17 @@ def test_the_rewards_see_the_right_thoughts(rollouts: Rollouts, thoughts: Though
     assert rows.sites == [thoughts.sites[i] for i in owners]
     assert rows.finished == [True, True, False] * 2
     assert rows.policy_version == 9
-    assert rows.texts[0].replace(" ", "") == "12+5=17."
+    assert rows.texts[0] == "12 + 5 = 17."
     step, told, scores = rollouts.seen[0]  # type: ignore[attr-defined]
     assert (step, told, list(scores.raw)) == (8, rows, ["match"])
+
+
+def test_a_sampled_control_token_is_in_the_text_that_is_scored(rollouts: Rollouts) -> None:
+    pool: Pool = rollouts.pool  # type: ignore[assignment]
+    tokenizer = rollouts.policy.tokenizer
+    pool.ids.insert(2, tokenizer.pad_token_id)
+    rollouts(["5"] * G, SimpleNamespace(state=SimpleNamespace(global_step=8)))  # type: ignore[arg-type]
+    assert rollouts.rewards.rows.texts[0] == "12 + <pad> 5 = 17."  # type: ignore[attr-defined]
 
 
 def test_scalars_and_seconds(rollouts: Rollouts) -> None:

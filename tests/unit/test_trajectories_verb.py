@@ -35,6 +35,16 @@ def go(folder: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]
     return go
 
 
+def test_control_tokens_are_characters_unless_the_text_is_a_template(
+    go: Callable[..., tuple[dict[str, Any], str]],
+) -> None:
+    plain, _ = go("--iterations", "12", "--text", "<pad> 12")
+    meant, _ = go("--iterations", "12", "--text", "<pad> 12", "--template")
+    tokens = [[row["token"] for row in result["texts"][1]["tokens"]] for result in (plain, meant)]
+    assert tokens == [[BOS, "<unk>", "<unk>", "<unk>", "12"], [BOS, "<pad>", "12"]]
+    assert [result["texts"][1]["text"] for result in (plain, meant)] == ["<pad> 12"] * 2
+
+
 def test_one_row_a_token_with_class_numbers_and_lens(
     go: Callable[..., tuple[dict[str, Any], str]], folder: Path, tmp_path: Path
 ) -> None:

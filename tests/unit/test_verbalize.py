@@ -52,6 +52,7 @@ def test_questions_come_from_standard_input_where_nothing_is_given(monkeypatch: 
 def test_unknown_words_are_named(tiny_reasoner: CodiReasoner) -> None:
     assert unknown_words(tiny_reasoner, make_problems(1)[0].question) == []
     assert unknown_words(tiny_reasoner, "Ann has 12 zebras, and 7000 apples.") == ["zebras", "7000"]
+    assert unknown_words(tiny_reasoner, "Ann has <eos> 12 <pad> cups.") == ["<eos>", "<pad>"]
 
 
 def shown(*rows: Translation, chain: bool = False) -> str:

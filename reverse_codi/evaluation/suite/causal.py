@@ -63,9 +63,9 @@ def replaced(said: Said) -> Figures:
     other = replacement_vectors(Replacement.OTHER_TEXT, traced, sources)
     each = kept_each(reasoner, task, traced, fed)
     return {
-        "causal.kept_all": figures.mean(kept_all(reasoner, task, traced, fed), range(len(traced))),
-        "causal.kept_each": figures.mean(each.kept, each.rows),
-        "causal.kept_all.other_text": figures.mean(
+        "causal.kept_all": figures.share(kept_all(reasoner, task, traced, fed), range(len(traced))),
+        "causal.kept_each": figures.share(each.kept, each.rows),
+        "causal.kept_all.other_text": figures.share(
             kept_all(reasoner, task, traced, other), range(len(traced))
         ),
     }
@@ -76,7 +76,7 @@ def constant_replacements(exam: Exam) -> Figures:
     traced, sources = _setting(exam, [""] * len(exam.thoughts))
     reasoner, task = exam.subject.reasoner, exam.subject.task
     return {
-        f"causal.kept_all.{kind}": figures.mean(
+        f"causal.kept_all.{kind}": figures.share(
             kept_all(reasoner, task, traced, replacement_vectors(kind, traced, sources)), range(len(traced))
         )
         for kind in CONSTANT
@@ -122,5 +122,5 @@ def counterfactual(said: Said) -> Figures:
             followed = follow(subject.reasoner, subject.measure, subject.task, exam.traced, edits)
             for place, value in zip(places, followed.became.tolist(), strict=True):
                 became[place] = value
-        found[name] = figures.mean(became, [problem for problem, _ in asked])
+        found[name] = figures.share(became, [problem for problem, _ in asked])
     return found

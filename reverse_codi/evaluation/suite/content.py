@@ -65,7 +65,7 @@ def steps(said: Said) -> Figures:
         if part is Part.OPERATORS:
             chosen = [h for h in chosen if h.row in with_operation]
         problems = [exam.thoughts.problems[h.row] for h in chosen]
-        return figures.mean([scores[h.row][part] for h in chosen], problems)
+        return figures.share([scores[h.row][part] for h in chosen], problems)
 
     right = [h for h in held if h.right]
     middle = [h for h in right if not h.last]
@@ -97,8 +97,8 @@ def above_lens(exam: Exam, results: dict[int, float], middle: list[Held]) -> Fig
         rows = [i for i, h in enumerate(middle) if h.step == k]
         problems = [exam.thoughts.problems[middle[i].row] for i in rows]
         for name, hit in hits.items():
-            gain = [results[middle[i].row] - hit[i] for i in rows]
-            found[f"step_result.{k + 1}.above_{name}"] = figures.mean(gain, problems)
+            lens, text = [hit[i] for i in rows], [results[middle[i].row] for i in rows]
+            found[f"step_result.{k + 1}.above_{name}"] = figures.change(lens, text, problems)
     return found
 
 
@@ -133,8 +133,8 @@ def claims(said: Said) -> Figures:
     if not all(n.values()):  # nothing to tell apart
         weight = torch.zeros(len(right))
     return {
-        "claims.unsupported": figures.over([c[0] for c in counts], [c[1] for c in counts], problems),
-        "inert.told_from_live": figures.over(told * weight, weight, problems),
+        "claims.unsupported": figures.share([c[0] for c in counts], problems, [c[1] for c in counts]),
+        "inert.told_from_live": figures.share(told * weight, problems, weight),
     }
 
 

@@ -27,8 +27,8 @@ def wrong_traces(said: Said) -> Figures:
     implied = [implied_answer(texts) for texts in by_trace(said.wrong, said.exam.wrong_thoughts)]
     problems = range(len(traces))
     return {
-        "faithful.wrong": figures.mean(list(map(_answered, implied, traces.answers)), problems),
-        "faithful.wrong.gold": figures.mean(list(map(_answered, implied, traces.gold)), problems),
+        "faithful.wrong": figures.share(list(map(_answered, implied, traces.answers)), problems),
+        "faithful.wrong.gold": figures.share(list(map(_answered, implied, traces.gold)), problems),
     }
 
 
@@ -57,7 +57,7 @@ def _agree(exam: Exam, traces: TraceStore, texts: list[list[str]]) -> Interval:
     chains = [" ".join(t.strip() for t in of_trace if stated(t).results) for of_trace in texts]
     answers = [answer_of(reasoner, task, output) for output in conclude(reasoner, traces.questions, chains)]
     same = [float(a is not None and a == own) for a, own in zip(answers, traces.answers, strict=True)]
-    return figures.mean(same, range(len(traces)))
+    return figures.share(same, range(len(traces)))
 
 
 def swaps(said: Said) -> Figures:
@@ -83,8 +83,8 @@ def swaps(said: Said) -> Figures:
         if k + 1 < said.exam.subject.reasoner.n_thoughts:
             after += _next(said, pairs, rows, k, values)
     return {
-        "faithful.swap": figures.mean([hit for _, hit in own], [row for row, _ in own]),
-        "faithful.swap_next": figures.mean([hit for _, hit in after], [row for row, _ in after]),
+        "faithful.swap": figures.share([hit for _, hit in own], [row for row, _ in own]),
+        "faithful.swap_next": figures.share([hit for _, hit in after], [row for row, _ in after]),
     }
 
 

@@ -91,14 +91,14 @@ def robustness(said: Said) -> Figures:
         "shuffle": words_moved,
     }
     drops = {f"robust.{name}_drop": _drop(said, near, edit) for name, edit in edits.items()}
-    return drops | {"robust.counted": figures.mean((match > 0).double(), thoughts.problems)}
+    return drops | {"robust.counted": figures.share((match > 0).double(), thoughts.problems)}
 
 
 def _drop(said: Said, near: list[int], edit: Callable[[str], list[str]]) -> Interval:
     exam, measure = said.exam, said.exam.subject.measure
     pairs = [(row, other) for row in near for other in edit(said.heldout[row])]
     if not pairs:
-        return figures.mean([], [])
+        return figures.NOTHING
     rows = [row for row, _ in pairs]
     thoughts = exam.thoughts.take(rows)
     edited = exam.predicted(thoughts, [text for _, text in pairs])

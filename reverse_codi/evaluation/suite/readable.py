@@ -22,11 +22,11 @@ def readability(said: Said, second: LanguageModel | None = None) -> Figures:
     found = {
         "readability.nll": figures.mean(exam.subject.reasoner.nll(texts), problems),
         "readability.length": figures.mean(metrics.lengths(texts), problems),
-        "top_share": figures.mean(metrics.top_share(texts), problems),
+        "top_share": figures.share(metrics.top_share(texts), problems),
     }
     for n in (1, 2):
         distinct = metrics.distinct_n(texts, n)
-        found[f"readability.distinct_{n}"] = figures.over(distinct[:, 0], distinct[:, 1], problems)
+        found[f"readability.distinct_{n}"] = figures.share(distinct[:, 0], problems, distinct[:, 1])
     if second is not None:
         found["readability.nll_second"] = figures.mean(second.nll(texts), problems)
     return found
@@ -40,4 +40,4 @@ def prompt(said: Said) -> Figures:
         for texts in by_trace(said.heldout, exam.thoughts)
     ]
     hits = prompt_reconstruction(exam.subject.reasoner, chains, exam.heldout.questions, limit=PROMPT_BLOCKS)
-    return {"prompt.top1_64": figures.mean(hits, range(len(hits)))}
+    return {"prompt.top1_64": figures.share(hits, range(len(hits)))}

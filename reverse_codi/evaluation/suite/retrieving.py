@@ -30,6 +30,6 @@ def retrieval(said: Said) -> Figures:
     ranked = torch.cat(found)
     problems = [exam.thoughts.problems[row] for row in exam.live]
     return {
-        "retrieval.top1_64": figures.mean(top1(ranked), problems),
-        "retrieval.mrr": figures.mean(reciprocal(ranked), problems),
+        "retrieval.top1_64": figures.share(top1(ranked), problems),
+        "retrieval.mrr": figures.share(reciprocal(ranked), problems),
     }

@@ -42,7 +42,7 @@ def evaluate(
 def examine(exam: Exam) -> Figures:
     """What the thoughts hold and do, whoever writes."""
     return {
-        "accuracy": figures.mean(figures.flags(exam.right), range(len(exam.right))),
+        "accuracy": figures.share(figures.flags(exam.right), range(len(exam.right))),
         **thinking.lens(exam),
         **thinking.likelihood(exam),
         **thinking.liveliness(exam),

@@ -34,12 +34,12 @@ def lens(exam: Exam) -> Figures:
         rows = [i for i, h in enumerate(held) if h.step == k]
         problems = [exam.thoughts.problems[held[i].row] for i in rows]
         for name, hit in hits.items():
-            found[f"{name}.{k + 1}"] = figures.mean([hit[i] for i in rows], problems)
+            found[f"{name}.{k + 1}"] = figures.share([hit[i] for i in rows], problems)
         thoughts = exam.thoughts.take([held[i].row for i in rows])
         tokens = exam.subject.lens(thoughts.targets.roll(1, 0)) if rows else []
         results = [gold_stated([claims[k]]).results for claims in thoughts.claims]
         shuffled = [float(bool(r) and lens_hit(t, r[0], 5)) for t, r in zip(tokens, results, strict=True)]
-        found[f"shuffled_top5.{k + 1}"] = figures.mean(shuffled, problems)
+        found[f"shuffled_top5.{k + 1}"] = figures.share(shuffled, problems)
     return found
 
 
@@ -83,7 +83,7 @@ def likelihood(exam: Exam) -> Figures:
         nearer = measure.distance(chosen.targets, gold, chosen.sites) < measure.distance(
             chosen.targets, others, chosen.sites
         )
-        found[f"likelihood.{name}"] = figures.mean(nearer.double(), chosen.problems)
+        found[f"likelihood.{name}"] = figures.share(nearer.double(), chosen.problems)
     return found
 
 
@@ -106,7 +106,7 @@ def liveliness(exam: Exam) -> Figures:
     pairs = list(zip(exam.pairs.recipients, exam.pairs.donors, strict=True))
     measured = liveness(exam.subject.reasoner, exam.subject.task, pairs)
     found = {
-        f"live.{site}.{n}": figures.mean(swaps.moved, range(len(swaps.moved)))
+        f"live.{site}.{n}": figures.share(swaps.moved, range(len(swaps.moved)))
         for (site, n), swaps in sorted(measured.swaps.items())
     }
     moving, live = measured.live(), set(exam.live)
@@ -114,7 +114,7 @@ def liveliness(exam: Exam) -> Figures:
         float((row in live) == ((site, len(claims)) in moving))
         for row, (site, claims) in enumerate(zip(exam.thoughts.sites, exam.thoughts.claims, strict=True))
     ]
-    return found | {"live.held": figures.mean(same, exam.thoughts.problems)}
+    return found | {"live.held": figures.share(same, exam.thoughts.problems)}
 
 
 def error_ceiling(exam: Exam) -> Figures:
@@ -134,7 +134,7 @@ def error_ceiling(exam: Exam) -> Figures:
             probe = Probe.fit(subject.train.fed[train, site.index], answers)
             told = probe.predict(exam.wrong.fed[wrong, site.index])
             hits += [float(t == exam.wrong.answers[row]) for t, row in zip(told, wrong, strict=True)]
-    return {"ceiling.wrong": figures.mean(hits, range(len(hits)))}
+    return {"ceiling.wrong": figures.share(hits, range(len(hits)))}
 
 
 def _ending_at(subject: Subject, traces: TraceStore, site: Site) -> list[int]:
@@ -151,5 +151,5 @@ def diagnostics(exam: Exam) -> Figures:
     problems = range(len(traced))
     kept = step_ablation(reasoner, task, traced, Moments.of(exam.subject.train.fed).mean)
     early = early_decoding(reasoner, task, traced.questions, traced.answers)
-    found = {f"ablated.{Site('h', k)}": figures.mean(kept[:, k], problems) for k in range(kept.shape[1])}
-    return found | {f"early.{m}": figures.mean(early[:, m], problems) for m in range(early.shape[1])}
+    found = {f"ablated.{Site('h', k)}": figures.share(kept[:, k], problems) for k in range(kept.shape[1])}
+    return found | {f"early.{m}": figures.share(early[:, m], problems) for m in range(early.shape[1])}

@@ -22,6 +22,7 @@ from reverse_codi.reasoners.huginn.checkpoint import load_model, local_folder, s
 from reverse_codi.reasoners.huginn.initial import InitialStates
 from reverse_codi.reasoners.huginn.model import Context, HuginnModel, Pass
 from reverse_codi.reasoners.huginn.replacing import Replaced, checked, swapped
+from reverse_codi.reasoners.plain_text import Filled, decoded_answer, keep_plain
 
 ANSWER_CUE = "The answer is"
 """What it writes before an answer: it is shown so in the solved problems that it is asked after."""
@@ -32,7 +33,8 @@ class HuginnReasoner:
 
     Args:
         model: its tensors.
-        tokenizer: its tokenizer; padding and the begin-of-text token are added here.
+        tokenizer: its tokenizer, which from now on reads text as characters only (`keep_plain`); padding and
+            the begin-of-text token are added here.
         batch_size: texts a forward pass.
 
     Raises:
@@ -46,6 +48,7 @@ class HuginnReasoner:
                 f"the tokenizer has token id {highest}, the embedding table {model.config.vocab_size} rows; "
                 "this is another model's tokenizer"
             )
+        keep_plain(tokenizer)
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.config = model.config
@@ -78,27 +81,36 @@ class HuginnReasoner:
 
     # ---- text in, ids out
 
-    def ids(self, text: str) -> list[int]:
+    def ids(self, text: str | Filled) -> list[int]:
         """Token ids of a text, after the begin-of-text token: t0 is that token.
 
         The tokenizer's own special tokens are not asked for: it may end every text, which is not over yet.
+        What looks like a control token is characters; one is meant only where a template (`Filled`) has it.
 
         Raises:
             ValueError: no token is left, or more than the model has positions for.
         """
-        encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        encoded = self._text_ids(text)
         if self.config.bos_token_id is not None:
             encoded = [self.config.bos_token_id, *encoded]
         if not encoded:
-            raise ValueError(f"{text!r} has no tokens, and this model no begin-of-text token; give some text")
+            raise ValueError(
+                f"{str(text)!r} has no tokens, and this model no begin-of-text token; give some text"
+            )
         self._check_length(len(encoded))
+        return encoded
+
+    def _text_ids(self, text: str | Filled) -> list[int]:
+        if isinstance(text, Filled):
+            return text.ids(self.tokenizer)
+        encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return encoded
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.config.block_size:
             raise ValueError(f"{tokens} tokens, but the model has {self.config.block_size} positions")
 
-    def tokens(self, text: str) -> list[str]:
+    def tokens(self, text: str | Filled) -> list[str]:
         """The text of each token that `read` gives states of."""
         return [self.decode([token]) for token in self.ids(text)]
 
@@ -124,7 +136,7 @@ class HuginnReasoner:
     @torch.no_grad()
     def read(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | Filled],
         iterations: int | None = None,
         seed: int = 0,
         replaced: Sequence[Replaced] | None = None,
@@ -206,7 +218,7 @@ class HuginnReasoner:
     @torch.no_grad()
     def answer(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | Filled],
         iterations: int | None = None,
         seed: int = 0,
         max_new_tokens: int = 64,
@@ -229,7 +241,7 @@ class HuginnReasoner:
         for batch in self._batches(rows):
             new = self._greedy([rows[i] for i in batch], [swaps[i] for i in batch], n, seed, max_new_tokens)
             for i, ids in zip(batch, new, strict=True):
-                answers[i] = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+                answers[i] = decoded_answer(self.tokenizer, ids)
         return answers
 
     def _greedy(

@@ -17,9 +17,29 @@ def test_a_mean_is_over_values_and_counts_problems() -> None:
     assert found.low <= 0.75 <= found.high
 
 
-def test_one_value_for_all_has_no_doubt() -> None:
-    found = figures.mean(torch.ones(5), range(5))
-    assert (found.value, found.low, found.high, found.n) == (1.0, 1.0, 1.0, 5)
+def test_a_share_of_all_has_an_interval_below_it() -> None:
+    found = figures.share(torch.ones(5), range(5))
+    assert (found.value, found.high, found.n) == (1.0, 1.0, 5)
+    assert found.low == pytest.approx(5 / (5 + 1.959964**2))
+
+
+def test_a_share_may_have_weights_and_leaves_out_what_has_none() -> None:
+    found = figures.share([1.0, 0.0, 2.0], [0, 1, 2], [2.0, 0.0, 2.0])
+    assert (found.value, found.n) == (0.75, 2)
+    assert figures.share([], []).n == figures.share([0.0], [3], [0.0]).n == 0
+    with pytest.raises(ValueError, match="outside its whole"):
+        figures.share([-1.0, 1.0], [0, 1])
+
+
+def test_a_change_is_paired_and_where_nothing_changes_something_still_may() -> None:
+    before, after = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([1.0, 1.0, 1.0])
+    change = figures.change(before, after, [0, 0, 1])
+    assert change.value == pytest.approx(2 / 3) and change.n == 2
+    assert (change.low, change.high) == (0.0, 1.0)  # two problems: one changed, one did not
+    none = figures.change(after, after, [0, 0, 1], span=3.0)
+    bound = 3 * 1.959964**2 / (2 + 1.959964**2)
+    assert (none.value, none.low, none.high, none.n) == (0.0, pytest.approx(-bound), pytest.approx(bound), 2)
+    assert figures.change([], [], []).n == 0
 
 
 def test_a_ratio_is_of_sums() -> None:

@@ -54,10 +54,22 @@ def test_solved_problems_come_first_each_ending_as_answers_are_read(reasoner: Hu
 def test_a_chat_template_makes_them_turns_and_the_begin_token_stands_once(reasoner: HuginnReasoner) -> None:
     reasoner.tokenizer.chat_template = TEMPLATE
     reasoner.tokenizer.bos_token = "<bos>"
-    asked = prompt(reasoner, [SHOT], "How many?")
+    filled = prompt(reasoner, [SHOT], "How many?")
+    asked = str(filled)
     assert asked.startswith("[system] You are a helpful assistant") and asked.endswith("A: [assistant]")
     assert asked.index("[user] Q: Ann") < asked.index("[assistant] Ann has") < asked.index("[user] Q: How")
-    assert reasoner.ids(asked).count(reasoner.config.bos_token_id) == 1
+    assert reasoner.ids(filled).count(reasoner.config.bos_token_id) == 1
+
+
+def test_a_chat_templates_tokens_are_tokens_and_a_problems_words_are_not(reasoner: HuginnReasoner) -> None:
+    reasoner.tokenizer.chat_template = TEMPLATE.replace("[{{ m['role'] }}]", "<pad>")
+    reasoner.tokenizer.bos_token = "<bos>"
+    pad = reasoner.tokenizer.pad_token_id
+    plain = reasoner.ids(prompt(reasoner, [SHOT], "How many cups?"))
+    typed = reasoner.ids(prompt(reasoner, [SHOT], "How many <pad> cups <bos>?"))
+    assert plain.count(pad) == typed.count(pad) == 4  # system, a question, its solution, the last question
+    assert typed.count(reasoner.config.bos_token_id) == 1
+    assert reasoner.ids("<pad>") == [reasoner.config.bos_token_id, *[reasoner.tokenizer.unk_token_id] * 3]
 
 
 def test_each_count_is_asked_and_the_models_own_is_the_accuracy(reasoner: HuginnReasoner) -> None:

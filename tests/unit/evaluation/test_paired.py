@@ -37,6 +37,7 @@ def test_each_part_is_compared_on_thoughts_that_hold_a_step() -> None:
         "claims": (0.5, 2),
     }
     assert changes(AFTER, BEFORE)["claims"].value == -0.5
+    assert found["operators"].low == -found["operators"].high < -0.5  # unchanged in two problems: no proof
 
 
 def test_a_sentence_is_compared_too() -> None:
@@ -57,6 +58,9 @@ def test_the_verb_prints_a_line_a_folder(tmp_path: Path, capsys: pytest.CaptureF
         (tmp_path / name).mkdir()
         (tmp_path / name / "texts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     main([str(tmp_path / "a"), str(tmp_path / "b")])
-    assert "0.500" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "0.500" in out and "same" not in out
+    main([str(tmp_path / "a"), str(tmp_path / "a")])
+    assert "every text is the same as in" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(UserError, match=r"no .*texts\.jsonl"):
         texts_of(tmp_path)

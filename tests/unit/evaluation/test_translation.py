@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.evaluation.translation import Scored, Thoughts, by_problem, match_gain, mean_change, score
+from reverse_codi.evaluation.translation import Scored, Thoughts, by_problem, match_gain, score
 from reverse_codi.reading.measure import Measure
 from reverse_codi.sites import Site
 from tests.tiny import make_table_measure
@@ -96,13 +96,6 @@ def scored(distance: list[float]) -> Scored:
 def test_one_wild_text_does_not_decide_the_clipped_match() -> None:
     wild = scored([1.0, 1.0, 400.0, 2.0])
     assert wild.clipped.tolist() == pytest.approx([0.5, 0.5, -2, 0])
-
-
-def test_mean_change_is_over_thoughts_and_resampled_by_problem() -> None:
-    before, after = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([1.0, 1.0, 1.0])
-    change = mean_change(before, after, [0, 0, 1])
-    assert change.value == pytest.approx(2 / 3) and change.n == 2
-    assert (change.low, change.high) == (0.0, 1.0)  # two problems: one changed, one did not
 
 
 def test_gain_is_paired_by_problem() -> None:

@@ -101,13 +101,23 @@ def test_saves_and_loads(tmp_path: Path) -> None:
     contract = make(
         template="12 {thought}",
         begin_id=5,
-        injection=Injection(kind="h", norm=2.5),
+        injection=Injection(norm=2.5),
         read_spec={"prefix": "none", "ridge": 10.0},
         map_file="maps.safetensors",
     )
     contract.save(tmp_path / "new")
     assert Contract.load(tmp_path / "new", reasoner_hash="r1", tokenizer_hash="t1") == contract
     assert [file.name for file in (tmp_path / "new").iterdir()] == [FILE]  # no temporary file stays
+
+
+def test_a_file_that_says_readouts_is_refused_in_one_line(tmp_path: Path) -> None:
+    make().save(tmp_path)
+    values = json.loads((tmp_path / FILE).read_text())
+    values["injection"]["kind"] = "h"
+    (tmp_path / FILE).write_text(json.dumps(values))
+    with pytest.raises(RecipeError, match=r"injection\.kind = 'h': .*fed vectors.*write z") as error:
+        Contract.load(tmp_path, reasoner_hash="r1")
+    assert "\n" not in str(error.value)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

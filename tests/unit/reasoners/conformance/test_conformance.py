@@ -13,6 +13,7 @@ from reverse_codi.reasoners.base import Patch
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import Source, load_reasoner
+from reverse_codi.reasoners.plain_text import decoded_answer
 from tests.unit.reasoners.conformance.layouts import ALPHA, CASES, QUESTIONS, RANK, Case, K
 from tests.unit.reasoners.conformance.reference import Chain, Reference
 
@@ -75,7 +76,7 @@ def test_thinks_and_answers_as_a_second_implementation(backend: Backend) -> None
         wanted = backend.chain(question)
         torch.testing.assert_close(chains.readouts[row], wanted.readouts, **CLOSE)
         torch.testing.assert_close(chains.fed[row], wanted.fed, **CLOSE)
-        assert chains.outputs[row] == backend.reasoner.decode(wanted.answer)
+        assert chains.outputs[row] == decoded_answer(backend.reasoner.tokenizer, wanted.answer)
 
 
 @torch.no_grad()
@@ -125,7 +126,7 @@ def test_writes_on_from_where_a_solution_was_begun(backend: Backend) -> None:
         if token == reasoner.tokenizer.eos_token_id:
             break
         written.append(token)
-    assert short.write(QUESTIONS[:1], ["12 +"]) == [reasoner.decode(written)]
+    assert short.write(QUESTIONS[:1], ["12 +"]) == [decoded_answer(reasoner.tokenizer, written)]
 
 
 def test_results_do_not_depend_on_the_batch(backend: Backend) -> None:
