@@ -72,7 +72,8 @@ def reinforce(
     if done >= section.steps:  # transformers would take one more step
         console.print(f"all {section.steps} steps are done: {checkpoint}")
         return
-    rewind(out, done)
+    if renamed := rewind(out, done):
+        console.print(renamed, markup=False)
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     heldout = selection_thoughts(recipe, prepared)
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
