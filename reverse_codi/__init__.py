@@ -1,3 +1,10 @@
 """Read the thoughts of latent reasoning models: CODI in reverse."""
 
+import os
+
 __version__ = "0.1.0"
+
+# With this mode transformers prints a line to standard output as it is loaded, where a program may read a
+# result. W&B knows the mode by an older name too.
+if os.environ.get("WANDB_MODE") == "offline":
+    os.environ["WANDB_MODE"] = "dryrun"

@@ -28,6 +28,7 @@ from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import placement, with_available_engine
 from reverse_codi.tasks.base import Split
+from reverse_codi.tracker import start_wandb
 from reverse_codi.train import finish, reinforce
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.translate import Translator
@@ -110,6 +111,8 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     start = time.perf_counter()
     empty(out)
     embedded_reading(out)
+    if recipe.log.wandb:
+        start_wandb(recipe.log.project, console)
     prepared = prepare(recipe, out, console)
     warm = ASSETS / "warm"
     console.print((warm / "warm_curve.csv").read_text(), markup=False)

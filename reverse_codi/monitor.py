@@ -22,6 +22,7 @@ from reverse_codi.rewarding import FIGURES, figure
 from reverse_codi.rows import Rows
 from reverse_codi.scoring import Scores
 from reverse_codi.thought_rollouts import Rollouts
+from reverse_codi.tracker import log_point
 
 METRICS, COMPLETIONS, BEST, BEST_FIGURES = "metrics.jsonl", "completions.jsonl", "best", "best.json"
 OWN_COLUMNS = ("step", "policy", "site", "question", "text", "match", "total")
@@ -211,7 +212,9 @@ class Monitor(TrainerCallback):
     def _evaluate(self, step: int) -> None:
         scored = self.evaluate(self.sync(step))
         figures = scored.summary()
-        self.metrics.write({"step": step, **{f"heldout/{name}": value for name, value in figures.items()}})
+        heldout = {f"heldout/{name}": value for name, value in figures.items()}
+        self.metrics.write({"step": step, **heldout})
+        log_point(heldout, step)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self.console.print(f"[bold]held-out after {step} steps:[/bold] {shown}")
         worth = {"content": scored.content, "match": scored.match, "last": float(step)}[self.keep]

@@ -8,7 +8,6 @@ import os
 from typing import TYPE_CHECKING
 
 import ray
-import wandb
 
 from reverse_codi.reward_section import find_functions
 
@@ -38,16 +37,6 @@ def fleeting(out: str) -> str:
         return ""
     mend = "give --train.out an absolute path on storage that stays"
     return f"{out} lies in this job's copy of the working directory ({here}), which Ray deletes; {mend}"
-
-
-def start_wandb(project: str) -> None:
-    """Send runs to the user's W&B project, or keep them offline where nobody is logged in."""
-    os.environ.setdefault("WANDB_PROJECT", project)
-    # Its service needs more than the default 30 s on a busy machine, and a late start would end the run.
-    os.environ.setdefault("WANDB__SERVICE_WAIT", "300")
-    if wandb.api.api_key is None:
-        os.environ.setdefault("WANDB_MODE", "offline")
-        wandb.teardown()  # to answer, it has read its settings, and would not look at the mode again
 
 
 def has_vllm() -> bool:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from rich.console import Console
 
 from reverse_codi import preparation
 from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.grpo import GrpoSection
 from reverse_codi.own_steps import OwnSteps, candidates
 from reverse_codi.preparation import (
     Prepared,
@@ -21,7 +23,7 @@ from reverse_codi.preparation import (
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.recipe import Recipe
+from reverse_codi.recipe import LogSection, Recipe
 from reverse_codi.sites import Site
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces import TraceStore
@@ -60,11 +62,33 @@ def test_only_the_labelled_problems_are_taught(
 ) -> None:
     taught: list[Pairs] = []
     monkeypatch.setattr(preparation, "warm_start", lambda *arguments: taught.append(arguments[4]))
-    recipe = Recipe(warm_start=WarmStartSection(problems=7))
+    recipe = Recipe(warm_start=WarmStartSection(problems=7), log=LogSection(wandb=False))
     warm_policy(recipe, prepared, tmp_path, Console(quiet=True))
     assert len(taught[0].texts) == 7 * 3
-    warm_policy(Recipe(), prepared, tmp_path / "all", Console(quiet=True))
+    recipe = recipe.model_copy(update={"warm_start": WarmStartSection()})
+    warm_policy(recipe, prepared, tmp_path / "all", Console(quiet=True))
     assert len(taught[1].texts) == len(prepared.train) * 3
+
+
+def test_losses_and_curve_of_the_warm_start_reach_wandb_as_a_run_of_their_own(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("WANDB_PROJECT", "WANDB__SERVICE_WAIT"):  # else what is set would stay
+        monkeypatch.setenv(name, {"WANDB_PROJECT": "mine"}.get(name, "300"))
+    wandb.teardown()
+    steps = WarmStartSection(problems=7, steps=50, batch_size=4, eval_steps=25)
+    recipe = Recipe(warm_start=steps, grpo=GrpoSection(eval_thoughts=8, max_new_tokens=4))
+    warm_policy(recipe, prepared, tmp_path / "run", Console(quiet=True))
+    assert wandb.run is None  # RL begins another
+    wandb.teardown()
+    [file] = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    written = file.read_bytes()
+    for part in (b"warm start", b"train/loss", b"train/global_step", b"heldout/claim", b"heldout/match"):
+        assert part in written
+    assert (tmp_path / "run/warm_curve.csv").read_text().count("\n") == 3
 
 
 @pytest.mark.parametrize(
