@@ -123,13 +123,16 @@ def correlations(raw: Columns, rows: Rows) -> dict[str, float]:
     vary has none.
     """
     good = rows.well_formed
-    columns: Columns = {**raw, "length": [float(len(ids)) for ids in rows.token_ids]}
+    # Keys of their own: a reward may be called "length" too.
+    length = [float(len(ids)) for ids in rows.token_ids]
+    compared = {f"correlation/{a}/{b}": (raw[a], raw[b]) for a, b in itertools.combinations(raw, 2)}
+    compared |= {f"length_correlation/{name}": (column, length) for name, column in raw.items()}
     found: dict[str, float] = {}
-    for one, other in itertools.combinations(columns, 2):
-        pairs = [(columns[one][row], columns[other][row]) for row in good]
+    for key, (one, other) in compared.items():
+        pairs = [(one[row], other[row]) for row in good]
         both = [pair for pair in pairs if None not in pair]
         if len(both) > 1:
             value = torch.corrcoef(torch.tensor(both, dtype=torch.float64).T)[0, 1].item()
             if math.isfinite(value):
-                found[f"correlation/{one}/{other}"] = value
+                found[key] = value
     return found

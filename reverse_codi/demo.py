@@ -32,6 +32,7 @@ from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import gold_steps, placement, with_available_engine
 from reverse_codi.stages import take_over
 from reverse_codi.tasks.base import Split
+from reverse_codi.tracker import start_wandb
 from reverse_codi.train import finish, reinforce
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.translate import Translator
@@ -136,6 +137,8 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     empty(out)
     console.print(gold_steps(recipe))
     embedded_reading(out)
+    if recipe.log.wandb:
+        start_wandb(recipe.log.project, console)
     prepared = prepare(recipe, out, console)
     warm = ASSETS / "warm"
     console.print((warm / "warm_curve.csv").read_text(), markup=False)

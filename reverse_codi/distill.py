@@ -29,10 +29,10 @@ from reverse_codi.reasoners.projection_start import scale_projection, start_proj
 from reverse_codi.reasoners.recall import Recall, Statements, learn
 from reverse_codi.reasoners.training import Phase, train_phase
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
-from reverse_codi.runtime import start_wandb
 from reverse_codi.stages import file_hash, finished, record
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
+from reverse_codi.tracker import start_wandb, tracked
 
 # Problems that the projection's start is fitted on.
 PROJECTION_ROWS = 8_000
@@ -71,7 +71,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     """Train every phase of `recipe.distill` and save the reasoner in its folder."""
     section = recipe.distill
     if recipe.log.wandb:
-        start_wandb(recipe.log.project)
+        start_wandb(recipe.log.project, console)
     task = recipe.task.build()
     model, reasoner = new_model(section, task, section.seed)
     adapted = with_lora(model.lm, section.lora, [model.bot_id, model.eot_id]) if section.lora else None
@@ -151,17 +151,18 @@ class _Run:
         def train(out: Path) -> None:
             ready = rows()
             self.reasoner.model.train()
-            train_phase(
-                self.reasoner.model,
-                self.reasoner.tokenizer,
-                ready,
-                phase,
-                out,
-                seed=self.recipe.distill.seed,
-                save_steps=self.recipe.distill.save_steps,
-                report_to="wandb" if self.recipe.log.wandb else "none",
-                **how,
-            )
+            with tracked(self.recipe.log, name, self.console) as report_to:
+                train_phase(
+                    self.reasoner.model,
+                    self.reasoner.tokenizer,
+                    ready,
+                    phase,
+                    out,
+                    seed=self.recipe.distill.seed,
+                    save_steps=self.recipe.distill.save_steps,
+                    report_to=report_to,
+                    **how,
+                )
 
         self.kept(name, phase, train)
 

@@ -1,4 +1,4 @@
-"""What the machine must offer before long work begins: Ray, temporary files, caches, W&B.
+"""What the machine must offer before long work begins: Ray, temporary files, caches.
 
 Each check takes seconds and raises one line; what can be done without is done without, and said. This module
 is imported before any library that reads its environment when it is imported.
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from reverse_codi.config import UserError
@@ -157,20 +154,3 @@ def settle_home_and_say() -> None:
     """`settle_home`, with what it says on standard error."""
     if told := settle_home():
         print(told, file=sys.stderr)
-
-
-# ---- W&B
-
-
-def wandb_reachable() -> bool:
-    """Whether W&B's server answers, by way of a proxy if one is set; W&B itself tries for 90 s."""
-    url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    try:
-        urllib.request.urlopen(url, timeout=PATIENCE_S).close()
-    except urllib.error.HTTPError:
-        return True  # it answers
-    except urllib.error.URLError as error:
-        return isinstance(error.reason, ssl.SSLError)  # certificates are W&B's own business
-    except (OSError, ValueError):
-        return False
-    return True

@@ -286,8 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         second=options.lm,
     )
     show(console, found, baselines)
-    if evaluated.recipe.log.wandb:
-        log_wandb(evaluated.recipe.log.project, options.out, flat(found, baselines))
+    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines), console)
     console.print(f"{options.out / METRICS_FILE}")
 
 

@@ -13,15 +13,20 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from reverse_codi.config import UserError
 from reverse_codi.evaluation.translation import Scored
 from reverse_codi.files import whole_folder, write_whole
 from reverse_codi.grpo import Keep
 from reverse_codi.policy_sync import PolicySync
+from reverse_codi.rewarding import FIGURES, figure
 from reverse_codi.rows import Rows
 from reverse_codi.scoring import Scores
 from reverse_codi.thought_rollouts import Rollouts
+from reverse_codi.tracker import log_point
 
 METRICS, COMPLETIONS, BEST, BEST_FIGURES = "metrics.jsonl", "completions.jsonl", "best", "best.json"
+OWN_COLUMNS = ("step", "policy", "site", "question", "text", "match", "total")
+"""Of completions; those of rewards are `reward/NAME`."""
 
 
 class JsonLog:
@@ -38,22 +43,59 @@ class JsonLog:
             file.flush()
 
 
-def rewind(out: Path, step: int) -> None:
+def rewind(out: Path, step: int) -> str:
     """Drop what a run wrote into `out` after `step` optimizer steps; it is done again from there.
 
     Args:
         out: folder of the run.
         step: of the checkpoint that the run goes on from; 0 for a new run, which has no best yet.
+
+    Returns:
+        What the user should know: an earlier version wrote the file, and its columns were renamed; "" if not.
+
+    Raises:
+        UserError: a line does not say its step, since a user's figure of that name took the place.
     """
+    renamed = ""
     # A text of step s was sampled before its optimizer step s + 1; a line that a kill cut short goes too.
     for name, last in ((METRICS, step), (COMPLETIONS, step - 1)):
         if (out / name).is_file():
-            lines = (out / name).read_text().splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= last]
-            write_whole(out / name, "".join(kept if step else []))
+            lines = (out / name).read_text().splitlines(keepends=True) if step else []
+            records = [json.loads(line) for line in lines if line.endswith("\n")]
+            kept = [record for record in records if _step_of(record, out / name) <= last]
+            if name == COMPLETIONS and any(map(_is_of_old, kept)):
+                kept = [_renamed(record) for record in kept]
+                renamed = (
+                    f"{out / name} is of an earlier version: its columns of rewards are now called "
+                    f"{FIGURES}NAME, and so are new figures that rewards log in {METRICS}"
+                )
+            write_whole(out / name, "".join(json.dumps(record) + "\n" for record in kept))
     if step == 0:
         (out / BEST_FIGURES).unlink(missing_ok=True)
         shutil.rmtree(out / BEST, ignore_errors=True)
+    return renamed
+
+
+def _step_of(record: dict[str, Any], file: Path) -> int:
+    """The step of a record; where an earlier version let a user's figure take its place, it is a float."""
+    step = record.get("step")
+    if not isinstance(step, int):
+        raise UserError(
+            f"{file} has a line of step {step!r}: an earlier version let a reward's figure called 'step' "
+            "take its place; move the file away, and the run goes on without its lines"
+        )
+    return step
+
+
+def _is_of_old(record: dict[str, Any]) -> bool:
+    """Whether a completion's rewards have no name space of their own yet."""
+    return not any(key.startswith(FIGURES) for key in record)
+
+
+def _renamed(record: dict[str, Any]) -> dict[str, Any]:
+    """A completion with the columns of its rewards named as they are now."""
+    known = {*OWN_COLUMNS, *(key for key in record if key.startswith(FIGURES))}
+    return {key if key in known else figure(key): value for key, value in record.items()}
 
 
 class Completions:
@@ -74,7 +116,7 @@ class Completions:
                     "text": text,
                     "match": scores.match[i],
                     "total": scores.total[i],
-                    **{name: values[i] for name, values in scores.raw.items()},
+                    **{figure(name): values[i] for name, values in scores.raw.items()},
                 }
             )
 
@@ -168,7 +210,9 @@ class Monitor(TrainerCallback):
     def _evaluate(self, step: int) -> None:
         scored = self.evaluate(self.sync(step))
         figures = scored.summary()
-        self.metrics.write({"step": step, **{f"heldout/{name}": value for name, value in figures.items()}})
+        heldout = {f"heldout/{name}": value for name, value in figures.items()}
+        self.metrics.write({"step": step, **heldout})
+        log_point(heldout, step)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self.console.print(f"[bold]held-out after {step} steps:[/bold] {shown}")
         worth = {"content": scored.content, "match": scored.match, "last": float(step)}[self.keep]

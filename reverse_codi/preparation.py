@@ -30,6 +30,7 @@ from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import bank_rows
 from reverse_codi.traces import TraceStore
 from reverse_codi.tracing import collect
+from reverse_codi.tracker import log_point, tracked
 from reverse_codi.verbalizer.contract import FILE as CONTRACT_FILE
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.policy import Policy
@@ -235,20 +236,23 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
     def point(step: int) -> None:
         figures = evaluate(policy).summary()
         curve.append(f"{step}," + ",".join(f"{value:.4f}" for value in figures.values()))
+        log_point({f"heldout/{name}": value for name, value in figures.items()}, step)
         write_whole(out / "warm_curve.csv", "\n".join(["step," + ",".join(figures), *curve]) + "\n")
         console.print(f"warm start {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
     pairs = Pairs(policy.contract.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
-    warm_start(
-        policy.model,
-        policy.embedding,
-        policy.tokenizer,
-        policy.contract,
-        pairs,
-        recipe.warm_start,
-        out / "sft",
-        point,
-    )
+    with tracked(recipe.log, "warm start", console) as report_to:
+        warm_start(
+            policy.model,
+            policy.embedding,
+            policy.tokenizer,
+            policy.contract,
+            pairs,
+            recipe.warm_start,
+            out / "sft",
+            point,
+            report_to,
+        )
     policy.save(folder)
     return policy
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import ray
-import wandb
 
-from reverse_codi.environment import check_ray, wandb_reachable
+from reverse_codi.environment import check_ray
 from reverse_codi.reward_section import find_functions
 
 if TYPE_CHECKING:
@@ -45,22 +43,6 @@ def fleeting(out: str) -> str:
         return ""
     mend = "give --train.out an absolute path on storage that stays"
     return f"{out} lies in this job's copy of the working directory ({here}), which Ray deletes; {mend}"
-
-
-def start_wandb(project: str) -> None:
-    """Send runs to the user's W&B project, or keep them offline: without a login, or without its server."""
-    os.environ.setdefault("WANDB_PROJECT", project)
-    # Its service needs more than the default 30 s on a busy machine, and a late start would end the run.
-    os.environ.setdefault("WANDB__SERVICE_WAIT", "300")
-    logged_in = wandb.api.api_key is not None
-    if logged_in and "WANDB_MODE" not in os.environ and not wandb_reachable():
-        print(
-            "W&B does not answer: the run is kept offline; send it later with `wandb sync`", file=sys.stderr
-        )
-        logged_in = False
-    if not logged_in:
-        os.environ.setdefault("WANDB_MODE", "offline")
-        wandb.teardown()  # to answer, it has read its settings, and would not look at the mode again
 
 
 def has_vllm() -> bool:

@@ -7,7 +7,6 @@ Shapes: N texts, F features, d width.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -20,8 +19,9 @@ from torch import Tensor
 from reverse_codi.combining import Combination
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.shared import SharedReader
+from reverse_codi.reward_calls import run_rewards
 from reverse_codi.reward_section import RewardItem, RewardSection, find_functions
-from reverse_codi.rewarding import Columns, Registered, RewardBatch, run_rewards
+from reverse_codi.rewarding import Columns, Registered, RewardBatch
 from reverse_codi.rows import Rows
 
 T = TypeVar("T")
@@ -117,15 +117,15 @@ class LocalScorer:
         self.doing = f"reading {len(good)} texts"
         batch = self._read(rows, good, partial(_record, logged))
         read = time.perf_counter()
-        raw = run_rewards(self.functions, batch, self._running)
-        done = time.perf_counter()
-        self.doing = "nothing"
         match: list[float | None] = [None] * len(rows)
         if good:
             sites = [rows.sites[i] for i in good]
             values = self.measure.match(rows.targets[good], batch.predicted[good], sites).tolist()
             for i, value in zip(good, values, strict=True):
                 match[i] = value
+        raw = run_rewards(self.functions, batch, self._running)
+        done = time.perf_counter()
+        self.doing = "nothing"
         return Share(
             raw=raw,
             match=match,
@@ -164,10 +164,8 @@ class LocalScorer:
 
 
 def _record(logged: dict[str, list[float]], name: str, value: float) -> None:
-    """Keep a scalar that a function logs; averages and files of figures could not hold NaN."""
-    if not math.isfinite(value):
-        raise ValueError(f"batch.log({name!r}, {value}): log finite numbers, and nothing where there is none")
-    logged.setdefault(name, []).append(float(value))
+    """Keep a scalar that a function logs."""
+    logged.setdefault(name, []).append(value)
 
 
 def merged(shares: Sequence[Sequence[int]], parts: Sequence[Share]) -> Share:

@@ -36,16 +36,10 @@ from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.reward_pool import RewardPool
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.runtime import (
-    fleeting,
-    gold_steps,
-    placement,
-    start_ray,
-    start_wandb,
-    with_available_engine,
-)
+from reverse_codi.runtime import fleeting, gold_steps, placement, start_ray, with_available_engine
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import Rollouts, bank_rows
+from reverse_codi.tracker import start_wandb, tracked
 from reverse_codi.verbalizer.policy import Policy
 
 # Texts whose log-probabilities trainer and engines compare after every sync.
@@ -60,6 +54,8 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     console.print(gold_steps(recipe))
+    if recipe.log.wandb:
+        start_wandb(recipe.log.project, console)
     prepared = prepare(recipe, out, console)
     policy = warm_policy(recipe, prepared, out, console)
     if recipe.grpo.steps:
@@ -83,7 +79,8 @@ def reinforce(
     if done >= section.steps:  # transformers would take one more step
         console.print(f"all {section.steps} steps are done: {checkpoint}")
         return
-    rewind(out, done)
+    if renamed := rewind(out, done):
+        console.print(renamed, markup=False)
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     heldout = selection_thoughts(recipe, prepared)
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
@@ -91,6 +88,7 @@ def reinforce(
     with (
         RolloutPool(recipe.reasoner.folder, recipe.rollout) as pool,
         closing(RewardPool(recipe.reward, str(recipe.reasoner.folder), prepared.folder)) as rewards,
+        tracked(recipe.log, "reinforcement learning", console) as report_to,
     ):
         probe = thoughts.take(range(min(CANARY_TEXTS, len(thoughts))))
         sync = PolicySync(
@@ -114,9 +112,6 @@ def reinforce(
             return score(heldout, texts, prepared.measure)
 
         monitor = Monitor(rollouts, sync, evaluate, section.eval_every, section.keep, out, console)
-        report_to = ["wandb"] if recipe.log.wandb else []
-        if recipe.log.wandb:
-            start_wandb(recipe.log.project)
         trainer = build_trainer(
             policy,
             rollouts,
@@ -125,7 +120,7 @@ def reinforce(
             recipe.reward,
             out / "grpo",
             [monitor],
-            report_to,
+            [report_to],
         )
         trainer.train(resume_from_checkpoint=checkpoint)
 

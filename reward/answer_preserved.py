@@ -53,7 +53,7 @@ def answer_preserved(batch: RewardBatch) -> list[float | None]:
     values: list[float | None] = [None] * len(batch)
     for row, answer in zip(rows, found, strict=True):
         values[row] = float(answer == answer_of[thoughts[row]])
-    batch.log("answer_preserved/counted", len(rows) / len(batch))
+    batch.log("counted", len(rows) / len(batch))
     return values
 
 

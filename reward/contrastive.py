@@ -52,11 +52,11 @@ def contrastive(batch: RewardBatch, config: Contrastive) -> list[float | None]:
     total = torch.zeros(len(batch))
     if config.thought_weight:
         distances = thought_distances(batch)
-        batch.log("contrastive/thought_top1", _top1(distances))
+        batch.log("thought_top1", _top1(distances))
         total += config.thought_weight * _above_chance(distances, config.temperature)
     if config.text_weight:
         distances = text_distances(batch, config.near_misses)
-        batch.log("contrastive/text_top1", _top1(distances))
+        batch.log("text_top1", _top1(distances))
         total += config.text_weight * _above_chance(distances, config.temperature)
     values: list[float | None] = (total / (config.thought_weight + config.text_weight)).tolist()
     return values

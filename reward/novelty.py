@@ -51,7 +51,7 @@ def novelty(batch: RewardBatch, config: Novelty) -> list[float | None]:
         unlike.update({(key, thought): n for thought, n in zip(row_of, counts, strict=True)})
     n_thoughts = max(2, len(set(batch.step.thoughts)))  # with one thought nothing can be shared
     shared = [unlike[key, thought] for key, thought in zip(keys, batch.thoughts, strict=True)]
-    batch.log("novelty/shared", sum(n > 0 for n in shared) / len(shared))
+    batch.log("shared", sum(n > 0 for n in shared) / len(shared))
     return [math.log(1 / (1 + n)) / math.log(n_thoughts) for n in shared]
 
 

@@ -46,8 +46,8 @@ class Reconstruction:
         means = torch.stack([batch.reader.map_of(site).mean for site in batch.sites])
         error = (batch.targets - result.predicted).square().sum(-1)  # [N]
         to_mean = (batch.targets - means).square().sum(-1)
-        batch.log("reconstruction/fve", (1 - error.sum() / to_mean.sum()).item())
-        batch.log("reconstruction/loss", result.loss)
+        batch.log("fve", (1 - error.sum() / to_mean.sum()).item())
+        batch.log("loss", result.loss)
         values: list[float | None] = (1 - error / to_mean).clamp(min=WORST).tolist()
         return values
 

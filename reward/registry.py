@@ -14,15 +14,12 @@ import difflib
 import functools
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import math
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -31,9 +28,13 @@ from pydantic import BaseModel
 from reverse_codi.config import RecipeError, validated
 from reverse_codi.reading.spec import LAYERS
 from reverse_codi.rewarding import Registered, RewardFunction
+from reverse_codi.user_code import file_of, in_one_line, innermost, place_of
+from reward.loading import module_in, module_of, users
 
 ENTRY_POINTS = "reverse_codi.rewards"
 _MARK = "__registered_reward__"
+# A name is a part of keys, `reward/NAME/mean` or `correlation/A/B`.
+_NAME = re.compile(r"[\w.+-]+")
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -57,7 +58,7 @@ def reward(
             commas (0: embeddings). They come from the one reading that all rewards share.
 
     Raises:
-        ValueError: `worst` is NaN or infinite, or `layers` names none.
+        ValueError: `worst` is NaN or infinite, `layers` names none, or `name` is more than a word.
     """
     if not math.isfinite(worst):
         raise ValueError(f"worst = {worst}: a failed text's reward must be finite; give the lower bound")
@@ -67,7 +68,11 @@ def reward(
     def declare(declared: C) -> C:
         description = (inspect.getdoc(declared) or "").partition("\n")[0]
         function = cast(RewardFunction, declared)
-        own_name = name or declared.__name__
+        own_name = declared.__name__ if name is None else name
+        if not _NAME.fullmatch(own_name):
+            raise ValueError(
+                f"name = {own_name!r}: write letters, digits and _ . + - only, as it is a part of keys"
+            )
         record = Registered(own_name, function, worst, description, supervised, slow, layers)
         setattr(declared, _MARK, record)
         return declared
@@ -117,9 +122,14 @@ def config_model(record: Registered) -> type[BaseModel] | None:
         RecipeError: its parameter `config` is not annotated with a model.
     """
     function: Any = record.function
-    if "config" not in inspect.signature(function).parameters:
+    if "config" not in _parameters(function):
         return None
-    model = get_type_hints(function.__init__ if inspect.isclass(function) else function).get("config")
+    annotated = function.__init__ if inspect.isclass(function) else function
+    try:
+        model = get_type_hints(annotated).get("config")
+    except Exception as error:  # annotations are the user's code too
+        problem = f"reward {record.name} ({place_of(function)}): its annotations cannot be resolved"
+        raise RecipeError(f"{problem}: {in_one_line(error)}") from error
     if not (inspect.isclass(model) and issubclass(model, BaseModel)):
         raise RecipeError(f"reward {record.name}: its config is a {model}; annotate it with a Section")
     return model
@@ -129,48 +139,20 @@ def declared(name: str, root: str = "") -> Registered:
     """The reward function of a recipe's name as it was declared, without options; see `find`."""
     place, colon, attribute = name.rpartition(":")
     if colon:
-        return _declared(_file(place, root) if place.endswith(".py") else _module(place), attribute)
+        load = module_in if place.endswith(".py") else module_of
+        return _declared(load(place, root), attribute)
     known = names()
     if name in known:
         return known[name]
     entries = entry_points()
     if name in entries:
-        return _marked(entries[name].load(), f"entry point {name!r}")
+        loaded = users(entries[name].load, f"entry point {name!r} cannot be loaded")
+        return _marked(loaded, f"entry point {name!r}")
     everything = sorted({*known, *entries})
     near = difflib.get_close_matches(name, everything, n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}" if near else f"known are {', '.join(everything)}"
     forms = "module:function or ./path.py:function"
     raise RecipeError(f"no reward function is named {name!r}; {hint}; for your own write {forms}")
-
-
-def _module(place: str) -> ModuleType:
-    try:
-        return importlib.import_module(place)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-            raise  # the module is there, something that it imports is not
-        mend = f"install {error.name!r} or put it on PYTHONPATH"
-        raise RecipeError(f"no module {place!r}; {mend}") from None
-
-
-def _file(place: str, root: str) -> ModuleType:
-    # An actor on the driver's machine finds it where the driver did, one elsewhere in its own copy of the
-    # job's working directory.
-    paths = list(dict.fromkeys([Path(root, place).resolve(), Path(place).resolve()]))
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        there = [str(file.name) for tried in paths for file in tried.parent.glob("*.py")]
-        near = difflib.get_close_matches(paths[0].name, there, n=1)
-        hint = f"; did you mean {near[0]!r}" if near else ""
-        raise RecipeError(f"no reward file {place!r}: looked for {' and '.join(map(str, paths))}{hint}")
-    name = f"_reward_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RecipeError(f"{path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # annotations are resolved through it
-    spec.loader.exec_module(module)
-    return module
 
 
 def _declared(module: ModuleType, attribute: str) -> Registered:
@@ -196,6 +178,67 @@ def _bound(record: Registered, options: Mapping[str, Any]) -> Registered:
         arguments["config"] = validated(model, dict(options), f"options of reward {record.name}")
     elif options:
         raise RecipeError(f"reward {record.name} takes no options; drop {', '.join(options)}")
+    refuse_uncallable(record, arguments)
     if inspect.isclass(function):
-        return replace(record, function=cast(RewardFunction, function(**arguments)))
+        problem = f"reward {record.name} ({place_of(function)}) cannot be made"
+        made = users(lambda: function(**arguments), problem, file_of(function))
+        return replace(record, function=cast(RewardFunction, made))
     return replace(record, function=functools.partial(function, **arguments)) if arguments else record
+
+
+def refuse_uncallable(record: Registered, arguments: Mapping[str, object]) -> None:
+    """Refuse a function that cannot be called with one batch, or a class whose instances cannot.
+
+    Args:
+        record: as it was declared.
+        arguments: `config`, where it takes one.
+
+    Raises:
+        RecipeError: with its file, line and signature.
+    """
+    function: Any = record.function
+    written = innermost(function)
+    name = getattr(written, "__name__", record.name)
+    if not inspect.isclass(function):
+        forms = f"def {name}(batch) or def {name}(batch, config: Options)"
+        calls = [(name, function, (None,), arguments, forms)]
+    elif not any("__call__" in vars(base) for base in function.__mro__):
+        raise RecipeError(
+            f"reward {record.name} ({place_of(function)}): instances of {name} cannot be called; "
+            "give the class a __call__(self, batch)"
+        )
+    else:
+        made, called = (
+            "def __init__(self) or def __init__(self, config: Options)",
+            "def __call__(self, batch)",
+        )
+        calls = [
+            (name, function, (), arguments, made),
+            (f"{name}.__call__", function.__call__, (None, None), {}, called),
+        ]
+    for shown, callee, positional, keywords, forms in calls:
+        signature = _signature(callee)
+        try:
+            if signature is not None:
+                signature.bind(*positional, **keywords)
+        except TypeError as error:
+            given = (
+                "options alone" if not positional else "one batch" + (" and its config" if keywords else "")
+            )
+            raise RecipeError(
+                f"reward {record.name} ({place_of(callee if positional else function)}): {shown}{signature} "
+                f"cannot be called with {given} ({error}); write {forms}"
+            ) from None
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """The signature of a function or class; None where it has none to look at, as some built in ones."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    signature = _signature(function)
+    return {} if signature is None else signature.parameters

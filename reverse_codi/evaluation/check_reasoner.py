@@ -20,6 +20,7 @@ from reverse_codi.reading.probes import probe_steps
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.load import EMBEDDED, load_reasoner
 from reverse_codi.sites import Site
+from reverse_codi.standard_output import kept_for_the_result
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
 
@@ -107,9 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     torch.manual_seed(options.seed)
-    result = check(
-        load_reasoner(options.reasoner), Arithmetic(), options.seed, options.n, not options.no_probe
-    )
+    with kept_for_the_result(options.json):
+        reasoner = load_reasoner(options.reasoner)
+        result = check(reasoner, Arithmetic(), options.seed, options.n, not options.no_probe)
     figures = {
         key: value
         if isinstance(value, int)

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import wandb
+from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.said import Said
 from reverse_codi.files import write_whole
-from reverse_codi.runtime import start_wandb
+from reverse_codi.recipe import LogSection
+from reverse_codi.tracker import log_point, tracked
 
 METRICS_FILE = "metrics.json"
 TEXTS_FILE = "texts.jsonl"
@@ -146,8 +147,12 @@ def _short(figure: Interval) -> str:
     return str(figure) if figure.n else "nothing to count"
 
 
-def log_wandb(project: str, out: Path, flat_figures: Mapping[str, Mapping[str, float | int | None]]) -> None:
-    """Log every figure's value as one W&B run; offline where nobody is logged in."""
-    start_wandb(project)
-    with wandb.init(dir=str(out), job_type="evaluate") as run:
-        run.log({key: figure["value"] for key, figure in flat_figures.items()})
+def log_wandb(
+    log: LogSection,
+    out: Path,
+    flat_figures: Mapping[str, Mapping[str, float | int | None]],
+    console: Console,
+) -> None:
+    """Log every figure's value as one W&B run, if the recipe asks for W&B; see `tracker` for offline runs."""
+    with tracked(log, "evaluate", console, out):
+        log_point({key: figure["value"] for key, figure in flat_figures.items()})

@@ -28,6 +28,7 @@ from reverse_codi.rewards.bench import Bench, Kind, Source
 from reverse_codi.rewards.texts import read_texts
 from reverse_codi.rewards.trial import Spread, Trial, Values, run, score
 from reverse_codi.rows import Rows
+from reverse_codi.standard_output import kept_for_the_result
 
 # Texts of --texts that are printed; --json has all.
 SHOWN = 20
@@ -182,8 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         source = validated(Source, known, "command line")
         settings = override({}, [f"--{setting}" for setting in options.set])
         item = RewardItem(name=options.name, options=settings)
-        [record] = find_functions(RewardSection(functions=[item]))
-        trial, texts = try_reward(record, source, options.texts)
+        with kept_for_the_result(options.json):
+            [record] = find_functions(RewardSection(functions=[item]))
+            trial, texts = try_reward(record, source, options.texts)
         if options.json:
             # Not through rich, which wraps. NaN, where a reward does not apply, is no JSON.
             found = json.loads(json.dumps(as_json(trial, texts)), parse_constant=lambda name: None)

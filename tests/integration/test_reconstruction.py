@@ -40,8 +40,8 @@ def test_two_reward_actors_share_one_reconstructor(
     for scores in steps:
         values = scores.raw["reconstruction"]
         assert len(values) == len(rows) and all(value is not None and -2 <= value <= 1 for value in values)
-        assert {"reconstruction/fve", "reconstruction/loss"} <= set(scores.scalars)
-    assert steps[-1].scalars["reconstruction/loss"] < steps[0].scalars["reconstruction/loss"]
+        assert {"reward/reconstruction/fve", "reward/reconstruction/loss"} <= set(scores.scalars)
+    assert steps[-1].scalars["reward/reconstruction/loss"] < steps[0].scalars["reward/reconstruction/loss"]
     # Two shares a step, all of them learnt by the same weights.
     saved = Reconstructor.load(out, tiny_reasoner)
     assert saved.updates == 6

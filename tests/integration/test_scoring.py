@@ -150,7 +150,7 @@ def test_each_text_is_read_once_by_all_functions_together(
     wanted |= {miss for text in wanted for miss in near_misses(text, 2)}
     assert sorted(text for text, _ in counting.seen) == sorted(wanted)
     assert scores.n_read == len(wanted)
-    assert {"contrastive/thought_top1", "contrastive/text_top1"} <= set(scores.scalars)
+    assert {"reward/contrastive/thought_top1", "reward/contrastive/text_top1"} <= set(scores.scalars)
     again = scorer.score(rows)  # a new step reads anew, and says the same
     assert len(counting.seen) == 2 * len(wanted)
     assert_alike(scores, again)
@@ -299,7 +299,7 @@ def test_pool_agrees_with_local_and_reads_each_text_once(
         expected = -9.0 if i in FAILED else len(text) + rows.targets[i, 0].item()
         assert scores.raw["marked"][i] == pytest.approx(expected, abs=1e-6)
     assert scores.n_read == len({text.strip() for i, text in enumerate(TEXTS) if i not in FAILED})
-    assert scores.scalars["threads"] == 1.0
+    assert scores.scalars["reward/marked/threads"] == 1.0
     assert "correlation/marked/hidden_match" in scores.scalars
 
 

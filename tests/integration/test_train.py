@@ -110,8 +110,8 @@ def test_every_sampled_text_is_saved_with_its_rewards(trained: Path) -> None:
             "text",
             "match",
             "total",
-            "hidden_match",
-            "brevity",
+            "reward/hidden_match",
+            "reward/brevity",
         } == set(row)
     groups = {tuple((r["question"], r["site"]) for r in rows[i : i + SAMPLES]) for i in range(0, 64, SAMPLES)}
     assert all(len(set(group)) == 1 for group in groups)
@@ -195,8 +195,8 @@ def test_a_reward_that_fails_ends_the_run_in_one_line_and_mended_it_goes_on(
         assert {"gate/mine", "rewards/mine/mean", "rewards/hidden_match/mean"} <= set(line)
         weighted = line["rewards/hidden_match/mean"] + line["weight/mine"] * line["rewards/mine/mean"]
         assert line["reward"] == pytest.approx(weighted, abs=1e-5)
-    assert any("correlation/hidden_match/length" in line for line in steps)
-    assert {"mine", "hidden_match", "total"} <= set(lines(out / "completions.jsonl")[0])
+    assert any("length_correlation/hidden_match" in line for line in steps)
+    assert {"reward/mine", "reward/hidden_match", "total"} <= set(lines(out / "completions.jsonl")[0])
 
 
 def test_resume_without_a_checkpoint_starts_anew(trained: Path, root: Path) -> None:

@@ -90,8 +90,17 @@ def test_correlations_between_rewards_and_with_length_leave_failed_rows_out() ->
     raw: Columns = {"up": [1.0, 2.0, 3.0, -9.0], "down": [2.0, 1.0, None, -9.0], "flat": [1.0] * 3 + [-9.0]}
     assert correlations(raw, shown) == {
         "correlation/up/down": pytest.approx(-1.0),
-        "correlation/up/length": pytest.approx(1.0),
-        "correlation/down/length": pytest.approx(-1.0),
+        "length_correlation/up": pytest.approx(1.0),
+        "length_correlation/down": pytest.approx(-1.0),
     }
     raw["some"] = [0.0, 1.0, 0.0, -9.0]
     assert correlations(raw, shown)["correlation/up/some"] == pytest.approx(0.0)
+
+
+def test_a_reward_called_length_is_not_taken_for_the_length() -> None:
+    raw: Columns = {"length": [3.0, 2.0, 1.0], "up": [1.0, 2.0, 3.0]}
+    assert correlations(raw, rows(["a", "a b", "a b c"])) == {
+        "correlation/length/up": pytest.approx(-1.0),
+        "length_correlation/length": pytest.approx(-1.0),
+        "length_correlation/up": pytest.approx(1.0),
+    }

@@ -9,6 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from reverse_codi.config import UserError
 from reverse_codi.evaluation.translation import Scored
 from reverse_codi.grpo import Keep
 from reverse_codi.monitor import Completions, Monitor, rewind
@@ -137,9 +138,9 @@ def test_each_step_has_its_phases_and_what_is_left_is_the_trainers(tmp_path: Pat
 def test_completions_are_rows_of_texts_with_rewards(tmp_path: Path) -> None:
     rows = make_rows(["12 + 5 = 17.", "?"], torch.zeros(2, 3), Site("h", 1), policy_version=4)
     scores = Scores(
-        raw={"brevity": [0.5, None]},
-        columns={"brevity": [-1.0, None]},
-        weights={"brevity": 0.1},
+        raw={"step": [0.5, None], "match": [0.75, 1.0]},
+        columns={"step": [-1.0, None], "match": [0.75, 1.0]},
+        weights={"step": 0.1, "match": 0.0},
         total=[-0.1, 0.0],
         match=[0.25, None],
         scalars={},
@@ -151,9 +152,35 @@ def test_completions_are_rows_of_texts_with_rewards(tmp_path: Path) -> None:
     first, second = lines(tmp_path / "completions.jsonl")
     assert first == {
         "step": 3, "policy": 4, "site": "h1", "question": "question 0", "text": "12 + 5 = 17.",
-        "match": 0.25, "total": -0.1, "brevity": 0.5,
+        "match": 0.25, "total": -0.1, "reward/step": 0.5, "reward/match": 0.75,
     }  # fmt: skip
-    assert (second["match"], second["brevity"]) == (None, None)
+    assert (second["match"], second["reward/step"], second["reward/match"]) == (None, None, 1.0)
+    rewind(tmp_path, 4)  # a resumed run keeps them
+    assert lines(tmp_path / "completions.jsonl") == [first, second]
+
+
+def test_a_run_of_an_earlier_version_is_resumed_under_the_new_names(tmp_path: Path) -> None:
+    own = {"policy": 1, "site": "h1", "question": "q", "text": "t", "match": 0.5, "total": 1.0}
+    old = [{"step": step, **own, "hidden_match": 0.5, "brevity": None} for step in (0, 1, 2)]
+    file = tmp_path / "completions.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in old))
+    told = rewind(tmp_path, 2)
+    assert "completions.jsonl is of an earlier version" in told and "called reward/NAME" in told
+    expected = [{"step": s, **own, "reward/hidden_match": 0.5, "reward/brevity": None} for s in (0, 1)]
+    assert lines(file) == expected
+    with file.open("a") as end:  # an earlier version may have gone on since
+        end.write(json.dumps(old[2]) + "\n")
+    assert rewind(tmp_path, 3) and lines(file)[2] == {**expected[0], "step": 2}
+    assert rewind(tmp_path, 3) == ""
+
+
+@pytest.mark.parametrize("name", ["completions.jsonl", "metrics.jsonl"])
+def test_steps_that_an_earlier_version_lost_are_said(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"step": 0}\n{"step": -0.25}\n')
+    with pytest.raises(UserError, match=rf"{name} has a line of step -0\.25: an earlier.*move the file away"):
+        rewind(tmp_path, 1)
+    assert lines(tmp_path / name) == [{"step": 0}, {"step": -0.25}]
+    assert rewind(tmp_path, 0) == "" and lines(tmp_path / name) == []  # a new run keeps nothing of it
 
 
 def test_rewind_drops_what_is_done_again(tmp_path: Path) -> None:

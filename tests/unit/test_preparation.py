@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from rich.console import Console
 
 from reverse_codi import preparation
 from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.grpo import GrpoSection
 from reverse_codi.own_steps import OwnSteps, candidates
 from reverse_codi.preparation import (
     HELD_FILE,
@@ -68,7 +70,8 @@ def test_only_the_labelled_problems_are_taught(
     taught: list[Pairs] = []
     monkeypatch.setattr(preparation, "warm_start", lambda *arguments: taught.append(arguments[4]))
     for problems in (7, 0):
-        recipe = Recipe(warm_start=WarmStartSection(kind="gold", problems=problems))
+        section = WarmStartSection(kind="gold", problems=problems)
+        recipe = Recipe(warm_start=section, log=LogSection(wandb=False))
         warm_policy(recipe, prepared, tmp_path / str(problems), Console(quiet=True))
     assert [len(pairs.texts) for pairs in taught] == [7 * 3, len(prepared.train) * 3]
 
@@ -92,8 +95,9 @@ def test_a_warm_start_with_other_settings_is_refused(
     monkeypatch.setattr(preparation, "warm_start", lambda *arguments: taught.append(arguments[4]))
 
     def warm(values: dict[str, dict[str, Any]]) -> None:
-        gold = {**values, "warm_start": {"kind": "gold", "problems": 7, **values.get("warm_start", {})}}
-        warm_policy(Recipe.model_validate(gold), prepared, tmp_path, Console(quiet=True))
+        gold = {"kind": "gold", "problems": 7, **values.get("warm_start", {})}
+        recipe = Recipe.model_validate({**values, "warm_start": gold, "log": {"wandb": False}})
+        warm_policy(recipe, prepared, tmp_path, Console(quiet=True))
 
     warm({})
     warm({"warm_start": {"eval_steps": 3}, "grpo": {"steps": 7}})  # neither changes the warm start
@@ -104,6 +108,27 @@ def test_a_warm_start_with_other_settings_is_refused(
         (prepared.folder / "maps.safetensors").write_bytes(b"other maps")
         warm({})
     assert len(taught) == 1
+
+
+def test_losses_and_curve_of_the_warm_start_reach_wandb_as_a_run_of_their_own(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("WANDB_PROJECT", "WANDB__SERVICE_WAIT"):  # else what is set would stay
+        monkeypatch.setenv(name, {"WANDB_PROJECT": "mine"}.get(name, "300"))
+    wandb.teardown()
+    steps = WarmStartSection(kind="gold", problems=7, steps=50, batch_size=4, eval_steps=25)
+    recipe = Recipe(warm_start=steps, grpo=GrpoSection(eval_thoughts=8, max_new_tokens=4))
+    warm_policy(recipe, prepared, tmp_path / "run", Console(quiet=True))
+    assert wandb.run is None  # RL begins another
+    wandb.teardown()
+    [file] = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    written = file.read_bytes()
+    for part in (b"warm start", b"train/loss", b"train/global_step", b"heldout/claim", b"heldout/match"):
+        assert part in written
+    assert (tmp_path / "run/warm_curve.csv").read_text().count("\n") == 3
 
 
 @pytest.mark.parametrize(

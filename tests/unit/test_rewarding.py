@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from reverse_codi.rewarding import Registered, RewardBatch, RewardError, run_rewards
+from reverse_codi.reward_calls import run_rewards
+from reverse_codi.rewarding import Registered, RewardBatch, RewardError
 from reverse_codi.rows import Step
 from reverse_codi.sites import Site
 from tests.tiny import make_batch, make_rows, make_table_measure
@@ -223,6 +224,129 @@ def test_a_value_below_worst_would_make_failing_pay() -> None:
     rounded = torch.tensor(-0.1).item()  # float32 lies a little below
     assert rounded < -0.1
     run_rewards([returning(rounded, 0.0, worst=-0.1)], batch())
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"content": [0.5], "form": [0.5]}, "a dict with the keys 'content', 'form'"),
+        (dict.fromkeys("abcdefg", 0.0), "a dict with the keys 'a', 'b', 'c', 'd', ..."),
+        ("01", "a str, '01'"),
+        (b"01", "a bytes, b'01'"),
+        ({0.0, 1.0}, "a set"),
+        ((value for value in (0.0, 1.0)), "a generator"),
+        (map(float, (0, 1)), "a map"),
+        (None, "None"),
+        (0.5, "a float, 0.5"),
+        (True, "a bool, True"),
+        (np.float32(0.5), "a float32, "),
+        (torch.tensor(0.5), "a Tensor of shape []"),
+        (torch.zeros(2, 1), "a Tensor of shape [2, 1]"),
+        (np.zeros((1, 2)), "a ndarray of shape [1, 2]"),
+    ],
+)
+def test_what_is_no_list_of_values_is_named_with_what_is_expected(result: Any, told: str) -> None:
+    with pytest.raises(RewardError) as caught:
+        run_rewards([Registered("odd", lambda batch: result, -1.0)], batch())
+    said = str(caught.value)
+    assert said.startswith(f"reward 'odd': returned {told}")
+    assert said.endswith("; return a list of 2 values, one for each text, each a float or None")
+
+
+async def generates(batch: RewardBatch) -> Any:
+    for _ in batch.texts:
+        yield 0.0
+
+
+def test_an_async_generator_is_none_either() -> None:
+    with pytest.raises(RewardError, match="returned an async_generator; return a list of 2 values"):
+        run_rewards([Registered("generates", generates, -1.0)], batch())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        torch.tensor([0.5, 0.25]),
+        torch.tensor([0.5, 0.25], dtype=torch.bfloat16),
+        torch.tensor([0.5, 0.25], requires_grad=True),
+        np.array([0.5, 0.25], np.float16),
+        np.array([0.5, 0.25], object),
+        (0.5, np.float64(0.25)),
+    ],
+)
+def test_one_number_a_text_is_taken_from_tensors_arrays_and_tuples(result: Any) -> None:
+    assert run_rewards([Registered("fine", lambda batch: result, -1.0)], batch())["fine"] == [
+        0.5, -1.0, 0.25, -1.0
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "result", [torch.tensor([True, False]), np.array([1j, 2j]), np.array(["0.5", "1"]), [np.bool_(True), 0.0]]
+)
+def test_arrays_of_what_is_no_number_are_refused(result: Any) -> None:
+    with pytest.raises(
+        RewardError, match=r"'odd': returned a \w+, .*for a text; return floats or None.*row 0"
+    ):
+        run_rewards([Registered("odd", lambda batch: result, -1.0)], batch())
+
+
+@pytest.mark.parametrize("ending", [SystemExit(0), KeyboardInterrupt(), asyncio.CancelledError()])
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_would_end_the_process_is_an_error_with_row_and_line(ending: BaseException, slow: bool) -> None:
+    def ends(batch: RewardBatch) -> list[float]:
+        if "two words" in batch.texts:
+            raise ending
+        return [0.0] * len(batch)
+
+    told = (
+        rf"'ends': raised {type(ending).__name__} at \S*test_rewarding\.py:\d+ on 2 texts: .*"
+        r"raise an Exception, .* instead of ending the process \(row 2, text 'two words'\)"
+    )
+    with pytest.raises(RewardError, match=told):
+        run_rewards([Registered("ends", ends, -1.0, slow=slow)], batch())
+
+
+def test_the_line_is_the_users_where_ours_raised() -> None:
+    def asks_wrongly(batch: RewardBatch) -> list[float]:
+        batch.reader.map_of(Site("h", 7))
+        return [0.0] * len(batch)
+
+    line = asks_wrongly.__code__.co_firstlineno + 1
+    with pytest.raises(RewardError, match=rf"raised KeyError at \S+test_rewarding\.py:{line} on 2 texts"):
+        run_rewards([Registered("asks", asks_wrongly, -1.0)], batch())
+
+
+def test_what_is_logged_is_under_the_rewards_name() -> None:
+    """Else `step` or `loss` would take the place of the run's own, and two rewards' figures be mixed."""
+    logged: dict[str, list[float]] = {}
+
+    def logs(value: float) -> Callable[[RewardBatch], list[float]]:
+        def function(batch: RewardBatch) -> list[float]:
+            for name in ("step", "loss", "rollout/match"):
+                batch.log(name, value)
+            return [0.0] * len(batch)
+
+        return function
+
+    shown = replace(batch(), log=lambda name, value: logged.setdefault(name, []).append(value))
+    run_rewards([Registered("a", logs(1.0), -1.0), Registered("step", logs(2.0), -1.0, slow=True)], shown)
+    assert logged == {
+        f"reward/{reward}/{name}": [value]
+        for reward, value in (("a", 1.0), ("step", 2.0))
+        for name in ("step", "loss", "rollout/match")
+    }
+
+
+@pytest.mark.parametrize(("name", "value"), [("", 1.0), (None, 1.0), ("x", math.inf), ("x", "0.5")])
+def test_what_cannot_be_logged_names_the_users_line(name: Any, value: Any) -> None:
+    def logs(batch: RewardBatch) -> list[float]:
+        batch.log(name, value)
+        return [0.0] * len(batch)
+
+    with pytest.raises(
+        RewardError, match=r"'logs': raised (Type|Value)Error at \S+test_rewarding\.py:\d+ on"
+    ):
+        run_rewards([Registered("logs", logs, -1.0)], batch())
 
 
 def test_a_function_that_raises_is_named_with_its_line() -> None:

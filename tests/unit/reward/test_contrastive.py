@@ -43,7 +43,7 @@ def test_own_thought_among_others() -> None:
     assert own == pytest.approx(1 - math.log(1 + 3 * math.exp(-2)) / math.log(4))
     assert none == pytest.approx(0.0, abs=1e-6)  # as far from all: chance
     assert other == WORST
-    assert logged["contrastive/thought_top1"] == pytest.approx(2 / 3)  # a tie goes to the first
+    assert logged["thought_top1"] == pytest.approx(2 / 3)  # a tie goes to the first
     assert thought_distances(given).tolist() == [[0, 1, 1, 1], [0.5] * 4, [1, 0, 0, 0]]
 
 
@@ -65,7 +65,7 @@ def test_a_near_miss_that_is_right_beats_a_wrong_text() -> None:
     reads = {wrong: FAR, near_misses(wrong, 3)[0]: THOUGHT}
     (value,) = contrastive(batch([wrong], reads, FAR), TEXT_ONLY)
     assert value is not None and value < -0.5
-    assert logged["contrastive/text_top1"] == 0.0
+    assert logged["text_top1"] == 0.0
 
 
 def test_a_text_without_near_misses_is_at_chance_and_mixes_with_others() -> None:

@@ -8,7 +8,8 @@ import torch
 from reverse_codi.evaluation.language_model import LanguageModel
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rewarding import RewardBatch, RewardError, run_rewards
+from reverse_codi.reward_calls import run_rewards
+from reverse_codi.rewarding import RewardBatch, RewardError
 from reverse_codi.sites import Site
 from reward.fluency import WORST, Fluency, FluencyReward
 from reward.registry import find

@@ -29,7 +29,7 @@ def test_the_penalty_is_the_share_of_bits_that_are_missing() -> None:
     assert novelty(batch(["a b", "a  b ", "c", "a b"], apart), Novelty()) == pytest.approx(
         [-math.log(3) / math.log(4), -math.log(3) / math.log(4), 0.0, -math.log(3) / math.log(4)]
     )
-    assert logged["novelty/shared"] == 0.75
+    assert logged["shared"] == 0.75
     assert novelty(batch(["same"] * 4, apart), Novelty()) == pytest.approx([-1.0] * 4)
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import ast
 import math
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +148,211 @@ def test_options_are_checked(custom: Path) -> None:
         find(f"{custom}:untyped")
 
 
-def test_a_users_missing_import_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "needs_more.py").write_text("import a_module_that_is_not_there\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
-        find("needs_more:f")
+@pytest.mark.parametrize("form", ["needs_more:f", "./needs_more.py:f"])
+def test_a_users_missing_import_names_the_users_line(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needs_more.py").write_text('"""Needs more."""\nimport a_module_that_is_not_there\n')
+    monkeypatch.chdir(tmp_path)
+    told = (
+        r"needs_more.* cannot be imported: ModuleNotFoundError at \S*needs_more\.py:2: No module named 'a_mod"
+    )
+    with pytest.raises(RecipeError, match=told) as caught:
+        find(form)
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("import sys\n\nsys.exit(0)\n", r"SystemExit at \S*bad\.py:3: 0"),
+        ("x = 1\ndef f(batch:\n", r"SyntaxError at \S*bad\.py:2: '\(' was never closed"),
+        (
+            "from reward import reward\n\n\n@reward(worst=float('nan'))\ndef f(batch): ...\n",
+            r"ValueError at \S*bad\.py:4: ",
+        ),
+        ("import json\n\njson.loads('{')\n", r"JSONDecodeError at \S*bad\.py:3: "),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_names_its_line(content: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(content)
+    with pytest.raises(RecipeError, match=rf"bad\.py cannot be imported: {told}"):
+        find(f"{tmp_path}/bad.py:f")
+
+
+SIGNATURES = """
+from reverse_codi.config import Section
+from reward import reward
+
+
+class Options(Section):
+    value: float = 1.0
+
+
+@reward(worst=0.0)
+def nothing():
+    return []
+
+
+@reward(worst=0.0)
+def two(texts, thoughts):
+    return []
+
+
+@reward(worst=0.0)
+def misnamed(batch, options: Options):
+    return []
+
+
+@reward(worst=0.0)
+def only_config(config: Options):
+    return []
+
+
+@reward(worst=0.0)
+def by_keyword(*, batch):
+    return []
+
+
+@reward(worst=0.0)
+class Made:
+    def __init__(self, model):
+        pass
+
+    def __call__(self, batch):
+        return []
+
+
+@reward(worst=0.0)
+class Silent:
+    pass
+
+
+@reward(worst=0.0)
+class Short:
+    def __call__(self):
+        return []
+
+
+@reward(worst=0.0)
+class Fails:
+    def __init__(self):
+        raise OSError("no server")
+
+    def __call__(self, batch):
+        return []
+
+
+@reward(worst=0.0)
+def unknown(batch, config: NoSuchClass):
+    return []
+
+
+@reward(worst=0.0)
+def fine(batch, scale=1.0, *more, **others):
+    return []
+"""
+
+
+def first_line(content: str, name: str) -> int:
+    """Of what is blamed: a decorated function or class, or a class's `__call__`."""
+    lines = content.splitlines()
+    declared = next(i for i, line in enumerate(lines, 1) if re.match(rf"(def|class) {name}\b", line))
+    return declared + 1 if name == "Short" else declared - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("nothing", r"\): nothing\(\) cannot be called with one batch .*; write def nothing\(batch\) or"),
+        ("two", r"\): two\(texts, thoughts\) cannot be called with one batch .*'thoughts'"),
+        ("misnamed", r"\): misnamed\(batch, options: 'Options'\) cannot .* or def misnamed\(batch, config: "),
+        (
+            "only_config",
+            r"\): only_config\(config: 'Options'\) cannot be called with one batch and its config",
+        ),
+        ("by_keyword", r"\): by_keyword\(\*, batch\) cannot"),
+        ("Made", r"\): Made\(model\) cannot be called with options alone .*; write def __init__\(self\) or"),
+        ("Silent", r"\): instances of Silent cannot be called; give the class a __call__\(self, batch\)"),
+        (
+            "Short",
+            r"\): Short\.__call__\(self\) cannot be called with one batch .*def __call__\(self, batch\)",
+        ),
+        ("Fails", r"\) cannot be made: OSError at \S*own\.py:59: no server"),
+        ("unknown", r"\): its annotations cannot be resolved: name 'NoSuchClass'"),
+    ],
+)
+def test_what_cannot_be_called_with_a_batch_is_refused_with_file_line_and_signature(
+    name: str, told: str, tmp_path: Path
+) -> None:
+    content = "from __future__ import annotations\n" + SIGNATURES
+    (tmp_path / "own.py").write_text(content)
+    place = rf"{tmp_path}/own\.py:{first_line(content, name)}"
+    with pytest.raises(RecipeError, match=rf"reward {name} \({place}{told}"):
+        find(f"{tmp_path}/own.py:{name}")
+    assert find(f"{tmp_path}/own.py:fine").function(TwoTexts()) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "two words", "x\n"])
+def test_a_name_is_one_word_as_it_is_a_part_of_keys(name: str) -> None:
+    with pytest.raises(ValueError, match="write letters, digits and"):
+        reward(worst=0.0, name=name)(lambda batch: [])
+
+
+def helped(folder: Path, helper: str, value: float) -> str:
+    """A reward file that imports a module beside it, when it is loaded and when it is called."""
+    folder.mkdir()
+    (folder / f"{helper}.py").write_text(f"VALUE = {value}\n")
+    (folder / f"{helper}_late.py").write_text(f"VALUE = {value}\n")
+    (folder / "mine.py").write_text(
+        f"import {helper}\nfrom reward import reward\n\n\n@reward(worst=0.0)\ndef mine(batch):\n"
+        f"    from {helper}_late import VALUE\n\n    return [{helper}.VALUE + VALUE] * len(batch.texts)\n"
+    )
+    return f"{folder}/mine.py:mine"
+
+
+@pytest.fixture
+def same_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def test_a_file_imports_its_neighbours_from_any_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_path: None
+) -> None:
+    first = helped(tmp_path / "one", "helper_one", 0.25)
+    second = helped(tmp_path / "two", "helper_two", 1.0)
+    monkeypatch.chdir("/")
+    one, two = find(first), find(second)
+    for _ in range(2):  # each has its own, also late and again
+        assert one.function(TwoTexts()) == [0.5, 0.5]  # type: ignore[arg-type]
+        assert two.function(TwoTexts()) == [2.0, 2.0]  # type: ignore[arg-type]
+        one, two = find(first), find(second)
+
+
+def test_a_neighbour_that_python_would_not_find_is_refused(tmp_path: Path, same_path: None) -> None:
+    assert find(helped(tmp_path / "three", "helper_three", 0.25)).name == "mine"
+    other = helped(tmp_path / "four", "helper_three", 1.0)
+    with pytest.raises(
+        RecipeError, match=r"four/mine\.py imports 'helper_three' .*three/helper_three\.py; rename"
+    ):
+        find(other)
+    (tmp_path / "four/helper_three.py").write_text("VALUE = 0.25\n")  # a copy is as good
+    (tmp_path / "four/helper_three_late.py").write_text("VALUE = 0.25\n")
+    assert call(other) == [0.5, 0.5]
+    with pytest.raises(
+        RecipeError, match=r"imports 'json' and \S+five/json\.py lies beside it.*json/__init__\.py"
+    ):
+        find(helped(tmp_path / "five", "json", 1.0))
+
+
+def test_a_module_beside_the_driver_is_found_in_an_actor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_path: None
+) -> None:
+    (tmp_path / "own_module.py").write_text(CUSTOM)
+    monkeypatch.chdir("/")
+    with pytest.raises(RecipeError, match="no module 'own_module'"):
+        find("own_module:plain")
+    assert find("own_module:plain", root=str(tmp_path)).name == "plain"
 
 
 @pytest.mark.parametrize("worst", [math.nan, math.inf])
