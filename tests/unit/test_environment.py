@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -209,13 +208,3 @@ def test_it_happens_before_the_libraries_look(tmp_path: Path) -> None:
     rows, cache = ran.stdout.split()[-2:]
     assert rows == "1" and cache.startswith(str(tmp_path))
     assert ran.stderr.count("cannot be written to") == 1
-
-
-# ---- W&B
-
-
-class Forbidden(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_error(403)
-
-    def log_message(self, *args: object) -> None: ...

@@ -24,7 +24,7 @@ from reverse_codi.preparation import (
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.recipe import Recipe
+from reverse_codi.recipe import LogSection, Recipe
 from reverse_codi.sites import Site
 from reverse_codi.stages import StageError
 from reverse_codi.tasks.base import Split
