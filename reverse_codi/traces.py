@@ -247,6 +247,11 @@ class TraceStore:
         return self._column("claims")
 
     @functools.cached_property
+    def outputs(self) -> list[str]:
+        """What the reasoner wrote after its thoughts, "" where unknown."""
+        return self._column("output")
+
+    @functools.cached_property
     def answers(self) -> list[str | None]:
         """The reasoner's answers, None where it states none."""
         return self._column("answer")

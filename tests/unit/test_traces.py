@@ -352,6 +352,19 @@ def test_a_folder_without_a_store(copy: Path, tmp_path: Path) -> None:
         collected(copy)
 
 
+def test_answers_read_by_other_rules_are_refused(tmp_path: Path) -> None:
+    class Terse(HashReasoner):
+        def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
+            chains = super().think(questions, patch)
+            return Chains(chains.readouts, chains.fed, ["7"] * len(questions))
+
+    reasoner = Terse()
+    collected(tmp_path / "store", reasoner)
+    reasoner.answer_cue = ""  # as if this version knew that the answers stand alone
+    with pytest.raises(StoreError, match=r"store: trace 0 has answer None and gold '\d+', which are '7' and"):
+        collected(tmp_path / "store", reasoner)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
