@@ -65,7 +65,7 @@ class Skipped:
         if not self.count:
             return
         reasons = sorted(self.by_reason.items(), key=lambda item: -item[1][0])
-        lines = [f"{count:,} x {reason} (first: {first})" for reason, (count, first) in reasons]
+        lines = [f"{count:,} x {reason} (first: {first.where})" for reason, (count, first) in reasons]
         more = len(lines) - _MOST_TOLD
         told = [*lines[:_MOST_TOLD], *([f"{more:,} other reasons"] if more > 0 else [])]
         if self.count == self.rows:

@@ -442,6 +442,17 @@ def test_import_arrays(tmp_path: Path, arrays: dict[str, Any], form: str) -> Non
     TraceStore.open(tmp_path / "out", HashReasoner())  # an unknown tokenizer hash is not compared
 
 
+def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    manifest = {
+        **QUESTIONS,
+        "gold": ["1,080", "64.39999999999999", "1e16", "Tom is a lempus.", "1/2"],
+        "answers": ["$1080.00", "64.4", "10000000000000000", "Tom is a  lempus", "2"],
+    }
+    store = TraceStore.import_arrays(tmp_path / "out", arrays, manifest)
+    assert store.correct == [True, True, True, True, False]
+    assert store.gold == ["1080", "64.4", "10000000000000000", "Tom is a lempus", "0.5"]
+
+
 @pytest.mark.parametrize(
     ("changes", "manifest", "named"),
     [
