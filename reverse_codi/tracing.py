@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from reverse_codi.reasoners.base import Reasoner
-from reverse_codi.tasks.answers import answer_of
+from reverse_codi.tasks.answers import answer_of, canonical_plain
 from reverse_codi.tasks.base import Problem, Split, Task
-from reverse_codi.traces import Trace, TraceHeader, TraceStore, TraceWriter
+from reverse_codi.traces import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 
 
 def collect(
@@ -44,7 +44,7 @@ def collect(
         console: where the progress bar is shown.
 
     Raises:
-        StoreError: `out` holds other traces, or a vector is not finite.
+        StoreError: `out` holds other traces, or answers read by other rules, or a vector is not finite.
         OSError: the disk is full; the shards so far are whole.
     """
     header = TraceHeader(
@@ -70,7 +70,9 @@ def collect(
                     traces += traces_of(reasoner, task, batch)
                     progress.advance(bar, len(batch))
                 writer.append_shard(traces)
-    return TraceStore.open(out, reasoner)
+    store = TraceStore.open(out, reasoner)
+    _check_answers(store, reasoner, task, out)
+    return store
 
 
 def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> list[Trace]:
@@ -94,6 +96,17 @@ def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> li
             )
         )
     return traces
+
+
+def _check_answers(store: TraceStore, reasoner: Reasoner, task: Task, out: str | Path) -> None:
+    """Refuse traces whose answers an earlier version read or spelled otherwise: right ones count as wrong."""
+    for row, (output, answer, gold) in enumerate(zip(store.outputs, store.answers, store.gold, strict=True)):
+        now = answer_of(reasoner, task, output), None if gold is None else canonical_plain(gold)
+        if now != (answer, gold):
+            raise StoreError(
+                f"{out}: trace {row} has answer {answer!r} and gold {gold!r}, which are "
+                f"{now[0]!r} and {now[1]!r} by the rules of now; delete the folder, or give another trace.out"
+            )
 
 
 def _progress(console: Console) -> Progress:

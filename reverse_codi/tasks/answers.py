@@ -81,8 +81,8 @@ def _patterns(cue: str) -> tuple[re.Pattern[str], ...]:
 
 
 def canonical_text(text: str) -> str:
-    """An answer in words without needless spaces and its full stop."""
-    return " ".join(text.split()).removesuffix(".")
+    """An answer in words without needless spaces and its full stops."""
+    return " ".join(text.split()).rstrip(" .")
 
 
 def canonical_plain(text: str) -> str:

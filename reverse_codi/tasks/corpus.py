@@ -23,12 +23,14 @@ class RowError(TaskError):
         values: what stands in this row.
 
     Attributes:
+        where: "path:line".
         reason: the problem without the row's values, the same for every row that has it.
     """
 
     def __init__(self, where: str, problem: str, values: Sequence[object]) -> None:
         told = problem.format(*values) if values else problem
         super().__init__(f"{where}: {told}")
+        self.where = where
         self.reason = problem.format(*[_AnyValue()] * len(values)) if values else problem
 
 

@@ -25,29 +25,30 @@ class Skipped:
         source: path or hub id, for messages.
         on_bad_row: whether the first bad row is raised, or all are counted.
         rows: rows read.
-        by_reason: reason -> how many rows, and the first one's error.
+        by_reason: reason -> how many rows, and where the first one is.
     """
 
     source: str
     on_bad_row: OnBadRow
     rows: int = 0
-    by_reason: dict[str, tuple[int, RowError]] = field(default_factory=dict)
+    by_reason: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def parsed(self, rows: Iterable[Row], parse: Callable[[Row], Problem]) -> Iterator[Problem]:
         """The problems of the rows that can be used.
 
         Raises:
-            RowError: one cannot, and none may be skipped.
+            TaskError: one cannot, and none may be skipped.
         """
         for row in rows:
             self.rows += 1
             try:
                 problem = parse(row)
-            except RowError as error:
+            except TaskError as error:
                 if self.on_bad_row == "error":
                     raise
-                count, first = self.by_reason.get(error.reason, (0, error))
-                self.by_reason[error.reason] = count + 1, first
+                reason = error.reason if isinstance(error, RowError) else str(error)
+                count, first = self.by_reason.get(reason, (0, row.where))
+                self.by_reason[reason] = count + 1, first
             else:
                 yield problem
 

@@ -372,6 +372,19 @@ def test_a_folder_without_a_store(copy: Path, tmp_path: Path) -> None:
         collected(copy)
 
 
+def test_answers_read_by_other_rules_are_refused(tmp_path: Path) -> None:
+    class Terse(HashReasoner):
+        def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
+            chains = super().think(questions, patch)
+            return Chains(chains.readouts, chains.fed, ["7"] * len(questions))
+
+    reasoner = Terse()
+    collected(tmp_path / "store", reasoner)
+    reasoner.answer_cue = ""  # as if this version knew that the answers stand alone
+    with pytest.raises(StoreError, match=r"store: trace 0 has answer None and gold '\d+', which are '7' and"):
+        collected(tmp_path / "store", reasoner)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -447,6 +460,17 @@ def test_import_arrays(tmp_path: Path, arrays: dict[str, Any], form: str) -> Non
     assert store.correct == [True, False, None, None, True]
     assert store.claims == [[]] * 5 and len(set(store.signatures)) == 5
     TraceStore.open(tmp_path / "out", HashReasoner())  # an unknown tokenizer hash is not compared
+
+
+def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    manifest = {
+        **QUESTIONS,
+        "gold": ["1,080", "64.39999999999999", "1e16", "Tom is a lempus.", "1/2"],
+        "answers": ["$1080.00", "64.4", "10000000000000000", "Tom is a  lempus", "2"],
+    }
+    store = TraceStore.import_arrays(tmp_path / "out", arrays, manifest)
+    assert store.correct == [True, True, True, True, False]
+    assert store.gold == ["1080", "64.4", "10000000000000000", "Tom is a lempus", "0.5"]
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,8 @@ def test_skipped_rows_are_counted_by_reason(tmp_path: Path, caplog: pytest.LogCa
     assert {p.answer for p in [*task.corpus.train, *task.corpus.heldout]} == {str(i) for i in range(20)}
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == f"{source}: 8 of 28 rows skipped"
-    assert said[1] == (
-        "  3 x the answer is …; give it a number "
-        f"(first: {source}:11: the answer is 'many'; give it a number)"
-    )
-    assert said[2].startswith("  2 x …; write one JSON object a line, in UTF-8 (first: ")
+    assert said[1] == f"  3 x the answer is …; give it a number (first: {source}:11)"
+    assert said[2] == f"  2 x …; write one JSON object a line, in UTF-8 (first: {source}:16)"
     assert sorted(line.split(" (first")[0] for line in said[3:]) == [
         "  1 x 'question' is missing (keys: …); give it a non-empty string",
         "  1 x 'question' is …; give it a non-empty string",
@@ -100,8 +97,17 @@ def test_a_record_of_a_list_can_be_skipped(tmp_path: Path) -> None:
 
 def test_many_reasons_are_summed_up(caplog: pytest.LogCaptureFixture) -> None:
     skipped = Skipped("a", "skip", rows=100)
-    skipped.by_reason = {f"reason {i}": (i, RowError(f"a:{i}", "bad", [])) for i in range(1, 12)}
+    skipped.by_reason = {f"reason {i}": (i, f"a:{i}") for i in range(1, 12)}
     skipped.tell()
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == "a: 66 of 100 rows skipped"
-    assert said[1] == "  11 x reason 11 (first: a:11: bad)" and said[-1] == "  3 other reasons"
+    assert said[1] == "  11 x reason 11 (first: a:11)" and said[-1] == "  3 other reasons"
+
+
+def test_a_plain_error_of_a_parser_is_a_reason_too() -> None:
+    def parse(row: Row) -> Any:
+        raise TaskError("no coin")
+
+    skipped = Skipped("a", "skip")
+    assert list(skipped.parsed([Row("a:1", {}), Row("a:2", {})], parse)) == []
+    assert skipped.by_reason == {"no coin": (2, "a:1")}

@@ -21,8 +21,8 @@ from reverse_codi.evaluation.suite.thinking import liveliness
 from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import NO_STEP, HeldSteps
 from reverse_codi.sites import Site
-from reverse_codi.tasks.base import canonical_number
 from reverse_codi.tasks.claims import result_of
+from reverse_codi.tasks.numbers import canonical_number
 
 PROBLEMS = 64
 NUMBERS = " ".join(map(str, range(1, 61)))
