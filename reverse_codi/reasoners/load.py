@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 GROUP = "reverse_codi.reasoners"
+# What a recipe says of a public checkpoint, and the own format's files of themselves.
+_SAID_BY_OWN = {"n_thoughts", "lora_alpha", "question_format", "dtype", "reference_masking"}
 
 
 class Backend(Protocol):
@@ -171,16 +173,16 @@ def _is_own(checkpoint: Path) -> bool:
 
 
 def _own_folder(source: Source, checkpoint: Path) -> Path:
-    # A folder that is not there is told by the own format's loader.
-    if source.layout == LayoutName.OWN or _is_own(checkpoint) or not checkpoint.exists():
+    if source.layout == LayoutName.OWN or _is_own(checkpoint):
         if source.layout not in (LayoutName.AUTO, LayoutName.OWN):
             raise CheckpointError(
                 f"reasoner.layout = {source.layout!r}, but {checkpoint} is in the own format"
             )
-        if source.reference_masking:
+        if given := source.model_dump(include=_SAID_BY_OWN, exclude_defaults=True):
+            key, value = next(iter(given.items()))
             raise CheckpointError(
-                f"reasoner.reference_masking is for public CODI checkpoints; "
-                f"{checkpoint / CONFIG_FILE} says it for the own format"
+                f"reasoner.{key} = {value!r} is for public checkpoints; {checkpoint} is in the own format, "
+                "whose files say it; leave the key out"
             )
         return checkpoint
     if checkpoint.is_dir() and not any(checkpoint.iterdir()):

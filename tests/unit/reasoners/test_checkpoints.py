@@ -498,9 +498,12 @@ def test_reference_masking_is_the_published_procedure(tmp_path: Path, make: Call
     assert not torch.allclose(chains.readouts[shortest], ours.readouts[shortest], atol=1e-2)
 
 
-def test_reference_masking_is_not_for_the_own_format() -> None:
-    with pytest.raises(CheckpointError, match="reference_masking is for public CODI checkpoints"):
-        load_reasoner(Source(reference_masking=True))
+@pytest.mark.parametrize(
+    "said", [{"reference_masking": True}, {"n_thoughts": 3}, {"lora_alpha": 16}, {"dtype": "bfloat16"}]
+)
+def test_what_the_own_format_says_of_itself_is_not_given(said: dict[str, object]) -> None:
+    with pytest.raises(CheckpointError, match=rf"reasoner.{next(iter(said))} = .* is for public checkpoints"):
+        load_reasoner(Source(**said))
 
 
 class Echo:
