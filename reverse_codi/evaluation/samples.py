@@ -81,7 +81,7 @@ def by_margin(margin: float) -> Choice:
 
     def choice(texts: list[str], match: dict[str, float]) -> str:
         known = candidates(texts)
-        return best_of(known, [match[text] for text in known], texts[0], margin)
+        return best_of(known, [match[text] for text in known], texts[0], margin) if known else texts[0]
 
     return choice
 
