@@ -150,7 +150,9 @@ def nearest_steps(
 ) -> list[str]:
     """For each thought that of its trace's candidates which reads nearest to it.
 
-    Some claim always reads nearest; a thought that holds none by the probes gets none.
+    Some claim always reads nearest; a thought that holds none by the probes gets none. What the model's own
+    steps say of a thought is left for another solution's by a margin only: among more solutions more wrong
+    ones read a little nearer.
 
     Args:
         thoughts: M thoughts of the traces.
@@ -160,9 +162,13 @@ def nearest_steps(
         measure: reads texts and compares.
     """
     cached = Measure(CachedReader(measure.reader), measure.maps)  # most texts are asked for at every site
-    by_site = {
-        site: nearest_texts(traces, site, candidates, cached) for site in dict.fromkeys(thoughts.sites)
-    }
+    by_site = {}
+    for site in dict.fromkeys(thoughts.sites):
+        first = [NO_STEP] * len(traces)
+        for text, of, row in zip(said, thoughts.sites, thoughts.problems, strict=True):
+            if of == site:
+                first[row] = text
+        by_site[site] = nearest_texts(traces, site, candidates, cached, first)
     return [
         NO_STEP if text == NO_STEP else by_site[site][row]
         for text, site, row in zip(said, thoughts.sites, thoughts.problems, strict=True)

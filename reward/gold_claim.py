@@ -7,6 +7,7 @@ get: a verbalizer trained on it learns to solve the problem, also where the thou
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -78,10 +79,18 @@ def claims_of(text: str) -> list[str]:
 def nearest(claims: Sequence[str], others: Sequence[str]) -> float:
     """How much of a claim is in the nearest of the others, mean over claims.
 
+    A claim that is made more often than the others make it counts for nothing the further times: a chain may
+    make one step twice.
+
     >>> nearest(["12 + 5 = 17", "9 - 8 = 1"], ["12 + 5 = 17"])
     0.5
+    >>> nearest(["5 + 5 = 10", "10 - 5 = 5", "5 + 5 = 10"], ["5 + 5 = 10", "10 - 5 = 5"]) == 2 / 3
+    True
     """
-    return sum(max(overlap(claim, other) for other in others) for claim in claims) / len(claims)
+    there = Counter(others)
+    further = (Counter(claims[:i])[claim] >= there[claim] > 0 for i, claim in enumerate(claims))
+    near = (max(overlap(claim, other) for other in others) for claim in claims)
+    return sum(0.0 if again else most for again, most in zip(further, near, strict=True)) / len(claims)
 
 
 def overlap(claim: str, other: str) -> float:

@@ -62,12 +62,13 @@ def tried(translator: Translator, measure: Measure, thoughts: Thoughts, samples:
     """Write and read the greedy text and `samples` samples of each thought."""
     greedy, sampled = translator.greedy(thoughts.slots), translator.sampled(thoughts.slots, samples, seed)
     texts = [[first, *others] for first, others in zip(greedy, sampled, strict=True)]
-    match = []
-    for row, distinct in enumerate(map(list, map(dict.fromkeys, texts))):
-        sites = [thoughts.sites[row]] * len(distinct)
-        predicted = measure.predict(distinct, sites, [thoughts.questions[row]] * len(distinct))
-        targets = thoughts.targets[row].expand_as(predicted)
-        match.append(dict(zip(distinct, measure.match(targets, predicted, sites).tolist(), strict=True)))
+    distinct = [list(dict.fromkeys(of_thought)) for of_thought in texts]
+    flat = [text for of_thought in distinct for text in of_thought]
+    owner = [row for row, of_thought in enumerate(distinct) for _ in of_thought]
+    sites = [thoughts.sites[row] for row in owner]
+    predicted = measure.predict(flat, sites, [thoughts.questions[row] for row in owner])
+    values = iter(measure.match(thoughts.targets[owner], predicted, sites).tolist())
+    match = [{text: next(values) for text in of_thought} for of_thought in distinct]
     return Tried(thoughts, texts, match)
 
 
@@ -81,7 +82,7 @@ def by_margin(margin: float) -> Choice:
 
     def choice(texts: list[str], match: dict[str, float]) -> str:
         known = candidates(texts)
-        return best_of(known, [match[text] for text in known], texts[0], margin)
+        return best_of(known, [match[text] for text in known], texts[0], margin) if known else texts[0]
 
     return choice
 

@@ -39,17 +39,15 @@ def candidates(texts: Sequence[str]) -> list[str]:
     return list(found.values())
 
 
-def best_of(texts: Sequence[str], match: Sequence[float], first: str, margin: float = MARGIN) -> str:
+def best_of(texts: Sequence[str], match: Sequence[float], first: str | None, margin: float = MARGIN) -> str:
     """The text that matches best, if it exceeds the first choice by more than the margin.
 
     Args:
         texts: candidates of one thought, see `candidates`.
         match: their matches with it.
-        first: the first choice; one that is no candidate stays only where there is no candidate.
+        first: the first choice; None, or one that is no candidate, gives way to any.
         margin: see `MARGIN`.
     """
-    if not texts:
-        return first
     best = max(range(len(texts)), key=match.__getitem__)
     if first in texts and not match[best] > match[texts.index(first)] + margin:
         return first

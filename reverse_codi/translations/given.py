@@ -17,6 +17,7 @@ from torch import Tensor
 from reverse_codi.config import UserError
 from reverse_codi.evaluation.select import slots_at
 from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.base import Patch
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.sites import ANSWER, Site
 from reverse_codi.traces import TraceStore
@@ -100,8 +101,12 @@ def given_vectors(vectors: Vectors, reasoner: CodiReasoner, measure: Measure) ->
                 "this verbalizer writes one text for all thoughts of a trace: give "
                 f"z0..z{last} or h0..h{last} side by side, not {' '.join(map(str, vectors.sites))}"
             )
-        slots = {ANSWER: torch.stack(list(fed.values()), 1)}  # its target is a state after the question
-        return Given(slots, {}, vectors.questions, vectors.answers, vectors.sources)
+        slots = torch.stack(list(fed.values()), 1)
+        asked = [question for question in vectors.questions if question is not None]
+        targets = {}
+        if len(asked) == len(slots):  # the target is a state after the question
+            targets = {ANSWER: reasoner.answer_states(asked, Patch.all(slots))}
+        return Given({ANSWER: slots}, targets, vectors.questions, vectors.answers, vectors.sources)
     for site in vectors.sites:
         if map_site(site) not in measure.maps:
             known = " ".join(f"{known} z{known.index}" for known in measure.sites)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
+from reverse_codi.reading.best_of import best_of
 from reverse_codi.reading.measure import Measure
 from reverse_codi.sites import Site
 from reverse_codi.tasks.claims import parse_claims, result_of, with_result
@@ -47,7 +48,11 @@ def prefixes(claims: Sequence[str]) -> list[str]:
 
 
 def nearest_texts(
-    traces: TraceStore, site: Site, candidates: Sequence[Sequence[str]], measure: Measure
+    traces: TraceStore,
+    site: Site,
+    candidates: Sequence[Sequence[str]],
+    measure: Measure,
+    first: Sequence[str] | None = None,
 ) -> list[str]:
     """For each thought the candidate that reads nearest to it.
 
@@ -56,15 +61,15 @@ def nearest_texts(
         site: which thought.
         candidates: N lists of texts, the reasoner's own; none may be empty.
         measure: reads texts and compares.
+        first: N first choices, each left for another candidate by a margin only (`reading.best_of`).
     """
     flat = [text for texts in candidates for text in texts]
     owner = torch.tensor([row for row, texts in enumerate(candidates) for _ in texts])
     questions = [traces.questions[row] for row in owner.tolist()]
     predicted = measure.predict(flat, [site] * len(flat), questions)
-    distance = measure.distance(traces.vectors(site)[owner], predicted, [site] * len(flat))
-    best: list[int] = []
-    start = 0
-    for texts in candidates:
-        best.append(start + int(distance[start : start + len(texts)].argmin()))
-        start += len(texts)
-    return [flat[i] for i in best]
+    match = iter(measure.match(traces.vectors(site)[owner], predicted, [site] * len(flat)).tolist())
+    chosen = [None] * len(candidates) if first is None else first
+    return [
+        best_of(texts, [next(match) for _ in texts], text)
+        for texts, text in zip(candidates, chosen, strict=True)
+    ]

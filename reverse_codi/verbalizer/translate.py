@@ -86,7 +86,7 @@ class Translator:
         predicted = measure.predict(flat, flat_sites, [questions[row] for row in owner])
         match = iter(measure.match(targets[owner], predicted, flat_sites).tolist())
         return [
-            best_of(texts, [next(match) for _ in texts], first, margin)
+            best_of(texts, [next(match) for _ in texts], first, margin) if texts else first
             for texts, first in zip(tried, greedy, strict=True)
         ]
 

@@ -33,7 +33,7 @@ def test_the_first_choice_is_left_for_a_margin_only() -> None:
 
 def test_a_first_choice_that_claims_nothing_gives_way_to_any_candidate() -> None:
     assert best_of(["1 + 1 = 2.", "1 + 2 = 3."], [-5.0, -4.0], "28 no)))") == "1 + 2 = 3."
-    assert best_of([], [], "28 no)))") == "28 no)))"
+    assert best_of(["1 + 1 = 2.", "1 + 2 = 3."], [-5.0, -4.0], None) == "1 + 2 = 3."
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])

@@ -49,6 +49,16 @@ def test_with_held_steps_just_the_sites_own_claims_count(held_file: str) -> None
     assert values(texts, held_steps=held_file) == pytest.approx([1.0, 0.25, 0.8125])
 
 
+def test_a_step_that_is_made_twice_must_be_written_twice(tmp_path: Path) -> None:
+    path = tmp_path / "held_steps.json"
+    path.write_text(HeldSteps({(SITE, 3): [1.0, 1.0, 1.0]}, 0.5).to_json())
+    chain = ["10 - 5 = 5", "5 * 2 = 10", "10 - 5 = 5"]
+    texts = ["10 - 5 = 5. 5 * 2 = 10. 10 - 5 = 5.", "10 - 5 = 5. 5 * 2 = 10."]
+    whole, once = values(texts, chain, held_steps=str(path))
+    assert whole == 1.0 and once == pytest.approx((1 + 2 / 3) / 2)
+    assert values(["12 + 5 = 17. 12 + 5 = 17."]) == [0.5]  # and what is there once is not won twice
+
+
 def test_a_thought_without_a_step_is_best_said_so(held_file: str) -> None:
     three = [*CLAIMS, "34 - 4 = 30"]
     assert values(["( no step )", "34 - 4 = 30"], three, held_steps=held_file) == [1.0, 0.0]

@@ -188,6 +188,9 @@ def test_stored_traces_of_a_verbalizer_of_whole_traces_are_scored_after_the_stor
     rows = translate(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), measure, two)
     assert [row.shared for [row] in rows] == [None, None]  # two traces say little of a writer
     z = make_vectors(store.fed, "z0", "z1", "z2")
-    assert given_vectors(z, tiny_reasoner, measure).slots.keys() == {ANSWER}
+    alone = given_vectors(z, tiny_reasoner, measure)
+    assert torch.equal(alone.slots[ANSWER], store.fed) and alone.targets == {}
+    asked = given_vectors(replace(z, questions=list(store.questions)), tiny_reasoner, measure)
+    torch.testing.assert_close(asked.targets[ANSWER], states)
     with pytest.raises(UserError, match=r"give z0\.\.z2 or h0\.\.h2 side by side, not z0"):
         given_vectors(make_vectors(store.fed[:, :1], "z0"), tiny_reasoner, measure)

@@ -57,3 +57,8 @@ def test_the_nearest_candidate_wins_among_its_own_traces_only(tmp_path: Path) ->
     )
     candidates = [["y", "x", "both"], ["x", "y"], ["x", "y", "both"], ["y"]]
     assert nearest_texts(traces, site, candidates, measure) == ["x", "y", "both", "y"]
+    # The third's first choice is left, by .06 of match; the first's is right; the second's is no candidate.
+    first = ["x", "both", "y", "y"]
+    assert nearest_texts(traces, site, candidates, measure, first) == ["x", "y", "both", "y"]
+    near = make_table_measure({"x": [0.9, 0.1], "y": [0.91, 0.1], "both": [1.0, 1.0]}, site)
+    assert nearest_texts(traces, site, [["x", "y"]] * 4, near, ["y", "x", "x", "y"]) == ["y", "x", "x", "y"]

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from reverse_codi.config import UserError
+from reverse_codi.evaluation import samples
+from reverse_codi.evaluation.samples import Tried, by_margin, counts, main, nearest_of_all, tried
+from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.traces import TraceStore
+from reverse_codi.verbalizer.translate import Translator
+from tests.tiny import make_held
+
+MATCH = {"(no step)": 0.5, "(no no)": 0.9, "1 + 1 = 2.": 0.6, "1 + 2 = 3.": 0.62, "28 no)))": 0.95}
+
+
+class Writes(Translator):
+    """Greedy texts as given, and as samples garbled ones of them."""
+
+    def __init__(self, reasoner: CodiReasoner, texts: list[str]) -> None:
+        self.reasoner = reasoner
+        self.texts = texts
+
+    def greedy(self, slots: Tensor) -> list[str]:
+        return self.texts[: len(slots)] + [f"{i} + 1 = {i + 1}." for i in range(len(slots) - len(self.texts))]
+
+    def sampled(self, slots: Tensor, n: int, seed: int = 0, temperature: float = 1.0) -> list[list[str]]:
+        return [[text, *["(no no)"] * (n - 1)] for text in self.texts]
+
+
+def test_the_proxy_alone_takes_garbled_texts_and_the_rule_does_not(tiny_traces: TraceStore) -> None:
+    thoughts = thoughts_of(tiny_traces.select([0]), thought_sites(3)[:2], make_held(3))
+    texts = [["(no step)", "(no no)"], ["1 + 1 = 2.", "1 + 2 = 3.", "28 no)))"]]
+    made = Tried(thoughts, texts, [MATCH, MATCH])
+    assert made.chosen(0, nearest_of_all) == ["(no step)", "1 + 1 = 2."]
+    assert made.chosen(2, nearest_of_all) == ["(no no)", "28 no)))"]
+    assert made.chosen(2, by_margin(0.05)) == ["(no step)", "1 + 1 = 2."]
+    assert made.chosen(2, by_margin(0.0)) == ["(no step)", "1 + 2 = 3."]
+
+
+def test_counts_are_of_rows_and_right_ones(
+    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tiny_traces: TraceStore
+) -> None:
+    thoughts = thoughts_of(tiny_traces.select(range(30)), thought_sites(3), make_held(3))
+    writer = Writes(tiny_reasoner, thoughts.gold)
+    made = tried(writer, tiny_measure, thoughts, 2, seed=0)
+    assert made.texts[4] == [thoughts.gold[4], thoughts.gold[4], "(no no)"]
+    predicted = tiny_measure.predict(["(no no)"], thoughts.sites[4:5])
+    match = tiny_measure.match(thoughts.targets[4:5], predicted, thoughts.sites[4:5]).item()
+    assert made.match[4]["(no no)"] == pytest.approx(match, abs=1e-4)
+    assert counts(writer, tiny_measure, thoughts, thoughts.gold)[:3] == (0, 1.0, 1.0)
+    silent = [row for row, gold in enumerate(thoughts.gold) if gold == "(no step)"]
+    spoiled = ["(no no)" if row == silent[0] else gold for row, gold in enumerate(thoughts.gold)]
+    garbled, active, inactive, _ = counts(writer, tiny_measure, thoughts, spoiled)
+    assert (garbled, active, inactive) == (1, 1.0, pytest.approx(1 - 1 / len(silent)))
+
+
+def test_the_verb_prints_a_row_for_every_rule(
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_reasoner: CodiReasoner,
+    tiny_measure: Measure,
+    tiny_traces: TraceStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    thoughts = thoughts_of(tiny_traces.select(range(6)), thought_sites(3), make_held(3))
+    drawn = Writes(tiny_reasoner, thoughts.gold), tiny_measure, thoughts
+    monkeypatch.setattr(samples, "held_out", lambda *ignored: drawn)
+    monkeypatch.setenv("COLUMNS", "160")
+    main(["--seeds", "1", "2", "--samples", "2", "--margins", "0.05", "--out", str(tmp_path)])
+    shown = [
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()
+    ]
+    rows = {tuple(row[:2]): row[2:] for row in shown if row}
+    assert rows.keys() == {("0", "greedy"), ("2", "nearest of all"), ("2", "margin 0.05")}
+    assert rows["0", "greedy"] == rows["2", "margin 0.05"]
+    assert rows["0", "greedy"][:3] == ["0", "1.000 (1.000 1.000)", "1.000 (1.000 1.000)"]
+    assert rows["0", "greedy"][-1] == "36"
+
+
+def test_a_verbalizer_of_whole_traces_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from reverse_codi.recipe import Recipe
+    from reverse_codi.sites import ANSWER
+
+    class Whole:
+        maps = {ANSWER: None}
+
+    monkeypatch.setattr(Measure, "load", lambda *ignored: Whole())
+    monkeypatch.setattr("reverse_codi.recipe.ReasonerSection.load", lambda self: None, raising=False)
+    with pytest.raises(UserError, match="writes one text a trace"):
+        samples.held_out(Recipe(), tmp_path, 2, 0, tmp_path, None)  # type: ignore[arg-type]
