@@ -7,6 +7,7 @@ is imported before any library that reads its environment when it is imported.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -15,8 +16,12 @@ from pathlib import Path
 from reverse_codi.config import UserError
 
 ADDRESS = "RAY_ADDRESS"
-# A cluster on the same network answers in milliseconds.
-PATIENCE_S = 5.0
+# A cluster on the same network answers in milliseconds; one that shares busy cores takes seconds.
+PATIENCE_S = 10.0
+# How HTTP/2, and so gRPC, begins (RFC 9113, 3.4): the client's preface and empty settings; the server answers
+# with a frame of this type.
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+SETTINGS_FRAME = 4
 # What a Unix socket's path may have (unix(7)), and what Ray 2.60 puts behind the temporary folder:
 # ray/session_2026-01-31_12-00-00_123456_1234567/sockets/plasma_store.
 LONGEST_SOCKET = 107
@@ -72,12 +77,32 @@ def _check_answers(address: str, where: str) -> None:
             f"{where} {address!r} is no address of a Ray cluster: set {ADDRESS} to HOST:6379, or unset it"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE_S).close()
+        _greet(host.strip("[]"), int(port))
     except (OSError, OverflowError) as error:
         fix = f"start that cluster, or unset {ADDRESS} to start Ray on this machine"
         if where.startswith("/"):
             fix = "`ray stop` clears it away"
         raise MachineError(f"{where} {address!r}, where no Ray answers ({error}): {fix}") from None
+
+
+def _greet(host: str, port: int) -> None:
+    """See that a gRPC server listens: a bare connection may be a proxy's or another program's.
+
+    Raises:
+        OSError: none does.
+    """
+    with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+            return  # it waits for a handshake first
+        connection.sendall(GREETING)
+        answer = b""
+        while len(answer) < 9:  # a frame's head
+            received = connection.recv(9 - len(answer))
+            if not received:
+                break
+            answer += received
+    if len(answer) < 9 or answer[3] != SETTINGS_FRAME:
+        raise ConnectionError("what listens there is not Ray")
 
 
 def _temporary() -> tuple[str, str]:
@@ -142,12 +167,20 @@ def settle_home() -> str:
     wanted |= {"WANDB_CACHE_DIR": caches / "wandb", "WANDB_CONFIG_DIR": caches / "wandb-config"}
     wanted |= {"WANDB_DATA_DIR": caches / "wandb-data", "TRITON_CACHE_DIR": caches / "triton"}
     wanted |= {"VLLM_CACHE_ROOT": caches / "vllm", "VLLM_CONFIG_ROOT": caches / "vllm-config"}
-    missing = {name: place for name, place in wanted.items() if name not in os.environ}
+    missing = {name: str(place) for name, place in wanted.items() if name not in os.environ}
     if not missing:
         return ""
     caches.mkdir(mode=0o700, exist_ok=True)
-    os.environ |= {name: str(place) for name, place in missing.items()}
+    os.environ |= missing | _token(Path(home, ".ray", "auth_token"))
     return f"the home folder {home} cannot be written to: caches go to {caches} ({', '.join(missing)})"
+
+
+def _token(file: Path) -> dict[str, str]:
+    """A token for a Ray that is started here, which would write one to the home folder."""
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE", ADDRESS}
+    if file.is_file() or named & os.environ.keys():
+        return {}
+    return {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def settle_home_and_say() -> None:

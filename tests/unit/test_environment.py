@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,14 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def listening() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+    """A gRPC server, as Ray's head and its client server are."""
+    import grpc
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield port
+    server.stop(None)
 
 
 def free_port() -> int:
@@ -62,6 +69,33 @@ def test_a_cluster_that_does_not_answer_is_one_line_in_seconds(bare: pytest.Monk
     assert time.perf_counter() - start < 6 and "\n" not in str(error.value)
     bare.setenv("RAY_ADDRESS", f"ray://{address}")
     with pytest.raises(MachineError, match="no Ray answers"):
+        check_ray()
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_another_program_that_listens_there_is_no_cluster(bare: pytest.MonkeyPatch, says: bytes) -> None:
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(says)
+            connection.recv(100)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=[server])
+        thread.start()
+        bare.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(MachineError, match="no Ray answers"):
+            check_ray()
+        thread.join()
+
+
+def test_a_program_that_says_nothing_is_not_waited_for_long(bare: pytest.MonkeyPatch) -> None:
+    bare.setattr(environment, "PATIENCE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        bare.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(MachineError, match=r"no Ray answers \(timed out\)"):
+            check_ray()
+        bare.setenv("RAY_USE_TLS", "1")
         check_ray()
 
 
@@ -175,17 +209,21 @@ def test_caches_go_elsewhere_where_home_is_read_only(bare: pytest.MonkeyPatch, t
     assert told.startswith("the home folder /proc/nowhere cannot be written to: caches go to ")
     assert "\n" not in told and "VLLM_CACHE_ROOT" not in told
     assert os.environ["VLLM_CACHE_ROOT"] == "/mine"
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64 and os.environ["RAY_AUTH_TOKEN"] not in told
     assert os.environ["HF_HOME"].startswith(str(tmp_path)) and "HF_DATASETS_CACHE" not in os.environ
     assert settle_home() == ""  # as in Ray's workers, which inherit it
 
 
 def test_a_read_only_cache_of_models_is_still_read(bare: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".cache/huggingface/hub").mkdir(parents=True)
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray/auth_token").write_text("token")
     bare.setenv("HOME", str(tmp_path))
     bare.setattr(environment, "writable", lambda folder: False)
     bare.setattr(os, "environ", os.environ.copy())
     settle_home()
     assert "HF_HOME" not in os.environ and "HF_DATASETS_CACHE" in os.environ
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 def test_it_happens_before_the_libraries_look(tmp_path: Path) -> None:

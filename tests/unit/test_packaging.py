@@ -133,7 +133,7 @@ def test_setup_that_fails_midway_leaves_no_stamp(clone: Path) -> None:
     assert not stamp.exists()
 
 
-IMPORTED_AS = {"yaml": "pyyaml"}
+IMPORTED_AS = {"yaml": "pyyaml", "grpc": "grpcio"}
 OURS = {"reverse_codi", "reward", "tests"}
 
 
