@@ -27,9 +27,11 @@ from tests.tiny import make_problems, make_tiny_measure
 # its share holds VICTIM, what the next line of a file says.
 CUSTOM = """
 import os
+import sys
 import time
 from pathlib import Path
 
+import custom_helper
 import torch
 
 from reverse_codi.config import Section
@@ -43,7 +45,7 @@ class Script(Section):
 @reward(worst=-9.0)
 def marked(batch):
     batch.log("threads", torch.get_num_threads())
-    return [len(t) + v.item() for t, v in zip(batch.texts, batch.targets[:, 0])]
+    return [custom_helper.length(t) + v.item() for t, v in zip(batch.texts, batch.targets[:, 0])]
 
 
 @reward(worst=-9.0)
@@ -56,7 +58,14 @@ def scripted(batch, config: Script):
             os._exit(1)
         if order == "sleep":
             time.sleep(60)
+        if order == "exit":
+            sys.exit(3)
     return [float("nan") if "7" in t.split() else 0.0 for t in batch.texts]
+"""
+
+HELPER = """
+def length(text):
+    return len(text)
 """
 
 TEXTS = [
@@ -252,6 +261,7 @@ def test_wrong_name_fails_before_any_actor_starts() -> None:
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rewards")
     (folder / "custom.py").write_text(CUSTOM)
+    (folder / "custom_helper.py").write_text(HELPER)
     return folder / "script"
 
 
@@ -320,10 +330,22 @@ def test_a_reward_that_hangs_ends_the_step_with_its_name_and_the_next_step_works
     assert pool.score(rows).raw["scripted"][0] == 0.0
 
 
+def test_a_reward_that_ends_the_process_ends_the_step_with_its_line_and_no_actor(
+    pool: RewardPool, script: Path, rows: Rows
+) -> None:
+    script.write_text("exit\n")
+    with pytest.raises(
+        RewardError, match=r"'scripted': raised SystemExit at \S+custom\.py:\d+ on \d texts: 3;"
+    ):
+        pool.score(rows)
+    assert pool.score(rows).raw["scripted"][0] == 0.0
+
+
 def test_a_file_is_found_in_the_working_directory_that_a_job_ships(ray_session: None, tmp_path: Path) -> None:
     job = tmp_path / "job"
     job.mkdir()
     (job / "shipped.py").write_text(CUSTOM)
+    (job / "custom_helper.py").write_text(HELPER)
     asked = section(RewardItem(name="./shipped.py:marked"))
     found = ray.remote(lambda: [function.name for function in find_functions(asked, "/not/here")])
     archive = shutil.make_archive(str(job), "zip", tmp_path, "job")

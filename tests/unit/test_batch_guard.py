@@ -110,9 +110,11 @@ def test_who_writes_into_a_shared_tensor_is_named(
     culprit = writing(lambda batch: (write(of(batch)), wrote.set()), slow=slow)
     before = writing(lambda batch: not slow or wrote.wait(20), "before")
     who = "writes" if counted or not slow else "before or writes"  # it may have written while the other ran
-    told = rf"reward '{who}': wrote into batch\.{name}, which all rewards share; write into a copy: \.clone"
+    message = (
+        rf"reward '{who}': wrote into batch\.{name}, which all rewards share; write into a copy: \.clone"
+    )
     given = shared(distractors=torch.ones(4, 3, 2))
-    with pytest.raises(RewardError, match=told):
+    with pytest.raises(RewardError, match=message):
         run_rewards([before, culprit, reading("after")], given)
 
 

@@ -45,12 +45,12 @@ def answered(folder: Path, *words: str) -> tuple[Any, str]:
 
 def test_a_trial_as_json_is_json_whatever_prints_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
-    found, told = answered(
+    found, message = answered(
         tmp_path, "reverse_codi.rewards", "try", "./noisy.py:noisy", "--problems", "4", "--json"
     )
     assert found["reward"] == "noisy" and found["kinds"]["gold"]["mean"] == 0.0
     for line in ("loading", "scoring", "past Python", "another process"):
-        assert line in told
+        assert line in message
 
 
 def test_a_check_of_a_reasoner_as_json_is_json(tmp_path: Path) -> None:

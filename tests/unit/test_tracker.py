@@ -88,12 +88,12 @@ def address(server: HTTPServer) -> str:
 
 
 def started() -> str:
-    """What `start_wandb` tells."""
+    """What `start_wandb` prints."""
     console = Console(file=io.StringIO(), width=60)
     start_wandb("mine", console)
-    told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert told.count("\n") <= 1
-    return str(told)
+    message = console.file.getvalue()  # type: ignore[attr-defined]
+    assert message.count("\n") <= 1
+    return str(message)
 
 
 def test_a_server_that_refuses_or_never_answers_is_found_out_in_seconds(silent: str, closed: str) -> None:
@@ -104,7 +104,7 @@ def test_a_server_that_refuses_or_never_answers_is_found_out_in_seconds(silent: 
 
 
 @pytest.mark.parametrize(
-    ("status", "key", "told"),
+    ("status", "key", "message"),
     [
         (200, KEY, ""),
         (401, KEY, "does not take the API key (HTTP 401)"),
@@ -114,10 +114,10 @@ def test_a_server_that_refuses_or_never_answers_is_found_out_in_seconds(silent: 
     ],
 )
 def test_a_server_is_asked_who_the_user_is(
-    answering: HTTPServer, status: int, key: str | None, told: str
+    answering: HTTPServer, status: int, key: str | None, message: str
 ) -> None:
     answering.status = status  # type: ignore[attr-defined]
-    assert refusal(address(answering), key, 20.0) == told
+    assert refusal(address(answering), key, 20.0) == message
     assert Answers.asked == [f"/graphql {'Basic' if key else ''}"]
 
 
@@ -129,14 +129,17 @@ def test_without_network_a_run_is_kept_offline_and_one_line_says_so(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(tracker, "ANSWER_S", 0.5)
     start = time.monotonic()
-    told = started()
+    message = started()
     assert time.monotonic() - start < 20  # of W&B's 90, on a busy machine
-    assert host in told and "figures are kept offline in wandb/, and `wandb sync` sends them later" in told
-    assert started() == ""  # asked and told once
+    assert (
+        host in message and "figures are kept offline in wandb/, and `wandb sync` sends them later" in message
+    )
+    assert started() == ""  # asked and printed once
     with tracked(LogSection(project="mine"), "a stage", Console(quiet=True)) as report_to:
         assert report_to == "wandb"
         log_point({"heldout/match": 0.25}, 3)
     assert wandb.run is None
+    wandb.teardown()  # its service may still be writing
     [folder] = (tmp_path / "wandb").glob("offline-run-*")
     written = b"".join(file.read_bytes() for file in folder.glob("*.wandb"))
     assert b"heldout/match" in written and b"a stage" in written and b"mine" in written
@@ -159,9 +162,7 @@ def test_with_login_and_server_runs_go_to_the_users_project(
 
 
 @pytest.mark.parametrize("mode", ["offline", "dryrun", "disabled"])
-def test_who_wants_no_server_is_not_told_of_one(
-    mode: str, monkeypatch: pytest.MonkeyPatch, closed: str
-) -> None:
+def test_who_wants_no_server_gets_no_line(mode: str, monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", closed)
     monkeypatch.setenv("WANDB_MODE", mode)
     assert started() == ""

@@ -78,9 +78,17 @@ def test_where_a_reward_does_not_apply_figures_are_null(
     assert found["kinds"]["gold"] == {"n": 0, "mean": None, "low": None, "median": None, "high": None}
 
 
-def test_nan_exits_with_the_rewards_name(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(NAN)
-    with pytest.raises(SystemExit, match=r"error: reward 'broken': returned nan.*text '"):
+@pytest.mark.parametrize(
+    ("returned", "error"),
+    [
+        ('[float("nan")] * len(batch)', r"returned nan.*text '"),
+        ('{"content": [0.5] * len(batch)}', "returned a dict with the keys 'content'; return a list of "),
+        ("exit(0)", r"raised SystemExit at \S+own\.py:6 on .*text '"),
+    ],
+)
+def test_what_breaks_the_rules_exits_with_the_rewards_name(returned: str, error: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(NAN.replace('[float("nan")] * len(batch)', returned))
+    with pytest.raises(SystemExit, match=rf"error: reward 'broken': {error}"):
         run_verb(lambda: main(["try", f"{tmp_path}/own.py:broken", "--problems", "8"]))
 
 
