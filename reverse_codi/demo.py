@@ -7,7 +7,6 @@ actors in Ray, translates the same problems again, and writes demo.json.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,10 +16,11 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
+from reverse_codi import preflight
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, mean_change, score
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
@@ -108,6 +108,8 @@ def show_changes(console: Console, before: Scored, after: Scored, problems: Sequ
 def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
+    preflight.check(recipe, fetch=True)
+    preflight.check_actors(recipe)
     empty(out)
     embedded_reading(out)
     prepared = prepare(recipe, out, console)
@@ -117,7 +119,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     thoughts = test_thoughts(recipe, prepared, out, console)
     before = translated(recipe, prepared, warm, thoughts)
     policy = Policy.load(warm, prepared.reasoner, trainable=True)
-    reinforce(recipe, prepared, policy, out, console, resume=False)
+    reinforce(recipe, prepared, policy, out, console)
     folder = finish(out, prepared, out / "best")
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
@@ -156,8 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(placement(recipe), markup=False)
     figures = demo(recipe, options.out, console)
     ray.shutdown()
-    write_whole(options.json, json.dumps(figures, indent=2) + "\n")
-    console.print_json(json.dumps(figures))
+    write_whole(options.json, figures_json(figures, indent=2) + "\n")
+    console.print_json(figures_json(figures))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
+from reverse_codi import preflight
 from reverse_codi.config import UserError, run_verb
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.coconut_training import CoconutCollator, CoconutTrainer, Stage, curriculum
@@ -66,6 +67,7 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
 def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     """Train every phase of `recipe.distill` and save the reasoner in its folder."""
     section = recipe.distill
+    preflight.check_folders({"distill.out": section.out})
     if recipe.log.wandb:
         start_wandb(recipe.log.project)
     task = recipe.task.build()

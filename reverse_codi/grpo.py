@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from pydantic import Field
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback
 from transformers.integrations.integration_utils import WandbCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -119,6 +120,24 @@ class ThoughtTrainer(GRPOTrainer):
         policy.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
         policy.set_adapter("default")
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load the optimizer, and give it the rate and the schedule that the recipe has now.
+
+        torch would go on with the rate of the run that saved them (pinned by
+        tests/integration/test_train.py); the schedule's own function is always the new one.
+        """
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            scheduler = cast(LambdaLR, self.lr_scheduler)
+            scheduler.base_lrs = [self.args.learning_rate] * len(scheduler.base_lrs)
+            rates = [
+                base * f(scheduler.last_epoch)
+                for base, f in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+            ]
+            for group, base, rate in zip(self.optimizer.param_groups, scheduler.base_lrs, rates, strict=True):
+                group["initial_lr"], group["lr"] = base, rate
+            scheduler._last_lr = rates
+
 
 def order(lengths: Sequence[int], section: GrpoSection) -> list[int]:
     """Rows of the training thoughts in the order of the curriculum; TRL shuffles them where there is none."""
@@ -182,6 +201,7 @@ def build_trainer(
         seed=section.seed,
         data_seed=section.seed,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         save_steps=section.save_every,
         save_total_limit=2,
         dataloader_pin_memory=not on_cpu,

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from reverse_codi.evaluation.translation import Thoughts
-from reverse_codi.files import write_whole
+from reverse_codi.files import strict_json, write_whole
 from reverse_codi.reading.claims import NO_STEP, HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import CachedReader
@@ -76,7 +76,7 @@ def own_steps(reasoner: CodiReasoner, traces: TraceStore, folder: Path, console:
         console.print(f"letting the model write its steps for {len(questions) - len(written):,} questions")
     for start in range(len(written), len(questions), CHUNK):
         written += own_claims(reasoner, questions[start : start + CHUNK])
-        write_whole(file, json.dumps(written))
+        write_whole(file, strict_json(written))
     return OwnSteps.of(written, traces.answers)
 
 

@@ -18,20 +18,20 @@ import ray
 import torch
 from rich.console import Console
 
-from reverse_codi import verbalize
+from reverse_codi import preflight, verbalize
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.demo import control, show_changes, test_thoughts, translated
 from reverse_codi.distill import distill
 from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.translation import score
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.preparation import prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
-from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import placement, with_available_engine
 from reverse_codi.train import train
+from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
 from reverse_codi.verbalizer.translate import Translator
 
 FIGURES, TRANSLATIONS = "pipeline.json", "translations.jsonl"
@@ -60,14 +60,14 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
     else:
         found = accuracy.measure(recipe.reasoner.load(), recipe.task.build(), CHECKED, recipe.distill.seed)
         accuracy.show(console, recipe.reasoner.path, found, None)
-        write_whole(file, json.dumps(accuracy.flat(found), indent=1) + "\n")
+        write_whole(file, figures_json(accuracy.flat(found), indent=1) + "\n")
     figures: dict[str, Any] = json.loads(file.read_text())
     return figures
 
 
 def trained(recipe: Recipe, out: Path, console: Console) -> Path:
     """The folder of the verbalizer, trained from where an earlier call stopped."""
-    begun = last_complete_checkpoint(out / "grpo", "adapter_model.safetensors")
+    begun = last_complete_checkpoint(out / "grpo", POLICY_WEIGHTS)
     return train(recipe, console, resume=begun is not None)
 
 
@@ -97,6 +97,9 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
 def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     """Every stage; returns what pipeline.json holds."""
     check_reasoner_is_made_here(recipe)
+    preflight.check_folders({"distill.out": recipe.distill.out})
+    preflight.check(recipe, fetch=False)  # again, with the reasoner at hand, in `train`
+    preflight.check_actors(recipe)
     out = Path(recipe.train.out)
     seconds: dict[str, float] = {}
 
@@ -133,8 +136,8 @@ def main(arguments: list[str] | None = None) -> None:
     figures = run(recipe, console)
     ray.shutdown()
     file = Path(recipe.train.out) / FIGURES
-    write_whole(file, json.dumps(figures, indent=1) + "\n")
-    console.print_json(json.dumps(figures))
+    write_whole(file, figures_json(figures, indent=1) + "\n")
+    console.print_json(figures_json(figures))
     console.print(f"{file}")
 
 

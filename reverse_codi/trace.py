@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reverse_codi import preflight
 from reverse_codi.config import run_verb
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.trace_import import columns_of_rows
@@ -25,6 +26,7 @@ from reverse_codi.tracing import collect
 def trace(recipe: Recipe, console: Console) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
     section = recipe.trace
+    preflight.check_folders({"trace.out": section.out})
     store = collect(
         recipe.reasoner.load(),
         recipe.task.build(),

@@ -15,11 +15,14 @@ import torch
 import yaml
 from rich.console import Console
 
+from reverse_codi import preflight
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.files import write_whole
+from reverse_codi.finite import StopAtNonFinite
 from reverse_codi.grpo import build_trainer
-from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
+from reverse_codi.learning_signal import LearningSignal, check_fits
+from reverse_codi.monitor import BEST, COMPLETIONS, METRICS, Completions, JsonLog, Monitor, rewind
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.preparation import (
     HELD_FILE,
@@ -30,12 +33,14 @@ from reverse_codi.preparation import (
 )
 from reverse_codi.reading.measure import MAPS_FILE
 from reverse_codi.reasoners.load import refuse_recurrent_depth
-from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
 from reverse_codi.reward_pool import RewardPool
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.rows import Rows
 from reverse_codi.runtime import fleeting, placement, start_ray, start_wandb, with_available_engine
+from reverse_codi.scoring import Scores
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import Rollouts, bank_rows
 from reverse_codi.verbalizer.policy import Policy
@@ -45,38 +50,75 @@ CANARY_TEXTS = 8
 
 
 def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
-    """Run the whole method; returns the folder of the finished verbalizer."""
+    """Run the whole method; returns the folder of the finished verbalizer.
+
+    All that can be refused before work is refused before anything is written. `recipe.yaml` is the last
+    recipe that was not refused: an older one there is replaced when traces, maps and warm start have taken
+    the new one.
+
+    Raises:
+        UserError: see `preflight.check` and `resuming.start_of`.
+    """
     out = Path(recipe.train.out)
+    start = check(recipe, out, resume, console, fetch=True)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    file = out / RECIPE_FILE
+    resolved = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    if not file.is_file():
+        write_whole(file, resolved)
     prepared = prepare(recipe, out, console)
     policy = warm_policy(recipe, prepared, out, console)
+    write_whole(file, resolved)
     if recipe.grpo.steps:
-        reinforce(recipe, prepared, policy, out, console, resume)
+        reinforce(recipe, prepared, policy, out, console, start)
     return finish(out, prepared, out / BEST if recipe.grpo.steps else out / "warm")
 
 
+def check(recipe: Recipe, out: Path, resume: bool, console: Console, fetch: bool) -> Start:
+    """Refuse what would fail later, say what a resumed run takes over, and return where it starts.
+
+    Args:
+        recipe: of the run.
+        out: folder of the run.
+        resume: go on from a checkpoint.
+        console: for the user.
+        fetch: bring the reasoner, see `preflight.check`.
+    """
+    start = start_of(recipe, out, resume)
+    for line in preflight.check(recipe, fetch):
+        console.print(f"[yellow]{line}[/yellow]")
+    preflight.check_actors(recipe)
+    if resume and start.checkpoint is None and recipe.grpo.steps:
+        console.print(f"nothing to resume: no checkpoint in {out / CHECKPOINTS}; starting anew")
+    for key, (old, new) in start.changed.items():
+        console.print(f"{key} = {new} from step {start.done + 1} on (it was {old})", markup=False)
+    return start
+
+
 def reinforce(
-    recipe: Recipe, prepared: Prepared, policy: Policy, out: Path, console: Console, resume: bool
+    recipe: Recipe, prepared: Prepared, policy: Policy, out: Path, console: Console, start: Start = NEW
 ) -> None:
     """GRPO from the warm start; the policy that `grpo.keep` asks for is kept in `out/best`."""
     section = recipe.grpo
-    checkpoint = last_complete_checkpoint(out / "grpo", "adapter_model.safetensors")
-    if checkpoint and not resume:
-        raise RecipeError(
-            f"{checkpoint} is of an earlier run; add --resume to go on from it, or set another train.out"
-        )
-    if resume and not checkpoint:
-        console.print(f"nothing to resume: no checkpoint in {out / 'grpo'}; starting anew")
-    done = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
-    if done >= section.steps:  # transformers would take one more step
-        console.print(f"all {section.steps} steps are done: {checkpoint}")
+    if start.done >= section.steps:  # transformers would take one more step
+        console.print(f"all {section.steps} steps are done: {start.checkpoint}")
         return
-    rewind(out, done)
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     heldout = selection_thoughts(recipe, prepared)
+    if not len(heldout):
+        raise RecipeError(
+            "no held-out thought holds a step, so no policy could be chosen; raise trace.n_heldout"
+        )
+    preflight.check_batch(recipe, len(thoughts))
+    if told := check_fits(thoughts.gold, policy.tokenizer, section.max_new_tokens):
+        console.print(f"[yellow]{told}[/yellow]")
+    set_broken_aside(out, console.print)
+    rewind(out, start.done)
+    if start.changed:
+        JsonLog(out / METRICS).write({"step": start.done, "changed": dict(start.changed)})
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
     start_ray()
+    preflight.check_actors(recipe)  # a cluster says what it offers once it is joined
     with (
         RolloutPool(recipe.reasoner.folder, recipe.rollout) as pool,
         closing(RewardPool(recipe.reward, str(recipe.reasoner.folder), prepared.folder)) as rewards,
@@ -91,7 +133,15 @@ def reinforce(
             section.temperature,
             section.canary_tolerance,
         )
-        rollouts = Rollouts(policy, thoughts, pool, rewards, sync, section, Completions(out / COMPLETIONS))
+        completions = Completions(out / COMPLETIONS)
+        by_column = recipe.reward.aggregation == "normalize_then_sum"
+        signal = LearningSignal(section.max_new_tokens, by_column, console.print)
+
+        def on_texts(step: int, rows: Rows, scores: Scores) -> None:
+            completions(step, rows, scores)
+            signal(step, rows, scores)
+
+        rollouts = Rollouts(policy, thoughts, pool, rewards, sync, section, on_texts)
 
         def evaluate(version: int) -> Scored:
             embeds = policy.prompt_embeds(policy.contract.inject(heldout.slots))
@@ -112,11 +162,15 @@ def reinforce(
             [len(claims) for claims in thoughts.claims],
             section,
             recipe.reward,
-            out / "grpo",
-            [monitor],
+            out / CHECKPOINTS,
+            [StopAtNonFinite("grpo.learning_rate", _whole(out)), monitor],
             report_to,
         )
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.train(resume_from_checkpoint=start.checkpoint)
+
+
+def _whole(out: Path) -> str:
+    return f"--resume goes on from the newest checkpoint in {out / CHECKPOINTS}"
 
 
 def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
@@ -132,7 +186,7 @@ def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the recipe and train."""
+    """Parse the recipe and train, or say with `--dry-run` what would be done, or why it would be refused."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     dry_run, resume = "--dry-run" in words, "--resume" in words
     recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
@@ -144,6 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     if dry_run:
         console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
         console.print(placement(recipe), markup=False)
+        check(recipe, Path(recipe.train.out), resume, console, fetch=False)
         return
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from reverse_codi.config import run_verb
 from reverse_codi.evaluation.select import slots_at
+from reverse_codi.files import figures_json
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.lens import lens
@@ -166,7 +167,7 @@ def save(rows: Sequence[Translation], path: Path) -> None:
 
         Dataset.from_list([asdict(row) for row in rows]).to_parquet(str(path))
     else:
-        path.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+        path.write_text("".join(figures_json(asdict(row)) + "\n" for row in rows))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.said import Said
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.runtime import start_wandb
 
 METRICS_FILE = "metrics.json"
@@ -78,7 +78,7 @@ def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     file = out / METRICS_FILE
     before = json.loads(file.read_text()) if file.is_file() else {}
-    write_whole(file, json.dumps({**before, **flat(found, baselines)}, indent=1) + "\n")
+    write_whole(file, figures_json({**before, **flat(found, baselines)}, indent=1) + "\n")
     return file
 
 
@@ -109,7 +109,7 @@ def save_texts(said: Said, out: Path) -> Path:
                 "answer": thoughts.answers[row],
                 "steps": thoughts.claims[row],
             }
-            lines.append(json.dumps(record))
+            lines.append(figures_json(record))
     write_whole(out / TEXTS_FILE, "\n".join(lines) + "\n")
     return out / TEXTS_FILE
 
@@ -121,7 +121,9 @@ def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
         table.add_column(name)
     for key in keys:
         aim = AIMS.get(key)
-        told = "" if aim is None else f"{aim} {'met' if aim.met(found[key].value) else 'MISSED'}"
+        counted = found[key].n > 0  # else the value is NaN, which meets no aim and misses none
+        verdict = "met" if aim is not None and aim.met(found[key].value) else "MISSED"
+        told = f"{aim} {verdict}" if counted and aim is not None else ""
         table.add_row(key, _short(found[key]), str(found[key].n), told)
     return table
 

@@ -17,10 +17,12 @@ from transformers import (
 )
 
 from reverse_codi.config import Section
+from reverse_codi.finite import StopAtNonFinite
 from reverse_codi.reasoners import attention
 from reverse_codi.reasoners.distill_data import Collator, ProblemRows
 from reverse_codi.reasoners.distillation import Batch, codi_terms
 from reverse_codi.reasoners.latent_lm import LatentLM
+from reverse_codi.trainer_checkpoints import WEIGHTS, last_complete_checkpoint, set_aside
 
 
 class Phase(Section):
@@ -104,18 +106,6 @@ class DistillTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def last_complete_checkpoint(out: Path, weights: str = "model.safetensors") -> str | None:
-    """The newest checkpoint in `out` that was written to its end; a kill may have cut the last one.
-
-    Args:
-        out: folder of checkpoints.
-        weights: the file that holds a checkpoint's weights.
-    """
-    whole = [p.parent for p in out.glob("checkpoint-*/trainer_state.json") if (p.parent / weights).is_file()]
-    newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
-    return None if newest is None else str(newest)
-
-
 def train_phase(
     model: LatentLM,
     tokenizer: PreTrainedTokenizerBase,
@@ -142,6 +132,9 @@ def train_phase(
         report_to: "wandb" or "none".
         trainer_of: makes the trainer, which has the loss.
         collator: makes batches of rows; CODI's if None.
+
+    Raises:
+        NotFiniteError: a step left weights that are not finite; they are not saved.
     """
     on_cpu = not torch.cuda.is_available()
     if on_cpu:
@@ -162,6 +155,7 @@ def train_phase(
         seed=seed,
         data_seed=seed,
         logging_steps=50,
+        logging_nan_inf_filter=False,
         save_steps=save_steps,
         save_total_limit=2,
         remove_unused_columns=False,
@@ -173,7 +167,17 @@ def train_phase(
     if collator is None:
         shares = phase.hide_question, phase.truncate, phase.totals
         collator = Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, *shares)
-    trainer = trainer_of(phase=phase, model=model, args=arguments, train_dataset=rows, data_collator=collator)
+    section = "written" if out.name == "written" else "latent"  # Coconut's stages share the latter
+    stop = StopAtNonFinite(f"distill.{section}.learning_rate", f"earlier checkpoints are in {out}")
+    trainer = trainer_of(
+        phase=phase,
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=collator,
+        callbacks=[stop],
+    )
+    set_aside(out, WEIGHTS, print)
     trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))
     if on_cpu:
         model.lm.set_attn_implementation("sdpa")

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from reverse_codi.config import Section
+from reverse_codi.finite import StopAtNonFinite
 from reverse_codi.reasoners import attention
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.embedding import LatentEmbedding
@@ -234,6 +235,7 @@ def fit(
             seed=section.seed,
             data_seed=section.seed,
             logging_steps=50,
+            logging_nan_inf_filter=False,
             save_strategy="no",
             remove_unused_columns=False,
             dataloader_pin_memory=not on_cpu,
@@ -244,7 +246,7 @@ def fit(
         data_collator=WordDropout(collate, section.word_dropout, section.seed)
         if section.word_dropout
         else collate,
-        callbacks=list(callbacks),
+        callbacks=[StopAtNonFinite("warm_start.learning_rate", "nothing was saved"), *callbacks],
     )
     trainer.train()
     # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from reverse_codi.files import strict_json
 from reverse_codi.reasoners.checkpoints.accounting import check_fits, copies, shapes, skeleton
 from reverse_codi.reasoners.checkpoints.description import Description, describe
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -240,8 +241,8 @@ def write(converted: Converted, out: Path) -> None:
     save_file(converted.model, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
     if converted.projection:
         save_file(converted.projection, temporary / PROJECTION_FILE)
-    (temporary / CONFIG_FILE).write_text(json.dumps(converted.reasoner.recorded(), indent=2) + "\n")
-    (temporary / REPORT_FILE).write_text(json.dumps(asdict(converted.report), indent=2) + "\n")
+    (temporary / CONFIG_FILE).write_text(strict_json(converted.reasoner.recorded(), indent=2) + "\n")
+    (temporary / REPORT_FILE).write_text(strict_json(asdict(converted.report), indent=2) + "\n")
     if out.is_dir():  # another process was faster
         shutil.rmtree(temporary)
     else:
