@@ -15,13 +15,13 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from pydantic import Field
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback
 from transformers.integrations.integration_utils import WandbCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from reverse_codi.config import Section
 from reverse_codi.reward_section import RewardSection, find_functions
+from reverse_codi.trainer_checkpoints import take_rate
 from reverse_codi.verbalizer.policy import Policy
 
 Keep = Literal["content", "match", "last"]
@@ -121,22 +121,10 @@ class ThoughtTrainer(GRPOTrainer):
         policy.set_adapter("default")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load the optimizer, and give it the rate and the schedule that the recipe has now.
-
-        torch would go on with the rate of the run that saved them (pinned by
-        tests/integration/test_train.py); the schedule's own function is always the new one.
-        """
+        """Load them, and go on at the rate that the recipe has now."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
-            scheduler = cast(LambdaLR, self.lr_scheduler)
-            scheduler.base_lrs = [self.args.learning_rate] * len(scheduler.base_lrs)
-            rates = [
-                base * f(scheduler.last_epoch)
-                for base, f in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-            ]
-            for group, base, rate in zip(self.optimizer.param_groups, scheduler.base_lrs, rates, strict=True):
-                group["initial_lr"], group["lr"] = base, rate
-            scheduler._last_lr = rates
+            take_rate(self.optimizer, self.lr_scheduler, self.args.learning_rate)
 
 
 def order(lengths: Sequence[int], section: GrpoSection) -> list[int]:

@@ -34,12 +34,14 @@ def check_fits(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_new
     Raises:
         NothingLearntError: all are too long, so every text would be cut and get its rewards' worst.
     """
+    if not texts:
+        return ""
     distinct = list(dict.fromkeys(texts))
     ids = tokenizer(distinct, add_special_tokens=False).input_ids
     length = {text: len(tokens) + 1 for text, tokens in zip(distinct, ids, strict=True)}
     too_long = [text for text in texts if length[text] > max_new_tokens]
-    longest = max(length.values(), default=0)
-    if texts and len(too_long) == len(texts):
+    longest = max(length.values())
+    if len(too_long) == len(texts):
         raise NothingLearntError(
             f"grpo.max_new_tokens = {max_new_tokens} cuts every text that the warm start taught (the "
             f"shortest has {min(length.values())} tokens, end token included): set it to {longest} or more"

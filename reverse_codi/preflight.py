@@ -194,6 +194,6 @@ def check_actors(recipe: Recipe) -> None:
             low = kind.lower()
             raise RecipeError(
                 f"the actors of rollout and reward ask for {wanted:g} {kind}, Ray offers {has:g}: lower "
-                f"rollout.actors, rollout.{low}s, reward.actors or reward.{low}s_per_actor, or join a cluster "
-                "(RAY_ADDRESS)"
+                f"rollout.actors, rollout.{low}s, reward.actors or reward.{low}s_per_actor, or join a "
+                "cluster (RAY_ADDRESS)"
             )

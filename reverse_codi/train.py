@@ -19,7 +19,6 @@ from reverse_codi import preflight
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.files import write_whole
-from reverse_codi.finite import StopAtNonFinite
 from reverse_codi.grpo import build_trainer
 from reverse_codi.learning_signal import LearningSignal, check_fits
 from reverse_codi.monitor import BEST, COMPLETIONS, METRICS, Completions, JsonLog, Monitor, rewind
@@ -43,6 +42,7 @@ from reverse_codi.runtime import fleeting, placement, start_ray, start_wandb, wi
 from reverse_codi.scoring import Scores
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import Rollouts, bank_rows
+from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
 from reverse_codi.verbalizer.policy import Policy
 
 # Texts whose log-probabilities trainer and engines compare after every sync.
@@ -163,14 +163,10 @@ def reinforce(
             section,
             recipe.reward,
             out / CHECKPOINTS,
-            [StopAtNonFinite("grpo.learning_rate", _whole(out)), monitor],
+            [StopAtNonFinite("grpo.learning_rate", out / CHECKPOINTS, POLICY_WEIGHTS), monitor],
             report_to,
         )
         trainer.train(resume_from_checkpoint=start.checkpoint)
-
-
-def _whole(out: Path) -> str:
-    return f"--resume goes on from the newest checkpoint in {out / CHECKPOINTS}"
 
 
 def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:

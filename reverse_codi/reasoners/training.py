@@ -17,12 +17,17 @@ from transformers import (
 )
 
 from reverse_codi.config import Section
-from reverse_codi.finite import StopAtNonFinite
 from reverse_codi.reasoners import attention
 from reverse_codi.reasoners.distill_data import Collator, ProblemRows
 from reverse_codi.reasoners.distillation import Batch, codi_terms
 from reverse_codi.reasoners.latent_lm import LatentLM
-from reverse_codi.trainer_checkpoints import WEIGHTS, last_complete_checkpoint, set_aside
+from reverse_codi.trainer_checkpoints import (
+    WEIGHTS,
+    StopAtNonFinite,
+    last_complete_checkpoint,
+    set_aside,
+    take_rate,
+)
 
 
 class Phase(Section):
@@ -83,6 +88,12 @@ class DistillTrainer(Trainer):
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), str(folder / "model.safetensors"))
         torch.save(self.args, folder / "training_args.bin")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load them, and go on at the rate that the recipe has now."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            take_rate(self.optimizer, self.lr_scheduler, self.args.learning_rate)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Let only the tied tensors that `_save` leaves out be missing.
@@ -168,7 +179,7 @@ def train_phase(
         shares = phase.hide_question, phase.truncate, phase.totals
         collator = Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, *shares)
     section = "written" if out.name == "written" else "latent"  # Coconut's stages share the latter
-    stop = StopAtNonFinite(f"distill.{section}.learning_rate", f"earlier checkpoints are in {out}")
+    stop = StopAtNonFinite(f"distill.{section}.learning_rate", out)
     trainer = trainer_of(
         phase=phase,
         model=model,

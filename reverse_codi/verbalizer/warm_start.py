@@ -27,8 +27,8 @@ from transformers import (
 )
 
 from reverse_codi.config import Section
-from reverse_codi.finite import StopAtNonFinite
 from reverse_codi.reasoners import attention
+from reverse_codi.trainer_checkpoints import StopAtNonFinite
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.embedding import LatentEmbedding
 
@@ -246,7 +246,7 @@ def fit(
         data_collator=WordDropout(collate, section.word_dropout, section.seed)
         if section.word_dropout
         else collate,
-        callbacks=[StopAtNonFinite("warm_start.learning_rate", "nothing was saved"), *callbacks],
+        callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks],
     )
     trainer.train()
     # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.
