@@ -129,7 +129,7 @@ def reinforce(
             pool,
             out / "policies",
             policy.prompts(bank_rows(probe)),
-            [prepared.reasoner.ids(text) for text in probe.gold],
+            [prepared.reasoner.ids(text)[: section.max_new_tokens] for text in probe.gold],
             section.temperature,
             section.canary_tolerance,
         )

@@ -121,9 +121,7 @@ def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
         table.add_column(name)
     for key in keys:
         aim = AIMS.get(key)
-        counted = found[key].n > 0  # else the value is NaN, which meets no aim and misses none
-        verdict = "met" if aim is not None and aim.met(found[key].value) else "MISSED"
-        told = f"{aim} {verdict}" if counted and aim is not None else ""
+        told = "" if aim is None else f"{aim} {'met' if aim.met(found[key].value) else 'MISSED'}"
         table.add_row(key, _short(found[key]), str(found[key].n), told)
     return table
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
+from reverse_codi.files import NotJsonError
 from reverse_codi.reading.claims import HeldSteps, claims_text, find_held_steps
 from reverse_codi.sites import Site
 
@@ -75,3 +77,8 @@ def test_probes_learn_from_all_lengths_and_are_scored_apart() -> None:
     assert held.steps(H0, 2) == [0]
     assert held.steps(H0, 1) == []
     assert held.accuracy[H0, 2][0] > 0.9 and held.accuracy[H0, 1][0] < 0.5
+
+
+def test_an_accuracy_that_is_no_number_is_not_written() -> None:
+    with pytest.raises(NotJsonError, match=r"accuracy\.h1/2\.0 = nan"):
+        HeldSteps({(Site("h", 1), 2): [float("nan"), 0.5]}, 0.5).to_json()

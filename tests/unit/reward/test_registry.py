@@ -186,3 +186,67 @@ def test_reverse_codi_does_not_import_reward() -> None:
             named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not any(name.split(".")[0] == "reward" for name in named), path
+
+
+UNCALLABLE = """
+from reverse_codi.config import Section
+from reward import reward
+
+
+@reward(worst=0.0)
+def nothing():
+    return []
+
+
+@reward(worst=0.0)
+def more(batch, texts, weight=1.0):
+    return []
+
+
+@reward(worst=0.0)
+class Made:
+    def __init__(self, path):
+        self.path = path
+
+    def __call__(self, batch):
+        return []
+
+
+@reward(worst=0.0)
+class Silent:
+    pass
+
+
+@reward(worst=0.0)
+class Deaf:
+    def __call__(self):
+        return []
+
+
+@reward(worst=0.0)
+def fine(batch, weight=1.0, *others):
+    return [0.0] * len(batch)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "problem"),
+    [
+        ("nothing", 6, "too many positional arguments"),
+        ("more", 11, "missing a required argument: 'texts'"),
+        ("Made", 16, "missing a required argument: 'path'"),
+        ("Silent", 25, "is not a callable object"),
+        ("Deaf", 30, "too many positional arguments"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_with_its_own_file_and_line(
+    tmp_path: Path, name: str, line: int, problem: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(UNCALLABLE)
+    with pytest.raises(RecipeError) as refused:
+        find(f"{file}:{name}")
+    told = str(refused.value)
+    assert told.startswith(f"reward {name} at {file}:{line}: ")
+    assert problem in told and told.endswith("or as a class that is made with (config: SECTION)")
+    assert find(f"{file}:fine").function is not None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from reverse_codi.finite import NotFiniteError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, WordDropout, encode, warm_start
@@ -115,3 +116,9 @@ def test_half_of_the_words_dropped_still_teaches(reasoner: CodiReasoner, tmp_pat
     before = loss(policy, pairs)
     run(policy, pairs, tmp_path, word_dropout=0.5)
     assert loss(policy, pairs) < 0.7 * before
+
+
+def test_a_warm_start_that_diverges_stops_at_its_step(reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy = make_tiny_policy(reasoner)
+    with pytest.raises(NotFiniteError, match=r"step \d.*Lower warm_start\.learning_rate \(now 1e\+30\)"):
+        run(policy, make_pairs(), tmp_path, learning_rate=1e30, steps=10)
