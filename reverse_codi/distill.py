@@ -20,7 +20,6 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from reverse_codi import preflight
 from reverse_codi.config import UserError, run_verb
-from reverse_codi.distill_settings import check_settings, write_settings
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.coconut_training import CoconutCollator, CoconutTrainer, Stage, curriculum
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
@@ -69,11 +68,10 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     """Train every phase of `recipe.distill` and save the reasoner in its folder.
 
     Raises:
-        UserError: a setting differs from what the folder was begun with, or a phase diverges.
+        UserError: the folder cannot be written, or a phase diverges.
     """
     section = recipe.distill
     preflight.check_folders({"distill.out": section.out})
-    check_settings(recipe)
     if recipe.log.wandb:
         start_wandb(recipe.log.project)
     task = recipe.task.build()
@@ -87,7 +85,6 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {learnt:,} of them trained, "
         f"{len(rows):,} training problems"
     )
-    write_settings(recipe)
     run = _Run(recipe, reasoner, console)
     if (recall := section.recall) is not None:
         run.kept("recall", lambda _: _recall(run, task, recall, problems))

@@ -22,7 +22,6 @@ from reverse_codi import preflight, verbalize
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.demo import control, show_changes, test_thoughts, translated
 from reverse_codi.distill import distill
-from reverse_codi.distill_settings import check_settings
 from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.translation import score
 from reverse_codi.files import figures_json, write_whole
@@ -99,7 +98,6 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     """Every stage; returns what pipeline.json holds."""
     check_reasoner_is_made_here(recipe)
     preflight.check_folders({"distill.out": recipe.distill.out})
-    check_settings(recipe)
     preflight.check(recipe, fetch=False)  # again, with the reasoner at hand, in `train`
     preflight.check_actors(recipe)
     out = Path(recipe.train.out)

@@ -53,8 +53,8 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     """Run the whole method; returns the folder of the finished verbalizer.
 
     All that can be refused before work is refused before anything is written. `recipe.yaml` is the last
-    recipe that was not refused: an older one there is replaced when traces, maps and warm start have taken
-    the new one.
+    recipe that was not refused: an older one there is replaced when traces, maps, warm start and RL have
+    taken the new one.
 
     Raises:
         UserError: see `preflight.check` and `resuming.start_of`.
@@ -62,16 +62,20 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     out = Path(recipe.train.out)
     start = check(recipe, out, resume, console, fetch=True)
     out.mkdir(parents=True, exist_ok=True)
-    file = out / RECIPE_FILE
-    resolved = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    if not file.is_file():
-        write_whole(file, resolved)
+    if not (out / RECIPE_FILE).is_file():
+        write_recipe(recipe, out)
     prepared = prepare(recipe, out, console)
     policy = warm_policy(recipe, prepared, out, console)
-    write_whole(file, resolved)
-    if recipe.grpo.steps:
-        reinforce(recipe, prepared, policy, out, console, start)
-    return finish(out, prepared, out / BEST if recipe.grpo.steps else out / "warm")
+    if not recipe.grpo.steps:
+        write_recipe(recipe, out)
+        return finish(out, prepared, out / "warm")
+    reinforce(recipe, prepared, policy, out, console, start)
+    return finish(out, prepared, out / BEST)
+
+
+def write_recipe(recipe: Recipe, out: Path) -> None:
+    """Note what the run follows."""
+    write_whole(out / RECIPE_FILE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
 
 def check(recipe: Recipe, out: Path, resume: bool, console: Console, fetch: bool) -> Start:
@@ -98,7 +102,12 @@ def check(recipe: Recipe, out: Path, resume: bool, console: Console, fetch: bool
 def reinforce(
     recipe: Recipe, prepared: Prepared, policy: Policy, out: Path, console: Console, start: Start = NEW
 ) -> None:
-    """GRPO from the warm start; the policy that `grpo.keep` asks for is kept in `out/best`."""
+    """GRPO from the warm start; the policy that `grpo.keep` asks for is kept in `out/best`.
+
+    Raises:
+        UserError: too few thoughts, or texts cut by `grpo.max_new_tokens`, before anything is written; later
+            steps that teach nothing, or weights that are not finite.
+    """
     section = recipe.grpo
     if start.done >= section.steps:  # transformers would take one more step
         console.print(f"all {section.steps} steps are done: {start.checkpoint}")
@@ -112,6 +121,7 @@ def reinforce(
     preflight.check_batch(recipe, len(thoughts))
     if told := check_fits(thoughts.gold, policy.tokenizer, section.max_new_tokens):
         console.print(f"[yellow]{told}[/yellow]")
+    write_recipe(recipe, out)
     set_broken_aside(out, console.print)
     rewind(out, start.done)
     if start.changed:

@@ -197,26 +197,5 @@ def _bound(record: Registered, options: Mapping[str, Any]) -> Registered:
     elif options:
         raise RecipeError(f"reward {record.name} takes no options; drop {', '.join(options)}")
     if inspect.isclass(function):
-        _check_call(record, function, **arguments)
-        made = function(**arguments)
-        _check_call(record, made, "the batch")
-        return replace(record, function=cast(RewardFunction, made))
-    _check_call(record, function, "the batch", **arguments)
+        return replace(record, function=cast(RewardFunction, function(**arguments)))
     return replace(record, function=functools.partial(function, **arguments)) if arguments else record
-
-
-def _check_call(record: Registered, called: Any, *given: Any, **named: Any) -> None:
-    """Refuse, where the recipe is read, what could not be called in the first step.
-
-    Raises:
-        RecipeError: names the function's file and line.
-    """
-    try:
-        inspect.signature(called).bind(*given, **named)
-    except TypeError as error:
-        source = inspect.getsourcefile(record.function) or "?"
-        line = inspect.getsourcelines(record.function)[1]
-        forms = "(batch) or (batch, config: SECTION), or as a class that is made with (config: SECTION)"
-        raise RecipeError(
-            f"reward {record.name} at {source}:{line}: {error}; declare it as {forms}"
-        ) from None

@@ -26,7 +26,6 @@ from reverse_codi.trainer_checkpoints import (
     StopAtNonFinite,
     last_complete_checkpoint,
     set_aside,
-    take_rate,
 )
 
 
@@ -88,12 +87,6 @@ class DistillTrainer(Trainer):
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), str(folder / "model.safetensors"))
         torch.save(self.args, folder / "training_args.bin")
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load them, and go on at the rate that the recipe has now."""
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            take_rate(self.optimizer, self.lr_scheduler, self.args.learning_rate)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Let only the tied tensors that `_save` leaves out be missing.

@@ -271,9 +271,11 @@ def test_a_run_that_can_learn_nothing_is_refused_before_actors_start(
     out = f"nothing{len(words[0])}"
     for part in ("warm", "reading"):
         shutil.copytree(trained / part, root / out / part)
+    (root / out / "recipe.yaml").write_text("of an earlier run")
     with pytest.raises(UserError, match=message):
         train(recipe(root, *words, out=out), Console(quiet=True))
     assert not (root / out / "completions.jsonl").exists()
+    assert (root / out / "recipe.yaml").read_text() == "of an earlier run"
 
 
 def test_resume_without_a_checkpoint_starts_anew(trained: Path, root: Path) -> None:
