@@ -28,7 +28,7 @@ from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import placement, with_available_engine
 from reverse_codi.tasks.base import Split
-from reverse_codi.train import finish, reinforce
+from reverse_codi.train import check_thoughts, finish, reinforce
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.translate import Translator
 
@@ -113,6 +113,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     empty(out)
     embedded_reading(out)
     prepared = prepare(recipe, out, console)
+    check_thoughts(recipe, prepared, console)
     warm = ASSETS / "warm"
     console.print((warm / "warm_curve.csv").read_text(), markup=False)
     console.print("the curve above is the warm start's, on held-out thoughts, to its plateau")

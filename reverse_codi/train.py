@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 from reverse_codi import preflight
-from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.config import run_verb
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.files import write_whole
 from reverse_codi.grpo import build_trainer
@@ -53,8 +53,8 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     """Run the whole method; returns the folder of the finished verbalizer.
 
     All that can be refused before work is refused before anything is written. `recipe.yaml` is the last
-    recipe that was not refused: an older one there is replaced when traces, maps, warm start and RL have
-    taken the new one.
+    recipe that was not refused: an older one there is replaced when traces, maps and warm start have taken
+    the new one.
 
     Raises:
         UserError: see `preflight.check` and `resuming.start_of`.
@@ -65,12 +65,12 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     if not (out / RECIPE_FILE).is_file():
         write_recipe(recipe, out)
     prepared = prepare(recipe, out, console)
+    check_thoughts(recipe, prepared, console)
     policy = warm_policy(recipe, prepared, out, console)
-    if not recipe.grpo.steps:
-        write_recipe(recipe, out)
-        return finish(out, prepared, out / "warm")
-    reinforce(recipe, prepared, policy, out, console, start)
-    return finish(out, prepared, out / BEST)
+    write_recipe(recipe, out)
+    if recipe.grpo.steps:
+        reinforce(recipe, prepared, policy, out, console, start)
+    return finish(out, prepared, out / BEST if recipe.grpo.steps else out / "warm")
 
 
 def write_recipe(recipe: Recipe, out: Path) -> None:
@@ -99,14 +99,28 @@ def check(recipe: Recipe, out: Path, resume: bool, console: Console, fetch: bool
     return start
 
 
+def check_thoughts(recipe: Recipe, prepared: Prepared, console: Console) -> None:
+    """Refuse, before the warm start, thoughts of which RL could learn nothing.
+
+    Raises:
+        UserError: too few hold a step, or `grpo.max_new_tokens` cuts the texts of all.
+    """
+    if not recipe.grpo.steps:
+        return
+    thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
+    preflight.check_batch(recipe, len(thoughts))
+    tokenizer = prepared.reasoner.tokenizer
+    if told := check_fits(thoughts.gold, tokenizer, recipe.grpo.max_new_tokens):
+        console.print(f"[yellow]{told}[/yellow]")
+
+
 def reinforce(
     recipe: Recipe, prepared: Prepared, policy: Policy, out: Path, console: Console, start: Start = NEW
 ) -> None:
     """GRPO from the warm start; the policy that `grpo.keep` asks for is kept in `out/best`.
 
     Raises:
-        UserError: too few thoughts, or texts cut by `grpo.max_new_tokens`, before anything is written; later
-            steps that teach nothing, or weights that are not finite.
+        UserError: steps that teach nothing, or weights that are not finite.
     """
     section = recipe.grpo
     if start.done >= section.steps:  # transformers would take one more step
@@ -114,14 +128,6 @@ def reinforce(
         return
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     heldout = selection_thoughts(recipe, prepared)
-    if not len(heldout):
-        raise RecipeError(
-            "no held-out thought holds a step, so no policy could be chosen; raise trace.n_heldout"
-        )
-    preflight.check_batch(recipe, len(thoughts))
-    if told := check_fits(thoughts.gold, policy.tokenizer, section.max_new_tokens):
-        console.print(f"[yellow]{told}[/yellow]")
-    write_recipe(recipe, out)
     set_broken_aside(out, console.print)
     rewind(out, start.done)
     if start.changed:

@@ -265,16 +265,15 @@ def test_a_policy_of_nan_ends_the_run_at_its_step_and_the_last_finite_one_is_gon
         (["--grpo.max_new_tokens", "2"], "max_new_tokens = 2 cuts every text that the warm start taught"),
     ],
 )
-def test_a_run_that_can_learn_nothing_is_refused_before_actors_start(
+def test_a_run_that_can_learn_nothing_is_refused_before_its_warm_start(
     trained: Path, root: Path, words: list[str], message: str
 ) -> None:
     out = f"nothing{len(words[0])}"
-    for part in ("warm", "reading"):
-        shutil.copytree(trained / part, root / out / part)
+    shutil.copytree(trained / "reading", root / out / "reading")
     (root / out / "recipe.yaml").write_text("of an earlier run")
     with pytest.raises(UserError, match=message):
         train(recipe(root, *words, out=out), Console(quiet=True))
-    assert not (root / out / "completions.jsonl").exists()
+    assert not (root / out / "warm").exists()
     assert (root / out / "recipe.yaml").read_text() == "of an earlier run"
 
 
