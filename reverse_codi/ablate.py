@@ -19,7 +19,8 @@ from pydantic import model_validator
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.config import RecipeError, Section, override, read_yaml, run_verb, validated
+from reverse_codi import preflight
+from reverse_codi.config import RecipeError, Section, UserError, override, read_yaml, run_verb, validated
 from reverse_codi.evaluate import Evaluated, run
 from reverse_codi.evaluation.report import AIMS, METRICS_FILE
 from reverse_codi.evaluation.setting import Size
@@ -92,6 +93,23 @@ def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
     }
 
 
+def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
+    """Refuse what would fail in the middle of the table, in all rows that are not finished.
+
+    Raises:
+        RecipeError: names the row.
+    """
+    for name in names:
+        if (out / name / DONE).is_file():
+            continue
+        recipe, _ = with_available_engine(recipe_of(ablation, name, out / name))
+        try:
+            preflight.check(recipe, fetch=False)
+            preflight.check_actors(recipe)
+        except UserError as error:
+            raise RecipeError(f"row {name!r}: {error}") from None
+
+
 def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[str, Any]:
     """Train and evaluate one row, or read what a former run found.
 
@@ -151,6 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     console = Console(width=200)
+    check(ablation, options.row or list(ablation.rows), options.out)
     for name in options.row or ablation.rows:
         run_row(ablation, name, options.out, console)
     done = [name for name in ablation.rows if (options.out / name / DONE).is_file()]

@@ -6,7 +6,6 @@ Texts a second: batched against one by one, and one reward against five, which s
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from reverse_codi.config import run_verb
 from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.files import figures_json
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reward_section import RewardItem, RewardSection, find_functions
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Console().print(shown(timings))
     if given.json:
         given.json.write_text(
-            json.dumps([asdict(timing) | {"rate": timing.rate} for timing in timings]) + "\n"
+            figures_json([asdict(timing) | {"rate": timing.rate} for timing in timings]) + "\n"
         )
 
 

@@ -30,9 +30,9 @@ def run_verb(main: Callable[[], None]) -> None:
 
 
 class Section(BaseModel):
-    """A recipe section: immutable, no unknown keys; field docstrings are their descriptions."""
+    """A recipe section: immutable, no unknown keys, no NaN or infinity; field docstrings describe them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def validated(model: type[M], values: dict[str, Any], source: str) -> M:
@@ -76,6 +76,26 @@ def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
+class DuplicateKeyError(yaml.YAMLError):
+    """A mapping has a key twice; YAML as PyYAML reads it would drop the first without a word."""
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that stands twice in one mapping."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written: before `<<` merges others in, whose keys may be written again."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and (before := first.get((key.tag, key.value))):
+                both = f"lines {before} and {line}"
+                raise DuplicateKeyError(f"key {key.value!r} stands twice, in {both}; join them into one")
+            first[key.tag, str(key.value)] = line
+        return node
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping; a missing file or another kind of content is a `RecipeError`."""
     file = Path(path)
@@ -85,7 +105,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"no recipe at {path}" + (f"; did you mean {file.parent / near[0]}?" if near else "")
         )
     try:
-        values = yaml.safe_load(file.read_text())
+        values = yaml.load(file.read_text(), UniqueKeys)
+    except DuplicateKeyError as error:
+        raise RecipeError(f"{path}: {error}") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not YAML: {error}") from None
     if not isinstance(values, dict):
@@ -113,7 +135,9 @@ def override(values: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]
             target[section] = dict(inner) if isinstance(inner, dict) else {}
             target = target[section]
         try:
-            target[leaf] = yaml.safe_load(text)
+            target[leaf] = yaml.load(text, UniqueKeys)
+        except DuplicateKeyError as error:
+            raise RecipeError(f"{key} = {text!r}: {error}") from None
         except yaml.YAMLError:
             raise RecipeError(f"{key} = {text!r} is not YAML; quote it as YAML would") from None
     return merged

@@ -17,12 +17,12 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
+from reverse_codi import preflight
 from reverse_codi.config import RecipeError, run_verb
-from reverse_codi.environment import check_ray
 from reverse_codi.evaluation.figures import change
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import CLIP, Scored, Thoughts, match_gain, score
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.monitor import BEST, BEST_FIGURES
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare
 from reverse_codi.reading.foils import CONSTANT
@@ -33,7 +33,7 @@ from reverse_codi.runtime import gold_steps, placement, with_available_engine
 from reverse_codi.stages import take_over
 from reverse_codi.tasks.base import Split
 from reverse_codi.tracker import start_wandb
-from reverse_codi.train import finish, reinforce
+from reverse_codi.train import check_thoughts, finish, reinforce
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.translate import Translator
 
@@ -133,20 +133,22 @@ def show_changes(console: Console, before: Scored, after: Scored, problems: Sequ
 def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
-    check_ray()
+    preflight.check(recipe, fetch=True)
+    preflight.check_actors(recipe)
     empty(out)
     console.print(gold_steps(recipe))
     embedded_reading(out)
     if recipe.log.wandb:
         start_wandb(recipe.log.project, console)
     prepared = prepare(recipe, out, console)
+    check_thoughts(recipe, prepared, console)
     warm = ASSETS / "warm"
     console.print((warm / "warm_curve.csv").read_text(), markup=False)
     console.print("the curve above is the warm start's, on held-out thoughts, to its plateau")
     thoughts = test_thoughts(recipe, prepared, out, console)
     before = translated(recipe, prepared, warm, thoughts)
     policy = Policy.load(warm, prepared.reasoner, trainable=True)
-    reinforce(recipe, prepared, policy, out, console, resume=False)
+    reinforce(recipe, prepared, policy, out, console)
     folder, step = finish(out, prepared, out / BEST), kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
@@ -186,8 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(placement(recipe), markup=False)
     figures = demo(recipe, options.out, console)
     ray.shutdown()
-    write_whole(options.json, json.dumps(figures, indent=2) + "\n")
-    console.print_json(json.dumps(figures))
+    write_whole(options.json, figures_json(figures, indent=2) + "\n")
+    console.print_json(figures_json(figures))
 
 
 if __name__ == "__main__":

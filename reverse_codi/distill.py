@@ -17,6 +17,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
+from reverse_codi import preflight
 from reverse_codi.config import UserError, run_verb
 from reverse_codi.files import whole_file
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
@@ -68,8 +69,13 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
 
 
 def distill(recipe: Recipe, console: Console) -> CodiReasoner:
-    """Train every phase of `recipe.distill` and save the reasoner in its folder."""
+    """Train every phase of `recipe.distill` and save the reasoner in its folder.
+
+    Raises:
+        UserError: the folder cannot be written, or a phase diverges.
+    """
     section = recipe.distill
+    preflight.check_folders({"distill.out": section.out})
     if recipe.log.wandb:
         start_wandb(recipe.log.project, console)
     task = recipe.task.build()

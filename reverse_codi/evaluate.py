@@ -8,7 +8,6 @@ first whether a checkpoint loaded right: its accuracy beside the published one.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from reverse_codi import preflight
 from reverse_codi.config import RecipeError, override, read_yaml, run_verb, validated
 from reverse_codi.evaluation import accuracy, iterations
 from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
@@ -39,7 +39,7 @@ from reverse_codi.evaluation.setting import Size, draw
 from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, examine
 from reverse_codi.evaluation.suite.said import Said, Writer
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import MAPS_FILE, Measure
@@ -218,7 +218,7 @@ def check(
         accuracy.show(console, name, found, published(reasoner, task, thinker.n_thoughts))
         figures = accuracy.flat(found)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / accuracy.FILE, json.dumps(figures, indent=1) + "\n")
+    write_whole(out / accuracy.FILE, figures_json(figures, indent=1) + "\n")
     console.print(f"{out / accuracy.FILE}")
 
 
@@ -257,6 +257,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, overrides = parser.parse_known_args(arguments)
     if unknown := [name for name in options.baseline or () if name not in KNOWN]:
         raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
+    if options.problems < 1:
+        raise RecipeError(f"--problems {options.problems}: ask at least 1")
+    preflight.check_folders({"--out": options.out})
     console = Console()
     torch.manual_seed(options.seed)
     if options.reasoner:

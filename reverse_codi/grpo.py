@@ -21,6 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from reverse_codi.config import Section
 from reverse_codi.reward_section import RewardSection, find_functions
+from reverse_codi.trainer_checkpoints import take_rate
 from reverse_codi.verbalizer.policy import Policy
 
 Keep = Literal["content", "match", "last"]
@@ -119,6 +120,12 @@ class ThoughtTrainer(GRPOTrainer):
         policy.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
         policy.set_adapter("default")
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load them, and go on at the rate that the recipe has now."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            take_rate(self.optimizer, self.lr_scheduler, self.args.learning_rate)
+
 
 def order(lengths: Sequence[int], section: GrpoSection) -> list[int]:
     """Rows of the training thoughts in the order of the curriculum; TRL shuffles them where there is none."""
@@ -182,6 +189,7 @@ def build_trainer(
         seed=section.seed,
         data_seed=section.seed,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         save_steps=section.save_every,
         save_total_limit=2,
         dataloader_pin_memory=not on_cpu,

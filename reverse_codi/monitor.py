@@ -15,7 +15,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from reverse_codi.config import UserError
 from reverse_codi.evaluation.translation import Scored
-from reverse_codi.files import whole_folder, write_whole
+from reverse_codi.files import figures_json, nulled, whole_folder, write_whole
+from reverse_codi.finite import NotFiniteError, check_loss
 from reverse_codi.grpo import Keep
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.rewarding import FIGURES, figure
@@ -37,9 +38,9 @@ class JsonLog:
         self.path = path
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one record."""
+        """Append one record; figures that are not finite become null."""
         with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(figures_json(record) + "\n")
             file.flush()
 
 
@@ -161,12 +162,15 @@ class Monitor(TrainerCallback):
         """The worth of `best/` when a run is resumed, else below all."""
         file = self.out / BEST_FIGURES
         there = file.is_file() and (self.out / BEST).is_dir()
-        return float(json.loads(file.read_text())["worth"]) if there else -math.inf
+        worth = json.loads(file.read_text())["worth"] if there else None
+        # What an earlier version wrote may be NaN, which nothing would ever exceed.
+        return float(worth) if worth is not None and math.isfinite(worth) else -math.inf
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Evaluate the warm start, which may stay the best; a resumed run without a best, what it has."""
+        state.compute_steps(args, state.max_steps)  # a loaded state brings the former run's save_steps
         if state.global_step == 0 or self.best == -math.inf:
             self._evaluate(state.global_step)
 
@@ -194,6 +198,9 @@ class Monitor(TrainerCallback):
         figures |= {f"seconds/{name}": value for name, value in phases.items()}
         logs.update(figures)
         self.metrics.write({"step": state.global_step, **figures})
+        if state.log_history:  # goes into each checkpoint's trainer_state.json
+            state.log_history[-1] = nulled(state.log_history[-1])
+        check_loss(logs["loss"], state.global_step, "grpo.learning_rate", args.learning_rate)
         self.console.print(
             f"step {state.global_step:4d}  reward {logs.get('reward', 0):+.3f}  match "
             f"{figures['rollout/match']:.3f}  distinct {figures['rollout/distinct']:.2f}  "
@@ -203,9 +210,14 @@ class Monitor(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate every few steps and at the end."""
+        """Evaluate every few steps and at the end; bring the actors along before a checkpoint is saved.
+
+        So no checkpoint is kept, and none rotated away for it, that the canary would refuse.
+        """
         if state.global_step % self.every == 0 or state.global_step == state.max_steps:
             self._evaluate(state.global_step)
+        elif control.should_save:
+            self.sync(state.global_step)
 
     def _evaluate(self, step: int) -> None:
         scored = self.evaluate(self.sync(step))
@@ -216,6 +228,11 @@ class Monitor(TrainerCallback):
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self.console.print(f"[bold]held-out after {step} steps:[/bold] {shown}")
         worth = {"content": scored.content, "match": scored.match, "last": float(step)}[self.keep]
+        if not math.isfinite(worth):
+            raise NotFiniteError(
+                f"{self.keep} of the held-out translations after {step} steps is {worth}, so no policy can "
+                f"be chosen by it; see heldout/* in {self.metrics.path}, or set grpo.keep: last"
+            )
         if worth > self.best:
             self.best = worth
             self._save({"step": step, "worth": worth, **figures})
@@ -225,4 +242,4 @@ class Monitor(TrainerCallback):
         with whole_folder(self.out / BEST) as temporary:
             self.sync.policy.save(temporary)
             (self.out / BEST_FIGURES).unlink(missing_ok=True)
-        (self.out / BEST_FIGURES).write_text(json.dumps(figures) + "\n")
+        (self.out / BEST_FIGURES).write_text(figures_json(figures) + "\n")

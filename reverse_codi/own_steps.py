@@ -12,7 +12,7 @@ from rich.console import Console
 
 from reverse_codi.config import UserError
 from reverse_codi.evaluation.translation import Thoughts
-from reverse_codi.files import write_whole
+from reverse_codi.files import strict_json, write_whole
 from reverse_codi.reading.claims import NO_STEP, HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import CachedReader
@@ -81,7 +81,7 @@ def own_steps(reasoner: CodiReasoner, traces: TraceStore, folder: Path, console:
         console.print(f"letting the model write its steps for {len(questions) - len(written):,} questions")
     for start in range(len(written), len(questions), CHUNK):
         written += own_claims(reasoner, questions[start : start + CHUNK])
-        write_whole(file, json.dumps({**_origin(reasoner, questions[: len(written)]), "written": written}))
+        write_whole(file, strict_json({**_origin(reasoner, questions[: len(written)]), "written": written}))
     if not any(written):
         raise UserError(
             f"the model wrote no step for any of {len(questions):,} questions, so they teach nothing; "

@@ -18,22 +18,21 @@ import ray
 import torch
 from rich.console import Console
 
-from reverse_codi import verbalize
+from reverse_codi import preflight, verbalize
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.demo import control, kept_step, show_changes, test_thoughts, translated
 from reverse_codi.distill import distill, made_from
-from reverse_codi.environment import check_ray
 from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.translation import score
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.preparation import prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
-from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import placement, with_available_engine
 from reverse_codi.stages import finished, record
 from reverse_codi.train import train
+from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
 from reverse_codi.translations.translate import translate_questions
 from reverse_codi.verbalizer.translate import Translator
 
@@ -71,14 +70,14 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
         record(out, inputs)
         found = accuracy.measure(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed)
         accuracy.show(console, recipe.reasoner.path, found, None)
-        write_whole(file, json.dumps(accuracy.flat(found), indent=1) + "\n")
+        write_whole(file, figures_json(accuracy.flat(found), indent=1) + "\n")
     figures: dict[str, Any] = json.loads(file.read_text())
     return figures
 
 
 def trained(recipe: Recipe, out: Path, console: Console) -> Path:
     """The folder of the verbalizer, trained from where an earlier call stopped."""
-    begun = last_complete_checkpoint(out / "grpo", "adapter_model.safetensors")
+    begun = last_complete_checkpoint(out / "grpo", POLICY_WEIGHTS)
     return train(recipe, console, resume=begun is not None)
 
 
@@ -108,8 +107,9 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
 def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     """Every stage; returns what pipeline.json holds."""
     check_reasoner_is_made_here(recipe)
-    if recipe.grpo.steps:
-        check_ray()
+    preflight.check_folders({"distill.out": recipe.distill.out})
+    preflight.check(recipe, fetch=False)  # again, with the reasoner at hand, in `train`
+    preflight.check_actors(recipe)
     out = Path(recipe.train.out)
     seconds: dict[str, float] = {}
 
@@ -146,8 +146,8 @@ def main(arguments: list[str] | None = None) -> None:
     figures = run(recipe, console)
     ray.shutdown()
     file = Path(recipe.train.out) / FIGURES
-    write_whole(file, json.dumps(figures, indent=1) + "\n")
-    console.print_json(json.dumps(figures))
+    write_whole(file, figures_json(figures, indent=1) + "\n")
+    console.print_json(figures_json(figures))
     console.print(f"{file}")
 
 

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reverse_codi.config import UserError
 from reverse_codi.files import whole_folder
+from reverse_codi.finite import NotFiniteError
 from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.verbalizer.policy import Policy
 
 
-class CanaryError(RuntimeError):
+class CanaryError(UserError):
     """Trainer and engine disagree about the same tokens."""
 
 
@@ -74,15 +76,26 @@ class PolicySync:
         return version
 
     def canary(self, version: int) -> None:
-        """Compare log-probabilities of the probe; raises `CanaryError` where they differ."""
+        """Compare log-probabilities of the probe.
+
+        Raises:
+            NotFiniteError: the trainer's own are not finite.
+            CanaryError: an actor's differ, or are not finite.
+        """
         ours = self._trainer_logprobs()
+        if not all(np.isfinite(row).all() for row in ours):
+            raise NotFiniteError(
+                f"after {version - 1} optimizer steps the policy's log-probabilities are not finite, so it "
+                "is neither kept nor sampled from; lower grpo.learning_rate"
+            )
         with torch.no_grad():
             embeds = [self.policy.embedding(torch.tensor(list(ids))) for ids in self.probe_prompts]
         self.difference = 0.0
         for actor, theirs in enumerate(self.pool.score(embeds, self.probe_texts, self.temperature)):
-            worst = max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
-            self.difference = max(self.difference, worst)
-            if worst > self.tolerance:
+            differences = [np.abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+            worst = float(np.concatenate(differences).max())  # NaN where one is, which Python's max may lose
+            self.difference = float(np.maximum(self.difference, worst))
+            if not worst <= self.tolerance:
                 raise CanaryError(
                     f"rollout actor {actor} differs from the trainer by {worst:.3f} nats on the probe after "
                     f"sync to policy {version} (tolerance {self.tolerance}): it samples from other weights. "

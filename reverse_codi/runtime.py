@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ray
+import torch
 
-from reverse_codi.environment import check_ray
-from reverse_codi.reward_section import find_functions
+from reverse_codi.environment import ADDRESS, check_ray, running_cluster
+from reverse_codi.reward_section import RewardSection, find_functions
 
 if TYPE_CHECKING:
     from reverse_codi.recipe import Recipe
@@ -76,23 +78,60 @@ def gold_steps(recipe: Recipe) -> str:
     return f"gold steps: {'used for ' + '; '.join(used) if used else 'not used'}"
 
 
+@dataclass(frozen=True)
+class Share:
+    """CPUs and GPUs that are asked for, or offered."""
+
+    cpus: float
+    gpus: float
+
+
+def own_actors(reward: RewardSection) -> dict[str, Share]:
+    """Rewards with an actor of their own, which say in their config what it takes."""
+    configs = {f.name: getattr(f.function, "config", None) for f in find_functions(reward)}
+    return {n: Share(c.cpus, c.gpus) for n, c in configs.items() if c is not None and hasattr(c, "cpus")}
+
+
+def demanded(recipe: Recipe) -> Share:
+    """What all actors of a run ask Ray for."""
+    rollout, reward = recipe.rollout, recipe.reward
+    own = own_actors(reward).values()
+    cpus = rollout.actors * rollout.cpus + reward.actors * reward.cpus_per_actor
+    gpus = rollout.actors * rollout.gpus + reward.actors * reward.gpus_per_actor
+    return Share(cpus + sum(share.cpus for share in own), gpus + sum(share.gpus for share in own))
+
+
+def offered() -> Share | None:
+    """What Ray has, or would have if it started on this machine; None where a run would join a cluster."""
+    if ray.is_initialized():
+        total = ray.cluster_resources()
+        return Share(total.get("CPU", 0.0), total.get("GPU", 0.0))
+    if joins_cluster():
+        return None
+    return Share(float(os.cpu_count() or 1), float(torch.cuda.device_count()))
+
+
+def joins_cluster() -> bool:
+    """Whether `ray.init` would join a cluster: one that is named, or that `ray start` began here."""
+    address = os.environ.get(ADDRESS, "").strip()
+    return address != "local" and (bool(address) or running_cluster() is not None)
+
+
 def placement(recipe: Recipe) -> str:
     """The actors that a run would place, one line a kind."""
     rollout, reward = recipe.rollout, recipe.reward
     names = ", ".join(item.name for item in reward.functions)
-    configs = {f.name: getattr(f.function, "config", None) for f in find_functions(reward)}
-    # Rewards with an actor of their own say in their config what it takes.
-    own = {name: (c.cpus, c.gpus) for name, c in configs.items() if c is not None and hasattr(c, "cpus")}
-    cpus = rollout.actors * rollout.cpus + reward.actors * reward.cpus_per_actor
-    gpus = rollout.actors * rollout.gpus + reward.actors * reward.gpus_per_actor
-    cpus, gpus = cpus + sum(c for c, _ in own.values()), gpus + sum(g for _, g in own.values())
+    total = demanded(recipe)
     return "\n".join(
         [
             f"{rollout.actors} rollout actor(s): {rollout.engine.kind}, "
             f"{rollout.cpus:g} CPU, {rollout.gpus:g} GPU each",
             f"{reward.actors} reward actor(s): {names}; "
             f"{reward.cpus_per_actor:g} CPU, {reward.gpus_per_actor:g} GPU each",
-            *(f"1 actor of {name}'s own: {c:g} CPU, {g:g} GPU" for name, (c, g) in own.items()),
-            f"1 trainer in this process; Ray must offer {cpus:g} CPU and {gpus:g} GPU in all",
+            *(
+                f"1 actor of {name}'s own: {share.cpus:g} CPU, {share.gpus:g} GPU"
+                for name, share in own_actors(reward).items()
+            ),
+            f"1 trainer in this process; Ray must offer {total.cpus:g} CPU and {total.gpus:g} GPU in all",
         ]
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reverse_codi import preflight
 from reverse_codi.config import run_verb
 from reverse_codi.reasoners.load import open_reasoner
 from reverse_codi.recipe import Recipe, load_recipe
@@ -26,6 +27,7 @@ from reverse_codi.tracing import collect
 def trace(recipe: Recipe, console: Console) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
     section = recipe.trace
+    preflight.check_folders({"trace.out": section.out})
     store = collect(
         recipe.reasoner.load(),
         recipe.task.build(),

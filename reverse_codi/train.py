@@ -15,12 +15,13 @@ import torch
 import yaml
 from rich.console import Console
 
-from reverse_codi.config import RecipeError, run_verb
-from reverse_codi.environment import check_ray
+from reverse_codi import preflight
+from reverse_codi.config import run_verb
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.files import whole_folder, write_whole
 from reverse_codi.grpo import build_trainer
-from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
+from reverse_codi.learning_signal import LearningSignal, check_fits
+from reverse_codi.monitor import BEST, COMPLETIONS, METRICS, Completions, JsonLog, Monitor, rewind
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.preparation import (
     HELD_FILE,
@@ -31,15 +32,18 @@ from reverse_codi.preparation import (
 )
 from reverse_codi.reading.measure import MAPS_FILE
 from reverse_codi.reasoners.load import refuse_recurrent_depth
-from reverse_codi.reasoners.training import last_complete_checkpoint
 from reverse_codi.recipe import Recipe, load_recipe
+from reverse_codi.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
 from reverse_codi.reward_pool import RewardPool
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.rows import Rows
 from reverse_codi.runtime import fleeting, gold_steps, placement, start_ray, with_available_engine
+from reverse_codi.scoring import Scores
 from reverse_codi.tasks.base import Split
 from reverse_codi.thought_rollouts import Rollouts, bank_rows
 from reverse_codi.tracker import start_wandb, tracked
+from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
 from reverse_codi.verbalizer.policy import Policy
 
 # Texts whose log-probabilities trainer and engines compare after every sync.
@@ -47,44 +51,95 @@ CANARY_TEXTS = 8
 
 
 def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
-    """Run the whole method; returns the folder of the finished verbalizer."""
-    if recipe.grpo.steps:
-        check_ray()
+    """Run the whole method; returns the folder of the finished verbalizer.
+
+    All that can be refused before work is refused before anything is written. `recipe.yaml` is the last
+    recipe that was not refused: an older one there is replaced when traces, maps and warm start have taken
+    the new one.
+
+    Raises:
+        UserError: see `preflight.check` and `resuming.start_of`.
+    """
     out = Path(recipe.train.out)
+    start = check(recipe, out, resume, console, fetch=True)
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    if not (out / RECIPE_FILE).is_file():
+        write_recipe(recipe, out)
     console.print(gold_steps(recipe))
     if recipe.log.wandb:
         start_wandb(recipe.log.project, console)
     prepared = prepare(recipe, out, console)
+    check_thoughts(recipe, prepared, console)
     policy = warm_policy(recipe, prepared, out, console)
+    write_recipe(recipe, out)
     if recipe.grpo.steps:
-        reinforce(recipe, prepared, policy, out, console, resume)
+        reinforce(recipe, prepared, policy, out, console, start)
     return finish(out, prepared, out / BEST if recipe.grpo.steps else out / "warm")
 
 
-def reinforce(
-    recipe: Recipe, prepared: Prepared, policy: Policy, out: Path, console: Console, resume: bool
-) -> None:
-    """GRPO from the warm start; the policy that `grpo.keep` asks for is kept in `out/best`."""
-    section = recipe.grpo
-    checkpoint = last_complete_checkpoint(out / "grpo", "adapter_model.safetensors")
-    if checkpoint and not resume:
-        raise RecipeError(
-            f"{checkpoint} is of an earlier run; add --resume to go on from it, or set another train.out"
-        )
-    if resume and not checkpoint:
-        console.print(f"nothing to resume: no checkpoint in {out / 'grpo'}; starting anew")
-    done = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
-    if done >= section.steps:  # transformers would take one more step
-        console.print(f"all {section.steps} steps are done: {checkpoint}")
+def write_recipe(recipe: Recipe, out: Path) -> None:
+    """Note what the run follows."""
+    write_whole(out / RECIPE_FILE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+
+
+def check(recipe: Recipe, out: Path, resume: bool, console: Console, fetch: bool) -> Start:
+    """Refuse what would fail later, say what a resumed run takes over, and return where it starts.
+
+    Args:
+        recipe: of the run.
+        out: folder of the run.
+        resume: go on from a checkpoint.
+        console: for the user.
+        fetch: bring the reasoner, see `preflight.check`.
+    """
+    start = start_of(recipe, out, resume)
+    for line in preflight.check(recipe, fetch):
+        console.print(f"[yellow]{line}[/yellow]")
+    preflight.check_actors(recipe)
+    if resume and start.checkpoint is None and recipe.grpo.steps:
+        console.print(f"nothing to resume: no checkpoint in {out / CHECKPOINTS}; starting anew")
+    for key, (old, new) in start.changed.items():
+        console.print(f"{key} = {new} from step {start.done + 1} on (it was {old})", markup=False)
+    return start
+
+
+def check_thoughts(recipe: Recipe, prepared: Prepared, console: Console) -> None:
+    """Refuse, before the warm start, thoughts of which RL could learn nothing.
+
+    Raises:
+        UserError: too few hold a step, or `grpo.max_new_tokens` cuts the texts of all.
+    """
+    if not recipe.grpo.steps:
         return
-    if renamed := rewind(out, done):
-        console.print(renamed, markup=False)
+    thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
+    preflight.check_batch(recipe, len(thoughts))
+    tokenizer = prepared.reasoner.tokenizer
+    if told := check_fits(thoughts.gold, tokenizer, recipe.grpo.max_new_tokens):
+        console.print(f"[yellow]{told}[/yellow]")
+
+
+def reinforce(
+    recipe: Recipe, prepared: Prepared, policy: Policy, out: Path, console: Console, start: Start = NEW
+) -> None:
+    """GRPO from the warm start; the policy that `grpo.keep` asks for is kept in `out/best`.
+
+    Raises:
+        UserError: steps that teach nothing, or weights that are not finite.
+    """
+    section = recipe.grpo
+    if start.done >= section.steps:  # transformers would take one more step
+        console.print(f"all {section.steps} steps are done: {start.checkpoint}")
+        return
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     heldout = selection_thoughts(recipe, prepared)
+    set_broken_aside(out, console.print)
+    if renamed := rewind(out, start.done):
+        console.print(renamed, markup=False)
+    if start.changed:
+        JsonLog(out / METRICS).write({"step": start.done, "changed": dict(start.changed)})
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
     start_ray()
+    preflight.check_actors(recipe)  # a cluster says what it offers once it is joined
     with (
         RolloutPool(recipe.reasoner.folder, recipe.rollout) as pool,
         closing(RewardPool(recipe.reward, str(recipe.reasoner.folder), prepared.folder)) as rewards,
@@ -96,11 +151,19 @@ def reinforce(
             pool,
             out / "policies",
             policy.prompts(bank_rows(probe)),
-            [prepared.reasoner.ids(text) for text in probe.gold],
+            [prepared.reasoner.ids(text)[: section.max_new_tokens] for text in probe.gold],
             section.temperature,
             section.canary_tolerance,
         )
-        rollouts = Rollouts(policy, thoughts, pool, rewards, sync, section, Completions(out / COMPLETIONS))
+        completions = Completions(out / COMPLETIONS)
+        by_column = recipe.reward.aggregation == "normalize_then_sum"
+        signal = LearningSignal(section.max_new_tokens, by_column, console.print)
+
+        def on_texts(step: int, rows: Rows, scores: Scores) -> None:
+            completions(step, rows, scores)
+            signal(step, rows, scores)
+
+        rollouts = Rollouts(policy, thoughts, pool, rewards, sync, section, on_texts)
 
         def evaluate(version: int) -> Scored:
             embeds = policy.prompt_embeds(policy.contract.inject(heldout.slots))
@@ -118,11 +181,11 @@ def reinforce(
             [len(claims) for claims in thoughts.claims],
             section,
             recipe.reward,
-            out / "grpo",
-            [monitor],
+            out / CHECKPOINTS,
+            [StopAtNonFinite("grpo.learning_rate", out / CHECKPOINTS, POLICY_WEIGHTS), monitor],
             [report_to],
         )
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.train(resume_from_checkpoint=start.checkpoint)
 
 
 def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
@@ -136,7 +199,7 @@ def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Parse the recipe and train."""
+    """Parse the recipe and train, or say with `--dry-run` what would be done, or why it would be refused."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     dry_run, resume = "--dry-run" in words, "--resume" in words
     recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
@@ -149,6 +212,7 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
         console.print(placement(recipe), markup=False)
         console.print(gold_steps(recipe))
+        check(recipe, Path(recipe.train.out), resume, console, fetch=False)
         return
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)

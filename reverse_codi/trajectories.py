@@ -11,7 +11,6 @@ docs/huginn.md.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from rich.table import Table
 
 from reverse_codi.config import RecipeError, run_verb
 from reverse_codi.evaluation.metrics.trajectories import LEAST_ITERATIONS, RETURNS, Summary, summarise
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.reasoners.codi import CheckpointError
 from reverse_codi.reasoners.huginn.plot import figure, write_page
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
@@ -166,7 +165,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "seed": options.seed,
         "texts": texts,
     }
-    write_whole(options.out / RESULT, json.dumps(result, indent=1) + "\n")
+    write_whole(options.out / RESULT, figures_json(result, indent=1) + "\n")
     console.print(f"written to {options.out}")
     return result
 

@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.config import run_verb
+from reverse_codi.files import figures_json
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
@@ -91,7 +92,7 @@ def save(rows: Sequence[Translation], path: Path) -> None:
 
         Dataset.from_list([asdict(row) for row in rows]).to_parquet(str(path))
     else:
-        path.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+        path.write_text("".join(figures_json(asdict(row)) + "\n" for row in rows))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reverse_codi.config import run_verb
 from reverse_codi.evaluation.thoughtless import mean_thoughts, right, without_thoughts
+from reverse_codi.files import figures_json
 from reverse_codi.reading.probes import probe_steps
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.load import EMBEDDED, load_reasoner
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for key, value in asdict(result).items()
     }
     if options.json:
-        print(json.dumps(figures))
+        print(figures_json(figures))
         return
     for key, value in figures.items():
         print(f"{key:24}{value}")

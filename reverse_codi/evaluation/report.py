@@ -14,7 +14,7 @@ from rich.table import Table
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.said import Said
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.recipe import LogSection
 from reverse_codi.tracker import log_point, tracked
 
@@ -79,7 +79,7 @@ def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     file = out / METRICS_FILE
     before = json.loads(file.read_text()) if file.is_file() else {}
-    write_whole(file, json.dumps({**before, **flat(found, baselines)}, indent=1) + "\n")
+    write_whole(file, figures_json({**before, **flat(found, baselines)}, indent=1) + "\n")
     return file
 
 
@@ -110,7 +110,7 @@ def save_texts(said: Said, out: Path) -> Path:
                 "answer": thoughts.answers[row],
                 "steps": thoughts.claims[row],
             }
-            lines.append(json.dumps(record))
+            lines.append(figures_json(record))
     write_whole(out / TEXTS_FILE, "\n".join(lines) + "\n")
     return out / TEXTS_FILE
 

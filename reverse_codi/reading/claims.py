@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from reverse_codi.files import strict_json
 from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.sites import ANSWER, Site
 from reverse_codi.tasks.claims import parse_claims
@@ -89,7 +90,7 @@ class HeldSteps:
         """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}, "moved": {"h1/3": ..}}."""
         table = {f"{site}/{n}": [round(a, 4) for a in row] for (site, n), row in self.accuracy.items()}
         moved = {f"{site}/{n}": round(share, 4) for (site, n), share in self.moved.items()}
-        return json.dumps({"threshold": self.threshold, "accuracy": table, "moved": moved}, indent=1)
+        return strict_json({"threshold": self.threshold, "accuracy": table, "moved": moved}, indent=1)
 
     @staticmethod
     def from_json(text: str) -> HeldSteps:

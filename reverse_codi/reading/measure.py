@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reverse_codi.config import UserError
-from reverse_codi.files import whole_file
+from reverse_codi.files import strict_json, whole_file
+from reverse_codi.finite import non_finite
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.spec import ReadSpec
@@ -83,8 +84,26 @@ class Measure:
         """1 - d(thought, text) / d(thought, training mean) [N]: 1 perfect, 0 says nothing."""
         return 1 - self.distance(thoughts, predicted, sites) / self.distance_to_mean(thoughts, sites)
 
+    def check(self, source: str) -> None:
+        """Refuse maps with values that are not finite; `source` says where they are from.
+
+        Raises:
+            MeasureError: names the site and the part.
+        """
+        for site, fitted in self.maps.items():
+            if (part := non_finite(vars(fitted).items())) is not None:
+                raise MeasureError(
+                    f"{source}: {part} of the map of {site} holds values that are not finite; fit it anew on "
+                    "more traces (trace.n) or with a larger reading.spec.ridge"
+                )
+
     def save(self, folder: str | Path) -> None:
-        """Write `maps.safetensors`: the maps in half precision where it holds them, the ReadSpec beside."""
+        """Write `maps.safetensors`: the maps in half precision where it holds them, the ReadSpec beside.
+
+        Raises:
+            MeasureError: a value is not finite.
+        """
+        self.check("fitting")
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         tensors = {
@@ -92,7 +111,7 @@ class Measure:
             for site, fitted in self.maps.items()
             for name, value in vars(fitted).items()
         }
-        spec = json.dumps(self.reader.spec.model_dump(mode="json"))
+        spec = strict_json(self.reader.spec.model_dump(mode="json"))
         reasoner = self.reader.reasoner.content_hash
         with whole_file(path / MAPS_FILE) as temporary:
             save_file(tensors, temporary, metadata={"read_spec": spec, "reasoner_hash": reasoner})
@@ -103,7 +122,7 @@ class Measure:
 
         Raises:
             FileNotFoundError: no such file.
-            MeasureError: the maps were fitted on another reasoner.
+            MeasureError: the maps were fitted on another reasoner, or a value is not finite.
         """
         path = Path(folder) / MAPS_FILE
         if not path.is_file():
@@ -122,9 +141,10 @@ class Measure:
             for key in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 site, _, name = key.partition("/")
                 fields.setdefault(site, {})[name] = file.get_tensor(key).float()
-        return Measure(
-            Reader(reasoner, spec), {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()}
-        )
+        maps = {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()}
+        measure = Measure(Reader(reasoner, spec), maps)
+        measure.check(str(path))
+        return measure
 
 
 def _halved(value: Tensor) -> Tensor:

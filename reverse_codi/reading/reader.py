@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reverse_codi.config import UserError
 from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
 from reverse_codi.reasoners.base import Reasoner
 
@@ -18,6 +19,10 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Texts are read in chunks of like length: the reasoner returns every token's state of every layer, of
 # which only a fraction is kept.
 CHUNK = 512
+
+
+class ReadingError(UserError):
+    """The frozen model's states on a text are not finite."""
 
 
 class Reader:
@@ -41,6 +46,7 @@ class Reader:
 
         Raises:
             ValueError: the spec wants questions and none are given, or not one a text.
+            ReadingError: a state is not finite; every comparison after this one would be blind to it.
         """
         with_question = self.spec.prefix is Prefix.QUESTION
         if with_question and (questions is None or len(questions) != len(texts)):
@@ -69,7 +75,14 @@ class Reader:
             for i, states in zip(chunk, read, strict=True):  # [L + 1, T, d]
                 layers = states[self._chosen(len(states))]
                 rows[i] = self.taken(layers, texts[i]).flatten()
-        return torch.stack(rows)
+        features = torch.stack(rows)
+        if not bool((good := features.isfinite().all(1)).all()):
+            text = texts[int((~good).nonzero()[0])]
+            raise ReadingError(
+                f"the model's states on the text {text!r} are not finite; check its weights, or read in a "
+                "wider dtype"
+            )
+        return features
 
     def _chosen(self, n_layers: int) -> list[int]:
         """The layers that are kept of `n_layers`."""

@@ -21,7 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from reverse_codi.files import whole_file
+from reverse_codi.files import strict_json, whole_file
+from reverse_codi.finite import check_loss
 from reverse_codi.reading.reconstructor_network import (
     ReconstructorError,
     ReconstructorNetwork,
@@ -125,6 +126,9 @@ class Reconstructor:
             texts: N texts, at least one.
             sites: the site of each.
             targets: [N, d] the thoughts that they stand for.
+
+        Raises:
+            NotFiniteError: the error is not finite; no weight has changed.
         """
         mean, std = self._scale(sites)
         wanted = ((targets.float().cpu() - mean) / std).to(self.reasoner.device)
@@ -137,6 +141,7 @@ class Reconstructor:
                 loss = (predicted - wanted[batch]).square().mean() * (len(batch) / len(texts))
                 loss.backward()
                 total += loss.item()
+        check_loss(total, self.updates + 1, "the reconstructor's learning_rate", self.section.learning_rate)
         nn.utils.clip_grad_norm_(self.network.trained.values(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.updates += 1
@@ -185,7 +190,7 @@ class Reconstructor:
             "saved_at": time.time(),
         }
         with whole_file(path / FILE) as temporary:
-            save_file(tensors, temporary, metadata={"record": json.dumps(record)})
+            save_file(tensors, temporary, metadata={"record": strict_json(record)})
 
     @classmethod
     def load(

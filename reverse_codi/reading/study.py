@@ -9,6 +9,7 @@ Shapes: N traces, F features, d width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -177,9 +178,14 @@ def _margin(table: np.ndarray) -> float:
 
 
 def choose(rows: Sequence[Row]) -> ReadSpec:
-    """The spec whose gold-over-best-foil margin, averaged over sites, is largest."""
+    """The spec whose gold-over-best-foil margin, averaged over sites, is largest; NaN is below all."""
     by_spec: dict[str, list[Row]] = {}
     for row in rows:
         by_spec.setdefault(row.spec.model_dump_json(), []).append(row)
-    best = max(by_spec.values(), key=lambda group: float(np.mean([row.margin.value for row in group])))
+
+    def margin(group: list[Row]) -> float:
+        mean = float(np.mean([row.margin.value for row in group]))
+        return mean if math.isfinite(mean) else -math.inf  # `max` would keep a NaN that comes first
+
+    best = max(by_spec.values(), key=margin)
     return best[0].spec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from reverse_codi.config import run_verb
 from reverse_codi.evaluation.select import thought_sites
+from reverse_codi.files import figures_json
 from reverse_codi.own_steps import own_claims
 from reverse_codi.preparation import moved_by_swaps, trace_both
 from reverse_codi.reading.claims import find_held_steps
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for row in [*rows, *bare, *written]
         ]
         options.json.write_text(
-            json.dumps({"default": best.model_dump(mode="json"), "rows": records}, indent=1) + "\n"
+            figures_json({"default": best.model_dump(mode="json"), "rows": records}, indent=1) + "\n"
         )
 
 

@@ -9,7 +9,6 @@ All methods run in evaluation mode without gradients.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -19,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reverse_codi.files import strict_json
 from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.own import read_own
@@ -283,7 +283,7 @@ class CodiReasoner:
         prj = {name: tensor.contiguous() for name, tensor in self.model.prj.state_dict().items()}
         if prj:
             save_file(prj, path / PROJECTION_FILE)
-        (path / CONFIG_FILE).write_text(json.dumps(self.config.recorded(), indent=2) + "\n")
+        (path / CONFIG_FILE).write_text(strict_json(self.config.recorded(), indent=2) + "\n")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu", batch_size: int = 512) -> Self:

@@ -30,6 +30,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.config import Section, UserError
+from reverse_codi.finite import check_loss
 from reverse_codi.reasoners.distill_data import padded
 from reverse_codi.reasoners.distillation import token_logits
 from reverse_codi.reasoners.latent_lm import LatentLM
@@ -179,6 +180,7 @@ def learn(
     for step in range(1, PATIENCES * section.patience + 1):
         batch = statements.recital(rng, section.batch_size, section.statements, left_out, model.bot_id, pad)
         loss, hits = _loss(model, batch)
+        check_loss(loss, step, "distill.recall.learning_rate", section.learning_rate)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -21,6 +21,12 @@ from reverse_codi.reasoners.distill_data import Collator, ProblemRows
 from reverse_codi.reasoners.distillation import Batch, codi_terms
 from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.reasoners.mixed_precision import training_precision
+from reverse_codi.trainer_checkpoints import (
+    WEIGHTS,
+    StopAtNonFinite,
+    last_complete_checkpoint,
+    set_aside,
+)
 
 
 class Phase(Section):
@@ -104,18 +110,6 @@ class DistillTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def last_complete_checkpoint(out: Path, weights: str = "model.safetensors") -> str | None:
-    """The newest checkpoint in `out` that was written to its end; a kill may have cut the last one.
-
-    Args:
-        out: folder of checkpoints.
-        weights: the file that holds a checkpoint's weights.
-    """
-    whole = [p.parent for p in out.glob("checkpoint-*/trainer_state.json") if (p.parent / weights).is_file()]
-    newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
-    return None if newest is None else str(newest)
-
-
 def train_phase(
     model: LatentLM,
     tokenizer: PreTrainedTokenizerBase,
@@ -142,10 +136,14 @@ def train_phase(
         report_to: "wandb" or "none".
         trainer_of: makes the trainer, which has the loss.
         collator: makes batches of rows; CODI's if None.
+
+    Raises:
+        NotFiniteError: a step left weights that are not finite; they are not saved.
     """
     if collator is None:
         shares = phase.hide_question, phase.truncate, phase.totals
         collator = Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, *shares)
+    section = "written" if out.name == "written" else "latent"  # Coconut's stages share the latter
     with training_precision(model.lm) as precision:
         arguments = TrainingArguments(
             output_dir=str(out),
@@ -160,6 +158,7 @@ def train_phase(
             seed=seed,
             data_seed=seed,
             logging_steps=50,
+            logging_nan_inf_filter=False,
             save_steps=save_steps,
             save_total_limit=2,
             remove_unused_columns=False,
@@ -169,6 +168,12 @@ def train_phase(
             **precision,
         )
         trainer = trainer_of(
-            phase=phase, model=model, args=arguments, train_dataset=rows, data_collator=collator
+            phase=phase,
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            data_collator=collator,
+            callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out)],
         )
+        set_aside(out, WEIGHTS, print)
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))

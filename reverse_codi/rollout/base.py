@@ -192,6 +192,23 @@ def check_request(
             raise ValueError(f"prompt {i} holds a value that is not finite")
 
 
+def checked(rollouts: list[Rollout]) -> list[Rollout]:
+    """The rollouts, if every log-probability is a number.
+
+    Sampling from NaN gives some token or other, and a text that looks like any other.
+
+    Raises:
+        ValueError: one is not; the policy's weights are broken.
+    """
+    for rollout in rollouts:
+        if not np.isfinite(rollout.logprobs).all():
+            raise ValueError(
+                f"policy {rollout.policy_version} gives prompt {rollout.prompt_index} log-probabilities that "
+                "are not finite: its weights are broken; lower the learning rate that made them"
+            )
+    return rollouts
+
+
 def check_completions(prompts: Sequence[Tensor], completions: Sequence[Sequence[int]], n_vocab: int) -> None:
     """Refuse completions that cannot be scored."""
     if len(prompts) != len(completions):

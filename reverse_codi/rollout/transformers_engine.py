@@ -22,6 +22,7 @@ from reverse_codi.rollout.base import (
     Sampling,
     check_completions,
     check_request,
+    checked,
     merged_policy,
 )
 
@@ -60,7 +61,7 @@ class TransformersEngine:
         rollouts: list[Rollout] = []
         for start in range(0, len(prompts), at_once):
             rollouts += self._batch(prompts[start : start + at_once], n, params, first + start)
-        return rollouts
+        return checked(rollouts)
 
     @torch.inference_mode()
     def _batch(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int) -> list[Rollout]:

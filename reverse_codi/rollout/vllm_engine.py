@@ -26,6 +26,7 @@ from reverse_codi.rollout.base import (
     adapter_config,
     check_completions,
     check_request,
+    checked,
     merged_policy,
 )
 
@@ -148,7 +149,7 @@ class VllmEngine:
             )
             for i in range(len(prompts))
         ]
-        return [
+        rollouts = [
             Rollout(
                 prompt_index=first + i,
                 token_ids=np.asarray(output.token_ids, dtype=np.int32),
@@ -159,6 +160,7 @@ class VllmEngine:
             for i, answer in enumerate(self._ask(prompts, each))
             for output in sorted(answer.outputs, key=lambda output: output.index)
         ]
+        return checked(rollouts)
 
     def score(
         self, prompts: Sequence[Tensor], completions: Sequence[Sequence[int]], temperature: float = 1.0

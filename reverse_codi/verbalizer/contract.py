@@ -28,6 +28,18 @@ class ContractError(UserError):
     """A verbalizer does not fit what it is used with; the message says which part and what to do."""
 
 
+def check_template(template: str, n_slots: int) -> None:
+    """Refuse a prompt that has no place for its vectors.
+
+    Raises:
+        ContractError: `{thought}` stands neither once nor once a slot.
+    """
+    markers = template.count(MARKER)
+    if markers not in (1, n_slots):
+        expected = "1" if n_slots == 1 else f"1 or {n_slots}"
+        raise ContractError(f"template {template!r} has {MARKER} {markers} times; write it {expected} times")
+
+
 class Injection(Section):
     """How a thought becomes an input vector."""
 
@@ -79,12 +91,7 @@ class Contract(Section):
 
     @model_validator(mode="after")
     def _markers_fit(self) -> Self:
-        markers = self.template.count(MARKER)
-        if markers not in (1, self.n_slots):
-            expected = "1" if self.n_slots == 1 else f"1 or {self.n_slots}"
-            raise ValueError(
-                f"template {self.template!r} has {MARKER} {markers} times; write it {expected} times"
-            )
+        check_template(self.template, self.n_slots)
         if self.begin_id is not None and not 0 <= self.begin_id < self.n_vocab:
             raise ValueError(f"begin_id {self.begin_id} is outside the vocabulary of {self.n_vocab}")
         return self

@@ -18,8 +18,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.config import Section
+from reverse_codi.finite import non_finite
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.verbalizer.contract import Contract
+from reverse_codi.verbalizer.contract import Contract, ContractError
 from reverse_codi.verbalizer.embedding import LatentEmbedding
 
 # The embedding is left out: vLLM's LoRA path for it cannot take prompt embeddings (field notes).
@@ -74,11 +75,17 @@ class Policy:
 
     @classmethod
     def load(cls, folder: str | Path, reasoner: CodiReasoner, trainable: bool = False) -> Self:
-        """Load an adapter with its contract; another reasoner's is refused with both hashes."""
+        """Load an adapter with its contract.
+
+        Raises:
+            ContractError: of another reasoner (both hashes are named), or with weights that are not finite.
+        """
         contract = Contract.load(
             folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash
         )
         model = PeftModel.from_pretrained(copy.deepcopy(reasoner.lm), str(folder), is_trainable=trainable)
+        if (name := non_finite((n, w) for n, w in model.named_parameters() if "lora_" in n)) is not None:
+            raise ContractError(f"{folder}: {name} holds values that are not finite; train it anew")
         return cls(model, LatentEmbedding.install(model), contract, reasoner.tokenizer)
 
     def save(self, folder: str | Path) -> None:

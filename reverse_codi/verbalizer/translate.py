@@ -36,7 +36,12 @@ class Translator:
         self.reasoner = reasoner
         self.policy = Policy.load(folder, reasoner)
         self.max_new_tokens = max_new_tokens
-        config = EngineConfig(kind="transformers", device=reasoner.device.type, max_sequences=512)
+        config = EngineConfig(
+            kind="transformers",
+            device=reasoner.device.type,
+            max_sequences=512,
+            max_model_len=reasoner.lm.config.max_position_embeddings,
+        )
         self.engine = TransformersEngine(reasoner_folder, config)
         self.engine.load_policy(folder, version=1)
 

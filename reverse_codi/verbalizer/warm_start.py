@@ -28,6 +28,7 @@ from transformers import (
 
 from reverse_codi.config import Section
 from reverse_codi.reasoners.mixed_precision import training_precision
+from reverse_codi.trainer_checkpoints import StopAtNonFinite
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.embedding import LatentEmbedding
 
@@ -229,6 +230,7 @@ def fit(
                 seed=section.seed,
                 data_seed=section.seed,
                 logging_steps=50,
+                logging_nan_inf_filter=False,
                 save_strategy="no",
                 remove_unused_columns=False,
                 report_to=report_to,
@@ -237,7 +239,7 @@ def fit(
             ),
             train_dataset=dataset,
             data_collator=collate,
-            callbacks=list(callbacks),
+            callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks],
         )
         trainer.train()
         # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.config import RecipeError, UserError, run_verb
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe import Recipe, load_recipe
@@ -129,8 +129,43 @@ def test_the_verbalizer_is_whole_and_the_reasoner_as_it_was(trained: Path, root:
 
 
 def test_a_second_run_into_the_same_folder_is_refused(trained: Path, root: Path) -> None:
+    said = (trained / "recipe.yaml").read_text()
     with pytest.raises(RecipeError, match=r"checkpoint-4 is of an earlier run; add --resume"):
-        train(recipe(root), Console(quiet=True))
+        train(recipe(root, "--grpo.beta", "0.5"), Console(quiet=True))
+    assert (trained / "recipe.yaml").read_text() == said
+
+
+def test_what_a_resumed_run_cannot_change_is_refused_and_recipe_yaml_stays(trained: Path, root: Path) -> None:
+    said = (trained / "recipe.yaml").read_text()
+    for keys in (["--grpo.samples", "2"], ["--reward.functions", "[{name: brevity}]"], ["--trace.n", "250"]):
+        with pytest.raises(RecipeError, match=rf"--resume cannot change .*{keys[0][2:]}[.\w]* was .*, is "):
+            train(recipe(root, *keys), Console(quiet=True), resume=True)
+    assert (trained / "recipe.yaml").read_text() == said
+
+
+def test_a_resumed_run_follows_the_rate_the_steps_and_the_savings_that_it_is_given(
+    trained: Path, root: Path
+) -> None:
+    out = root / "longer"
+    shutil.copytree(trained, out)
+    words = ["--grpo.steps", "6", "--grpo.learning_rate", "2e-3", "--grpo.save_every", "1"]
+    with Console(record=True, file=(root / "log2").open("w"), width=200) as console:
+        train(recipe(root, *words, out="longer"), console, resume=True)
+    assert "grpo.learning_rate = 0.002 from step 5 on (it was 0.001)" in console.export_text()
+    rates = [line["learning_rate"] for line in lines(out / "metrics.jsonl") if "loss" in line]
+    # a warm-up of 5 steps, then a line to 0 at the last: of the old rate to step 4, of the new one from there
+    assert rates == pytest.approx([0, 2e-4, 4e-4, 6e-4, 2e-3 * 4 / 5, 2e-3])
+    changed = next(line for line in lines(out / "metrics.jsonl") if "changed" in line)
+    assert changed == {
+        "step": 4,
+        "changed": {
+            "grpo.steps": [4, 6],
+            "grpo.learning_rate": [1e-3, 2e-3],
+            "grpo.save_every": [2, 1],
+        },
+    }
+    assert sorted(p.name for p in (out / "grpo").glob("checkpoint-*")) == ["checkpoint-5", "checkpoint-6"]
+    assert load_recipe([str(out / "recipe.yaml")]).grpo.learning_rate == 2e-3
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trained: Path, root: Path) -> None:
@@ -197,6 +232,49 @@ def test_a_reward_that_fails_ends_the_run_in_one_line_and_mended_it_goes_on(
         assert line["reward"] == pytest.approx(weighted, abs=1e-5)
     assert any("length_correlation/hidden_match" in line for line in steps)
     assert {"reward/mine", "reward/hidden_match", "total"} <= set(lines(out / "completions.jsonl")[0])
+
+
+def test_a_policy_of_nan_ends_the_run_at_its_step_and_the_last_finite_one_is_gone_on_from(
+    trained: Path, root: Path
+) -> None:
+    out = root / "nan"
+    for part in ("warm", "reading"):
+        shutil.copytree(trained / part, out / part)
+    given = recipe(root, "--grpo.learning_rate", "1e30", "--grpo.save_every", "1", out="nan")
+    with pytest.raises(SystemExit) as ended:
+        run_verb(lambda: train(given, Console(quiet=True)))
+    assert re.search(r"after 2 optimizer steps|step 2 left values|gradient of step 3", str(ended.value))
+    assert "ower grpo.learning_rate" in str(ended.value)
+    assert not (out / "verbalizer").exists()
+    for kept in ("grpo/checkpoint-1", "best"):
+        assert all(bool(weight.isfinite().all()) for weight in adapter_of(out / kept).values())
+    assert not (out / "grpo/checkpoint-2").exists()
+    mended = recipe(root, "--grpo.save_every", "1", out="nan")
+    train(mended, Console(quiet=True), resume=True)
+    steps = [line for line in lines(out / "metrics.jsonl") if "loss" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    assert all(math.isfinite(line["loss"]) and line["kl"] < 10 for line in steps)
+    assert "NaN" not in (out / "metrics.jsonl").read_text()
+    assert (out / "verbalizer/verbalizer.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--grpo.thoughts_per_step", "700"], r"but there are \d+ training thoughts that hold a step"),
+        (["--grpo.max_new_tokens", "2"], "max_new_tokens = 2 cuts every text that the warm start taught"),
+    ],
+)
+def test_a_run_that_can_learn_nothing_is_refused_before_its_warm_start(
+    trained: Path, root: Path, words: list[str], message: str
+) -> None:
+    out = f"nothing{len(words[0])}"
+    shutil.copytree(trained / "reading", root / out / "reading")
+    (root / out / "recipe.yaml").write_text("of an earlier run")
+    with pytest.raises(UserError, match=message):
+        train(recipe(root, *words, out=out), Console(quiet=True))
+    assert not (root / out / "warm").exists()
+    assert (root / out / "recipe.yaml").read_text() == "of an earlier run"
 
 
 def test_resume_without_a_checkpoint_starts_anew(trained: Path, root: Path) -> None:

@@ -250,3 +250,15 @@ def test_every_row_of_the_tables_in_the_package_resolves(path: Path, monkeypatch
             # What is taken over is not made again, so a key that changes it would say what is not so.
             if "reading" in row.takes:
                 assert recipe.reading == before.reading, name
+
+
+def test_a_row_that_would_fail_is_refused_before_the_first_is_trained(tmp_path: Path) -> None:
+    rows = {"one": {}, "two": {"set": {"verbalizer.template": "no slot"}}, "three": {"after": "one"}}
+    made = make_ablation(tmp_path, **rows)  # type: ignore[arg-type]
+    ablate.check(made, ["one", "three"], tmp_path / "out")
+    with pytest.raises(
+        RecipeError, match=r"row 'two': verbalizer\.template 'no slot' has \{thought\} 0 times"
+    ):
+        ablate.check(made, list(made.rows), tmp_path / "out")
+    finished(tmp_path / "out", "two", {})
+    ablate.check(made, list(made.rows), tmp_path / "out")

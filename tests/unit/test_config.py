@@ -71,6 +71,39 @@ def test_a_missing_recipe_names_its_neighbour(tmp_path: Path) -> None:
         read_yaml(tmp_path / "tinny.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "grpo: {steps: 1}\ntask: {name: graph}\ngrpo: {samples: 4}\n",
+            "key 'grpo' stands twice, in lines 1 and 3",
+        ),
+        ("a:\n  b: 1\n  c: 2\n  b: 3\n", "key 'b' stands twice, in lines 2 and 4; join them into one"),
+        ("a: [{b: 1, 'b': 2}]", "key 'b' stands twice, in lines 1 and 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=f"r.yaml: {message}"):
+        read_yaml(tmp_path / "r.yaml")
+
+
+def test_a_merged_key_may_be_written_again_and_an_option_may_not_repeat_one(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("a: &a {k: 1, m: 1}\nb: &b\n  <<: *a\n  k: 2\nc: {<<: *b, k: 3}\n")
+    assert read_yaml(tmp_path / "r.yaml")["c"] == {"k": 3, "m": 1}
+    with pytest.raises(RecipeError, match=r"a\.b = .*: key 'c' stands twice"):
+        override({}, ["--a.b", "{c: 1, c: 2}"])
+
+
+@pytest.mark.parametrize("rate", [".nan", ".inf"])
+def test_no_value_of_a_recipe_is_nan_or_infinite(rate: str) -> None:
+    class Open(Section):
+        rate: float = 1.0
+
+    with pytest.raises(RecipeError, match=r"rate = (nan|inf): input should be a finite number"):
+        validated(Open, override({}, ["--rate", rate]), "r.yaml")
+
+
 @pytest.mark.parametrize(("text", "message"), [("- 1", "holds a list"), ("a: [", "is not YAML")])
 def test_another_kind_of_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "r.yaml").write_text(text)

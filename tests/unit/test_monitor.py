@@ -11,6 +11,7 @@ from rich.console import Console
 
 from reverse_codi.config import UserError
 from reverse_codi.evaluation.translation import Scored
+from reverse_codi.finite import NotFiniteError
 from reverse_codi.grpo import Keep
 from reverse_codi.monitor import Completions, Monitor, rewind
 from reverse_codi.scoring import Scores
@@ -53,8 +54,17 @@ def make_monitor(out: Path, contents: list[float], keep: Keep = "content") -> Mo
     return Monitor(rollouts, Sync(), evaluate, 2, keep, out, Console(quiet=True))  # type: ignore[arg-type]
 
 
+ARGUMENTS: Any = SimpleNamespace(learning_rate=1e-4)
+
+
 def state(step: int, last: int = 100) -> Any:
-    return SimpleNamespace(global_step=step, max_steps=last)
+    return SimpleNamespace(
+        global_step=step, max_steps=last, log_history=[], compute_steps=lambda args, steps: None
+    )
+
+
+def control(save: bool = False) -> Any:
+    return SimpleNamespace(should_save=save)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -62,10 +72,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def run(monitor: Monitor, first: int, last: int) -> None:
-    monitor.on_train_begin(None, state(first), None)  # type: ignore[arg-type]
+    monitor.on_train_begin(ARGUMENTS, state(first), control())
     for step in range(first + 1, last + 1):
-        monitor.on_log(None, state(step), None, {"loss": 0.1, "reward": 0.2, "step_time": 5.0})  # type: ignore[arg-type]
-        monitor.on_step_end(None, state(step, last), None)  # type: ignore[arg-type]
+        monitor.on_log(ARGUMENTS, state(step), control(), {"loss": 0.1, "reward": 0.2, "step_time": 5.0})
+        monitor.on_step_end(ARGUMENTS, state(step, last), control())
 
 
 def best(out: Path) -> tuple[str, int]:
@@ -121,17 +131,54 @@ def test_a_best_that_cannot_be_saved_leaves_the_old_one_and_nothing_else(tmp_pat
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_a_best_that_was_written_as_nan_does_not_stay_for_ever(tmp_path: Path) -> None:
+    for worth in ("NaN", "null"):
+        (tmp_path / "best").mkdir(exist_ok=True)
+        (tmp_path / "best.json").write_text(f'{{"step": 2, "worth": {worth}}}')
+        run(make_monitor(tmp_path, [0.3, 0.2]), 2, 4)
+        assert best(tmp_path) == ("3", 2)
+
+
+def test_a_worth_that_is_no_number_stops_the_run_and_the_best_stays(tmp_path: Path) -> None:
+    with pytest.raises(NotFiniteError, match=r"match of the held-out translations after 2 steps is nan"):
+        run(make_monitor(tmp_path, [0.4, float("nan")], "match"), 0, 2)
+    assert best(tmp_path) == ("1", 0)
+    assert lines(tmp_path / "metrics.jsonl")[-1]["heldout/match"] is None
+    run(make_monitor(tmp_path / "last", [0.4, float("nan")], "last"), 0, 2)
+    assert best(tmp_path / "last") == ("3", 2)
+
+
+def test_no_line_holds_a_bare_nan_and_a_loss_of_nan_stops_the_run(tmp_path: Path) -> None:
+    monitor, now = make_monitor(tmp_path, []), state(1)
+    now.log_history = [{"loss": 0.5, "rewards/a/mean": float("nan"), "step": 1}]
+    monitor.on_log(ARGUMENTS, now, control(), {"loss": 0.5, "rewards/a/mean": float("nan")})
+    assert now.log_history == [{"loss": 0.5, "rewards/a/mean": None, "step": 1}]
+    with pytest.raises(NotFiniteError, match=r"loss of step 2 is nan; lower grpo\.learning_rate"):
+        monitor.on_log(ARGUMENTS, state(2), control(), {"loss": float("nan")})
+    first, second = lines(tmp_path / "metrics.jsonl")
+    assert (first["rewards/a/mean"], second["loss"]) == (None, None)
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_actors_follow_before_a_checkpoint_is_saved(tmp_path: Path) -> None:
+    monitor = make_monitor(tmp_path, [])
+    monitor.on_step_end(ARGUMENTS, state(3), control())
+    assert monitor.sync.policy.version == 0  # type: ignore[attr-defined]
+    monitor.on_step_end(ARGUMENTS, state(3), control(save=True))
+    assert monitor.sync.policy.version == 4  # type: ignore[attr-defined]
+
+
 def test_each_step_has_its_phases_and_what_is_left_is_the_trainers(tmp_path: Path) -> None:
     monitor = make_monitor(tmp_path, [])
     monitor.rollouts.phases.add("generate", 2.0)
     monitor.rollouts.phases.add("read", 1.0)
     logs = {"loss": 0.1, "reward": 0.2, "step_time": 5.0}
-    monitor.on_log(None, state(1), None, logs)  # type: ignore[arg-type]
+    monitor.on_log(ARGUMENTS, state(1), control(), logs)
     [line] = lines(tmp_path / "metrics.jsonl")
     assert (line["seconds/generate"], line["seconds/read"], line["seconds/train"]) == (2.0, 1.0, 2.0)
     assert (line["step"], line["sync/canary"], line["rollout/match"]) == (1, 0.001, 0.1)
     assert logs["seconds/train"] == 2.0  # W&B gets them too
-    monitor.on_log(None, state(1), None, {"train_runtime": 3.0})  # type: ignore[arg-type]
+    monitor.on_log(ARGUMENTS, state(1), control(), {"train_runtime": 3.0})
     assert len(lines(tmp_path / "metrics.jsonl")) == 1
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from reverse_codi.finite import NotFiniteError
 from reverse_codi.policy_sync import CanaryError, PolicySync
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.rollout.base import EngineConfig
@@ -105,3 +107,35 @@ def test_a_version_that_cannot_be_written_leaves_nothing(
         sync(1)
     assert [folder.name for folder in tmp_path.iterdir()] == ["v000001"]
     assert pool.policy_version == 1
+
+
+def spoil(policy: Policy) -> None:
+    with torch.no_grad():
+        next(w for name, w in policy.model.named_parameters() if "v_proj.lora_B" in name).fill_(torch.nan)
+
+
+def test_a_policy_of_nan_is_no_agreement(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sync = make_sync(policy, tiny_reasoner, OneEnginePool(tiny_folders[0]), tmp_path)
+    sync(2)
+    spoil(policy)
+    with pytest.raises(
+        NotFiniteError, match=r"after 3 optimizer steps the policy's log-probabilities are not"
+    ):
+        sync(3)
+
+
+def test_an_engine_of_nan_is_told_though_only_one_text_shows_it(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    class Blind(OneEnginePool):
+        def score(self, *given: Any) -> list[list[NDArray[np.float32]]]:
+            [scores] = super().score(*given)
+            scores[1][0] = np.nan  # Python's max over texts would lose it: max(0.0, nan) is 0.0
+            return [scores]
+
+    sync = make_sync(policy, tiny_reasoner, Blind(tiny_folders[0]), tmp_path)
+    with pytest.raises(CanaryError, match="differs from the trainer by nan nats"):
+        sync(0)
+    assert np.isnan(sync.difference)

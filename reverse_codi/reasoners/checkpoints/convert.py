@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from reverse_codi.files import whole_folder
+from reverse_codi.files import strict_json, whole_folder
 from reverse_codi.reasoners.checkpoints.accounting import (
     apart,
     check_finite,
@@ -238,5 +238,5 @@ def write(converted: Converted, out: Path) -> None:
         save_file(converted.model, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
         if converted.projection:
             save_file(converted.projection, temporary / PROJECTION_FILE)
-        (temporary / CONFIG_FILE).write_text(json.dumps(converted.reasoner.recorded(), indent=2) + "\n")
-        (temporary / REPORT_FILE).write_text(json.dumps(asdict(converted.report), indent=2) + "\n")
+        (temporary / CONFIG_FILE).write_text(strict_json(converted.reasoner.recorded(), indent=2) + "\n")
+        (temporary / REPORT_FILE).write_text(strict_json(asdict(converted.report), indent=2) + "\n")

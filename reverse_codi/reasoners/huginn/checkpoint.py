@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reverse_codi.files import strict_json
 from reverse_codi.reasoners.checkpoints.accounting import check_finite
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import shapes_in
@@ -149,6 +150,6 @@ def _check_copies(copies: dict[str, Tensor], table: Tensor, config: HuginnConfig
 
 def save_model(model: HuginnModel, folder: Path) -> None:
     """Write config.json and model.safetensors in the public layout."""
-    (folder / CONFIG_FILE).write_text(json.dumps(model.config.values(), indent=2) + "\n")
+    (folder / CONFIG_FILE).write_text(strict_json(model.config.values(), indent=2) + "\n")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})

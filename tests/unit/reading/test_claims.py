@@ -3,8 +3,10 @@ from __future__ import annotations
 import doctest
 from dataclasses import replace
 
+import pytest
 import torch
 
+from reverse_codi.files import NotJsonError
 from reverse_codi.reading import claims as module
 from reverse_codi.reading.claims import HeldSteps, claimed, claims_text, find_held_steps
 from reverse_codi.sites import Site
@@ -87,3 +89,8 @@ def test_what_a_text_claims_in_order() -> None:
         assert claimed(silent) == ()
     for garbled in ("(no no)", "step no step)", "no step 5", "28 no)))", "", "Tom is is a", "17."):
         assert claimed(garbled) is None
+
+
+def test_an_accuracy_that_is_no_number_is_not_written() -> None:
+    with pytest.raises(NotJsonError, match=r"accuracy\.h1/2\.0 = nan"):
+        HeldSteps({(Site("h", 1), 2): [float("nan"), 0.5]}, 0.5).to_json()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from reverse_codi.reading.measure import Measure, MeasureError
 from reverse_codi.reading.spec import Point, ReadSpec
@@ -89,4 +90,28 @@ def test_an_unknown_site_lists_the_known_ones(tiny_measure: Measure) -> None:
 
 def test_missing_maps_are_named(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"maps\.safetensors is missing"):
+        Measure.load(tmp_path, tiny_reasoner)
+
+
+def test_maps_that_are_not_finite_are_neither_written_nor_read(
+    tiny_measure: Measure, tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
+    site = Site("h", 1)
+    whole = tiny_measure.map_of(site)
+    broken = Measure(
+        tiny_measure.reader,
+        {**tiny_measure.maps, site: replace(whole, bias=torch.full_like(whole.bias, torch.nan))},
+    )
+    with pytest.raises(
+        MeasureError, match=r"fitting: bias of the map of h1 holds values that are not finite"
+    ):
+        broken.save(tmp_path)
+    assert not (tmp_path / "maps.safetensors").exists()
+    tiny_measure.save(tmp_path)
+    with safe_open(tmp_path / "maps.safetensors", framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    tensors["h1/mean"][0] = torch.inf
+    save_file(tensors, tmp_path / "maps.safetensors", metadata=metadata)
+    with pytest.raises(MeasureError, match=r"maps\.safetensors: mean of the map of h1"):
         Measure.load(tmp_path, tiny_reasoner)

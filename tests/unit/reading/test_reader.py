@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading import reader as module
-from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.reader import Reader, ReadingError
 from reverse_codi.reading.spec import Point, Prefix, ReadSpec
 from reverse_codi.reasoners.codi import CodiReasoner
 
@@ -103,3 +103,19 @@ def test_the_question_counts_where_the_spec_says_so(tiny_reasoner: CodiReasoner)
         reader.features(texts)
     with pytest.raises(ValueError, match="give one for each of 2 texts"):
         reader.features(texts, questions[:1])
+
+
+def test_states_that_are_no_numbers_are_refused_with_the_text(tiny_reasoner: CodiReasoner) -> None:
+    class Broken(Watched):
+        def read(
+            self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
+        ) -> list[Tensor]:
+            states = super().read(texts, questions, suffix)
+            for text, of_text in zip(texts, states, strict=True):
+                of_text[1, 0, 0] = torch.nan if "34" in text else 1.0
+            return states
+
+    reader = Reader(Broken(tiny_reasoner), ReadSpec())  # type: ignore[arg-type]
+    assert bool(reader.features(["12 + 5 = 17."]).isfinite().all())
+    with pytest.raises(ReadingError, match=r"states on the text '17 \* 2 = 34\.' are not finite"):
+        reader.features(["12 + 5 = 17.", "17 * 2 = 34.", "(no step)"])

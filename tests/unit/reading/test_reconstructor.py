@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reverse_codi.finite import NotFiniteError
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorError, ReconstructorSection
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -149,3 +150,13 @@ def test_unknown_sites_and_thoughts_without_spread_are_errors(fresh: Reconstruct
     for thoughts in (torch.ones(3, 2), torch.empty(0, 2)):
         with pytest.raises(ReconstructorError, match="give some that differ"):
             Scale.of(thoughts)
+
+
+def test_an_error_that_is_no_number_changes_no_weight(fresh: Reconstructor, data: Data) -> None:
+    before = {name: value.clone() for name, value in fresh.network.trained.items()}
+    with pytest.raises(
+        NotFiniteError, match=r"loss of step 1 is nan; lower the reconstructor's learning_rate"
+    ):
+        fresh.update(data.texts, data.sites, torch.full_like(data.targets, torch.nan))
+    assert all(torch.equal(value, before[name]) for name, value in fresh.network.trained.items())
+    assert fresh.updates == 0

@@ -107,3 +107,13 @@ def test_retrieval_counts_own_texts_that_are_nearest() -> None:
     assert retrieval(map_, points, torch.zeros(128, 8)) == 0.0
     half = torch.where((torch.arange(128) < 64)[:, None], points, points.roll(1, 0))
     assert retrieval(map_, points, half) == 0.5
+
+
+def test_a_margin_that_is_no_number_is_never_the_best() -> None:
+    def row(spec: ReadSpec, margin: float) -> Row:
+        interval = Interval(margin, margin, margin, 9)
+        return Row(spec, SITE, {}, {}, "", interval)
+
+    broken, poor, good = ReadSpec(ridge=1.0), ReadSpec(ridge=2.0), ReadSpec(ridge=3.0)
+    rows = [row(broken, float("nan")), row(poor, -0.5), row(good, 0.25)]
+    assert choose(rows) == choose(rows[::-1]) == good

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reverse_codi.config import UserError
+from reverse_codi.finite import NotFiniteError
 from reverse_codi.reasoners import recall
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.latent_lm import LatentLM
@@ -90,3 +91,14 @@ def test_what_is_learnt_ends_with_all_common_words(
     batch = few.recital(random.Random(9), 32, 2, 0.0, reasoner.config.bot_id, 0)
     with torch.no_grad():
         assert recall._loss(model, batch)[1] > 0.9
+
+
+def test_a_loss_that_is_no_number_ends_the_attempt_at_once(statements: Statements) -> None:
+    model = make_tiny_reasoner(task=GRAPH).model.requires_grad_(True)
+    said: list[str] = []
+    section = Recall(learning_rate=1e30, batch_size=4)
+    with pytest.raises(
+        NotFiniteError, match=r"loss of step \d+ is nan; lower distill\.recall\.learning_rate"
+    ):
+        learn(model, statements, section, 0, 0, said.append)
+    assert not said

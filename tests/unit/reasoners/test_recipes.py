@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi import trace, train, trajectories
+from reverse_codi import preflight, trace, train, trajectories
 from reverse_codi.config import RecipeError
 from reverse_codi.pipeline import check_reasoner_is_made_here
 from reverse_codi.recipe import load_recipe
+from reverse_codi.runtime import Share
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_claims
 
@@ -18,8 +19,15 @@ NAMES = ["codi-gpt2", "codi-llama-1b", "codi-llama-1b-answer-only", "sim-cot-lla
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dry_run_prints_the_recipe_and_its_gpus(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_the_recipe_and_its_gpus(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = str(ROOT / f"recipes/{name}.yaml")
+    monkeypatch.setattr(preflight, "offered", lambda: Share(2, 0))
+    with pytest.raises(RecipeError, match=r"ask for 0\.6 GPU, Ray offers 0: lower rollout\.actors"):
+        train.main([path, "--dry-run"])
+    capsys.readouterr()
+    monkeypatch.setattr(preflight, "offered", lambda: Share(2, 1))
     train.main([path, "--dry-run"])
     printed, recipe = capsys.readouterr().out, load_recipe([path])
     assert f"path: {recipe.reasoner.path}" in printed

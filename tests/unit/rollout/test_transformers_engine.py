@@ -200,3 +200,11 @@ def test_nothing_to_do(engine: TransformersEngine) -> None:
 def test_impossible_sampling(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         Sampling(**{"max_new_tokens": 1, **change})
+
+
+def test_a_policy_of_nan_gives_no_texts(base: Path) -> None:
+    engine = TransformersEngine(base, CONFIG)
+    with torch.no_grad():
+        engine.model.get_output_embeddings().weight.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"policy 0 gives prompt 0 log-probabilities that are not finite"):
+        engine.generate(make_prompts([2, 1]), 2, Sampling(max_new_tokens=3))

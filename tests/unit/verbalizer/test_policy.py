@@ -68,3 +68,16 @@ def test_prompt_embeds_are_the_vectors_themselves(tiny_reasoner: CodiReasoner) -
     embeds = policy.prompt_embeds(vectors)
     assert [tuple(e.shape) for e in embeds] == [(1, 32)] * 3
     assert torch.equal(torch.stack(embeds), vectors)
+
+
+def test_an_adapter_of_nan_is_refused(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy = make_tiny_policy(tiny_reasoner)
+    with torch.no_grad():
+        next(w for name, w in policy.model.named_parameters() if "q_proj.lora_B" in name)[0, 0] = torch.nan
+    # What it says does not show it: see StopAtNonFinite.
+    assert bool(logits(policy, torch.randn(2, 32)).isfinite().all())
+    policy.save(tmp_path)
+    with pytest.raises(
+        ContractError, match=r"q_proj\.lora_B.* holds values that are not finite; train it anew"
+    ):
+        Policy.load(tmp_path, tiny_reasoner)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import Trainer
 
+from reverse_codi.finite import NotFiniteError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.verbalizer.policy import Policy
 from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, WordDropout, encode, warm_start
@@ -145,3 +146,9 @@ def test_words_are_dropped_once(
     assert len(read) == 8
     for batch in read:
         assert torch.equal(once([])["input_ids"], batch["input_ids"])
+
+
+def test_a_warm_start_that_diverges_stops_at_its_step(reasoner: CodiReasoner, tmp_path: Path) -> None:
+    policy = make_tiny_policy(reasoner)
+    with pytest.raises(NotFiniteError, match=r"step \d.*Lower warm_start\.learning_rate \(now 1e\+30\)"):
+        run(policy, make_pairs(), tmp_path, learning_rate=1e30, steps=10)
