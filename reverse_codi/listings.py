@@ -7,7 +7,6 @@ stand in it, or those of a task's data.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from reverse_codi.config import UserError, run_verb
 from reverse_codi.evaluation import report
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.listed import Lensed, by_latent, by_steps, measure
-from reverse_codi.files import write_whole
+from reverse_codi.files import figures_json, write_whole
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.answers import stated
 from reverse_codi.tasks.corpus import clean_question, question_signature
@@ -92,7 +91,7 @@ def run(
     console.print(by_steps(problems, found))
     console.print(by_latent(found))
     if out is not None:
-        write_whole(out, json.dumps(report.flat(found, {}), indent=1) + "\n")
+        write_whole(out, figures_json(report.flat(found, {}), indent=1) + "\n")
         console.print(f"written to {out}")
     return found
 

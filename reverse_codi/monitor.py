@@ -70,7 +70,7 @@ def rewind(out: Path, step: int) -> str:
                     f"{out / name} is of an earlier version: its columns of rewards are now called "
                     f"{FIGURES}NAME, and so are new figures that rewards log in {METRICS}"
                 )
-            write_whole(out / name, "".join(json.dumps(record) + "\n" for record in kept))
+            write_whole(out / name, "".join(figures_json(record) + "\n" for record in kept))
     if step == 0:
         (out / BEST_FIGURES).unlink(missing_ok=True)
         shutil.rmtree(out / BEST, ignore_errors=True)

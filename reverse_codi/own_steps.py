@@ -105,7 +105,7 @@ def _kept(file: Path, reasoner: CodiReasoner, questions: list[str]) -> list[list
 
 def _origin(reasoner: CodiReasoner, questions: list[str]) -> dict[str, str]:
     """Who writes, and for which questions, as hashes."""
-    asked = hashlib.sha256(json.dumps(questions).encode()).hexdigest()
+    asked = hashlib.sha256(strict_json(questions).encode()).hexdigest()
     return {"reasoner": reasoner.content_hash, "questions": asked}
 
 

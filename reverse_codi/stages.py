@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reverse_codi.config import UserError
-from reverse_codi.files import write_whole
+from reverse_codi.files import strict_json, write_whole
 
 INPUTS_FILE = "inputs.json"
 TAKEN_OVER = "taken over from"
@@ -50,7 +50,7 @@ def file_hash(path: Path) -> str:
 def record(folder: Path, inputs: Mapping[str, Any]) -> None:
     """Write what a stage is about to be made from into its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / INPUTS_FILE, json.dumps(dotted(inputs), indent=1, allow_nan=False) + "\n")
+    write_whole(folder / INPUTS_FILE, strict_json(dotted(inputs), indent=1) + "\n")
 
 
 def finished(
@@ -76,7 +76,7 @@ def finished(
     before = json.loads((folder / INPUTS_FILE).read_text())
     if TAKEN_OVER in before:
         return complete
-    now = json.loads(json.dumps(dotted(inputs)))  # tuples and the like as JSON has them
+    now = json.loads(strict_json(dotted(inputs)))  # tuples and the like as JSON has them
     differing = [
         f"{key} = {_shown(before, key)}, now {_shown(now, key)}"
         for key in sorted(before.keys() | now.keys())
@@ -107,4 +107,4 @@ def take_over(source: Path, folder: Path, files: Sequence[str] | None = None) ->
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
-    return json.dumps(values[key]) if key in values else "not set"
+    return strict_json(values[key]) if key in values else "not set"
