@@ -22,6 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.config import override, run_verb, validated
+from reverse_codi.files import figures_json
 from reverse_codi.reward_section import RewardItem, RewardSection, find_functions
 from reverse_codi.rewarding import Registered
 from reverse_codi.rewards.bench import Bench, Kind, Source
@@ -187,9 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             [record] = find_functions(RewardSection(functions=[item]))
             trial, texts = try_reward(record, source, options.texts)
         if options.json:
-            # Not through rich, which wraps. NaN, where a reward does not apply, is no JSON.
-            found = json.loads(json.dumps(as_json(trial, texts)), parse_constant=lambda name: None)
-            print(json.dumps(found, indent=1))
+            print(figures_json(as_json(trial, texts), indent=1))  # not through rich, which wraps
             return
         show_trial(trial, console)
         if texts is not None:
