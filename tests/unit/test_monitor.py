@@ -97,6 +97,15 @@ def test_others_are_kept_where_the_recipe_says_so(tmp_path: Path, keep: Keep, st
     assert best(tmp_path) == (str(step + 1), step)
 
 
+def test_the_held_out_curve_reaches_the_tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, float]] = []
+    monkeypatch.setattr(
+        "reverse_codi.monitor.log_point", lambda figures, step: sent.append((step, figures["heldout/claim"]))
+    )
+    run(make_monitor(tmp_path, [0.25, 0.5, 0.75]), 0, 3)
+    assert sent == [(0, 0.25), (2, 0.5), (3, 0.75)]
+
+
 def test_the_warm_start_may_stay_the_best(tmp_path: Path) -> None:
     run(make_monitor(tmp_path, [0.5, 0.4]), 0, 2)
     assert best(tmp_path) == ("1", 0)
