@@ -10,11 +10,10 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reverse_codi.errors import UserError as UserError
+from reverse_codi.text_files import read_text
+
 M = TypeVar("M", bound=BaseModel)
-
-
-class UserError(ValueError):
-    """What the user can mend; the message names what is wrong, the value and the mend."""
 
 
 class RecipeError(UserError):
@@ -85,7 +84,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"no recipe at {path}" + (f"; did you mean {file.parent / near[0]}?" if near else "")
         )
     try:
-        values = yaml.safe_load(file.read_text())
+        values = yaml.safe_load(read_text(file))
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not YAML: {error}") from None
     if not isinstance(values, dict):

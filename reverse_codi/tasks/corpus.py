@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reverse_codi.tasks.answers import written_number
 from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
+from reverse_codi.text_files import read_lines
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,26 @@ def read_jsonl(path: Path) -> Iterator[Row]:
     """Yield the records of a JSON lines file; empty lines are skipped.
 
     Raises:
+        TextError: a byte is no text.
         TaskError: a line is not a JSON object; names file and line.
     """
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}:{number}"
-            try:
-                fields = json.loads(line)
-            except ValueError as error:  # not JSON, or not UTF-8
-                raise TaskError(f"{where}: {error}; write one JSON object a line, in UTF-8") from None
-            if not isinstance(fields, dict):
-                kind = type(fields).__name__
-                raise TaskError(f"{where}: the line holds a {kind}; write one JSON object a line")
-            yield Row(where, fields)
+    return jsonl_rows(read_lines(path), str(path))
+
+
+def jsonl_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Row]:
+    """Yield the records of numbered lines; see `read_jsonl`."""
+    for number, line in lines:
+        if not line.strip():
+            continue
+        where = f"{name}:{number}"
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            raise TaskError(f"{where}: {error}; write one JSON object a line") from None
+        if not isinstance(fields, dict):
+            kind = type(fields).__name__
+            raise TaskError(f"{where}: the line holds a {kind}; write one JSON object a line")
+        yield Row(where, fields)
 
 
 def clean_question(text: str) -> str:
