@@ -17,10 +17,10 @@ from transformers import (
 )
 
 from reverse_codi.config import Section
-from reverse_codi.reasoners import attention
 from reverse_codi.reasoners.distill_data import Collator, ProblemRows
 from reverse_codi.reasoners.distillation import Batch, codi_terms
 from reverse_codi.reasoners.latent_lm import LatentLM
+from reverse_codi.reasoners.mixed_precision import training_precision
 
 
 class Phase(Section):
@@ -143,37 +143,32 @@ def train_phase(
         trainer_of: makes the trainer, which has the loss.
         collator: makes batches of rows; CODI's if None.
     """
-    on_cpu = not torch.cuda.is_available()
-    if on_cpu:
-        attention.register()
-        model.lm.set_attn_implementation(attention.FLOAT32_SDPA)
-    arguments = TrainingArguments(
-        output_dir=str(out),
-        max_steps=phase.steps,
-        per_device_train_batch_size=phase.batch_size,
-        learning_rate=phase.learning_rate,
-        weight_decay=phase.weight_decay,
-        warmup_steps=max(1, int(0.03 * phase.steps)),
-        lr_scheduler_type="cosine",
-        adam_beta2=0.98,
-        max_grad_norm=1.0,
-        bf16=True,
-        use_cpu=on_cpu,
-        seed=seed,
-        data_seed=seed,
-        logging_steps=50,
-        save_steps=save_steps,
-        save_total_limit=2,
-        remove_unused_columns=False,
-        dataloader_pin_memory=not on_cpu,
-        label_names=[],
-        report_to=report_to,
-        disable_tqdm=False,
-    )
     if collator is None:
         shares = phase.hide_question, phase.truncate, phase.totals
         collator = Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, *shares)
-    trainer = trainer_of(phase=phase, model=model, args=arguments, train_dataset=rows, data_collator=collator)
-    trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))
-    if on_cpu:
-        model.lm.set_attn_implementation("sdpa")
+    with training_precision(model.lm) as precision:
+        arguments = TrainingArguments(
+            output_dir=str(out),
+            max_steps=phase.steps,
+            per_device_train_batch_size=phase.batch_size,
+            learning_rate=phase.learning_rate,
+            weight_decay=phase.weight_decay,
+            warmup_steps=max(1, int(0.03 * phase.steps)),
+            lr_scheduler_type="cosine",
+            adam_beta2=0.98,
+            max_grad_norm=1.0,
+            seed=seed,
+            data_seed=seed,
+            logging_steps=50,
+            save_steps=save_steps,
+            save_total_limit=2,
+            remove_unused_columns=False,
+            label_names=[],
+            report_to=report_to,
+            disable_tqdm=False,
+            **precision,
+        )
+        trainer = trainer_of(
+            phase=phase, model=model, args=arguments, train_dataset=rows, data_collator=collator
+        )
+        trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from reverse_codi.config import Section
-from reverse_codi.reasoners import attention
+from reverse_codi.reasoners.mixed_precision import training_precision
 from reverse_codi.verbalizer.contract import Contract
 from reverse_codi.verbalizer.embedding import LatentEmbedding
 
@@ -211,43 +211,33 @@ def fit(
     """
     if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
         return
-    on_cpu = not torch.cuda.is_available()
-    lm = cast(PreTrainedModel, policy.get_base_model())
-    if on_cpu:
-        attention.register()
-        lm.set_attn_implementation(attention.FLOAT32_SDPA)
     collate: Callable[[Any], Any] = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100)
     if section.word_dropout:
         collate = WordDropout(collate, section.word_dropout, section.seed)
-    trainer = Trainer(
-        model=policy,
-        args=TrainingArguments(
-            output_dir=str(out),
-            max_steps=section.steps,
-            per_device_train_batch_size=section.batch_size,
-            learning_rate=section.learning_rate,
-            lr_scheduler_type=schedule,
-            warmup_steps=max(1, section.steps // 50),
-            max_grad_norm=1.0,
-            bf16=True,
-            use_cpu=on_cpu,
-            seed=section.seed,
-            data_seed=section.seed,
-            logging_steps=50,
-            save_strategy="no",
-            remove_unused_columns=False,
-            dataloader_pin_memory=not on_cpu,
-            report_to=report_to,
-            disable_tqdm=True,
-        ),
-        train_dataset=dataset,
-        data_collator=WordDropout(collate, section.word_dropout, section.seed)
-        if section.word_dropout
-        else collate,
-        callbacks=list(callbacks),
-    )
-    trainer.train()
-    # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.
-    trainer.accelerator.unwrap_model(policy, keep_fp32_wrapper=False)
-    if on_cpu:
-        lm.set_attn_implementation("sdpa")
+    with training_precision(cast(PreTrainedModel, policy.get_base_model())) as precision:
+        trainer = Trainer(
+            model=policy,
+            args=TrainingArguments(
+                output_dir=str(out),
+                max_steps=section.steps,
+                per_device_train_batch_size=section.batch_size,
+                learning_rate=section.learning_rate,
+                lr_scheduler_type=schedule,
+                warmup_steps=max(1, section.steps // 50),
+                max_grad_norm=1.0,
+                seed=section.seed,
+                data_seed=section.seed,
+                logging_steps=50,
+                save_strategy="no",
+                remove_unused_columns=False,
+                report_to=report_to,
+                disable_tqdm=True,
+                **precision,
+            ),
+            train_dataset=dataset,
+            data_collator=collate,
+            callbacks=list(callbacks),
+        )
+        trainer.train()
+        # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.
+        trainer.accelerator.unwrap_model(policy, keep_fp32_wrapper=False)
