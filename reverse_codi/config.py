@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -10,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reverse_codi.console import silence
 from reverse_codi.errors import UserError as UserError
 from reverse_codi.text_files import read_text
 
@@ -21,9 +23,12 @@ class RecipeError(UserError):
 
 
 def run_verb(main: Callable[[], None]) -> None:
-    """Run a command; what the user can mend is told in one line, without a traceback."""
+    """Run a command: what the user can correct is said in one line, and a closed pipe ends it quietly."""
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
     except (UserError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
 

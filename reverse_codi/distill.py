@@ -28,6 +28,7 @@ from reverse_codi.reasoners.pretrained import load_base, merged, with_lora
 from reverse_codi.reasoners.projection_start import scale_projection, start_projection
 from reverse_codi.reasoners.recall import Recall, Statements, learn
 from reverse_codi.reasoners.training import Phase, train_phase
+from reverse_codi.reasoners.training_record import write_record
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
 from reverse_codi.runtime import start_wandb
 from reverse_codi.tasks.base import Problem, Split, Task
@@ -97,6 +98,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
         model.lm = merged(adapted)
     model.eval()
     reasoner.save_pretrained(section.out)
+    write_record(section.out, max(len(row.question) for row in rows.rows))
     console.print(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
     return reasoner
 

@@ -1,6 +1,6 @@
 """Text that users hand in: one decoder, and one notion of a line, for every reader.
 
-UTF-8, UTF-8 with a byte order mark, and UTF-16 with one. A line ends in "\\n" or "\\r\\n" and in nothing else:
+UTF-8, UTF-8 with a byte order mark, and UTF-16 with one. A line ends in LF or CRLF and in nothing else:
 U+2028 and its like are text.
 """
 

@@ -1,35 +1,39 @@
 """`python -m reverse_codi.verbalize "question"`: what each thought says, how well, and what else it may say.
 
-Questions come from the arguments, a file (one a line, or JSON lines with `question`), a trace store
-or standard input. One row a thought: translation, match, trust, logit-lens top 5; then the answer.
-A verbalizer of target `answer` has one row a question, the whole chain.
+Questions come from the arguments, a file (one a line; or JSON lines, a JSON list, Parquet or CSV with
+`question`), a trace store or standard input. One row a thought: translation, match, trust, logit-lens top 5;
+then the answer. A verbalizer of target `answer` has one row a question, the whole chain.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reverse_codi.arguments import count
 from reverse_codi.config import run_verb
+from reverse_codi.console import VerbConsole, counted
 from reverse_codi.evaluation.select import slots_at
+from reverse_codi.outputs import check_file
+from reverse_codi.question_checks import OnBad, admitted, all_notices
+from reverse_codi.questions import read_questions
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
-from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, EMBEDDED, load_reasoner, reasoner_folder
+from reverse_codi.reasoners.training_record import trained_length
+from reverse_codi.rows_file import SUFFIXES, write_rows
 from reverse_codi.sites import ANSWER
-from reverse_codi.trace_files import MANIFEST
-from reverse_codi.traces import TraceStore
 from reverse_codi.verbalizer.translate import Translator
 
 # Below this percentile among wrong thoughts a translation is not worth believing.
@@ -112,38 +116,6 @@ def chain_text(rows: Sequence[Translation]) -> str:
     return " ".join(f"{claim}." for claim in said) or NO_STEP
 
 
-def read_questions(words: Sequence[str]) -> Iterator[str]:
-    """Questions from arguments, files, trace stores, or standard input where there are no arguments.
-
-    Raises:
-        FileNotFoundError: a word that looks like a file's name is none.
-    """
-    for word in words:
-        path = Path(word)
-        if path.is_dir() and (path / MANIFEST).is_file():
-            yield from TraceStore.open(path).questions
-        elif path.is_file():
-            yield from _lines(path.read_text().splitlines())
-        elif path.suffix and " " not in word:
-            raise FileNotFoundError(f"{word} is no file, and a question has more than one word")
-        else:
-            yield word
-    if not words:
-        yield from _lines(sys.stdin.read().splitlines())
-
-
-def _lines(lines: Sequence[str]) -> Iterator[str]:
-    for line in filter(str.strip, lines):
-        yield json.loads(line)["question"] if line.lstrip().startswith("{") else line.strip()
-
-
-def unknown_words(reasoner: CodiReasoner, question: str) -> list[str]:
-    """Words of a question that the reasoner's tokenizer does not know."""
-    unknown = reasoner.tokenizer.unk_token_id
-    words = question.replace(".", " ").replace("?", " ").replace(",", " ").split()
-    return [] if unknown is None else [word for word in words if unknown in reasoner.ids(word)]
-
-
 def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
     """Print one question's translations."""
     console.print(f"\n[bold]{escape(rows[0].question)}[/bold]")
@@ -160,13 +132,8 @@ def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
 
 
 def save(rows: Sequence[Translation], path: Path) -> None:
-    """Write rows as JSON lines or, by suffix, Parquet."""
-    if path.suffix == ".parquet":
-        from datasets import Dataset
-
-        Dataset.from_list([asdict(row) for row in rows]).to_parquet(str(path))
-    else:
-        path.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    """Write rows to a file, of the kind that its name ends in; see `write_rows`."""
+    write_rows([asdict(row) for row in rows], path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -177,31 +144,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "questions", nargs="*", help="questions, files or trace stores; standard input if none"
     )
-    parser.add_argument("--samples", type=int, default=0, help="candidates a thought, reranked by the reader")
+    parser.add_argument(
+        "--samples", type=count, default=0, help="candidates a thought, reranked by the reader"
+    )
     parser.add_argument("--chain", action="store_true", help="the whole trace as one text")
-    parser.add_argument("--out", type=Path, help="also write rows to a .jsonl or .parquet file")
+    parser.add_argument("--out", type=Path, help="also write rows to a .jsonl, .parquet or .csv file")
     parser.add_argument("--reasoner", default=EMBEDDED, help="folder of the reasoner")
     parser.add_argument(
         "--verbalizer", type=Path, default=ASSETS / "verbalizer", help="folder of the verbalizer"
     )
+    parser.add_argument(
+        "--on-bad-question",
+        choices=get_args(OnBad),
+        default="error",
+        help="what to do where the model cannot be asked a question: empty, or longer than its positions",
+    )
     options = parser.parse_args(arguments)
-    console = Console()
-    questions = list(read_questions(options.questions))
-    if not questions:
+    if options.out:
+        check_file(options.out, SUFFIXES)
+    console, notes = VerbConsole(), VerbConsole(stderr=True)
+    asked = read_questions(options.questions)
+    if not asked:
         parser.error(
             'no question; write one in quotes: python -m reverse_codi.verbalize "Ann has 12 apples. ..."'
         )
     reasoner = load_reasoner(options.reasoner)
-    for question in questions:
-        if unknown := unknown_words(reasoner, question):
-            console.print(f"[yellow]the model does not know these words: {', '.join(unknown)}[/yellow]")
-    translator = Translator(reasoner, reasoner_folder(options.reasoner), options.verbalizer)
+    folder = reasoner_folder(options.reasoner)
+    say = partial(notes.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    asked = admitted(reasoner, asked, options.on_bad_question, say, "--on-bad-question")
+    for line in all_notices(reasoner, asked, trained_length(folder)):
+        say(line)
+    translator = Translator(reasoner, folder, options.verbalizer)
     measure = Measure.load(options.verbalizer, reasoner)
-    rows = translate(translator, measure, questions, options.samples)
+    with counted(notes, "texts") as translator.engine.progress:
+        rows = translate(translator, measure, [one.question for one in asked], options.samples)
+    if options.out:
+        save([row for of_question in rows for row in of_question], options.out)
     for of_question in rows:
         show(console, of_question, options.chain)
     if options.out:
-        save([row for of_question in rows for row in of_question], options.out)
         console.print(f"{sum(map(len, rows))} rows written to {options.out}")
 
 

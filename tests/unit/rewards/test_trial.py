@@ -116,7 +116,9 @@ def test_json_lines_name_their_thought(bench: Bench, tmp_path: Path) -> None:
         ("", "holds no text"),
         ("a\n" * 999, r"999 texts, the trial has \d+ thoughts; raise --problems"),
         ('{"question": "Q", "site": "h1"}', ":1: key 'text' is missing; give it a value"),
-        ('{"question": "Q", "site": "h1", "text": "a"}\nb', ":2 is no JSON"),
+        ('{"question": "Q", "site": "h1", "text": "a"}\nb', r":2: .*write one JSON object a line"),
+        ('a\n{"question": "Q", "site": "h1", "text": "a"}', ":2 is JSON among plain lines"),
+        ('{"question": " ", "site": "h1", "text": "a"}', ":1: the question is empty; write one"),
         ('{"question": "Q", "site": "one", "text": "a"}', ":1: 'one' is no site; write h2"),
         ('{"question": "Q", "site": "h9", "text": "a"}', ":1: no map for site h9; there is one for h0"),
     ],
@@ -126,5 +128,5 @@ def test_bad_texts_are_told_with_their_line(bench: Bench, tmp_path: Path, conten
     path.write_text(content)
     with pytest.raises(UserError, match=told):
         read_texts(str(path), bench)
-    with pytest.raises(TextsError, match=r"no file .*none; give one with a text a line"):
+    with pytest.raises(UserError, match=r"no file .*none; check its name"):
         read_texts(str(tmp_path / "none"), bench)
