@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from time import monotonic
 from typing import IO
 
@@ -29,6 +30,11 @@ def silence(stream: IO[str]) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def notes(console: Console) -> Callable[[str], None]:
+    """What prints a notice: yellow, as it is, and in one line where there is no terminal."""
+    return partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

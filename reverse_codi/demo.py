@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, mean_change, score
 from reverse_codi.files import write_whole
+from reverse_codi.outputs import check_file
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
@@ -149,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     parser.add_argument("--json", type=Path, default=Path("demo.json"))
     options, overrides = parser.parse_known_args(arguments)
-    console = Console()
+    console = VerbConsole()
+    check_file(options.json, (".json",))
     recipe, told = with_available_engine(load_recipe([options.recipe, *overrides]))
     if told:
         console.print(f"[yellow]{told}[/yellow]")

@@ -19,6 +19,9 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from reverse_codi.config import UserError, run_verb
+from reverse_codi.console import VerbConsole, notes
+from reverse_codi.outputs import check_folder
+from reverse_codi.question_checks import admitted
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.coconut_training import CoconutCollator, CoconutTrainer, Stage, curriculum
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
@@ -67,6 +70,7 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
 def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     """Train every phase of `recipe.distill` and save the reasoner in its folder."""
     section = recipe.distill
+    check_folder(section.out)
     if recipe.log.wandb:
         start_wandb(recipe.log.project)
     task = recipe.task.build()
@@ -75,6 +79,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     stages = curriculum(section.n_thoughts, section.thoughts_per_step) if section.method == "coconut" else []
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
     rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
+    problems, rows = _fitting(problems, rows, reasoner, section, console)
     learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
     console.print(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {learnt:,} of them trained, "
@@ -101,6 +106,32 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     write_record(section.out, max(len(row.question) for row in rows.rows))
     console.print(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
     return reasoner
+
+
+def _fitting(
+    problems: Sequence[Problem],
+    rows: ProblemRows,
+    reasoner: CodiReasoner,
+    section: DistillSection,
+    console: Console,
+) -> tuple[Sequence[Problem], ProblemRows]:
+    """The problems that fit into the base's positions with their solutions.
+
+    Raises:
+        QuestionError: one does not, and `distill.on_bad_question` is error.
+    """
+    positions = getattr(reasoner.lm.config, "max_position_embeddings", None)
+    lengths = [row.length(section.n_thoughts, section.method == "coconut") for row in rows.rows]
+    if positions is None or max(lengths) <= positions:
+        return problems, rows
+    found = [
+        f"question, thoughts and solution have {length} tokens; the base has {positions} positions"
+        if length > positions
+        else None
+        for length in lengths
+    ]
+    problems = admitted(problems, found, section.on_bad_question, notes(console), "distill.on_bad_question")
+    return problems, ProblemRows(problems, reasoner.tokenizer, reasoner.config)
 
 
 def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) -> ProblemRows:
@@ -185,7 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the recipe and train."""
     recipe = load_recipe(sys.argv[1:] if arguments is None else arguments)
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    distill(recipe, Console())
+    distill(recipe, VerbConsole())
 
 
 if __name__ == "__main__":

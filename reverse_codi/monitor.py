@@ -15,6 +15,7 @@ from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.evaluation.translation import Scored
+from reverse_codi.files import write_whole
 from reverse_codi.grpo import Keep
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.rows import Rows
@@ -186,4 +187,4 @@ class Monitor(TrainerCallback):
         (self.out / BEST_FIGURES).unlink(missing_ok=True)
         shutil.rmtree(self.out / BEST, ignore_errors=True)
         temporary.rename(self.out / BEST)
-        (self.out / BEST_FIGURES).write_text(json.dumps(figures) + "\n")
+        write_whole(self.out / BEST_FIGURES, json.dumps(figures) + "\n")

@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeVar
 
+from rich.console import Console
+
+from reverse_codi.console import notes
 from reverse_codi.errors import UserError
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -96,36 +99,48 @@ def faults(reasoner: Reasoner, questions: Sequence[str], writes: bool = False) -
 
 
 def admitted(
-    reasoner: Reasoner,
     asked: Sequence[A],
+    found: Sequence[str | None],
     on_bad: OnBad,
     say: Callable[[str], None],
-    key: str,
-    writes: bool = False,
+    key: str = "trace.on_bad_question",
 ) -> list[A]:
-    """The questions that the reasoner can be asked, in order.
+    """Those of N questions that have no fault, in order.
 
     Args:
-        reasoner: who is to be asked.
         asked: N questions.
-        on_bad: error: refuse all if one cannot be asked; skip: go without.
+        found: the fault of each, None where there is none.
+        on_bad: error: refuse all if one has a fault; skip: go without.
         say: is told what is skipped.
         key: the option that `on_bad` comes from, for the message.
-        writes: see `faults`.
 
     Raises:
-        QuestionError: a question cannot be asked and `on_bad` is error, or none is left.
+        QuestionError: a question has a fault and `on_bad` is error, or none is left.
     """
-    found = faults(reasoner, [one.question for one in asked], writes)
     bad = [f"{place(asked[row], row)}: {why}" for row, why in enumerate(found) if why]
     if not bad:
         return list(asked)
+    listed = "\n".join(shortened(bad))
     if on_bad == "error":
-        raise QuestionError("\n".join(shortened(bad)) + f", or set {key} to skip, to go without")
+        raise QuestionError(f"{listed}, or set {key} to skip, to go without")
     if len(bad) == len(asked):
-        raise QuestionError("\n".join([*shortened(bad), "no question is left"]))
-    say("\n".join([f"{len(bad):,} of {len(asked):,} questions skipped:", *shortened(bad)]))
+        raise QuestionError(f"{listed}; no question is left")
+    say(f"{len(bad):,} of {len(asked):,} questions skipped:\n{listed}")
     return [one for one, why in zip(asked, found, strict=True) if not why]
+
+
+def askable(
+    reasoner: Reasoner, asked: Sequence[A], on_bad: OnBad, console: Console, writes: bool = False
+) -> list[A]:
+    """Those of N questions that a reasoner can be asked, before a long run; see `admitted` and `faults`.
+
+    What is skipped is printed, and how many questions hold words that the model does not know.
+    """
+    say = notes(console)
+    kept = admitted(asked, faults(reasoner, [one.question for one in asked], writes), on_bad, say)
+    if isinstance(reasoner, CodiReasoner) and (notice := not_understood(reasoner, kept)):
+        say(notice)
+    return kept
 
 
 def place(asked: Asked, row: int) -> str:

@@ -16,10 +16,12 @@ import yaml
 from rich.console import Console
 
 from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.files import write_whole
 from reverse_codi.grpo import build_trainer
 from reverse_codi.monitor import BEST, COMPLETIONS, Completions, Monitor, rewind
+from reverse_codi.outputs import check_folder
 from reverse_codi.policy_sync import PolicySync
 from reverse_codi.preparation import (
     HELD_FILE,
@@ -46,8 +48,8 @@ CANARY_TEXTS = 8
 
 def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     """Run the whole method; returns the folder of the finished verbalizer."""
-    out = Path(recipe.train.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = check_folder(recipe.train.out)
+    check_folder(recipe.trace.out)
     write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     prepared = prepare(recipe, out, console)
     policy = warm_policy(recipe, prepared, out, console)
@@ -137,7 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
     dry_run, resume = "--dry-run" in words, "--resume" in words
     recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
     refuse_recurrent_depth(recipe.reasoner)
-    console = Console()
+    console = VerbConsole()
     recipe, told = with_available_engine(recipe)
     for line in filter(None, (told, fleeting(recipe.train.out))):
         console.print(f"[yellow]{line}[/yellow]")

@@ -11,7 +11,6 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -21,10 +20,10 @@ from rich.table import Table
 
 from reverse_codi.arguments import count
 from reverse_codi.config import run_verb
-from reverse_codi.console import VerbConsole, counted
+from reverse_codi.console import VerbConsole, counted, notes
 from reverse_codi.evaluation.select import slots_at
 from reverse_codi.outputs import check_file
-from reverse_codi.question_checks import OnBad, admitted, all_notices
+from reverse_codi.question_checks import OnBad, admitted, all_notices, faults
 from reverse_codi.questions import read_questions
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import NO_STEP
@@ -162,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.out:
         check_file(options.out, SUFFIXES)
-    console, notes = VerbConsole(), VerbConsole(stderr=True)
+    console, aside = VerbConsole(), VerbConsole(stderr=True)
     asked = read_questions(options.questions)
     if not asked:
         parser.error(
@@ -170,13 +169,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     reasoner = load_reasoner(options.reasoner)
     folder = reasoner_folder(options.reasoner)
-    say = partial(notes.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    asked = admitted(reasoner, asked, options.on_bad_question, say, "--on-bad-question")
+    say = notes(aside)
+    found = faults(reasoner, [one.question for one in asked])
+    asked = admitted(asked, found, options.on_bad_question, say, "--on-bad-question")
     for line in all_notices(reasoner, asked, trained_length(folder)):
         say(line)
     translator = Translator(reasoner, folder, options.verbalizer)
     measure = Measure.load(options.verbalizer, reasoner)
-    with counted(notes, "texts") as translator.engine.progress:
+    with counted(aside, "texts") as translator.engine.progress:
         rows = translate(translator, measure, [one.question for one in asked], options.samples)
     if options.out:
         save([row for of_question in rows for row in of_question], options.out)

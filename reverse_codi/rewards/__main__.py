@@ -21,7 +21,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reverse_codi.arguments import count, positive
 from reverse_codi.config import override, run_verb, validated
+from reverse_codi.console import VerbConsole
 from reverse_codi.reward_section import RewardItem, RewardSection, find_functions
 from reverse_codi.rewarding import Registered
 from reverse_codi.rewards.bench import Bench, Kind, Source
@@ -167,11 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     trying.add_argument("--reasoner", help="who thinks and reads; the embedded one if none")
     trying.add_argument("--verbalizer", type=Path, help="its folder; the embedded one if none")
-    trying.add_argument("--problems", type=int, help=f"how many, {Source().problems} if not given")
-    trying.add_argument("--seed", type=int, help="of problems, samples and shuffled words")
+    trying.add_argument("--problems", type=positive, help=f"how many, {Source().problems} if not given")
+    trying.add_argument("--seed", type=count, help="of problems, samples and shuffled words")
     trying.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = VerbConsole()
     if options.verb == "list":
         list_rewards(console)
     elif options.verb == "show":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -47,12 +47,14 @@ class Problem:
         answer: the gold answer, canonical (see `canonical_number`).
         steps: gold steps in order; empty where the task has none.
         signature: identity up to wording; train and held-out never share one.
+        where: "file:line" of its record, "" of a generated one; no part of the problem itself.
     """
 
     question: str
     answer: str
     steps: tuple[Step, ...]
     signature: str
+    where: str = field(default="", compare=False)
 
     @property
     def claims(self) -> list[str]:

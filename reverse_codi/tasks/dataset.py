@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reverse_codi.tasks.answers import stated
 from reverse_codi.tasks.base import Problem, Split, TaskError
@@ -87,7 +87,7 @@ class DatasetTask(ABC):
     def _parsed(self, rows: Iterable[Row], left_out: list[TaskError]) -> Iterator[Problem]:
         for row in rows:
             try:
-                yield self.parse(row)
+                yield replace(self.parse(row), where=row.where)
             except TaskError as error:
                 if len(left_out) == self.bad_rows:
                     raise

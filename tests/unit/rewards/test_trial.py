@@ -8,7 +8,7 @@ import pytest
 from reverse_codi.config import UserError
 from reverse_codi.rewarding import Registered, RewardBatch, RewardError
 from reverse_codi.rewards.bench import Bench, Kind, Source, other_thoughts
-from reverse_codi.rewards.texts import TextsError, read_texts
+from reverse_codi.rewards.texts import read_texts
 from reverse_codi.rewards.trial import Spread, Trial, run, score
 from reward.registry import find
 
