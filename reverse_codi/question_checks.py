@@ -185,7 +185,8 @@ def unknown_words(reasoner: CodiReasoner, question: str) -> list[str]:
             spans[-1] = spans[-1][0], end
         else:
             spans.append((start, end))
-    return list(dict.fromkeys(question[start:end] for start, end in spans))
+    words = (question[start:end] for start, end in spans)
+    return list(dict.fromkeys(word.strip(".,;:!?") or word for word in words))
 
 
 def notices(reasoner: CodiReasoner, question: str, trained: int | None = None) -> list[str]:

@@ -27,8 +27,8 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     file = check_file(path, SUFFIXES)
     with replacing(file) as temporary:
         if file.suffix == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+            import pyarrow as pa  # type: ignore[import-untyped]
+            import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
             pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), temporary)
         elif file.suffix == ".csv":

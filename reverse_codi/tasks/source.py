@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyarrow import ArrowException
-from pyarrow.parquet import ParquetFile
+from pyarrow import ArrowException  # type: ignore[import-untyped]
+from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
 from reverse_codi.tasks.base import TaskError
 from reverse_codi.tasks.corpus import Row, read_jsonl

@@ -1,61 +1,34 @@
 from __future__ import annotations
 
 import io
-import json
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
 from rich.console import Console
 
+from reverse_codi.question_checks import QuestionError
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.records import read_records
 from reverse_codi.verbalize import (
     TRUST_THRESHOLD,
     Translation,
     chain_text,
     lens,
     main,
-    read_questions,
-    save,
     show,
     translate,
-    unknown_words,
 )
 from reverse_codi.verbalizer.translate import Translator
-from tests.tiny import make_problems, make_tiny_policy, make_tiny_traces, stir
+from tests.tiny import make_problems, make_tiny_policy, stir
 
 ROW = Translation(
     "Ann has 12 [red] apples.", "h0", "12 + 5 = 17 .", 0.9, 1.0, ["17", "[x]"], "The answer is: 17"
 )
-
-
-def test_questions_come_from_words_files_and_stores(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
-    (tmp_path / "lines.txt").write_text("How many?\n\n  Why? \n")
-    (tmp_path / "rows.jsonl").write_text('{"question": "Who?", "answer": "3"}\n{"question": "When?"}\n')
-    store = make_tiny_traces(tiny_reasoner, tmp_path / "traces", 3)
-    words = ["Ann has 2 apples.", str(tmp_path / "lines.txt"), str(tmp_path / "rows.jsonl")]
-    assert list(read_questions([*words, str(tmp_path / "traces")])) == [
-        "Ann has 2 apples.",
-        "How many?",
-        "Why?",
-        "Who?",
-        "When?",
-        *store.questions,
-    ]
-
-
-def test_a_missing_file_is_no_question() -> None:
-    with pytest.raises(FileNotFoundError, match=r"rows\.jsonl is no file"):
-        list(read_questions(["runs/rows.jsonl"]))
-
-
-def test_questions_come_from_standard_input_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("How many?\n"))
-    assert list(read_questions([])) == ["How many?"]
 
 
 def test_the_chain_says_each_trusted_claim_once() -> None:
@@ -71,11 +44,6 @@ def test_the_chain_says_each_trusted_claim_once() -> None:
     assert chain_text(rows) == "12 + 5 = 17. 17 * 0.5 = 8.5."
     assert chain_text([row("(no step)")]) == "(no step)"
     assert chain_text([row("12 + 5 = 17.", trust=0.0)]) == "(no step)"
-
-
-def test_unknown_words_are_named(tiny_reasoner: CodiReasoner) -> None:
-    assert unknown_words(tiny_reasoner, make_problems(1)[0].question) == []
-    assert unknown_words(tiny_reasoner, "Ann has 12 zebras, and 7000 apples.") == ["zebras", "7000"]
 
 
 def shown(*rows: Translation, chain: bool = False) -> str:
@@ -96,16 +64,6 @@ def test_below_the_threshold_it_says_that_it_does_not_know() -> None:
     assert "17 [x]" in text
     assert "The answer is: 17" in text
     assert "9 + 9" not in shown(ROW, low, chain=True)
-
-
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
-def test_saved_rows_read_back(tmp_path: Path, name: str) -> None:
-    save([ROW, replace(ROW, site="h1")], tmp_path / name)
-    if name.endswith("parquet"):
-        rows = Dataset.from_parquet(str(tmp_path / name)).to_list()
-    else:
-        rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
-    assert rows == [asdict(ROW), asdict(replace(ROW, site="h1"))]
 
 
 def test_the_lens_is_the_models_own_head(tiny_reasoner: CodiReasoner) -> None:
@@ -160,23 +118,45 @@ def test_sampled_texts_come_back_to_their_own_thought(
     assert together == translator.sampled(slots, 4)
 
 
+@pytest.fixture
+def verb(tiny_folders: tuple[Path, Path], verbalizer: Path) -> Callable[..., None]:
+    """The verb on the tiny folders."""
+    return lambda *words: main([*words, "--reasoner", str(tiny_folders[0]), "--verbalizer", str(verbalizer)])
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet"])
 def test_the_verb_prints_and_saves(
-    tiny_folders: tuple[Path, Path], verbalizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    verb: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    out = tmp_path / "rows.jsonl"
-    question = make_problems(1)[0].question
-    main(
-        [
-            f"{question} zebra",
-            "--reasoner",
-            str(tiny_folders[0]),
-            "--verbalizer",
-            str(verbalizer),
-            "--out",
-            str(out),
-        ]
-    )
-    told = capsys.readouterr().out
-    assert "the model does not know these words: zebra" in told
-    assert "3 rows written" in told
-    assert [json.loads(line)["site"] for line in out.read_text().splitlines()] == ["h0", "h1", "h2"]
+    out = tmp_path / "new" / name
+    verb(f"{make_problems(1)[0].question} zebra", "--out", str(out))
+    printed = capsys.readouterr()
+    assert "argument 1: the model does not know these words: zebra\n" in printed.err
+    assert "3 rows written" in printed.out
+    assert [row.fields["site"] for row in read_records(str(out)).rows] == ["h0", "h1", "h2"]
+
+
+def test_rows_are_saved_before_they_are_printed(
+    verb: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("reverse_codi.verbalize.show", closed)
+    with pytest.raises(BrokenPipeError):
+        verb(make_problems(1)[0].question, "--out", str(tmp_path / "rows.jsonl"))
+    assert len(read_records(str(tmp_path / "rows.jsonl")).rows) == 3
+
+
+def test_questions_that_cannot_be_asked_are_refused_or_skipped(
+    verb: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, out = make_problems(1)[0].question, tmp_path / "rows.jsonl"
+    long = "cups " * 300
+    with pytest.raises(QuestionError, match=r"argument 1: the question is empty.*or set --on-bad-question"):
+        verb("")
+    with pytest.raises(QuestionError, match=r"argument 2: the question has 300 tokens; 240 fit into"):
+        verb(good, long)
+    verb("", good, long, "--on-bad-question", "skip", "--out", str(out))
+    assert "2 of 3 questions skipped:\nargument 1: the question is empty" in capsys.readouterr().err
+    assert {row.fields["question"] for row in read_records(str(out)).rows} == {good}
