@@ -79,7 +79,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     stages = curriculum(section.n_thoughts, section.thoughts_per_step) if section.method == "coconut" else []
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
     rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
-    problems, rows = _fitting(problems, rows, reasoner, section, console)
+    problems, rows = fitting(problems, rows, reasoner, section, console)
     learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
     console.print(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {learnt:,} of them trained, "
@@ -108,7 +108,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     return reasoner
 
 
-def _fitting(
+def fitting(
     problems: Sequence[Problem],
     rows: ProblemRows,
     reasoner: CodiReasoner,
