@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place when the block ends without an error.
 
     Yields the temporary file's path, in the same folder; of a link, in the folder that it points into.
@@ -25,5 +25,5 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def write_whole(path: str | Path, text: str) -> None:
     """Write a text file whole or not at all, in UTF-8."""
-    with replacing(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -21,10 +21,12 @@ class Records:
     """What a file holds.
 
     Attributes:
+        name: the file's, for messages.
         rows: its records in order; those of plain lines are `{"text": line}`, without outer spaces.
         plain: whether it is plain lines.
     """
 
+    name: str
     rows: list[Row]
     plain: bool
 
@@ -39,23 +41,25 @@ def read_records(place: str) -> Records:
         UserError: nothing is there, or it is not of its kind; names file and line.
     """
     path = Path(place)
+    name = "standard input" if place == STANDARD_INPUT else place
     if place != STANDARD_INPUT and path.is_dir():
         raise UserError(f"{place} is a folder; give a file of it")
     if place != STANDARD_INPUT and not path.exists():
         raise UserError(f"no file {place}; check its name")
     if place != STANDARD_INPUT and path.suffix in READERS and path.suffix != PLAIN:
-        return Records(list(read_file(path)), plain=False)
-    name = "standard input" if place == STANDARD_INPUT else place
+        return Records(name, list(read_file(path)), plain=False)
     lines = [(number, line) for number, line in read_lines(place) if line.strip()]
     first = lines[0][1] if lines else ""
     if first.lstrip().startswith("{"):
-        return Records(list(jsonl_rows(lines, name)), plain=False)
+        return Records(name, list(jsonl_rows(lines, name)), plain=False)
     if JSON_LIST.match(first):
         blank = [""] * lines[-1][0]  # so that lines are counted as in the file
         for number, line in lines:
             blank[number - 1] = line
-        return Records(list(json_rows("\n".join(blank), name)), plain=False)
+        return Records(name, list(json_rows("\n".join(blank), name)), plain=False)
     for number, line in lines:
         if line.lstrip().startswith("{"):
             raise UserError(f"{name}:{number} is JSON among plain lines; write all lines as JSON, or none")
-    return Records([Row(f"{name}:{number}", {"text": line.strip()}) for number, line in lines], plain=True)
+    return Records(
+        name, [Row(f"{name}:{number}", {"text": line.strip()}) for number, line in lines], plain=True
+    )

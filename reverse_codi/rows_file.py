@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reverse_codi.files import replacing
+from reverse_codi.files import whole_file
 from reverse_codi.outputs import check_file
 
 SUFFIXES = (".jsonl", ".parquet", ".csv")
@@ -25,7 +25,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         OutputError: its name ends in something else, or it cannot be written there.
     """
     file = check_file(path, SUFFIXES)
-    with replacing(file) as temporary:
+    with whole_file(file) as temporary:
         if file.suffix == ".parquet":
             import pyarrow as pa  # type: ignore[import-untyped]
             import pyarrow.parquet as pq  # type: ignore[import-untyped]

@@ -36,7 +36,10 @@ def texts_of(folder: Path) -> list[Row]:
     file = folder / TEXTS_FILE
     if not file.is_file():
         raise UserError(f"no {file}; give folders that `python -m reverse_codi.evaluate --out FOLDER` wrote")
-    return [dict(row.fields) for row in read_jsonl(file)]
+    rows = list(read_jsonl(file))
+    for row in rows:
+        row.text("question")
+    return [dict(row.fields) for row in rows]
 
 
 def changes(before: Sequence[Row], after: Sequence[Row]) -> Figures:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from reverse_codi.config import run_verb
+from reverse_codi.config import run_verb, validated
 from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.select import thought_sites
 from reverse_codi.files import write_whole
@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ridge", type=float, nargs="*", default=[], help="further ridge strengths to study")
     options, overrides = parser.parse_known_args(arguments)
     recipe = load_recipe([options.recipe, *overrides])
+    more = [validated(ReadSpec, {"ridge": ridge}, "--ridge") for ridge in options.ridge]
     check_folder(recipe.trace.out)
     if options.json:
         check_file(options.json, (".json",))
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for (site, n_steps), accuracy in held.accuracy.items():
         line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))
         console.print(f"probe {site}, {n_steps}-step problems: {line}")
-    specs = (*SPECS, *(ReadSpec(ridge=ridge) for ridge in options.ridge))
+    specs = (*SPECS, *more)
     rows = [
         row for spec in specs for row in study_spec(reasoner, spec, sites, held, train, train.claims, heldout)
     ]

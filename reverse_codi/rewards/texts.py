@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel, Field
 
 from reverse_codi.config import UserError, validated
 from reverse_codi.question_checks import faults
-from reverse_codi.records import read_records
+from reverse_codi.records import Records
 from reverse_codi.rewards.bench import Bench
 from reverse_codi.rows import Rows
 from reverse_codi.sites import ANSWER, Site
@@ -34,33 +34,33 @@ class Line(BaseModel):
     text: str = Field(validation_alias=AliasChoices("text", "translation"))
 
 
-def read_texts(place: str, bench: Bench) -> Rows:
-    """The texts at `place` with their thoughts.
+def texts_of(records: Records, bench: Bench) -> Rows:
+    """The texts of a file with their thoughts.
 
     Args:
-        place: a file, or "-" for standard input.
+        records: what the file holds.
         bench: whose thoughts plain lines are of.
 
     Raises:
         UserError: there are no texts, or more than thoughts, or a line is not as it must be.
     """
-    records = read_records(place)
     rows = records.rows
     if not rows:
-        raise TextsError(f"{place} holds no text; write one a line")
+        raise TextsError(f"{records.name} holds no text; write one a line")
     if not records.plain:
         return _named([_parsed(row, bench) for row in rows], bench)
     n_thoughts = len(bench.thoughts)
     if len(rows) > n_thoughts:
         raise TextsError(
-            f"{place} holds {len(rows)} texts, the trial has {n_thoughts} thoughts; raise --problems, or "
-            'write JSON lines that name theirs: {"question": ..., "site": "h1", "text": ...}'
+            f"{records.name} holds {len(rows)} texts, the trial has {n_thoughts} thoughts; raise --problems, "
+            'or write JSON lines that name theirs: {"question": ..., "site": "h1", "text": ...}'
         )
     return bench.rows([row.text("text") for row in rows])
 
 
 def _parsed(row: Row, bench: Bench) -> tuple[Line, Site]:
     """One record, and its site."""
+    row.text("question")
     parsed = validated(Line, dict(row.fields), row.where)
     try:
         site = Site.parse(parsed.site)

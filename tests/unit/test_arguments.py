@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from reverse_codi import ablate, bench_rewards, evaluate, trajectories, verbalize
+from reverse_codi.config import RecipeError
 from reverse_codi.evaluation import ceilings, check_reasoner, soft_text
+from reverse_codi.reading import study_report
 from reverse_codi.rewards import __main__ as rewards
 
 
@@ -39,3 +41,8 @@ def test_counts_out_of_range_are_named(
         main(words)
     assert stopped.value.code == 2
     assert named in capsys.readouterr().err
+
+
+def test_ridge_strengths_are_checked_before_the_study() -> None:
+    with pytest.raises(RecipeError, match=r"--ridge: ridge = 0\.0: "):
+        study_report.main(["recipes/tiny.yaml", "--ridge", "0"])

@@ -25,7 +25,7 @@ from reverse_codi import (
     verbalize,
 )
 from reverse_codi.evaluation import ceilings, soft_text
-from reverse_codi.files import replacing, write_whole
+from reverse_codi.files import whole_file, write_whole
 from reverse_codi.outputs import OutputError, check_file, check_folder
 from reverse_codi.reading import study_report
 from reverse_codi.rows_file import SUFFIXES, write_rows
@@ -80,7 +80,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     write_whole(path, "old")
     with pytest.raises(TypeError):
         write_rows([*ROWS, {"text": object()}], path)
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
+    with pytest.raises(RuntimeError), whole_file(path) as temporary:
         temporary.write_text("half")
         assert temporary.parent == path.parent
         raise RuntimeError
