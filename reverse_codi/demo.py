@@ -22,7 +22,7 @@ from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import Scored, Thoughts, match_gain, mean_change, score
 from reverse_codi.files import write_whole
-from reverse_codi.outputs import check_file
+from reverse_codi.outputs import check_file, check_folder
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
@@ -152,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=Path("demo.json"))
     options, overrides = parser.parse_known_args(arguments)
     console = VerbConsole()
+    check_folder(options.out)
     check_file(options.json, (".json",))
     recipe, told = with_available_engine(load_recipe([options.recipe, *overrides]))
     if told:

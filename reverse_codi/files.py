@@ -12,9 +12,11 @@ from pathlib import Path
 def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place when the block ends without an error.
 
-    Yields the temporary file's path, in the same folder; of a link, in the folder that it points into.
+    Missing folders are made. Yields the temporary file's path, in the same folder; of a link, in the folder
+    that it points into.
     """
     path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

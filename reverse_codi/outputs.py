@@ -1,4 +1,4 @@
-"""Where output goes, checked before work begins. Missing folders are made."""
+"""Where output goes, checked before work begins. Missing folders are made when it is written."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ class OutputError(UserError):
 
 
 def check_folder(path: str | Path) -> Path:
-    """Make a folder that output goes to, with its parents, and try that files can be written there.
+    """Refuse a folder that output cannot go to. Nothing is made yet: a run may still be refused.
 
     Raises:
         OutputError: it, or a folder above it, is a file, or cannot be written.
     """
     folder = Path(path)
+    place = folder.absolute()
+    there = next(parent for parent in (place, *place.parents) if os.path.lexists(parent))
+    if not there.is_dir():
+        raise OutputError(f"{folder}: {there} is no folder; choose another place")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=there):
             pass
-    except (FileExistsError, NotADirectoryError):
-        raise OutputError(f"{folder}: it, or a folder above it, is a file; choose another place") from None
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another place") from None
+        raise OutputError(
+            f"{folder}: {there} cannot be written ({error.strerror}); choose another place"
+        ) from None
     return folder
 
 
 def check_file(path: str | Path, suffixes: Sequence[str]) -> Path:
-    """Make the folder of a file that output goes to, and try that it can be written there.
+    """Refuse a file that output cannot go to.
 
     Args:
         path: the file, which may exist: it is replaced at the end.

@@ -50,6 +50,7 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     """Run the whole method; returns the folder of the finished verbalizer."""
     out = check_folder(recipe.train.out)
     check_folder(recipe.trace.out)
+    out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     prepared = prepare(recipe, out, console)
     policy = warm_policy(recipe, prepared, out, console)

@@ -153,6 +153,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
             reasoner.ids(text)  # says what is wrong with a text before any is read
     except (CheckpointError, FileNotFoundError, ValueError) as error:
         raise RecipeError(str(error)) from None
+    options.out.mkdir(parents=True, exist_ok=True)
     texts = [_one_text(reasoner, i, iterations, options, console) for i in range(len(options.text))]
     result = {
         "model": options.model,
