@@ -80,6 +80,10 @@ def faults(reasoner: Reasoner, questions: Sequence[str], writes: bool = False) -
     def fault(question: str) -> str | None:
         if not question.strip():
             return "the question is empty; write one"
+        if half := _SURROGATE.search(question):
+            return (
+                f"character {half.start() + 1} is half a character (U+{ord(half[0]):04X}); write it as UTF-8"
+            )
         # A character of ASCII is one token at most, and a letter or digit one at least.
         surely_fits = question.isascii() and limit is not None and len(question) + around <= limit
         if codi is None or (surely_fits and any(map(str.isalnum, question))):

@@ -67,4 +67,5 @@ def _of_file(place: str) -> Iterator[Question]:
     for row in records.rows:
         text = row.fields.get(key)
         # An empty question is for whoever asks it to refuse or to skip; a record without one is malformed.
-        yield Question(text if isinstance(text, str) else row.text(key), row.where)
+        text = text if isinstance(text, str) else row.text(key)
+        yield Question(text.strip() if records.plain else text, row.where)

@@ -22,7 +22,7 @@ class Records:
 
     Attributes:
         name: the file's, for messages.
-        rows: its records in order; those of plain lines are `{"text": line}`, without outer spaces.
+        rows: its records in order; those of plain lines are `{"text": line}`.
         plain: whether it is plain lines.
     """
 
@@ -60,6 +60,4 @@ def read_records(place: str) -> Records:
     for number, line in lines:
         if line.lstrip().startswith("{"):
             raise UserError(f"{name}:{number} is JSON among plain lines; write all lines as JSON, or none")
-    return Records(
-        name, [Row(f"{name}:{number}", {"text": line.strip()}) for number, line in lines], plain=True
-    )
+    return Records(name, [Row(f"{name}:{number}", {"text": line}) for number, line in lines], plain=True)

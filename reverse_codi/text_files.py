@@ -7,6 +7,7 @@ U+2028 and its like are text.
 from __future__ import annotations
 
 import codecs
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -19,6 +20,7 @@ STANDARD_INPUT = "-"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Those of UTF-16, too, begin the first of these.
 UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FIX = "save the file as UTF-8, or as UTF-16 with a byte order mark"
 
 
@@ -74,6 +76,18 @@ def decoded(data: bytes, name: str) -> str:
     if data.startswith(UTF_32):
         raise TextError(f"{name}:1: the file is UTF-32; {_FIX}")
     return _decoded(data, "utf-16" if data.startswith(UTF_16) else "utf-8-sig", name, 1)
+
+
+def half_character(text: str) -> str | None:
+    """What is wrong with a text that holds half a surrogate pair; None if it holds none.
+
+    Bytes of an argument that are no UTF-8 come as such halves, and JSON can write them; no tokenizer takes them.
+    """
+    half = _SURROGATE.search(text)
+    if half is None:
+        return None
+    code = f"U+{ord(half[0]):04X}"
+    return f"character {half.start() + 1} is half a character ({code}); write the whole one in UTF-8"
 
 
 def _decoded(data: bytes, encoding: str, name: str, line: int) -> str:

@@ -20,6 +20,7 @@ from reverse_codi.rewards.bench import Bench
 from reverse_codi.rows import Rows
 from reverse_codi.sites import ANSWER, Site
 from reverse_codi.tasks.corpus import Row
+from reverse_codi.text_files import half_character
 
 
 class TextsError(UserError):
@@ -68,7 +69,7 @@ def _parsed(row: Row, bench: Bench) -> tuple[Line, Site]:
     except (ValueError, KeyError) as error:
         raise TextsError(f"{row.where}: {error.args[0]}") from None
     [fault] = faults(bench.reasoner, [parsed.question])
-    if fault:
+    if fault := fault or half_character(parsed.text):
         raise TextsError(f"{row.where}: {fault}")
     return parsed, site
 

@@ -92,6 +92,9 @@ def test_faults_name_count_and_limit(positioned: CodiReasoner) -> None:
     )
     assert "has 99 tokens" in str(found[5])
     assert faults(load_reasoner("embedded"), [good]) == [None]
+    assert faults(positioned, ["caf\udce9"]) == [
+        "character 4 is half a character (U+DCE9); write the whole one in UTF-8"
+    ]
 
 
 def test_bad_questions_are_refused_or_skipped() -> None:
