@@ -20,10 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 from reverse_codi import preflight
+from reverse_codi.arguments import count
 from reverse_codi.config import RecipeError, Section, UserError, override, read_yaml, run_verb, validated
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluate import Evaluated, run
 from reverse_codi.evaluation.report import AIMS, METRICS_FILE
 from reverse_codi.evaluation.setting import Size
+from reverse_codi.outputs import check_folder
 from reverse_codi.recipe import Recipe
 from reverse_codi.runtime import with_available_engine
 from reverse_codi.stages import finished, record, take_over
@@ -161,14 +164,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("ablation", type=Path, nargs="?", default=Path("recipes/ablation.yaml"))
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--row", action="append", help="run this row alone")
-    parser.add_argument("--threads", type=int, default=0, help="torch threads; 0 leaves torch's choice")
+    parser.add_argument("--threads", type=count, default=0, help="torch threads; 0 leaves torch's choice")
     options = parser.parse_args(arguments)
     ablation = validated(Ablation, read_yaml(options.ablation), str(options.ablation))
     if unknown := [name for name in options.row or () if name not in ablation.rows]:
         raise RecipeError(f"no row is named {unknown[0]!r}; there are {', '.join(ablation.rows)}")
+    check_folder(options.out)
     if options.threads:
         torch.set_num_threads(options.threads)
-    console = Console(width=200)
+    console = VerbConsole(width=200)
     check(ablation, options.row or list(ablation.rows), options.out)
     for name in options.row or ablation.rows:
         run_row(ablation, name, options.out, console)

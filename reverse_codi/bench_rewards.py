@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from reverse_codi.arguments import positive
 from reverse_codi.config import run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.select import thought_sites
-from reverse_codi.files import figures_json
+from reverse_codi.files import figures_json, write_whole
+from reverse_codi.outputs import check_file
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reward_section import RewardItem, RewardSection, find_functions
@@ -135,17 +137,18 @@ def shown(timings: Sequence[Timing]) -> Table:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="scripts/bench_rewards", description=__doc__)
-    parser.add_argument("--texts", type=int, default=2048, help="texts in a batch")
-    parser.add_argument("--rounds", type=int, default=3, help="the fastest of so many counts")
+    parser.add_argument("--texts", type=positive, default=2048, help="texts in a batch")
+    parser.add_argument("--rounds", type=positive, default=3, help="the fastest of so many counts")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     given = parser.parse_args(arguments)
+    if given.json:
+        check_file(given.json, (".json",))
     measure = Measure.load(ASSETS / "verbalizer", load_reasoner(ASSETS / "reasoner"))
     timings = measured(measure, make_rows(measure, given.texts), given.rounds)
-    Console().print(shown(timings))
     if given.json:
-        given.json.write_text(
-            figures_json([asdict(timing) | {"rate": timing.rate} for timing in timings]) + "\n"
-        )
+        figures = [asdict(timing) | {"rate": timing.rate} for timing in timings]
+        write_whole(given.json, figures_json(figures) + "\n")
+    VerbConsole().print(shown(timings))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -10,11 +11,11 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reverse_codi.console import silence
+from reverse_codi.errors import UserError as UserError
+from reverse_codi.text_files import read_text
+
 M = TypeVar("M", bound=BaseModel)
-
-
-class UserError(ValueError):
-    """What the user can mend; the message names what is wrong, the value and the mend."""
 
 
 class RecipeError(UserError):
@@ -22,9 +23,12 @@ class RecipeError(UserError):
 
 
 def run_verb(main: Callable[[], None]) -> None:
-    """Run a command; what the user can mend is told in one line, without a traceback."""
+    """Run a command: what the user can correct is said in one line, and a closed pipe ends it quietly."""
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
     except (UserError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
 
@@ -105,7 +109,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"no recipe at {path}" + (f"; did you mean {file.parent / near[0]}?" if near else "")
         )
     try:
-        values = yaml.load(file.read_text(), UniqueKeys)
+        values = yaml.load(read_text(file), UniqueKeys)
     except DuplicateKeyError as error:
         raise RecipeError(f"{path}: {error}") from None
     except yaml.YAMLError as error:

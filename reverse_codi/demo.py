@@ -19,11 +19,13 @@ from rich.table import Table
 
 from reverse_codi import preflight
 from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.figures import change
 from reverse_codi.evaluation.select import thoughts_of
 from reverse_codi.evaluation.translation import CLIP, Scored, Thoughts, match_gain, score
 from reverse_codi.files import figures_json, write_whole
 from reverse_codi.monitor import BEST, BEST_FIGURES
+from reverse_codi.outputs import check_file, check_folder
 from reverse_codi.preparation import HELD_FILE, Prepared, open_traces, prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import MAPS_FILE
@@ -181,7 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     parser.add_argument("--json", type=Path, default=Path("demo.json"))
     options, overrides = parser.parse_known_args(arguments)
-    console = Console()
+    console = VerbConsole()
+    check_folder(options.out)
+    check_file(options.json, (".json",))
     recipe, told = with_available_engine(load_recipe([options.recipe, *overrides]))
     if told:
         console.print(f"[yellow]{told}[/yellow]")

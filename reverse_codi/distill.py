@@ -17,9 +17,11 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
-from reverse_codi import preflight
 from reverse_codi.config import UserError, run_verb
+from reverse_codi.console import VerbConsole, notes
 from reverse_codi.files import whole_file
+from reverse_codi.outputs import check_folder
+from reverse_codi.question_checks import admitted
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.coconut_training import CoconutCollator, CoconutTrainer, Stage, curriculum
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
@@ -29,6 +31,7 @@ from reverse_codi.reasoners.pretrained import load_base, merged, with_lora
 from reverse_codi.reasoners.projection_start import scale_projection, start_projection
 from reverse_codi.reasoners.recall import Recall, Statements, learn
 from reverse_codi.reasoners.training import Phase, train_phase
+from reverse_codi.reasoners.training_record import write_record
 from reverse_codi.recipe import DistillSection, Recipe, load_recipe
 from reverse_codi.stages import file_hash, finished, record
 from reverse_codi.tasks.base import Problem, Split, Task
@@ -75,7 +78,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
         UserError: the folder cannot be written, or a phase diverges.
     """
     section = recipe.distill
-    preflight.check_folders({"distill.out": section.out})
+    check_folder(section.out)
     if recipe.log.wandb:
         start_wandb(recipe.log.project, console)
     task = recipe.task.build()
@@ -84,6 +87,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     stages = curriculum(section.n_thoughts, section.thoughts_per_step) if section.method == "coconut" else []
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
     rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
+    problems, rows = fitting(problems, rows, reasoner, section, console)
     learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
     console.print(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {learnt:,} of them trained, "
@@ -108,6 +112,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     model.eval()
     record(Path(section.out), made_from(recipe))
     reasoner.save_pretrained(section.out)
+    write_record(section.out, max(len(row.question) for row in rows.rows))
     console.print(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
     return reasoner
 
@@ -116,6 +121,32 @@ def made_from(recipe: Recipe) -> dict[str, Any]:
     """Everything that decides which reasoner `recipe` makes."""
     section = recipe.distill.model_dump(mode="json", exclude={"out", "threads", "save_steps"})
     return {"distill": section, "task": recipe.task.model_dump(mode="json")}
+
+
+def fitting(
+    problems: Sequence[Problem],
+    rows: ProblemRows,
+    reasoner: CodiReasoner,
+    section: DistillSection,
+    console: Console,
+) -> tuple[Sequence[Problem], ProblemRows]:
+    """The problems that fit into the base's positions with their solutions.
+
+    Raises:
+        QuestionError: one does not, and `distill.on_bad_question` is error.
+    """
+    positions = getattr(reasoner.lm.config, "max_position_embeddings", None)
+    lengths = [row.length(section.n_thoughts, section.method == "coconut") for row in rows.rows]
+    if positions is None or max(lengths) <= positions:
+        return problems, rows
+    found = [
+        f"question, thoughts and solution have {length} tokens; the base has {positions} positions"
+        if length > positions
+        else None
+        for length in lengths
+    ]
+    problems = admitted(problems, found, section.on_bad_question, notes(console), "distill.on_bad_question")
+    return problems, ProblemRows(problems, reasoner.tokenizer, reasoner.config)
 
 
 def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) -> ProblemRows:
@@ -226,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the recipe and train."""
     recipe = load_recipe(sys.argv[1:] if arguments is None else arguments)
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    distill(recipe, Console())
+    distill(recipe, VerbConsole())
 
 
 if __name__ == "__main__":

@@ -12,13 +12,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from reverse_codi import preflight
+from reverse_codi.arguments import count, positive
 from reverse_codi.config import RecipeError, override, read_yaml, run_verb, validated
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation import accuracy, iterations
 from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
 from reverse_codi.evaluation.chain_writer import ChainWriter
@@ -40,6 +42,7 @@ from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, examine
 from reverse_codi.evaluation.suite.said import Said, Writer
 from reverse_codi.files import figures_json, write_whole
+from reverse_codi.outputs import check_folder
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import MAPS_FILE, Measure
@@ -134,6 +137,7 @@ def run(
     Raises:
         StageError: `out` holds figures or controls of another verbalizer, size or seed.
     """
+    check_folder(out)
     if given is not None and not (given / MANIFEST).is_file():
         raise RecipeError(f"{given} is no trace store; collect one: python -m reverse_codi.trace RECIPE")
     recipe, folder = evaluated.recipe, evaluated.verbalizer
@@ -207,18 +211,21 @@ def check(
     known = {"reasoner": {"path": reasoner}, "task": {"name": task}}
     recipe = validated(Recipe, override(known, overrides), "command line")
     name, section, questions = f"{reasoner} on {task}", recipe.reasoner, recipe.task.build()
+    on_bad = recipe.trace.on_bad_question
+    check_folder(out)
     if is_recurrent_depth(section):
         recurrent = HuginnReasoner.from_pretrained(section.path, section.device)
-        iterated = iterations.measure(recurrent, questions, problems, seed)
-        iterations.show(console, name, iterated, published(reasoner, task))
+        iterated = iterations.measure(recurrent, questions, problems, seed, console, on_bad)
         figures = iterations.flat(iterated)
+        show = partial(iterations.show, console, name, iterated, published(reasoner, task))
     else:
         thinker = section.load()
-        found = accuracy.measure(thinker, questions, problems, seed)
-        accuracy.show(console, name, found, published(reasoner, task, thinker.n_thoughts))
+        found = accuracy.measure(thinker, questions, problems, seed, console, on_bad)
         figures = accuracy.flat(found)
-    out.mkdir(parents=True, exist_ok=True)
+        known_figure = published(reasoner, task, thinker.n_thoughts)
+        show = partial(accuracy.show, console, name, found, known_figure)
     write_whole(out / accuracy.FILE, figures_json(figures, indent=1) + "\n")
+    show()
     console.print(f"{out / accuracy.FILE}")
 
 
@@ -240,16 +247,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--reasoner", metavar="ID", help="check a reasoner alone: its accuracy on --task")
     parser.add_argument("--task", metavar="NAME", default=Recipe().task.name, help="task of --reasoner")
     parser.add_argument("--traces", type=Path, help="a trace store with steps, instead of fresh ones")
-    parser.add_argument("--seed", type=int, default=0, help="of problems, distractors and edits")
+    parser.add_argument("--seed", type=count, default=0, help="of problems, distractors and edits")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/evaluate"), help="folder of traces and metrics.json"
     )
     known = ", ".join(KNOWN)
     parser.add_argument("--baseline", action="append", metavar="NAME", help=f"a control, alone: {known}")
     parser.add_argument("--no-baselines", action="store_true", help="the verbalizer alone")
-    parser.add_argument("--problems", type=int, default=Size().problems, help="fresh held-out problems")
-    parser.add_argument("--wrong", type=int, default=Size().wrong, help="wrong traces wanted")
-    parser.add_argument("--pairs", type=int, default=Size().pairs, help="minimal pairs")
+    parser.add_argument("--problems", type=positive, default=Size().problems, help="fresh held-out problems")
+    parser.add_argument("--wrong", type=positive, default=Size().wrong, help="wrong traces wanted")
+    parser.add_argument("--pairs", type=positive, default=Size().pairs, help="minimal pairs")
     parser.add_argument(
         "--reading", help="a folder of maps to examine with, or 'embedded'; for a verbalizer of whole traces"
     )
@@ -257,10 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, overrides = parser.parse_known_args(arguments)
     if unknown := [name for name in options.baseline or () if name not in KNOWN]:
         raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
-    if options.problems < 1:
-        raise RecipeError(f"--problems {options.problems}: ask at least 1")
-    preflight.check_folders({"--out": options.out})
-    console = Console()
+    console = VerbConsole()
     torch.manual_seed(options.seed)
     if options.reasoner:
         if options.what is not None:  # argparse takes a value that stands apart, or has spaces, for it

@@ -11,28 +11,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reverse_codi.config import UserError
+from reverse_codi.errors import UserError
 
 
 class NotJsonError(UserError):
     """A value has no place in JSON; the message names where it stands."""
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text)
-
-
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write a file under, which takes the place of `path` at the end; gone if anything fails."""
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which takes its place when the block ends without an error.
+
+    Missing folders are made. Yields the temporary file's path, in the same folder; of a link, in the folder
+    that it points into.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a text file whole or not at all, in UTF-8."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextmanager

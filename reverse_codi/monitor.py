@@ -242,4 +242,4 @@ class Monitor(TrainerCallback):
         with whole_folder(self.out / BEST) as temporary:
             self.sync.policy.save(temporary)
             (self.out / BEST_FIGURES).unlink(missing_ok=True)
-        (self.out / BEST_FIGURES).write_text(figures_json(figures) + "\n")
+        write_whole(self.out / BEST_FIGURES, figures_json(figures) + "\n")

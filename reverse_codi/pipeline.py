@@ -20,11 +20,13 @@ from rich.console import Console
 
 from reverse_codi import preflight, verbalize
 from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.demo import control, kept_step, show_changes, test_thoughts, translated
 from reverse_codi.distill import distill, made_from
 from reverse_codi.evaluation import accuracy
 from reverse_codi.evaluation.translation import score
 from reverse_codi.files import figures_json, write_whole
+from reverse_codi.outputs import check_folder
 from reverse_codi.preparation import prepare
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
@@ -68,9 +70,10 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
         console.print(f"already there: {file}")
     else:
         record(out, inputs)
-        found = accuracy.measure(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed)
-        accuracy.show(console, recipe.reasoner.path, found, None)
+        on_bad = recipe.trace.on_bad_question
+        found = accuracy.measure(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, console, on_bad)
         write_whole(file, figures_json(accuracy.flat(found), indent=1) + "\n")
+        accuracy.show(console, recipe.reasoner.path, found, None)
     figures: dict[str, Any] = json.loads(file.read_text())
     return figures
 
@@ -91,9 +94,9 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
     translator = Translator(prepared.reasoner, recipe.reasoner.folder, verbalizer, recipe.grpo.max_new_tokens)
     questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
     rows = translate_questions(translator, prepared.measure, questions)
+    verbalize.save([row for of_question in rows for row in of_question], out / TRANSLATIONS)
     for of_question in rows:
         verbalize.show(console, of_question, chain=False)
-    verbalize.save([row for of_question in rows for row in of_question], out / TRANSLATIONS)
     gold = score(thoughts, thoughts.gold, prepared.measure)
     fixed = {"constant": CONSTANT, "empty": ""}
     return {
@@ -107,7 +110,7 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
 def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     """Every stage; returns what pipeline.json holds."""
     check_reasoner_is_made_here(recipe)
-    preflight.check_folders({"distill.out": recipe.distill.out})
+    check_folder(recipe.distill.out)
     preflight.check(recipe, fetch=False)  # again, with the reasoner at hand, in `train`
     preflight.check_actors(recipe)
     out = Path(recipe.train.out)
@@ -137,7 +140,7 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run all stages and write pipeline.json."""
-    console = Console()
+    console = VerbConsole()
     recipe, notice = with_available_engine(load_recipe(sys.argv[1:] if arguments is None else arguments))
     if notice:
         console.print(f"[yellow]{notice}[/yellow]")

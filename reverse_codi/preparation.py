@@ -89,6 +89,8 @@ def open_traces(
         batch_size=recipe.trace.batch_size,
         recipe_hash=recipe.trace_hash,
         console=console,
+        on_bad=recipe.trace.on_bad_question,
+        writes=needs_own_steps(recipe),
     )
 
 

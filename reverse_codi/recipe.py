@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 
 from reverse_codi.config import RecipeError, Section, override, read_yaml, validated
 from reverse_codi.grpo import GrpoSection
+from reverse_codi.question_checks import OnBad
 from reverse_codi.reading.spec import ReadSpec
 from reverse_codi.reading.study import FRAMED
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -112,6 +113,8 @@ class DistillSection(Section):
     """torch threads; 0 leaves torch's choice."""
     save_steps: int = Field(default=200, gt=0)
     """Optimizer steps between checkpoints."""
+    on_bad_question: OnBad = "error"
+    """What to do where a problem with its solution is longer than the base's positions: error or skip."""
     recall: Recall | None = None
     """First of all a new model learns to recite what questions state, for tasks with things to look up."""
     written: Phase = Phase(steps=700, student=0.0, distill=0.0)
@@ -137,6 +140,9 @@ class TraceSection(Section):
     """Rows a shard."""
     batch_size: int = Field(default=1_000, gt=0)
     """Questions handed to the reasoner at once."""
+    on_bad_question: OnBad = "error"
+    """What to do where the reasoner cannot be asked a question (it is empty, or longer than the model's
+    positions): error, or skip, which makes fewer traces."""
 
 
 class ReadingSection(Section):
@@ -211,7 +217,9 @@ class Recipe(Section):
     @property
     def trace_hash(self) -> str:
         """SHA-256 of what decides the traces; a change of learning rate must not refuse finished ones."""
-        return _hash(self.model_dump(mode="json", include={"task", "reasoner", "trace"}))
+        values = self.model_dump(mode="json", include={"task", "reasoner", "trace"})
+        del values["trace"]["on_bad_question"]  # a store says itself how many traces it has
+        return _hash(values)
 
     @property
     def asked_hash(self) -> str:

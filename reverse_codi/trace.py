@@ -15,8 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from reverse_codi import preflight
 from reverse_codi.config import run_verb
+from reverse_codi.console import VerbConsole
+from reverse_codi.outputs import check_folder
 from reverse_codi.reasoners.load import open_reasoner
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.trace_import import columns_of_rows, not_projected
@@ -27,7 +28,7 @@ from reverse_codi.tracing import collect
 def trace(recipe: Recipe, console: Console) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
     section = recipe.trace
-    preflight.check_folders({"trace.out": section.out})
+    check_folder(section.out)
     store = collect(
         recipe.reasoner.load(),
         recipe.task.build(),
@@ -39,6 +40,7 @@ def trace(recipe: Recipe, console: Console) -> TraceStore:
         batch_size=section.batch_size,
         recipe_hash=recipe.trace_hash,
         console=console,
+        on_bad=section.on_bad_question,
     )
     right = sum(map(bool, store.correct))
     console.print(
@@ -64,6 +66,7 @@ def import_vectors(arguments: list[str], console: Console) -> TraceStore:
     parser.add_argument("--split", default="imported", help="name of the split")
     parser.add_argument("--out", required=True, type=Path, help="folder of the new store")
     options = parser.parse_args(arguments)
+    check_folder(options.out)
     arrays = {"readouts": options.readouts, "fed": options.fed}
     header = {"reasoner_hash": options.reasoner_hash, "tokenizer_hash": options.tokenizer_hash}
     if options.reasoner is not None:
@@ -89,9 +92,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the verb."""
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["import"]:
-        import_vectors(words[1:], Console())
+        import_vectors(words[1:], VerbConsole())
     else:
-        trace(load_recipe(words), Console())
+        trace(load_recipe(words), VerbConsole())
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from reverse_codi.console import progress
+from reverse_codi.question_checks import OnBad, askable
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.tasks.answers import answer_of, canonical_plain
 from reverse_codi.tasks.base import Problem, Split, Task
+from reverse_codi.trace_files import MANIFEST, Manifest
 from reverse_codi.traces import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 
 
@@ -26,6 +28,8 @@ def collect(
     batch_size: int,
     recipe_hash: str,
     console: Console,
+    on_bad: OnBad = "error",
+    writes: bool = False,
 ) -> TraceStore:
     """Collect `n` traces into the store at `out`; one that was begun is continued.
 
@@ -42,8 +46,11 @@ def collect(
         batch_size: questions handed to the reasoner at once.
         recipe_hash: kept in the store; a store of another recipe is refused.
         console: where the progress bar is shown.
+        on_bad: what to do with questions that the reasoner cannot be asked; skipped ones make fewer traces.
+        writes: the reasoner is to solve the questions in text mode later, too.
 
     Raises:
+        QuestionError: a question is empty, or longer than the reasoner's positions.
         StoreError: `out` holds other traces, or answers read by other rules, or a vector is not finite.
         OSError: the disk is full; the shards so far are whole.
     """
@@ -57,18 +64,20 @@ def collect(
         seed=seed,
         split=str(split),
     )
+    problems: Sequence[Problem] = []
+    if on_bad == "skip" or not _finished(Path(out), n):
+        problems = askable(reasoner, task.problems(split, n, seed), on_bad, console, writes)
+        n = len(problems)
     writer = TraceWriter.open(out, header, n)
     if writer.rows < n:
-        problems = task.problems(split, n, seed)
-        with _progress(console) as progress:
-            bar = progress.add_task(f"traces of {split}", total=n, completed=writer.rows)
+        with progress(console, f"traces of {split}", n, writer.rows) as advance:
             for start in range(writer.rows, n, shard_rows):
                 shard = problems[start : start + shard_rows]
                 traces: list[Trace] = []
                 for first in range(0, len(shard), batch_size):
                     batch = shard[first : first + batch_size]
                     traces += traces_of(reasoner, task, batch)
-                    progress.advance(bar, len(batch))
+                    advance(len(batch))
                 writer.append_shard(traces)
     store = TraceStore.open(out, reasoner)
     _check_answers(store, reasoner, task, out)
@@ -109,6 +118,6 @@ def _check_answers(store: TraceStore, reasoner: Reasoner, task: Task, out: str |
             )
 
 
-def _progress(console: Console) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True)
+def _finished(store: Path, n: int) -> bool:
+    """Whether all of `n` traces are there; of which questions is checked as the store is opened."""
+    return (store / MANIFEST).is_file() and Manifest.read(store).rows_written == n

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from reverse_codi import preflight
 from reverse_codi.config import run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.translation import Scored, score
 from reverse_codi.files import whole_folder, write_whole
 from reverse_codi.grpo import build_trainer
@@ -204,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     dry_run, resume = "--dry-run" in words, "--resume" in words
     recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
     refuse_recurrent_depth(recipe.reasoner)
-    console = Console()
+    console = VerbConsole()
     recipe, told = with_available_engine(recipe)
     for line in filter(None, (told, fleeting(recipe.train.out))):
         console.print(f"[yellow]{line}[/yellow]")

@@ -23,9 +23,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reverse_codi.arguments import count, positive
 from reverse_codi.config import RecipeError, run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.metrics.trajectories import LEAST_ITERATIONS, RETURNS, Summary, summarise
 from reverse_codi.files import figures_json, write_whole
+from reverse_codi.outputs import check_folder
 from reverse_codi.reasoners.codi import CheckpointError
 from reverse_codi.reasoners.huginn.plot import figure, write_page
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
@@ -112,9 +115,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add("--text", action="append", required=True, help="a text to read; may be given often")
     add("--template", action="store_true", help="control tokens in the texts are tokens (turns of a chat)")
     add("--out", required=True, type=Path, help="folder of the table as JSON and of the pages")
-    add("--iterations", type=int, help="of the core block; the model's training mean if absent")
-    add("--seed", type=int, default=0, help="of the initial states (default 0)")
-    add("--answer-tokens", type=int, default=0, help="also go on with each text by so many tokens")
+    add("--iterations", type=positive, help="of the core block; the model's training mean if absent")
+    add("--seed", type=count, default=0, help="of the initial states (default 0)")
+    add("--answer-tokens", type=count, default=0, help="also go on with each text by so many tokens")
     add("--device", help="where the model runs (default: the recipe's, or cpu)")
     add("--dtype", choices=["float32", "bfloat16"], help="of the weights; as stored if absent")
     add("--axes", type=int, choices=[2, 3], default=3, help="principal axes of the plot")
@@ -142,6 +145,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """
     if options.iterations is not None and options.iterations < LEAST_ITERATIONS:
         raise RecipeError(f"--iterations {options.iterations}: give {LEAST_ITERATIONS} or more")
+    check_folder(options.out)
     dtype = getattr(torch, options.dtype) if options.dtype else None
     try:
         reasoner = HuginnReasoner.from_pretrained(options.model, options.device, dtype)
@@ -199,7 +203,7 @@ def _one_text(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the verb."""
-    run(parsed(sys.argv[1:] if arguments is None else arguments), Console())
+    run(parsed(sys.argv[1:] if arguments is None else arguments), VerbConsole())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from rich.table import Table
 from reverse_codi.evaluation import figures, report
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
+from reverse_codi.question_checks import OnBad, askable
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.tasks.base import Split, Task
@@ -38,9 +39,15 @@ class Accuracies:
     without: Mapping[str, Interval]
 
 
-def measure(reasoner: Reasoner, task: Task, n: int, seed: int) -> Accuracies:
-    """Ask `n` held-out problems in every way."""
-    problems = task.problems(Split.HELDOUT, n, seed)
+def measure(
+    reasoner: Reasoner, task: Task, n: int, seed: int, console: Console, on_bad: OnBad = "error"
+) -> Accuracies:
+    """Ask `n` held-out problems in every way, or fewer where it cannot be asked some and `on_bad` is skip.
+
+    Raises:
+        QuestionError: it cannot be asked one of them, and `on_bad` is error.
+    """
+    problems = askable(reasoner, task.problems(Split.HELDOUT, n, seed), on_bad, console, writes=True)
     questions = [p.question for p in problems]
     chains = reasoner.think(questions)
     mean = mean_thoughts(reasoner, task, seed, min(n, MEAN_TRACES))

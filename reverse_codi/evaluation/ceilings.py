@@ -16,15 +16,17 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from reverse_codi.arguments import count, positive
 from reverse_codi.config import run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.setting import FIRST_SEED
 from reverse_codi.evaluation.suite.content import STEPS
+from reverse_codi.outputs import check_folder
 from reverse_codi.preparation import open_traces
 from reverse_codi.recipe import load_recipe
 from reverse_codi.sites import Site
@@ -136,12 +138,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", nargs="?", default="recipes/tiny.yaml")
-    parser.add_argument("--n-test", type=int, default=24_000, help="held-out traces")
-    parser.add_argument("--seed", type=int, default=0, help="of held-out problems and probes")
+    parser.add_argument("--n-test", type=positive, default=24_000, help="held-out traces")
+    parser.add_argument("--seed", type=count, default=0, help="of held-out problems and probes")
     parser.add_argument("--out", type=Path, default=Path("runs/ceilings"), help="folder of held-out traces")
     options, overrides = parser.parse_known_args(arguments)
     recipe = load_recipe([options.recipe, *overrides])
-    console, reasoner = Console(), recipe.reasoner.load()
+    for folder in (options.out, recipe.trace.out):
+        check_folder(folder)
+    console, reasoner = VerbConsole(), recipe.reasoner.load()
 
     section = recipe.trace
     train = open_traces(recipe, reasoner, Split.TRAIN, section.n, section.seed, section.out, console)

@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
+from reverse_codi.arguments import count, positive
 from reverse_codi.config import run_verb
 from reverse_codi.evaluation.thoughtless import mean_thoughts, right, without_thoughts
 from reverse_codi.files import figures_json
+from reverse_codi.question_checks import askable
 from reverse_codi.reading.probes import probe_steps
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.load import EMBEDDED, load_reasoner
@@ -75,7 +78,7 @@ def probe_table(reasoner: Reasoner, task: Arithmetic, seed: int) -> dict[str, li
 
 def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_probe: bool = True) -> Check:
     """Draw `n` fresh held-out problems and measure."""
-    problems = task.problems(Split.HELDOUT, n, seed)
+    problems = askable(reasoner, task.problems(Split.HELDOUT, n, seed), "error", Console(stderr=True), True)
     questions = [p.question for p in problems]
     chains = reasoner.think(questions)
     own = right(reasoner, task, chains.outputs, problems)
@@ -102,8 +105,8 @@ def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="of the fresh problems")
-    parser.add_argument("--n", type=int, default=1_000, help="held-out problems")
+    parser.add_argument("--seed", type=count, default=0, help="of the fresh problems")
+    parser.add_argument("--n", type=positive, default=1_000, help="held-out problems")
     parser.add_argument("--reasoner", default=EMBEDDED, help="folder, or 'embedded'")
     parser.add_argument("--no-probe", action="store_true", help="skip the probes (half a minute)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from reverse_codi.console import notes
 from reverse_codi.evaluation import figures, report
 from reverse_codi.evaluation.accuracy import compared
 from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.thoughtless import right
+from reverse_codi.question_checks import OnBad, admitted
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import ANSWER_CUE, HuginnReasoner
 from reverse_codi.reasoners.plain_text import Filled
@@ -77,17 +79,40 @@ def solution_of(written: str) -> str:
     return written.split("\nQ:")[0]
 
 
-def measure(reasoner: HuginnReasoner, task: Task, n: int, seed: int, shots: int = SHOTS) -> Iterated:
-    """Ask `n` held-out problems at every number of iterations, after `shots` solved training problems."""
-    problems = task.problems(Split.HELDOUT, n, seed)
+def measure(
+    reasoner: HuginnReasoner,
+    task: Task,
+    n: int,
+    seed: int,
+    console: Console,
+    on_bad: OnBad = "error",
+    shots: int = SHOTS,
+) -> Iterated:
+    """Ask `n` held-out problems at every number of iterations, after `shots` solved training problems.
+
+    Raises:
+        QuestionError: a problem does not fit into the model's positions, and `on_bad` is error.
+    """
     first = task.problems(Split.TRAIN, shots, seed)
+    problems = task.problems(Split.HELDOUT, n, seed)
+    found = [too_long(reasoner, prompt(reasoner, first, problem.question)) for problem in problems]
+    problems = admitted(problems, found, on_bad, notes(console))
     asked = [prompt(reasoner, first, problem.question) for problem in problems]
-    found = {}
+    accuracies = {}
     for count in sorted({*COUNTS, reasoner.config.mean_recurrence}):
         written = reasoner.answer(asked, count, seed, LONGEST_SOLUTION)
         flags = right(reasoner, task, [solution_of(text) for text in written], problems)
-        found[count] = figures.share(figures.flags(flags), range(len(flags)))
-    return Iterated(found[reasoner.config.mean_recurrence], found)
+        accuracies[count] = figures.share(figures.flags(flags), range(len(flags)))
+    return Iterated(accuracies[reasoner.config.mean_recurrence], accuracies)
+
+
+def too_long(reasoner: HuginnReasoner, text: str | Filled) -> str | None:
+    """What is wrong with a prompt that leaves no room for the longest solution; None if nothing is."""
+    tokens = 1 + len(reasoner.tokenizer(text, add_special_tokens=False).input_ids)
+    limit = reasoner.config.block_size - LONGEST_SOLUTION
+    if tokens <= limit:
+        return None
+    return f"the prompt has {tokens} tokens; {limit} fit into the model's positions beside a solution"
 
 
 def verdict(found: Iterated, published: Published | None) -> list[str]:

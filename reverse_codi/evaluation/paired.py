@@ -8,19 +8,19 @@ its own control.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.config import UserError, run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.metrics.content import Part, f1, gold_stated
 from reverse_codi.evaluation.report import TEXTS_FILE
+from reverse_codi.tasks.corpus import read_jsonl
 
 Row = dict[str, Any]
 
@@ -34,7 +34,10 @@ def texts_of(folder: Path) -> list[Row]:
     file = folder / TEXTS_FILE
     if not file.is_file():
         raise UserError(f"no {file}; give folders that `python -m reverse_codi.evaluate --out FOLDER` wrote")
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    rows = list(read_jsonl(file))
+    for row in rows:
+        row.text("question")
+    return [dict(row.fields) for row in rows]
 
 
 def changes(before: Sequence[Row], after: Sequence[Row]) -> Figures:
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_column(name, overflow="fold")
     for name, of_folder in found.items():
         table.add_row(name, *map(str, of_folder.values()))
-    console = Console()
+    console = VerbConsole()
     console.print(table)
     for name, after in texts.items():
         if all(one["text"] == other["text"] for one, other in zip(before, after, strict=True)):

@@ -84,6 +84,8 @@ def draw(
             batch_size=section.batch_size,
             recipe_hash=recipe.asked_hash,
             console=console,
+            on_bad=section.on_bad_question,
+            writes=True,
         )
 
     train = traces("train", Split.TRAIN, min(TRAIN_TRACES, recipe.trace.n), recipe.trace.seed)

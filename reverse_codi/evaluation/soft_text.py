@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from reverse_codi.arguments import count, positive
 from reverse_codi.config import run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluate import find
 from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.evaluation.setting import FIRST_SEED
+from reverse_codi.outputs import check_folder
 from reverse_codi.preparation import HELD_FILE, open_traces
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.foils import CONSTANT
@@ -101,13 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="?", default=EMBEDDED)
-    parser.add_argument("--n", type=int, default=200, help="held-out problems")
-    parser.add_argument("--steps", type=int, default=Descent.steps, help="of gradient descent")
-    parser.add_argument("--seed", type=int, default=0, help="of the problems")
+    parser.add_argument("--n", type=positive, default=200, help="held-out problems")
+    parser.add_argument("--steps", type=positive, default=Descent.steps, help="of gradient descent")
+    parser.add_argument("--seed", type=count, default=0, help="of the problems")
     parser.add_argument("--out", type=Path, default=Path("runs/soft"), help="folder of their traces")
     options, overrides = parser.parse_known_args(arguments)
     evaluated = find(options.what, overrides)
-    recipe, folder, console = evaluated.recipe, evaluated.verbalizer, Console()
+    check_folder(options.out)
+    recipe, folder, console = evaluated.recipe, evaluated.verbalizer, VerbConsole()
     reasoner = recipe.reasoner.load()
     measure = Measure.load(folder, reasoner)
     held = HeldSteps.from_json((folder / HELD_FILE).read_text())

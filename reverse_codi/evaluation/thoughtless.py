@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from reverse_codi.question_checks import faults
 from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.tasks.answers import Answering, answer_of
 from reverse_codi.tasks.base import Problem, Split, Task
@@ -21,8 +22,11 @@ def right(reasoner: Answering, task: Task, outputs: Sequence[str], problems: Seq
 
 
 def mean_thoughts(reasoner: Reasoner, task: Task, seed: int, n: int = MEAN_TRACES) -> Tensor:
-    """The mean [K, d] of each fed vector over training problems."""
-    return reasoner.think([p.question for p in task.problems(Split.TRAIN, n, seed)]).fed.mean(0)
+    """The mean [K, d] of each fed vector over training problems that the reasoner can be asked."""
+    questions = [p.question for p in task.problems(Split.TRAIN, n, seed)]
+    found = faults(reasoner, questions)
+    asked = [question for question, fault in zip(questions, found, strict=True) if fault is None]
+    return reasoner.think(asked).fed.mean(0)
 
 
 def without_thoughts(

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.config import run_verb
+from reverse_codi.config import run_verb, validated
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation.select import thought_sites
-from reverse_codi.files import figures_json
+from reverse_codi.files import figures_json, write_whole
+from reverse_codi.outputs import check_file, check_folder
 from reverse_codi.own_steps import own_claims
 from reverse_codi.preparation import moved_by_swaps, trace_both
 from reverse_codi.reading.claims import find_held_steps
@@ -76,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ridge", type=float, nargs="*", default=[], help="further ridge strengths to study")
     options, overrides = parser.parse_known_args(arguments)
     recipe = load_recipe([options.recipe, *overrides])
-    console = Console(width=160)
+    more = [validated(ReadSpec, {"ridge": ridge}, "--ridge") for ridge in options.ridge]
+    check_folder(recipe.trace.out)
+    if options.json:
+        check_file(options.json, (".json",))
+    console = VerbConsole(width=160)
     reasoner = recipe.reasoner.load()
     train, heldout = trace_both(recipe, reasoner, console)
     sites = thought_sites(reasoner.n_thoughts)
@@ -89,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for (site, n_steps), accuracy in held.accuracy.items():
         line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))
         console.print(f"probe {site}, {n_steps}-step problems: {line}")
-    specs = (*SPECS, *(ReadSpec(ridge=ridge) for ridge in options.ridge))
+    specs = (*SPECS, *more)
     rows = [
         row for spec in specs for row in study_spec(reasoner, spec, sites, held, train, train.claims, heldout)
     ]
@@ -106,9 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             {**asdict(row), "spec": row.spec.model_dump(mode="json"), "site": str(row.site)}
             for row in [*rows, *bare, *written]
         ]
-        options.json.write_text(
-            figures_json({"default": best.model_dump(mode="json"), "rows": records}, indent=1) + "\n"
-        )
+        found = {"default": best.model_dump(mode="json"), "rows": records}
+        write_whole(options.json, figures_json(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

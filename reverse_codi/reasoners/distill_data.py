@@ -34,6 +34,17 @@ class Row:
     cue_length: int
     n_steps: int
 
+    def length(self, thoughts: int, staged: bool) -> int:
+        """Most positions that training takes, with so many thoughts beside bot and eot.
+
+        Args:
+            thoughts: K.
+            staged: Coconut's, which writes steps after its thoughts, and not instead of them.
+        """
+        written = max(len(self.steps), len(self.totals))
+        between = thoughts + 2 + written if staged else max(written, thoughts + 2)
+        return len(self.question) + between + len(self.answer)
+
 
 def written_step(claim: str) -> str:
     """How a step is written in text mode: its claim as a sentence."""

@@ -21,12 +21,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reverse_codi.arguments import count, positive
 from reverse_codi.config import override, run_verb, validated
+from reverse_codi.console import VerbConsole
 from reverse_codi.files import figures_json
+from reverse_codi.records import read_records
 from reverse_codi.reward_section import RewardItem, RewardSection, find_functions
 from reverse_codi.rewarding import Registered
 from reverse_codi.rewards.bench import Bench, Kind, Source
-from reverse_codi.rewards.texts import read_texts
+from reverse_codi.rewards.texts import texts_of
 from reverse_codi.rewards.trial import Spread, Trial, Values, run, score
 from reverse_codi.rows import Rows
 from reverse_codi.standard_output import kept_for_the_result
@@ -142,12 +145,11 @@ def try_reward(
     Raises:
         RewardError: the reward broke its contract.
     """
+    records = None if texts is None else read_records(texts)  # first: a bad line is said at once
     bench = Bench.of(source)
+    rows = None if records is None else texts_of(records, bench)
     trial = run(record, bench)
-    if texts is None:
-        return trial, None
-    rows = read_texts(texts, bench)
-    return trial, (rows, score(record, rows, bench))
+    return trial, None if rows is None else (rows, score(record, rows, bench))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -169,11 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     trying.add_argument("--reasoner", help="who thinks and reads; the embedded one if none")
     trying.add_argument("--verbalizer", type=Path, help="its folder; the embedded one if none")
-    trying.add_argument("--problems", type=int, help=f"how many, {Source().problems} if not given")
-    trying.add_argument("--seed", type=int, help="of problems, samples and shuffled words")
+    trying.add_argument("--problems", type=positive, help=f"how many, {Source().problems} if not given")
+    trying.add_argument("--seed", type=count, help="of problems, samples and shuffled words")
     trying.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = VerbConsole()
     if options.verb == "list":
         list_rewards(console)
     elif options.verb == "show":

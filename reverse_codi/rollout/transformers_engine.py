@@ -5,7 +5,7 @@ Shapes: B prompts, G samples each, T prompt tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,8 @@ class TransformersEngine:
         self.dtype: torch.dtype = getattr(torch, config.dtype)
         self.model = merged_policy(base, None, self.dtype).to(config.device)  # type: ignore[arg-type]
         self._version = BASE_VERSION
+        self.progress: Callable[[int, int], None] | None = None
+        """Called after every batch with how many sequences are done, and of how many."""
 
     @property
     def policy_version(self) -> int:
@@ -57,20 +59,30 @@ class TransformersEngine:
     def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int = 0) -> list[Rollout]:
         """Sample `n` texts a prompt; see `Engine.generate`."""
         check_request(prompts, self.model.config.hidden_size, n, params, self.config.max_model_len, first)
-        at_once = max(1, self.config.max_sequences // n)
+        # So many prompts with all of their samples, or one prompt with some of them.
+        prompts_at_once = max(1, self.config.max_sequences // n)
+        samples_at_once = min(n, max(1, self.config.max_sequences))
         rollouts: list[Rollout] = []
-        for start in range(0, len(prompts), at_once):
-            rollouts += self._batch(prompts[start : start + at_once], n, params, first + start)
+        for start in range(0, len(prompts), prompts_at_once):
+            some = prompts[start : start + prompts_at_once]
+            for begin in range(0, n, samples_at_once):
+                samples = range(begin, min(n, begin + samples_at_once))
+                rollouts += self._batch(some, samples, params, first + start)
+                if self.progress is not None:
+                    self.progress(len(rollouts), len(prompts) * n)
         return checked(rollouts)
 
     @torch.inference_mode()
-    def _batch(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int) -> list[Rollout]:
+    def _batch(
+        self, prompts: Sequence[Tensor], samples: range, params: Sampling, first: int
+    ) -> list[Rollout]:
+        n = len(samples)
         embeds, mask = self._padded(prompts)  # [B, T, d], [B, T]
         cache = DynamicCache()
         logits = self._next_logits(cache, mask, inputs_embeds=embeds).repeat_interleave(n, 0)  # [B * G, V]
         cache.batch_repeat_interleave(n)  # each prompt is read once
         mask = mask.repeat_interleave(n, 0)
-        noise = self._noise(len(prompts), n, params, first)  # [B * G, max_new]
+        noise = self._noise(len(prompts), samples, params, first)  # [B * G, max_new]
         stop_ids = torch.tensor(params.stop_ids, dtype=torch.long, device=mask.device)
         ended = torch.zeros(len(mask), dtype=torch.bool, device=mask.device)
         lengths = torch.zeros(len(mask), dtype=torch.long, device=mask.device)
@@ -126,12 +138,12 @@ class TransformersEngine:
             mask[row, longest - len(prompt) :] = 1
         return embeds, mask
 
-    def _noise(self, n_prompts: int, n: int, params: Sampling, first: int) -> Tensor:
+    def _noise(self, n_prompts: int, samples: range, params: Sampling, first: int) -> Tensor:
         """Uniform numbers [B * G, max_new], float64: one a token."""
         rows = [
             np.random.default_rng([params.prompt_seed(first + i), sample]).random(params.max_new_tokens)
             for i in range(n_prompts)
-            for sample in range(n)
+            for sample in samples
         ]
         return torch.from_numpy(np.stack(rows)).to(self.config.device)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -46,12 +46,14 @@ class Problem:
         answer: the gold answer, the one spelling of equal answers (`tasks.answers`, `tasks.numbers`).
         steps: gold steps in order; empty where the task has none.
         signature: identity up to wording; train and held-out never share one.
+        where: "file:line" of its record, "" of a generated one; no part of the problem itself.
     """
 
     question: str
     answer: str
     steps: tuple[Step, ...]
     signature: str
+    where: str = field(default="", compare=False)
 
     @property
     def claims(self) -> list[str]:

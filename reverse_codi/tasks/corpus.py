@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
 from reverse_codi.tasks.numbers import spelled
+from reverse_codi.text_files import read_lines
 
 
 class RowError(TaskError):
@@ -118,23 +119,31 @@ class Row:
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:
-    """Yield the records of a JSON lines file; empty lines are skipped, others `Row.unread`."""
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}:{number}"
-            try:
-                fields = json.loads(line)
-            except ValueError as error:  # not JSON, or not UTF-8
-                problem = "{}; write one JSON object a line, in UTF-8"
-                yield Row(where, {}, RowError(where, problem, [error]))
-                continue
-            if isinstance(fields, dict):
-                yield Row(where, fields)
-            else:
-                problem = "the line holds a {}; write one JSON object a line"
-                yield Row(where, {}, RowError(where, problem, [type(fields).__name__]))
+    """Yield the records of a JSON lines file; empty lines are skipped, others `Row.unread`.
+
+    Raises:
+        TextError: a byte is no text; names file and line.
+    """
+    return jsonl_rows(read_lines(path), str(path))
+
+
+def jsonl_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Row]:
+    """Yield the records of numbered lines; see `read_jsonl`."""
+    for number, line in lines:
+        if not line.strip():
+            continue
+        where = f"{name}:{number}"
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            problem = "{}; write one JSON object a line"
+            yield Row(where, {}, RowError(where, problem, [error]))
+            continue
+        if isinstance(fields, dict):
+            yield Row(where, fields)
+        else:
+            problem = "the line holds a {}; write one JSON object a line"
+            yield Row(where, {}, RowError(where, problem, [type(fields).__name__]))
 
 
 def clean_question(text: str) -> str:

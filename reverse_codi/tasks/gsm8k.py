@@ -44,7 +44,7 @@ def gsm8k_problem(row: Row) -> Problem:
     if not mark or answer is None:
         raise row.error("the answer ends in {!r}; its last line must be '#### ' and a number", solution[-30:])
     steps: list[Step] = []
-    for line in body.splitlines():
+    for line in body.split("\n"):
         english = ANNOTATION.sub("", line).strip()
         for annotation in ANNOTATION.findall(line):
             equations = parse_equations(f"<<{annotation}>>")

@@ -41,7 +41,7 @@ def gym_problem(row: Row) -> Problem:
     solution = metadata.get("answer_cot") if isinstance(metadata, Mapping) else None
     if not isinstance(solution, str):
         raise row.error("'metadata' is {!r:.60}; give it the steps under 'answer_cot'", metadata)
-    lines = [line.strip() for line in solution.rpartition("####")[0].splitlines() if line.strip()]
+    lines = [line.strip() for line in solution.rpartition("####")[0].split("\n") if line.strip()]
     steps = tuple(step for line in lines for step in _steps(line))
     numbers = " ".join(_NUMBER.findall(question))
     # The names and goods of a template are wording: its numbers and sums are the problem.

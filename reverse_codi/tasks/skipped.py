@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reverse_codi.tasks.base import Problem, TaskError
@@ -42,7 +42,7 @@ class Skipped:
         for row in rows:
             self.rows += 1
             try:
-                problem = parse(row)
+                problem = replace(parse(row), where=row.where)
             except TaskError as error:
                 if self.on_bad_row == "error":
                     raise

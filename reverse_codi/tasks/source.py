@@ -1,19 +1,24 @@
 """From a hub id, a file or a folder to records, split by split.
 
-JSON lines, JSON and text files are read here, so that what is wrong with them is told with file and
+Files are read here, so that what is wrong with them is told with file and
 line; everything else goes through the `datasets` library.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pyarrow import ArrowException  # type: ignore[import-untyped]
+from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
 from reverse_codi.tasks.base import TaskError
 from reverse_codi.tasks.corpus import Row, RowError, read_jsonl
+from reverse_codi.text_files import read_lines, read_text
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 POOL = ""
@@ -38,19 +43,19 @@ def read_splits(source: str, config: str | None = None) -> dict[str, Iterable[Ro
     """
     path = Path(source)
     if path.is_file():
-        return {POOL: _reader(path)(path)}
+        return {POOL: read_file(path)}
     if path.is_dir():
         saved = any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
         return _saved(source) if saved else _folder(path)
-    if path.suffix in _READERS or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+    if path.suffix in READERS or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         raise TaskError(f"{source}: no such file or folder; check task.path")
     return _hub(source, config)
 
 
 def _folder(path: Path) -> dict[str, Iterable[Row]]:
-    files = [file for file in sorted(path.iterdir()) if file.suffix in _READERS]
+    files = [file for file in sorted(path.iterdir()) if file.suffix in READERS]
     if not files:
-        raise TaskError(f"{path}: the folder holds no {', '.join(_READERS)} file; check task.path")
+        raise TaskError(f"{path}: the folder holds no {', '.join(READERS)} file; check task.path")
     named: dict[str, list[Path]] = {}
     for file in files:
         match = _FILE_SPLIT.fullmatch(file.stem)
@@ -63,46 +68,51 @@ def _folder(path: Path) -> dict[str, Iterable[Row]]:
 
 def _rows(files: Iterable[Path]) -> Iterator[Row]:
     for file in files:
-        yield from _reader(file)(file)
+        yield from read_file(file)
 
 
-def _reader(path: Path) -> Callable[[Path], Iterable[Row]]:
-    if path.suffix not in _READERS:
+def read_file(path: Path) -> Iterable[Row]:
+    """The records of one file, of the kind that its name ends in.
+
+    Raises:
+        TaskError: it is of no kind that can be read; names those that can.
+    """
+    if path.suffix not in READERS:
         raise TaskError(
-            f"{path}: a {path.suffix or 'nameless'} file cannot be read; use {', '.join(_READERS)}"
+            f"{path}: a {path.suffix or 'nameless'} file cannot be read; use {', '.join(READERS)}"
         )
-    return _READERS[path.suffix]
+    return READERS[path.suffix](path)
 
 
 def _read_text(path: Path) -> Iterator[Row]:
     """Lines as `{"text": line}`, as `datasets` reads text; empty lines are skipped."""
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                text = line.decode().rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise TaskError(f"{path}:{number}: {error}; write it in UTF-8") from None
-            yield Row(f"{path}:{number}", {"text": text})
+    for number, line in read_lines(path):
+        if line.strip():
+            yield Row(f"{path}:{number}", {"text": line})
 
 
 def _read_json(path: Path) -> Iterator[Row]:
-    """The objects of a list, or the values of an object whose values are all objects."""
+    return json_rows(read_text(path), str(path))
+
+
+def json_rows(text: str, name: str) -> Iterator[Row]:
+    """The objects of a JSON list, or the values of an object whose values are all objects.
+
+    Raises:
+        TaskError: it is no JSON, or of another form; names the line or the record.
+    """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
     except json.JSONDecodeError as error:
         raise TaskError(
-            f"{path}:{error.lineno}: {error.msg}; write a JSON list of objects, or one object a line in "
+            f"{name}:{error.lineno}: {error.msg}; write a JSON list of objects, or one object a line in "
             "a .jsonl file"
         ) from None
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{path}: {error}; write it in UTF-8") from None
     records = dict(enumerate(content, start=1)) if isinstance(content, list) else content
     if not isinstance(records, dict) or not records:
-        raise TaskError(f"{path}: holds {content!r:.60}; write a JSON list of objects")
+        raise TaskError(f"{name}: holds {content!r:.60}; write a JSON list of objects")
     for key, fields in records.items():
-        where = f"{path}: record {key}"
+        where = f"{name}: record {key}"
         if isinstance(fields, dict):
             yield Row(where, fields)
         else:
@@ -110,26 +120,43 @@ def _read_json(path: Path) -> Iterator[Row]:
             yield Row(where, {}, RowError(where, problem, [fields]))
 
 
-def _read_table(kind: str) -> Callable[[Path], Iterator[Row]]:
-    def read(path: Path) -> Iterator[Row]:
-        from datasets import load_dataset  # takes seconds, and JSON needs none of it
-        from datasets.exceptions import DatasetsError
+def _read_csv(path: Path) -> Iterator[Row]:
+    """The rows of a table whose first line names the columns, an empty cell as None.
 
-        try:
-            table = load_dataset(kind, data_files=str(path), split="train")
-        except (DatasetsError, OSError, ValueError) as error:
-            raise TaskError(f"{path}: {error}; is it a {kind} file?") from error
-        return _dataset_rows(str(path), table)
+    A cell in quotes may go over several lines.
+    """
+    table = csv.reader((f"{line}\n" for _, line in read_lines(path)), strict=True)
+    try:
+        names = next(table, [])
+        if len(set(names)) < len(names) or not all(names):
+            raise TaskError(f"{path}:1: the columns are {names}; give each a name of its own")
+        line = table.line_num + 1
+        for cells in table:
+            if cells and len(cells) != len(names):
+                raise TaskError(f"{path}:{line}: {len(cells)} cells for {len(names)} columns; quote commas")
+            if cells:
+                fields = {name: cell or None for name, cell in zip(names, cells, strict=True)}
+                yield Row(f"{path}:{line}", fields)
+            line = table.line_num + 1
+    except csv.Error as error:
+        raise TaskError(f"{path}:{table.line_num}: {error}; is it a CSV file?") from None
 
-    return read
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    try:
+        with ParquetFile(path) as table:
+            batches = table.iter_batches()
+            yield from _dataset_rows(str(path), (row for batch in batches for row in batch.to_pylist()))
+    except (ArrowException, OSError) as error:
+        raise TaskError(f"{path}: {error}; is it a parquet file?") from error
 
 
-_READERS: Mapping[str, Callable[[Path], Iterable[Row]]] = {
+READERS: Mapping[str, Callable[[Path], Iterable[Row]]] = {
     ".jsonl": read_jsonl,
     ".json": _read_json,
     ".txt": _read_text,
-    ".parquet": _read_table("parquet"),
-    ".csv": _read_table("csv"),
+    ".parquet": _read_parquet,
+    ".csv": _read_csv,
 }
 
 

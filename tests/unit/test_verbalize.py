@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,47 +13,20 @@ from datasets import Dataset
 from rich.console import Console
 
 from reverse_codi.config import UserError
+from reverse_codi.question_checks import QuestionError
 from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.records import read_records
 from reverse_codi.traces import StoreError, TraceStore
 from reverse_codi.translations.record import TRUST_THRESHOLD, Translation
-from reverse_codi.verbalize import main, read_questions, save, show, unknown_words
+from reverse_codi.verbalize import main, save, show
 from reverse_codi.verbalizer.translate import Translator
 from tests.tiny import make_problems
 
 ROW = Translation(
     "Ann has 12 [red] apples.", "h0", "12 + 5 = 17 .", 0.9, 1.0, ["17", "[x]"], "The answer is: 17"
 )
-
-
-def test_questions_come_from_words_and_files(tmp_path: Path) -> None:
-    (tmp_path / "lines.txt").write_text("How many?\n\n  Why? \n")
-    (tmp_path / "rows.jsonl").write_text('{"question": "Who?", "answer": "3"}\n{"question": "When?"}\n')
-    words = ["Ann has 2 apples.", str(tmp_path / "lines.txt"), str(tmp_path / "rows.jsonl")]
-    assert list(read_questions(words)) == [
-        "Ann has 2 apples.",
-        "How many?",
-        "Why?",
-        "Who?",
-        "When?",
-    ]
-
-
-def test_a_missing_file_is_no_question() -> None:
-    with pytest.raises(FileNotFoundError, match=r"rows\.jsonl is no file"):
-        list(read_questions(["runs/rows.jsonl"]))
-
-
-def test_questions_come_from_standard_input_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("How many?\n"))
-    assert list(read_questions([])) == ["How many?"]
-
-
-def test_unknown_words_are_named(tiny_reasoner: CodiReasoner) -> None:
-    assert unknown_words(tiny_reasoner, make_problems(1)[0].question) == []
-    assert unknown_words(tiny_reasoner, "Ann has 12 zebras, and 7000 apples.") == ["zebras", "7000"]
-    assert unknown_words(tiny_reasoner, "Ann has <eos> 12 <pad> cups.") == ["<eos>", "<pad>"]
 
 
 def shown(*rows: Translation, chain: bool = False) -> str:
@@ -101,26 +75,50 @@ def test_the_lens_is_the_models_own_head(tiny_reasoner: CodiReasoner) -> None:
     assert tops == [special.get(i) or tiny_reasoner.decode([i]) or "<?>" for i in best]
 
 
-def test_the_verb_prints_and_saves(
-    tiny_folders: tuple[Path, Path], tiny_verbalizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    question = make_problems(1)[0].question
-    main(
-        [
-            f"{question} zebra",
-            "--reasoner",
-            str(tiny_folders[0]),
-            "--verbalizer",
-            str(tiny_verbalizer),
-            "--out",
-            str(out),
-        ]
+@pytest.fixture
+def verb(tiny_folders: tuple[Path, Path], tiny_verbalizer: Path) -> Callable[..., None]:
+    """The verb on the tiny folders."""
+    return lambda *words: main(
+        [*words, "--reasoner", str(tiny_folders[0]), "--verbalizer", str(tiny_verbalizer)]
     )
-    told = capsys.readouterr().out
-    assert "the model does not know these words: zebra" in told
-    assert "3 rows written" in told
-    assert [json.loads(line)["site"] for line in out.read_text().splitlines()] == ["h0", "h1", "h2"]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet"])
+def test_the_verb_prints_and_saves(
+    verb: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / "new" / name
+    verb(f"{make_problems(1)[0].question} zebra", "--out", str(out))
+    printed = capsys.readouterr()
+    assert "argument 1: the model does not know these words: zebra\n" in printed.err
+    assert "3 rows written" in printed.out
+    assert [row.fields["site"] for row in read_records(str(out)).rows] == ["h0", "h1", "h2"]
+
+
+def test_rows_are_saved_before_they_are_printed(
+    verb: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("reverse_codi.verbalize.show", closed)
+    with pytest.raises(BrokenPipeError):
+        verb(make_problems(1)[0].question, "--out", str(tmp_path / "rows.jsonl"))
+    assert len(read_records(str(tmp_path / "rows.jsonl")).rows) == 3
+
+
+def test_questions_that_cannot_be_asked_are_refused_or_skipped(
+    verb: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, out = make_problems(1)[0].question, tmp_path / "rows.jsonl"
+    long = "cups " * 300
+    with pytest.raises(QuestionError, match=r"argument 1: the question is empty.*or set --on-bad-question"):
+        verb("")
+    with pytest.raises(QuestionError, match=r"argument 2: the question has 300 tokens; 240 fit into"):
+        verb(good, long)
+    verb("", good, long, "--on-bad-question", "skip", "--out", str(out))
+    assert "2 of 3 questions skipped:\nargument 1: the question is empty" in capsys.readouterr().err
+    assert {row.fields["question"] for row in read_records(str(out)).rows} == {good}
 
 
 def called(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
-
 from reverse_codi.config import run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.load import import_report, load_reasoner, reasoner_folder
 from reverse_codi.recipe import load_recipe
@@ -15,7 +14,7 @@ from reverse_codi.recipe import load_recipe
 def main(arguments: list[str] | None = None) -> None:
     """Load the reasoner of a recipe and say what became of its checkpoint."""
     section = load_recipe(sys.argv[1:] if arguments is None else arguments).reasoner
-    console = Console(soft_wrap=True)
+    console = VerbConsole(soft_wrap=True)
     try:
         folder = reasoner_folder(section)
         report = import_report(folder)

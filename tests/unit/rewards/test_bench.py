@@ -9,8 +9,9 @@ from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.records import read_records
 from reverse_codi.rewards.bench import DISTRACTORS, Bench, Kind, Source, with_others
-from reverse_codi.rewards.texts import read_texts
+from reverse_codi.rewards.texts import texts_of
 from reverse_codi.rewards.trial import run
 from reverse_codi.sites import ANSWER
 from reverse_codi.traces import StoreError, TraceStore
@@ -63,7 +64,7 @@ def test_whole_traces_are_tried_too(tmp_path: Path, source: Source, tiny_reasone
     assert bench.thoughts.sites == [ANSWER] * 6
     (tmp_path / "rows.jsonl").write_text('{"question": "Ann has 3 apples.", "site": "answer", "text": "a"}')
     own = tiny_reasoner.answer_states(["Ann has 3 apples."])[0].tolist()
-    rows = read_texts(str(tmp_path / "rows.jsonl"), bench)
+    rows = texts_of(read_records(str(tmp_path / "rows.jsonl")), bench)
     assert rows.targets[0].tolist() == pytest.approx(own, abs=1e-4)
     assert run(find("answer_preserved"), bench).values[Kind.GOLD] == [None] * 6
 

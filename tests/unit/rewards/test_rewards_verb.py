@@ -57,7 +57,7 @@ def test_try_prints_the_distribution_and_what_can_win(capsys: pytest.CaptureFixt
 def test_try_scores_given_texts_as_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("one two three\na\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one two three\na\n")))
     options = ["--set", "budget=2", "--set", "span=4", "--problems", "8", "--json", "--texts", "-"]
     main(["try", "brevity", *options])
     found = json.loads(capsys.readouterr().out)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.config import UserError
+from reverse_codi.records import read_records
 from reverse_codi.rewarding import Registered, RewardBatch, RewardError
 from reverse_codi.rewards.bench import Bench, Kind, Source, other_thoughts
-from reverse_codi.rewards.texts import TextsError, read_texts
+from reverse_codi.rewards.texts import texts_of
 from reverse_codi.rewards.trial import Spread, Trial, run, score
 from reward.registry import find
 
@@ -93,9 +94,9 @@ def test_nan_names_the_reward_and_the_text(bench: Bench) -> None:
 
 
 def test_plain_lines_are_of_the_first_thoughts(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "texts.txt").write_text("12 + 5 = 17\n\nno\n")
-    rows = read_texts(str(tmp_path / "texts.txt"), bench)
-    assert rows.texts == ["12 + 5 = 17", "no"]
+    (tmp_path / "texts.txt").write_bytes(b" 12 + 5 = 17 \r\n\r\nno\r\n")
+    rows = texts_of(read_records(str(tmp_path / "texts.txt")), bench)
+    assert rows.texts == [" 12 + 5 = 17 ", "no"]  # spaces are tokens of many models
     assert (rows.sites, rows.questions) == (bench.thoughts.sites[:2], bench.thoughts.questions[:2])
 
 
@@ -104,7 +105,7 @@ def test_json_lines_name_their_thought(bench: Bench, tmp_path: Path) -> None:
     question, site = thoughts.questions[3], thoughts.sites[3]
     line = f'{{"question": "{question}", "site": "{site}", "%s": "12 + 5 = 17"}}\n'
     path.write_text(line % "text" + line.replace(question, "Ann has 3 apples. She buys 4.") % "translation")
-    rows = read_texts(str(path), bench)
+    rows = texts_of(read_records(str(path)), bench)
     assert rows.texts == ["12 + 5 = 17"] * 2 and rows.sites == [site] * 2
     assert rows.targets[0].tolist() == pytest.approx(thoughts.targets[3].tolist(), abs=1e-3)
     assert rows.claims == [thoughts.claims[3], []]  # of an unknown question no claims are known
@@ -116,8 +117,11 @@ def test_json_lines_name_their_thought(bench: Bench, tmp_path: Path) -> None:
         ("", "holds no text"),
         ("a\n" * 999, r"999 texts, the trial has \d+ thoughts; raise --problems"),
         ('{"question": "Q", "site": "h1"}', ":1: key 'text' is missing; give it a value"),
-        ('{"question": "Q", "site": "h1", "text": "a"}\nb', ":2 is no JSON"),
+        ('{"question": "Q", "site": "h1", "text": "a"}\nb', r":2: .*write one JSON object a line"),
+        ('a\n{"question": "Q", "site": "h1", "text": "a"}', ":2 is JSON among plain lines"),
+        ('{"question": " ", "site": "h1", "text": "a"}', ":1: 'question' is ' '; give it a non-empty string"),
         ('{"question": "Q", "site": "one", "text": "a"}', ":1: 'one' is no site; write h2"),
+        ('{"question": "Q", "site": "h1", "text": "\\\\ud800"}', ":1: character 1 is half a character"),
         ('{"question": "Q", "site": "h9", "text": "a"}', ":1: no map for site h9; there is one for h0"),
     ],
 )
@@ -125,6 +129,6 @@ def test_bad_texts_are_told_with_their_line(bench: Bench, tmp_path: Path, conten
     path = tmp_path / "texts"
     path.write_text(content)
     with pytest.raises(UserError, match=told):
-        read_texts(str(path), bench)
-    with pytest.raises(TextsError, match=r"no file .*none; give one with a text a line"):
-        read_texts(str(tmp_path / "none"), bench)
+        texts_of(read_records(str(path)), bench)
+    with pytest.raises(UserError, match=r"no file .*none; check its name"):
+        read_records(str(tmp_path / "none"))

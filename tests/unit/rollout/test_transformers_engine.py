@@ -66,6 +66,19 @@ def test_seed_fixes_a_prompt_whatever_the_batch(engine: TransformersEngine, base
     assert all(same(a, b) for a, b in zip(whole, wide.generate(prompts, 3, params), strict=True))
 
 
+def test_samples_of_one_prompt_are_drawn_in_parts(engine: TransformersEngine, base: Path) -> None:
+    prompts = make_prompts([1, 3])
+    params = Sampling(max_new_tokens=5, seed=4)
+    done: list[tuple[int, int]] = []
+    few = TransformersEngine(base, CONFIG.model_copy(update={"max_sequences": 4}))
+    few.progress = lambda n, total: done.append((n, total))
+    parts = few.generate(prompts, 10, params)
+    whole = TransformersEngine(base, CONFIG.model_copy(update={"max_sequences": 100}))
+    assert all(same(a, b) for a, b in zip(parts, whole.generate(prompts, 10, params), strict=True))
+    assert [rollout.prompt_index for rollout in parts] == [0] * 10 + [1] * 10
+    assert done == [(n, 20) for n in (4, 8, 10, 14, 18, 20)]
+
+
 def test_another_seed_or_prompt_number_is_other_noise(engine: TransformersEngine) -> None:
     (prompt,) = make_prompts([1])
     params = Sampling(max_new_tokens=8)

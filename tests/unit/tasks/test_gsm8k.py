@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.base import Problem, Split, TaskError
 from reverse_codi.tasks.gsm8k import GSM8K, GSM8kAug
@@ -69,7 +70,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: Any, named: str) -> Non
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     source = tmp_path / "bad.jsonl"
     source.write_bytes(b'{"question": "\xff", "answer": "#### 1"}\n')
-    with pytest.raises(TaskError, match=r"bad.jsonl:1: .*UTF-8"):
+    with pytest.raises(UserError, match=r"bad.jsonl:1: byte 0xff at column 15 is no UTF-8"):
         everything(GSM8K(source=str(source)))
 
 

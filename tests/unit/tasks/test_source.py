@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.tasks.base import TaskError
 from reverse_codi.tasks.source import POOL, read_splits
 
@@ -68,6 +69,9 @@ def test_what_datasets_wrote(tmp_path: Path) -> None:
         ("a.json", '"text"', r"a\.json: holds 'text'; write a JSON list"),
         ("a.json", "{}", r"a\.json: holds {}; write a JSON list"),
         ("a.jsonl", '{"n": 1}\n{"n"', r"a\.jsonl:2: "),
+        ("a.csv", "n,m\n1,2\n3\n", r"a\.csv:3: 1 cells for 2 columns"),
+        ("a.csv", "n,n\n1,2\n", r"a\.csv:1: the columns are \['n', 'n'\]"),
+        ("a.csv", 'n\n"1"2\n', r"a\.csv:2: .*is it a CSV file"),
         ("a.yaml", "n: 1", r"a \.yaml file cannot be read; use \.jsonl, \.json"),
         ("a", "n", r"a nameless file cannot be read"),
     ],
@@ -80,11 +84,35 @@ def test_a_malformed_file_is_named(tmp_path: Path, name: str, content: str, name
                 row.first("n")
 
 
-def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
-    for name, where in [("a.txt", r"a\.txt:1: .*UTF-8"), ("a.json", r"a\.json: .*UTF-8")]:
-        (tmp_path / name).write_bytes(b'["\xff"]\n')
-        with pytest.raises(TaskError, match=where):
-            read(tmp_path / name)
+@pytest.mark.parametrize("name", ["a.txt", "a.json", "a.jsonl", "a.csv"])
+def test_bytes_that_are_no_text_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'{}\r\n"\xff"\n')
+    with pytest.raises(UserError, match=rf"{name}:2: byte 0xff at column 2 is no UTF-8; save the file as"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_every_reader_reads_every_encoding_and_line_end(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""  # these write none themselves
+    for name, content in {
+        "a.jsonl": '{"text": "cafe\u0301"}\r\n\r\n{"text": "a\u2028b"}\r\n',
+        "a.json": '[{"text": "cafe\u0301"},\r\n {"text": "a\u2028b"}]',
+        "a.txt": "cafe\u0301\r\n\r\na\u2028b\r\n",
+        "a.csv": 'text\r\n"cafe\u0301"\r\n\r\na\u2028b\r\n',
+    }.items():
+        (tmp_path / name).write_bytes((mark + content).encode(encoding))
+        texts = [text for _, text in read(tmp_path / name)[POOL]]
+        assert texts == ["cafe\u0301", "a\u2028b"], name
+
+
+def test_a_table_is_read_cell_by_cell(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('n,text\n"1,000","two\nlines"\n7,\n')
+    rows = list(read_splits(str(path))[POOL])
+    assert [(row.where, row.fields) for row in rows] == [
+        (f"{path}:2", {"n": "1,000", "text": "two\nlines"}),  # as written: no type is guessed
+        (f"{path}:4", {"n": "7", "text": None}),
+    ]
 
 
 def test_nothing_there_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""The terminal of a verb: a reader that goes away early ends the printing, not the work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from time import monotonic
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+# Seconds between two lines of progress where there is no terminal.
+PAUSE = 30.0
+
+
+class VerbConsole(Console):
+    """A console that falls silent when its reader closes the pipe (`| head -1`); the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Print no more; see `rich.console.Console.on_broken_pipe`, which would end the program."""
+        self.quiet = True
+        silence(self.file)
+
+
+def silence(stream: IO[str]) -> None:
+    """Send what is still printed to a stream nowhere, so that the interpreter ends without a complaint."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def notes(console: Console) -> Callable[[str], None]:
+    """What prints a notice: yellow, as it is, and in one line where there is no terminal."""
+    return partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(console: Console, title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show how far a long job is: a bar with the time left; a line now and then where there is no terminal.
+
+    Yields what is called with the number of items that have been done since the last call.
+    """
+    if console.is_terminal:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=console, transient=True) as bars:
+            bar = bars.add_task(title, total=total, completed=done)
+            yield lambda n: bars.advance(bar, n)
+        return
+    first, begun, said = done, monotonic(), monotonic()
+
+    def advance(n: int) -> None:
+        nonlocal done, said
+        done += n
+        if (now := monotonic()) - said >= PAUSE and done < total:
+            left = (now - begun) / (done - first) * (total - done)
+            console.print(f"{title}: {done:,} of {total:,}, {left / 60:.1f} minutes left", markup=False)
+            said = now
+
+    yield advance
+
+
+@contextmanager
+def counted(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how far jobs are that follow one another, each with a total of its own.
+
+    Yields what is called with the number of items that are done, and of how many; when all are, the next job
+    begins.
+    """
+    with ExitStack() as stack:
+        before = 0
+        advance: Callable[[int], None] = print
+
+        def report(done: int, total: int) -> None:
+            nonlocal before, advance
+            if before == 0:
+                stack.close()
+                advance = stack.enter_context(progress(console, title, total))
+            advance(done - before)
+            before = done if done < total else 0
+
+        yield report
