@@ -12,6 +12,7 @@ from reverse_codi.console import notes
 from reverse_codi.errors import UserError
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.text_files import half_character
 
 OnBad = Literal["error", "skip"]
 """What to do with questions that the reasoner cannot be asked."""
@@ -80,10 +81,8 @@ def faults(reasoner: Reasoner, questions: Sequence[str], writes: bool = False) -
     def fault(question: str) -> str | None:
         if not question.strip():
             return "the question is empty; write one"
-        if half := _SURROGATE.search(question):
-            return (
-                f"character {half.start() + 1} is half a character (U+{ord(half[0]):04X}); write it as UTF-8"
-            )
+        if half := half_character(question):
+            return half
         # A character of ASCII is one token at most, and a letter or digit one at least.
         surely_fits = question.isascii() and limit is not None and len(question) + around <= limit
         if codi is None or (surely_fits and any(map(str.isalnum, question))):

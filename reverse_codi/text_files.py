@@ -81,7 +81,7 @@ def decoded(data: bytes, name: str) -> str:
 def half_character(text: str) -> str | None:
     """What is wrong with a text that holds half a surrogate pair; None if it holds none.
 
-    Bytes of an argument that are no UTF-8 come as such halves, and JSON can write them; no tokenizer takes them.
+    Bytes of an argument that are no UTF-8 come so, and JSON can write them. No tokenizer takes them.
     """
     half = _SURROGATE.search(text)
     if half is None:

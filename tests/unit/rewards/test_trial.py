@@ -121,7 +121,7 @@ def test_json_lines_name_their_thought(bench: Bench, tmp_path: Path) -> None:
         ('a\n{"question": "Q", "site": "h1", "text": "a"}', ":2 is JSON among plain lines"),
         ('{"question": " ", "site": "h1", "text": "a"}', ":1: 'question' is ' '; give it a non-empty string"),
         ('{"question": "Q", "site": "one", "text": "a"}', ":1: 'one' is no site; write h2"),
-        ('{"question": "Q", "site": "h1", "text": "\\\\ud800"}', ":1: character 1 is half a character"),
+        ('{"question": "Q", "site": "h1", "text": "\\ud800"}', ":1: character 1 is half a character"),
         ('{"question": "Q", "site": "h9", "text": "a"}', ":1: no map for site h9; there is one for h0"),
     ],
 )
