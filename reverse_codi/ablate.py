@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ablation = validated(Ablation, read_yaml(options.ablation), str(options.ablation))
     if unknown := [name for name in options.row or () if name not in ablation.rows]:
         raise RecipeError(f"no row is named {unknown[0]!r}; there are {', '.join(ablation.rows)}")
-    check_folder(options.out)
+    check_folder(options.out, "--out")
     if options.threads:
         torch.set_num_threads(options.threads)
     console = VerbConsole(width=200)

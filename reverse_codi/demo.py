@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=Path("demo.json"))
     options, overrides = parser.parse_known_args(arguments)
     console = VerbConsole()
-    check_folder(options.out)
+    check_folder(options.out, "--out")
     check_file(options.json, (".json",))
     recipe, told = with_available_engine(load_recipe([options.recipe, *overrides]))
     if told:

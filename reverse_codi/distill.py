@@ -78,7 +78,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
         UserError: the folder cannot be written, or a phase diverges.
     """
     section = recipe.distill
-    check_folder(section.out)
+    check_folder(section.out, "distill.out")
     if recipe.log.wandb:
         start_wandb(recipe.log.project, console)
     task = recipe.task.build()

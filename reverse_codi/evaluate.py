@@ -137,7 +137,7 @@ def run(
     Raises:
         StageError: `out` holds figures or controls of another verbalizer, size or seed.
     """
-    check_folder(out)
+    check_folder(out, "--out")
     if given is not None and not (given / MANIFEST).is_file():
         raise RecipeError(f"{given} is no trace store; collect one: python -m reverse_codi.trace RECIPE")
     recipe, folder = evaluated.recipe, evaluated.verbalizer
@@ -212,7 +212,7 @@ def check(
     recipe = validated(Recipe, override(known, overrides), "command line")
     name, section, questions = f"{reasoner} on {task}", recipe.reasoner, recipe.task.build()
     on_bad = recipe.trace.on_bad_question
-    check_folder(out)
+    check_folder(out, "--out")
     if is_recurrent_depth(section):
         recurrent = HuginnReasoner.from_pretrained(section.path, section.device)
         iterated = iterations.measure(recurrent, questions, problems, seed, console, on_bad)

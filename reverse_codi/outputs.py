@@ -14,24 +14,27 @@ class OutputError(UserError):
     """Nothing can be written there; the message names the place and the reason."""
 
 
-def check_folder(path: str | Path) -> Path:
+def check_folder(path: str | Path, key: str = "") -> Path:
     """Refuse a folder that output cannot go to. Nothing is made yet: a run may still be refused.
+
+    Args:
+        path: the folder.
+        key: of the recipe, or the option, that names it; for the message.
 
     Raises:
         OutputError: it, or a folder above it, is a file, or cannot be written.
     """
     folder = Path(path)
+    named, other = (f"{key} = {folder}", f"set another {key}") if key else (folder, "choose another place")
     place = folder.absolute()
     there = next(parent for parent in (place, *place.parents) if os.path.lexists(parent))
     if not there.is_dir():
-        raise OutputError(f"{folder}: {there} is no folder; choose another place")
+        raise OutputError(f"{named}: {there} is not a folder; {other}")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise OutputError(
-            f"{folder}: {there} cannot be written ({error.strerror}); choose another place"
-        ) from None
+        raise OutputError(f"{named}: {there} cannot be written ({error.strerror}); {other}") from None
     return folder
 
 

@@ -110,7 +110,7 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
 def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     """Every stage; returns what pipeline.json holds."""
     check_reasoner_is_made_here(recipe)
-    check_folder(recipe.distill.out)
+    check_folder(recipe.distill.out, "distill.out")
     preflight.check(recipe, fetch=False)  # again, with the reasoner at hand, in `train`
     preflight.check_actors(recipe)
     out = Path(recipe.train.out)

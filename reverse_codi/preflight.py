@@ -7,12 +7,11 @@ those that depend on the reasoner.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from reverse_codi.config import RecipeError
 from reverse_codi.environment import check_ray
+from reverse_codi.outputs import check_folder
 from reverse_codi.reasoner_fit import (
     Facts,
     check_layers,
@@ -40,9 +39,9 @@ def check(recipe: Recipe, fetch: bool) -> list[str]:
     Raises:
         UserError: the first thing that would fail.
     """
-    check_folders(
-        {"train.out": recipe.train.out, "trace.out": recipe.trace.out, "trace.out-heldout": heldout(recipe)}
-    )
+    check_folder(recipe.train.out, "train.out")
+    check_folder(recipe.trace.out, "trace.out")
+    check_folder(heldout(recipe), "trace.out-heldout")
     told = check_training(recipe)
     check_rewards(recipe)
     facts = Facts.of(recipe.reasoner.folder if fetch else recipe.reasoner.path)
@@ -72,24 +71,6 @@ def check_reasoner(recipe: Recipe, facts: Facts) -> None:
 def heldout(recipe: Recipe) -> str:
     """Folder of the held-out traces."""
     return f"{recipe.trace.out}-heldout"
-
-
-def check_folders(folders: Mapping[str, str | Path]) -> None:
-    """Refuse an output folder that cannot be made or written.
-
-    Args:
-        folders: key or option -> folder.
-
-    Raises:
-        RecipeError: names the key and the part of the path that is in the way.
-    """
-    for key, folder in folders.items():
-        place = Path(folder).absolute()
-        there = next(parent for parent in (place, *place.parents) if parent.exists() or parent.is_symlink())
-        if not there.is_dir():
-            raise RecipeError(f"{key} = {str(folder)!r}: {there} is not a folder; choose another {key}")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise RecipeError(f"{key} = {str(folder)!r}: {there} cannot be written to; choose another {key}")
 
 
 def check_traces(recipe: Recipe) -> None:

@@ -28,7 +28,7 @@ from reverse_codi.tracing import collect
 def trace(recipe: Recipe, console: Console) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
     section = recipe.trace
-    check_folder(section.out)
+    check_folder(section.out, "trace.out")
     store = collect(
         recipe.reasoner.load(),
         recipe.task.build(),
@@ -66,7 +66,7 @@ def import_vectors(arguments: list[str], console: Console) -> TraceStore:
     parser.add_argument("--split", default="imported", help="name of the split")
     parser.add_argument("--out", required=True, type=Path, help="folder of the new store")
     options = parser.parse_args(arguments)
-    check_folder(options.out)
+    check_folder(options.out, "--out")
     arrays = {"readouts": options.readouts, "fed": options.fed}
     header = {"reasoner_hash": options.reasoner_hash, "tokenizer_hash": options.tokenizer_hash}
     if options.reasoner is not None:

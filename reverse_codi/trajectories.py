@@ -145,7 +145,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """
     if options.iterations is not None and options.iterations < LEAST_ITERATIONS:
         raise RecipeError(f"--iterations {options.iterations}: give {LEAST_ITERATIONS} or more")
-    check_folder(options.out)
+    check_folder(options.out, "--out")
     dtype = getattr(torch, options.dtype) if options.dtype else None
     try:
         reasoner = HuginnReasoner.from_pretrained(options.model, options.device, dtype)

@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/soft"), help="folder of their traces")
     options, overrides = parser.parse_known_args(arguments)
     evaluated = find(options.what, overrides)
-    check_folder(options.out)
+    check_folder(options.out, "--out")
     recipe, folder, console = evaluated.recipe, evaluated.verbalizer, VerbConsole()
     reasoner = recipe.reasoner.load()
     measure = Measure.load(folder, reasoner)

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, overrides = parser.parse_known_args(arguments)
     recipe = load_recipe([options.recipe, *overrides])
     more = [validated(ReadSpec, {"ridge": ridge}, "--ridge") for ridge in options.ridge]
-    check_folder(recipe.trace.out)
+    check_folder(recipe.trace.out, "trace.out")
     if options.json:
         check_file(options.json, (".json",))
     console = VerbConsole(width=160)
