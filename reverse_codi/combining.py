@@ -124,7 +124,7 @@ def correlations(raw: Columns, rows: Rows) -> dict[str, float]:
     """
     good = rows.well_formed
     # Keys of their own: a reward may be called "length" too.
-    length = [float(len(ids)) for ids in rows.token_ids]
+    length: list[float | None] = [float(len(ids)) for ids in rows.token_ids]
     compared = {f"correlation/{a}/{b}": (raw[a], raw[b]) for a, b in itertools.combinations(raw, 2)}
     compared |= {f"length_correlation/{name}": (column, length) for name, column in raw.items()}
     found: dict[str, float] = {}

@@ -100,8 +100,8 @@ def refuse_hidden_neighbours(path: Path) -> None:
         if neighbour is None:
             continue
         loaded = sys.modules.get(name)
-        spec = None if loaded else importlib.util.find_spec(name)
-        origin = getattr(loaded, "__file__", None) if loaded else spec and spec.origin
+        spec = getattr(loaded, "__spec__", None) if loaded else importlib.util.find_spec(name)
+        origin = None if spec is None else spec.origin
         if origin is None or not _same(Path(origin), neighbour):
             what = f"the module {name!r} that Python finds first is {origin or 'built in'}"
             raise RecipeError(

@@ -199,6 +199,7 @@ def refuse_uncallable(record: Registered, arguments: Mapping[str, object]) -> No
     function: Any = record.function
     written = innermost(function)
     name = getattr(written, "__name__", record.name)
+    calls: list[tuple[str, Callable[..., Any], tuple[None, ...], Mapping[str, object], str]]
     if not inspect.isclass(function):
         forms = f"def {name}(batch) or def {name}(batch, config: Options)"
         calls = [(name, function, (None,), arguments, forms)]
