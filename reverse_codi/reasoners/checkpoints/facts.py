@@ -59,6 +59,7 @@ class Facts:
 
     def named(self, lora: bool) -> dict[str, str]:
         """Each fact's name -> its value and where that is from, for a report."""
+        facts: dict[str, Fact[int] | Fact[float] | None]
         facts = {"n_thoughts": self.n_thoughts, "lora_alpha": self.lora_alpha if lora else None}
         return {name: f"{fact.value:g} ({fact.source})" for name, fact in facts.items() if fact is not None}
 
@@ -66,7 +67,9 @@ class Facts:
 def facts_of(source: Source) -> Facts:
     """What the recipe gives comes first, then what is known of the checkpoint."""
     found = known(source.path)
-    layout, thoughts, alpha = source.layout, None, None
+    layout = source.layout
+    thoughts: Fact[int] | None = None
+    alpha: Fact[float] | None = None
     if found is not None:
         layout = found.layout.value if layout == LayoutName.AUTO else layout
         thoughts, alpha = found.n_thoughts, found.lora_alpha

@@ -168,8 +168,9 @@ def as_markdown() -> str:
 def _stands(facts: Known) -> str:
     """Where K and alpha stand, each file once."""
     files: dict[str, list[str]] = {}
-    for fact in (facts.n_thoughts, facts.lora_alpha):
-        if fact is not None:
-            file, _, words = fact.source.partition(": ")
-            files.setdefault(file, []).append(words)
+    sources = [facts.n_thoughts.source] if facts.n_thoughts else []
+    sources += [facts.lora_alpha.source] if facts.lora_alpha else []
+    for source in sources:
+        file, _, words = source.partition(": ")
+        files.setdefault(file, []).append(words)
     return "; ".join(f"{file}: {', '.join(words)}" for file, words in files.items())
