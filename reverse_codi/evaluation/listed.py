@@ -80,9 +80,9 @@ def _named(problems: Sequence[Lensed], read: Sequence[Lensed], k: int) -> Interv
     rows: list[int] = []
     for row, (problem, other) in enumerate(zip(problems, read, strict=bool(read))):
         named = {number for tokens in other.latents for number in tokens[:k]}
-        told = [result for result in problem.results if result is not None]
-        hits += [result in named for result in told]
-        rows += [row] * len(told)
+        known = [result for result in problem.results if result is not None]
+        hits += [result in named for result in known]
+        rows += [row] * len(known)
     return figures.mean(hits, rows)
 
 

@@ -92,7 +92,7 @@ def open_reasoner(source: str | Path | Source, device: str = "cpu") -> Reasoner:
 
 
 def _answering(reasoner: Reasoner) -> Reasoner:
-    """Refuse a reasoner of which nobody could tell where its answers stand: each would count as wrong."""
+    """Refuse a reasoner that does not say where its answers stand: each would count as wrong."""
     if not hasattr(reasoner, "answer_cue"):
         raise CheckpointError(
             f"{type(reasoner).__name__} has no answer_cue; give it the words that come before its answers, "

@@ -29,8 +29,8 @@ class RowError(TaskError):
     """
 
     def __init__(self, where: str, problem: str, values: Sequence[object]) -> None:
-        told = problem.format(*values) if values else problem
-        super().__init__(f"{where}: {told}")
+        message = problem.format(*values) if values else problem
+        super().__init__(f"{where}: {message}")
         self.where = where
         self.reason = problem.format(*[_AnyValue()] * len(values)) if values else problem
 

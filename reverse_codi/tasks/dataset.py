@@ -72,7 +72,7 @@ class DatasetTask(ABC):
         else:
             rows = (row for split in splits.values() for row in split)
             corpus = Corpus.of_pool(self.source, skipped.parsed(rows, self.parse), self.heldout_percent)
-        skipped.tell()
+        skipped.report()
         return corpus
 
     def _heldout_names(self, splits: Iterable[str]) -> list[str]:

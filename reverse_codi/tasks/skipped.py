@@ -11,8 +11,8 @@ from reverse_codi.tasks.base import Problem, TaskError
 from reverse_codi.tasks.corpus import Row, RowError
 
 OnBadRow = Literal["error", "skip"]
-# Reasons that are told one by one.
-_MOST_TOLD = 8
+# Reasons that are named one by one.
+_MOST_NAMED = 8
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Skipped:
         """Rows left out."""
         return sum(count for count, _ in self.by_reason.values())
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Log how many rows were left out, by reason, most frequent first; nothing where none was.
 
         Raises:
@@ -67,10 +67,10 @@ class Skipped:
             return
         reasons = sorted(self.by_reason.items(), key=lambda item: -item[1][0])
         lines = [f"{count:,} x {reason} (first: {first})" for reason, (count, first) in reasons]
-        more = len(lines) - _MOST_TOLD
-        told = [*lines[:_MOST_TOLD], *([f"{more:,} other reasons"] if more > 0 else [])]
+        more = len(lines) - _MOST_NAMED
+        named = [*lines[:_MOST_NAMED], *([f"{more:,} other reasons"] if more > 0 else [])]
         if self.count == self.rows:
-            raise TaskError(f"{self.source}: none of {self.rows:,} rows can be used: {'; '.join(told)}")
+            raise TaskError(f"{self.source}: none of {self.rows:,} rows can be used: {'; '.join(named)}")
         log.warning("%s: %s of %s rows skipped", self.source, f"{self.count:,}", f"{self.rows:,}")
-        for line in told:
+        for line in named:
             log.warning("  %s", line)

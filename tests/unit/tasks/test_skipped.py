@@ -98,7 +98,7 @@ def test_a_record_of_a_list_can_be_skipped(tmp_path: Path) -> None:
 def test_many_reasons_are_summed_up(caplog: pytest.LogCaptureFixture) -> None:
     skipped = Skipped("a", "skip", rows=100)
     skipped.by_reason = {f"reason {i}": (i, f"a:{i}") for i in range(1, 12)}
-    skipped.tell()
+    skipped.report()
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == "a: 66 of 100 rows skipped"
     assert said[1] == "  11 x reason 11 (first: a:11)" and said[-1] == "  3 other reasons"
