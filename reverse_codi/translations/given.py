@@ -103,7 +103,7 @@ def given_vectors(vectors: Vectors, reasoner: CodiReasoner, measure: Measure) ->
             )
         slots = torch.stack(list(fed.values()), 1)
         asked = [question for question in vectors.questions if question is not None]
-        targets = {}
+        targets: dict[Site, Tensor] = {}
         if len(asked) == len(slots):  # the target is a state after the question
             targets = {ANSWER: reasoner.answer_states(asked, Patch.all(slots))}
         return Given({ANSWER: slots}, targets, vectors.questions, vectors.answers, vectors.sources)
