@@ -103,14 +103,15 @@ def given_vectors(vectors: Vectors, reasoner: CodiReasoner, measure: Measure) ->
             )
         slots = torch.stack(list(fed.values()), 1)
         asked = [question for question in vectors.questions if question is not None]
-        targets = {}
+        targets: dict[Site, Tensor] = {}
         if len(asked) == len(slots):  # the target is a state after the question
             targets = {ANSWER: reasoner.answer_states(asked, Patch.all(slots))}
         return Given({ANSWER: slots}, targets, vectors.questions, vectors.answers, vectors.sources)
     for site in vectors.sites:
         if map_site(site) not in measure.maps:
             known = " ".join(f"{known} z{known.index}" for known in measure.sites)
-            raise UserError(f"site {site}: this verbalizer knows no such thought; choose from: {known}")
+            last = ", the last readout is never fed" if site.index == reasoner.n_thoughts else ""
+            raise UserError(f"site {site}: this verbalizer knows no such thought{last}; choose from: {known}")
     same = reasoner.config.projection_width == 0  # Coconut feeds its readouts as they are
     targets = {site: vectors.at(site) for site in vectors.sites if same or site.kind == "h"}
     return Given(

@@ -23,7 +23,7 @@ class Translation:
         translation: what it says.
         match: 1 - d(thought, text) / d(thought, training mean); None where there is nothing to compare with.
         trust: share of wrong thoughts of the same site which the text matches less than this one, and which
-            the verbalizer gives another text (`reading.affine.trust`); 0 where silence is nearer or no claim
+            the verbalizer gives another text (`reading.affine.trust`); 0 where the mean is nearer or no claim
             can be read; None without a match.
         lens: logit-lens top 5 of the readout; None without one.
         answer: what the model answered; None where that is unknown.
@@ -59,7 +59,7 @@ class Translation:
         if self.match is None or self.trust is None:
             return None, NO_READOUT if self.lens is None else NO_QUESTION
         if not self.match > 0:
-            return False, "silence is nearer to the thought"
+            return False, "the training mean is nearer to the thought"
         if not self.trust >= TRUST_THRESHOLD:
             return False, f"{1 - self.trust:.0%} of wrong thoughts fit as well"
         return True, f"{self.trust:.0%} of wrong thoughts fit less"

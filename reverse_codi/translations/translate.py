@@ -91,9 +91,9 @@ def _scores(
     unscored: bool,
 ) -> tuple[Sequence[float | None], Sequence[float | None], Sequence[list[str] | None]]:
     """Match, trust and lens of N texts at one site; None for what cannot be known."""
-    nothing = [None] * len(texts)
+    nothing: list[None] = [None] * len(texts)
     targets = given.targets.get(site)
-    tops = nothing if targets is None else lens(translator.reasoner, targets)
+    tops: Sequence[list[str] | None] = nothing if targets is None else lens(translator.reasoner, targets)
     if unscored or targets is None:
         return nothing, nothing, tops
     site = map_site(site)

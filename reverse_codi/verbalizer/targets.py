@@ -68,7 +68,7 @@ def nearest_texts(
     questions = [traces.questions[row] for row in owner.tolist()]
     predicted = measure.predict(flat, [site] * len(flat), questions)
     match = iter(measure.match(traces.vectors(site)[owner], predicted, [site] * len(flat)).tolist())
-    chosen = [None] * len(candidates) if first is None else first
+    chosen: Sequence[str | None] = [None] * len(candidates) if first is None else first
     return [
         best_of(texts, [next(match) for _ in texts], text)
         for texts, text in zip(candidates, chosen, strict=True)

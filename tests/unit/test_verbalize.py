@@ -59,12 +59,14 @@ def test_what_is_unknown_is_shown_as_such() -> None:
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
 def test_saved_rows_read_back(tmp_path: Path, name: str) -> None:
-    save([ROW, replace(ROW, site="h1")], tmp_path / name)
+    unscored = replace(ROW, question=None, match=None, trust=None, lens=None, answer=None, source="z[0]")
+    save([ROW, replace(ROW, site="h1"), unscored], tmp_path / name)
     if name.endswith("parquet"):
         rows = Dataset.from_parquet(str(tmp_path / name)).to_list()
     else:
         rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
-    assert rows == [asdict(ROW), asdict(replace(ROW, site="h1"))]
+    assert rows == [asdict(ROW), asdict(replace(ROW, site="h1")), asdict(unscored)]
+    assert [row["trusted"] for row in rows] == [True, True, None]
 
 
 def test_the_lens_is_the_models_own_head(tiny_reasoner: CodiReasoner) -> None:

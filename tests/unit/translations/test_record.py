@@ -24,7 +24,7 @@ def test_a_text_without_a_claim_is_not_trusted_however_near_it_is(text: str) -> 
 @pytest.mark.parametrize("match", [0.0, -2.09, float("nan")])
 def test_a_text_that_is_no_nearer_than_silence_is_not_trusted(match: float) -> None:
     row = replace(ROW, match=match)
-    assert row.trusted is False and row.reason == "silence is nearer to the thought"
+    assert row.trusted is False and row.reason == "the training mean is nearer to the thought"
 
 
 @pytest.mark.parametrize("trust", [0.89, 0.0, float("nan")])
@@ -47,4 +47,4 @@ def test_what_cannot_be_scored_is_neither_trusted_nor_distrusted() -> None:
 
 def test_the_verdict_is_among_the_saved_values() -> None:
     saved = asdict(replace(ROW, match=-1.0))
-    assert (saved["trusted"], saved["reason"]) == (False, "silence is nearer to the thought")
+    assert (saved["trusted"], saved["reason"]) == (False, "the training mean is nearer to the thought")

@@ -238,16 +238,18 @@ def test_always_speaking_and_silence_do_not_tell_live_from_inert(found: dict[str
 
 
 def test_words_that_are_neither_a_step_nor_silence_are_wrong_about_live_and_inert_thoughts(
-    exam: Exam, found: dict[str, Figures]
+    exam: Exam,
 ) -> None:
-    assert found["question_restated"]["inert.told_from_live"].value == 0
+    def told_from_live(writer: Writer) -> float:
+        return content.claims(Said(exam, writer))["inert.told_from_live"].value
+
+    assert told_from_live(controls.question_restated) == 0
     for garbled in ("(no no)", "step no step)", "28 no)))"):
 
         def writer(thoughts: Thoughts, text: str = garbled) -> list[str]:
             return [text if gold == NO_STEP else gold for gold in thoughts.gold]
 
-        figure = content.claims(Said(exam, writer))["inert.told_from_live"]
-        assert figure.value == pytest.approx(0.5), garbled  # right about the live ones alone
+        assert told_from_live(writer) == pytest.approx(0.5), garbled  # right about the live ones alone
 
 
 def test_a_text_without_a_claim_has_nothing_to_paraphrase(exam: Exam, found: dict[str, Figures]) -> None:
