@@ -67,8 +67,9 @@ def changes(before: Sequence[Row], after: Sequence[Row]) -> Figures:
     matches = [float(other["match"]) - float(one["match"]) for one, other in pairs]
     found = {"match": figures.mean(matches, problems(pairs))}
     for part in (Part.RESULTS, Part.OPERANDS, Part.OPERATORS, Part.CLAIMS):
-        one, other = ([_f1(part, pair[side]) for pair in holding] for side in (0, 1))
-        found[part.value] = figures.change(one, other, problems(holding))
+        was = [_f1(part, row) for row, _ in holding]
+        now = [_f1(part, row) for _, row in holding]
+        found[part.value] = figures.change(was, now, problems(holding))
     return found
 
 

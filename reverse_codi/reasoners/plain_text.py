@@ -50,7 +50,8 @@ def _still_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Control tokens that are in the model's plain vocabulary too, which then finds them in a text."""
     names = [name for name in _control_tokens(tokenizer) if name != tokenizer.unk_token]
     encoded = tokenizer(names, add_special_tokens=False).input_ids if names else []
-    ids = tokenizer.convert_tokens_to_ids(names)
+    vocabulary = tokenizer.get_vocab()
+    ids = [vocabulary[name] for name in names]
     return [name for name, i, found in zip(names, ids, encoded, strict=True) if i in found and len(name) > 1]
 
 
@@ -97,7 +98,7 @@ class Filled:
         strip_next = False
         for part in re.split(f"({names})", self.template):
             if token := control.get(part):
-                ids.append(int(tokenizer.convert_tokens_to_ids(part)))
+                ids.append(tokenizer.get_vocab()[part])
                 strip_next = bool(token.rstrip)
             elif section := self._put_in(part.lstrip() if strip_next else part):
                 ids += tokenizer(section, add_special_tokens=False).input_ids
