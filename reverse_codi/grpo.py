@@ -122,7 +122,7 @@ class ThoughtTrainer(GRPOTrainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Load them, and go on at the rate that the recipe has now."""
-        super()._load_optimizer_and_scheduler(checkpoint)
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]
         if checkpoint is not None:
             take_rate(self.optimizer, self.lr_scheduler, self.args.learning_rate)
 

@@ -1,4 +1,4 @@
-"""Whether the texts of RL can teach anything; else the run says so, or stops, and does not end well."""
+"""Whether the texts of RL can teach anything; if not, the run prints it, or stops."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_fits(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_new
         max_new_tokens: the end token included.
 
     Returns:
-        What to tell the user about those that are too long; "" where none is.
+        A line for the user about those that are too long; "" where none is.
 
     Raises:
         NothingLearntError: all are too long, so every text would be cut and get its rewards' worst.
@@ -61,7 +61,7 @@ class LearningSignal:
     Args:
         max_new_tokens: of the recipe, for messages.
         by_column: whether each reward counts against its own group (normalize_then_sum), or their sum.
-        say: told of steps whose rewards teach nothing.
+        say: shows the user a line.
     """
 
     def __init__(self, max_new_tokens: int, by_column: bool, say: Callable[[str], None]) -> None:

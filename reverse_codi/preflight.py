@@ -34,7 +34,7 @@ def check(recipe: Recipe, fetch: bool) -> list[str]:
         fetch: bring a reasoner that is not here in the own format, as the run does; a dry run does not.
 
     Returns:
-        What to tell the user.
+        Lines for the user.
 
     Raises:
         UserError: the first thing that would fail.
@@ -42,16 +42,18 @@ def check(recipe: Recipe, fetch: bool) -> list[str]:
     check_folder(recipe.train.out, "train.out")
     check_folder(recipe.trace.out, "trace.out")
     check_folder(heldout(recipe), "trace.out-heldout")
-    told = check_training(recipe)
+    notices = check_training(recipe)
     check_rewards(recipe)
     facts = Facts.of(recipe.reasoner.folder if fetch else recipe.reasoner.path)
     if facts is None:
         check_template_alone(recipe)
-        told.append(f"{recipe.reasoner.path} is not here in the own format: lengths are checked once it is")
+        notices.append(
+            f"{recipe.reasoner.path} is not here in the own format: lengths are checked once it is"
+        )
     else:
         check_reasoner(recipe, facts)
     check_traces(recipe)
-    return told
+    return notices
 
 
 def check_reasoner(recipe: Recipe, facts: Facts) -> None:
@@ -94,7 +96,7 @@ def check_traces(recipe: Recipe) -> None:
 
 
 def check_training(recipe: Recipe) -> list[str]:
-    """Refuse, or tell of, a run that can learn nothing whatever its data.
+    """Refuse a run that can learn nothing whatever its data, or return a notice.
 
     Raises:
         RecipeError: all weights of the rewards are 0.
@@ -109,13 +111,13 @@ def check_training(recipe: Recipe) -> list[str]:
     return []
 
 
-def check_batch(recipe: Recipe, thoughts: int, said: str = "") -> None:
+def check_batch(recipe: Recipe, thoughts: int, qualifier: str = "") -> None:
     """Refuse fewer training thoughts than one batch of RL: TRL drops a batch that is not full.
 
     Args:
         recipe: gives the size of a batch.
         thoughts: how many there are.
-        said: how the number is known, for the message.
+        qualifier: put before the number in the message.
 
     Raises:
         RecipeError: no batch would be full.
@@ -127,8 +129,8 @@ def check_batch(recipe: Recipe, thoughts: int, said: str = "") -> None:
             " x steps_per_generation" if section.steps_per_generation > 1 else ""
         )
         raise RecipeError(
-            f"{of} = {wanted}, but there are {said}{thoughts} training thoughts that hold a step, so no step "
-            "would be taken; raise trace.n, or lower it"
+            f"{of} = {wanted}, but there are {qualifier}{thoughts} training thoughts that hold a step, so no "
+            "step would be taken; raise trace.n, or lower it"
         )
 
 

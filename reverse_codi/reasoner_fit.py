@@ -93,13 +93,12 @@ def check_lengths(recipe: Recipe, prompt: int, positions: int | None) -> None:
     engine, text = recipe.rollout.engine, recipe.grpo.max_new_tokens
     both = f"a prompt of {prompt} and grpo.max_new_tokens = {text} make {prompt + text} tokens"
     if positions is not None and prompt + text > positions:
-        mend = "lower grpo.max_new_tokens"
-        raise RecipeError(f"{both}, but the model has {positions} positions; {mend}")
+        raise RecipeError(f"{both}, but the model has {positions} positions; lower grpo.max_new_tokens")
     if not recipe.grpo.steps:
         return
     if prompt + text > engine.max_model_len:
-        mend = "raise it, or lower grpo.max_new_tokens"
-        raise RecipeError(f"{both}, beyond rollout.engine.max_model_len = {engine.max_model_len}; {mend}")
+        fix = "raise it, or lower grpo.max_new_tokens"
+        raise RecipeError(f"{both}, beyond rollout.engine.max_model_len = {engine.max_model_len}; {fix}")
     if positions is not None and engine.kind == "vllm" and engine.max_model_len > positions:
         raise RecipeError(
             f"rollout.engine.max_model_len = {engine.max_model_len}, but the model has {positions} positions "

@@ -50,8 +50,8 @@ TAKEN_OVER = (
     "grpo.eval_every",
     "grpo.save_every",
 )
-# Of these no run says when they changed: they are no part of what it learns.
-UNTOLD = ("log.*", "train.*", "distill.*")
+# Not part of what a run learns, so when they changed is not recorded.
+NOT_RECORDED = ("log.*", "train.*", "distill.*")
 
 Change = tuple[Any, Any]
 """Old and new value."""
@@ -103,7 +103,7 @@ def start_of(recipe: Recipe, out: Path, resume: bool) -> Start:
 
 
 def set_broken_aside(out: Path, say: Callable[[str], None]) -> None:
-    """Rename checkpoints of `out` whose weights are not finite; `say` is told of each."""
+    """Rename checkpoints of `out` whose weights are not finite; `say` prints a line for each."""
     set_aside(out / CHECKPOINTS, POLICY_WEIGHTS, say)
 
 
@@ -121,7 +121,7 @@ def differences(before: Mapping[str, Any], recipe: Recipe) -> dict[str, Change]:
 
 
 def taken_over(changed: Mapping[str, Change], recipe: Recipe, file: Path) -> dict[str, Change]:
-    """The changes that a resumed run follows and tells of.
+    """The changes that a resumed run follows and records.
 
     Raises:
         RecipeError: names each key that cannot change, with both values.
@@ -137,7 +137,7 @@ def taken_over(changed: Mapping[str, Change], recipe: Recipe, file: Path) -> dic
         raise RecipeError(
             f"--resume cannot change what {file} says: {listed}. Give the old values, or another train.out"
         )
-    return {k: change for k, change in changed.items() if not any(fnmatch(k, u) for u in UNTOLD)}
+    return {k: change for k, change in changed.items() if not any(fnmatch(k, u) for u in NOT_RECORDED)}
 
 
 def _flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:

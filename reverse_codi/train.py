@@ -115,8 +115,8 @@ def check_thoughts(recipe: Recipe, prepared: Prepared, console: Console) -> None
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     preflight.check_batch(recipe, len(thoughts))
     tokenizer = prepared.reasoner.tokenizer
-    if told := check_fits(thoughts.gold, tokenizer, recipe.grpo.max_new_tokens):
-        console.print(f"[yellow]{told}[/yellow]")
+    if notice := check_fits(thoughts.gold, tokenizer, recipe.grpo.max_new_tokens):
+        console.print(f"[yellow]{notice}[/yellow]")
 
 
 def reinforce(

@@ -42,7 +42,7 @@ def set_aside(out: Path, weights: str, say: Callable[[str], None]) -> None:
     Args:
         out: folder of checkpoints.
         weights: the file that holds a checkpoint's weights.
-        say: told what was renamed.
+        say: prints a line for each that is renamed.
     """
     for folder in map(Path, complete_checkpoints(out, weights)):
         if _is_finite(folder / weights):

@@ -129,18 +129,18 @@ def test_the_verbalizer_is_whole_and_the_reasoner_as_it_was(trained: Path, root:
 
 
 def test_a_second_run_into_the_same_folder_is_refused(trained: Path, root: Path) -> None:
-    said = (trained / "recipe.yaml").read_text()
+    before = (trained / "recipe.yaml").read_text()
     with pytest.raises(RecipeError, match=r"checkpoint-4 is of an earlier run; add --resume"):
         train(recipe(root, "--grpo.beta", "0.5"), Console(quiet=True))
-    assert (trained / "recipe.yaml").read_text() == said
+    assert (trained / "recipe.yaml").read_text() == before
 
 
 def test_what_a_resumed_run_cannot_change_is_refused_and_recipe_yaml_stays(trained: Path, root: Path) -> None:
-    said = (trained / "recipe.yaml").read_text()
+    before = (trained / "recipe.yaml").read_text()
     for keys in (["--grpo.samples", "2"], ["--reward.functions", "[{name: brevity}]"], ["--trace.n", "250"]):
         with pytest.raises(RecipeError, match=rf"--resume cannot change .*{keys[0][2:]}[.\w]* was .*, is "):
             train(recipe(root, *keys), Console(quiet=True), resume=True)
-    assert (trained / "recipe.yaml").read_text() == said
+    assert (trained / "recipe.yaml").read_text() == before
 
 
 def test_a_resumed_run_follows_the_rate_the_steps_and_the_savings_that_it_is_given(

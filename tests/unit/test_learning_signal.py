@@ -34,8 +34,8 @@ WHOLE, CUT = rows([True] * 4), rows([False] * 4)
 
 
 def made(by_column: bool = False) -> tuple[LearningSignal, list[str]]:
-    said: list[str] = []
-    return LearningSignal(24, by_column, said.append), said
+    printed: list[str] = []
+    return LearningSignal(24, by_column, printed.append), printed
 
 
 def test_texts_that_are_all_cut_stop_the_run_with_the_key_to_change() -> None:
@@ -53,12 +53,12 @@ def test_texts_that_are_all_cut_stop_the_run_with_the_key_to_change() -> None:
     assert "grpo.max_new_tokens = 24" in str(stopped.value)
 
 
-def test_rewards_that_teach_nothing_are_told_again_and_again() -> None:
-    signal, said = made()
+def test_rewards_that_teach_nothing_are_reported_every_few_batches() -> None:
+    signal, printed = made()
     for step in range(2 * PATIENCE):
         signal(step, WHOLE, ALIKE)
-    assert [line.split(":")[0] for line in said] == ["step 5", "step 10"]
-    assert "in 10 batches in a row all texts of a thought got the same reward" in said[1]
+    assert [line.split(":")[0] for line in printed] == ["step 5", "step 10"]
+    assert "in 10 batches in a row all texts of a thought got the same reward" in printed[1]
     signal(10, WHOLE, DIFFER)
     assert signal.flat == 0
 
@@ -84,6 +84,6 @@ def test_a_limit_that_cuts_every_taught_text_is_refused(tiny_reasoner: CodiReaso
         NothingLearntError, match=rf"max_new_tokens = {shortest - 1} cuts every .* to {longest} or"
     ):
         check_fits(texts, tokenizer, shortest - 1)
-    told = check_fits(texts, tokenizer, longest - 1)
-    assert told.startswith("25% of the texts") and f"the longest has {longest} tokens" in told
+    message = check_fits(texts, tokenizer, longest - 1)
+    assert message.startswith("25% of the texts") and f"the longest has {longest} tokens" in message
     assert check_fits(texts, tokenizer, longest) == check_fits([], tokenizer, 1) == ""

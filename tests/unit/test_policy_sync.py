@@ -126,7 +126,7 @@ def test_a_policy_of_nan_is_no_agreement(
         sync(3)
 
 
-def test_an_engine_of_nan_is_told_though_only_one_text_shows_it(
+def test_an_engine_of_nan_is_found_though_only_one_text_shows_it(
     policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     class Blind(OneEnginePool):

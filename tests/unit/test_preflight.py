@@ -101,7 +101,7 @@ def test_a_recipe_that_fits_passes(tmp_path: Path, tiny_folders: tuple[Path, Pat
         )
 
 
-def test_of_a_reasoner_that_is_elsewhere_what_is_known_is_checked_and_the_rest_said(
+def test_of_a_reasoner_that_is_elsewhere_what_is_known_is_checked_and_the_rest_named(
     tmp_path: Path, tiny_folders: tuple[Path, Path]
 ) -> None:
     recipe = made(tmp_path, tiny_folders, "--reasoner.path", "someone/somewhere")
@@ -113,7 +113,7 @@ def test_of_a_reasoner_that_is_elsewhere_what_is_known_is_checked_and_the_rest_s
         preflight.check(made(tmp_path, tiny_folders, *words), fetch=False)
 
 
-def test_a_run_that_trains_nothing_is_told(tmp_path: Path, tiny_folders: tuple[Path, Path]) -> None:
+def test_a_run_that_trains_nothing_is_reported(tmp_path: Path, tiny_folders: tuple[Path, Path]) -> None:
     recipe = made(tmp_path, tiny_folders, "--grpo.steps", "0", "--warm_start.steps", "0")
     assert preflight.check(recipe, fetch=False) == [
         "warm_start.steps and grpo.steps are both 0: the verbalizer will be untrained"

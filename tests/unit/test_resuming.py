@@ -54,12 +54,12 @@ def test_every_key_that_cannot_change_is_named_with_both_values(begun: Path) -> 
     words = ["--grpo.samples", "8", "--reward.functions", "[{name: brevity}]", "--grpo.learning_rate", "1e-3"]
     with pytest.raises(RecipeError) as refused:
         start_of(recipe(*words), begun, resume=True)
-    told = str(refused.value)
-    assert told.startswith(f"--resume cannot change what {begun / 'recipe.yaml'} says: ")
-    assert "grpo.samples was 16, is 8" in told
-    assert "reward.functions.0.name was 'hidden_match', is 'brevity'" in told
-    assert "reward.functions.1.weight was 0.1, is None" in told
-    assert "learning_rate" not in told
+    message = str(refused.value)
+    assert message.startswith(f"--resume cannot change what {begun / 'recipe.yaml'} says: ")
+    assert "grpo.samples was 16, is 8" in message
+    assert "reward.functions.0.name was 'hidden_match', is 'brevity'" in message
+    assert "reward.functions.1.weight was 0.1, is None" in message
+    assert "learning_rate" not in message
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_decides_what_is_learnt_or_compared_is_refused(begun: Path, key: st
         start_of(recipe(f"--{key}", value), begun, resume=True)
 
 
-def test_what_the_rest_of_a_run_follows_is_taken_over_and_told(begun: Path) -> None:
+def test_what_the_rest_of_a_run_follows_is_taken_over_and_recorded(begun: Path) -> None:
     words = ["--grpo.learning_rate", "3e-5", "--grpo.steps", "20", "--grpo.max_new_tokens", "40"]
     silent = ["--log.wandb", "false", "--train.threads", "1", "--distill.seed", "4"]
     start = start_of(recipe(*words, *silent, "--rollout.actors", "2"), begun, resume=True)
@@ -124,9 +124,9 @@ def test_a_run_that_saved_nan_goes_on_from_the_last_finite_checkpoint(begun: Pat
     put_checkpoint(begun, 8, float("nan"))
     assert start_of(recipe(), begun, resume=True).done == 4
     assert (begun / "grpo/checkpoint-8").is_dir()  # looking changes nothing
-    said: list[str] = []
-    set_broken_aside(begun, said.append)
-    assert (begun / "grpo/not-finite-8").is_dir() and len(said) == 1
+    printed: list[str] = []
+    set_broken_aside(begun, printed.append)
+    assert (begun / "grpo/not-finite-8").is_dir() and len(printed) == 1
     only = begun / "only"
     put_checkpoint(only, 8, float("nan"))
     assert start_of(recipe(), only, resume=True) == NEW

@@ -59,7 +59,7 @@ def test_fewer_live_thoughts_than_a_batch_are_refused(prepared: Prepared) -> Non
     check_thoughts(recipe("--grpo.thoughts_per_step", str(live + 1), "--grpo.steps", "0"), prepared, QUIET)
 
 
-def test_a_limit_below_every_text_is_refused_and_below_some_told(prepared: Prepared) -> None:
+def test_a_limit_below_every_text_is_refused_and_below_some_reported(prepared: Prepared) -> None:
     with pytest.raises(
         NothingLearntError, match="max_new_tokens = 3 cuts every text that the warm start taught"
     ):

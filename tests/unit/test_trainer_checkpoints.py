@@ -50,18 +50,18 @@ def test_a_checkpoint_of_nan_is_passed_over_and_set_aside(tmp_path: Path) -> Non
     make_checkpoint(tmp_path, 40, float("nan"))
     make_checkpoint(tmp_path, 60, float("inf"))
     assert last_complete_checkpoint(tmp_path) == finite
-    said: list[str] = []
-    set_aside(tmp_path, WEIGHTS, said.append)
+    printed: list[str] = []
+    set_aside(tmp_path, WEIGHTS, printed.append)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoint-20",
         "not-finite-40",
         "not-finite-60",
     ]
     assert re.fullmatch(
-        r".*checkpoint-60 holds weights that are not finite: renamed to not-finite-60", said[0]
+        r".*checkpoint-60 holds weights that are not finite: renamed to not-finite-60", printed[0]
     )
-    set_aside(tmp_path, WEIGHTS, said.append)
-    assert len(said) == 2
+    set_aside(tmp_path, WEIGHTS, printed.append)
+    assert len(printed) == 2
 
 
 class Line(nn.Module):

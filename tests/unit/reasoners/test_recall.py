@@ -95,10 +95,10 @@ def test_what_is_learnt_ends_with_all_common_words(
 
 def test_a_loss_that_is_no_number_ends_the_attempt_at_once(statements: Statements) -> None:
     model = make_tiny_reasoner(task=GRAPH).model.requires_grad_(True)
-    said: list[str] = []
+    printed: list[str] = []
     section = Recall(learning_rate=1e30, batch_size=4)
     with pytest.raises(
         NotFiniteError, match=r"loss of step \d+ is nan; lower distill\.recall\.learning_rate"
     ):
-        learn(model, statements, section, 0, 0, said.append)
-    assert not said
+        learn(model, statements, section, 0, 0, printed.append)
+    assert not printed

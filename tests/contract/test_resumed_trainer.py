@@ -1,0 +1,108 @@
+"""What the design leans on in transformers' and TRL's resuming: rate, savings, and the stop at NaN.
+
+The whole trainer with its callbacks; a sampler made here stands in for the actors.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from reverse_codi.evaluation.translation import Scored
+from reverse_codi.finite import NotFiniteError
+from reverse_codi.grpo import GrpoSection, ThoughtTrainer, build_trainer
+from reverse_codi.monitor import Monitor
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reward_section import RewardItem, RewardSection
+from reverse_codi.thought_rollouts import Phases
+from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite, last_complete_checkpoint
+from tests.tiny import make_tiny_policy
+
+G, N = 2, 8
+
+
+class Sync:
+    """Stands for actors that hold whatever they are given."""
+
+    difference = 0.0
+
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
+
+    def __call__(self, step: int) -> int:
+        return step + 1
+
+
+def made(reasoner: CodiReasoner, out: Path, **settings: Any) -> ThoughtTrainer:
+    policy = make_tiny_policy(reasoner)
+    policy.embedding.set_bank(torch.randn(N, 32, generator=torch.Generator().manual_seed(1)))
+    section = GrpoSection(thoughts_per_step=2, samples=G, max_new_tokens=3, eval_every=9, **settings)
+
+    def rollouts(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        noise = torch.Generator().manual_seed(trainer.state.global_step)
+        ids = torch.randint(4, 30, (len(prompts), 3), generator=noise).tolist()
+        return {
+            "prompt_ids": [[policy.contract.n_vocab + int(prompt)] for prompt in prompts],
+            "completion_ids": ids,
+            "logprobs": [[-3.0] * 3 for _ in prompts],
+            "reward_brevity": [-float(sum(row)) for row in ids],
+        }
+
+    right = torch.ones(1)
+    figures = SimpleNamespace(phases=Phases(), scalars={"rollout/match": 0.0, "rollout/distinct": 1.0})
+    monitor = Monitor(
+        figures,  # type: ignore[arg-type]
+        Sync(policy),  # type: ignore[arg-type]
+        lambda version: Scored(right, right, 0.0, right, right, right, ["x"]),
+        section.eval_every,
+        "last",
+        out,
+        Console(quiet=True),
+    )
+    stop = StopAtNonFinite("grpo.learning_rate", out / "grpo", POLICY_WEIGHTS)
+    rewards = RewardSection(functions=[RewardItem(name="brevity")])
+    return build_trainer(policy, rollouts, [1] * N, section, rewards, out / "grpo", [stop, monitor], [])
+
+
+def rates(out: Path) -> list[float]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line["learning_rate"] for line in lines if "loss" in line]
+
+
+def saved(out: Path) -> list[str]:
+    return sorted(path.name for path in (out / "grpo").iterdir() if path.is_dir())
+
+
+def test_a_resumed_run_follows_the_rate_the_schedule_and_the_savings_at_hand(
+    tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
+    made(tiny_reasoner, tmp_path, steps=4, save_every=2, learning_rate=1e-3).train()
+    assert saved(tmp_path) == ["checkpoint-2", "checkpoint-4"]
+    again = made(tiny_reasoner, tmp_path, steps=8, save_every=1, learning_rate=2e-3)
+    again.train(resume_from_checkpoint=str(tmp_path / "grpo/checkpoint-4"))
+    # A warm-up of 5 steps, then a line to 0 at the last: of the old rate to step 4, then of the new one.
+    expected = [0, 2e-4, 4e-4, 6e-4, 2e-3 * 4 / 5, 2e-3, 2e-3 * 2 / 3, 2e-3 / 3]
+    assert rates(tmp_path) == pytest.approx(expected)
+    assert saved(tmp_path) == ["checkpoint-7", "checkpoint-8"]
+
+
+def test_a_policy_that_diverges_stops_and_the_last_finite_one_is_gone_on_from(
+    tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFiniteError, match=r"step \d.*Lower grpo\.learning_rate \(now 1e\+30\)"):
+        made(tiny_reasoner, tmp_path, steps=9, save_every=1, learning_rate=1e30).train()
+    checkpoint = last_complete_checkpoint(tmp_path / "grpo", POLICY_WEIGHTS)
+    assert checkpoint is not None
+    assert all(bool(w.isfinite().all()) for w in load_file(Path(checkpoint) / POLICY_WEIGHTS).values())
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+    assert "NaN" not in (Path(checkpoint) / "trainer_state.json").read_text()
+    made(tiny_reasoner, tmp_path, steps=9, learning_rate=1e-3).train(resume_from_checkpoint=checkpoint)
+    final = load_file(tmp_path / "grpo/checkpoint-9" / POLICY_WEIGHTS)
+    assert all(bool(weight.isfinite().all()) for weight in final.values())
