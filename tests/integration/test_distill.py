@@ -18,6 +18,7 @@ from reverse_codi.config import UserError
 from reverse_codi.distill import distill
 from reverse_codi.reasoners import projection_start, recall
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.training_record import trained_length
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.stages import StageError
 from reverse_codi.tasks import Arithmetic, Split
@@ -90,6 +91,9 @@ def test_finished_phases_are_not_trained_again(recipe: Recipe, capsys: pytest.Ca
     began = time.monotonic()
     second = distill(recipe, Console())
     assert first.content_hash == second.content_hash
+    asked = Arithmetic().problems(Split.TRAIN, 300, seed=0)
+    longest = max(len(first.question_ids(problem.question)) for problem in asked)
+    assert trained_length(recipe.distill.out) == longest
     assert capsys.readouterr().out.count("already done") == 2
     assert time.monotonic() - began < 10
 

@@ -10,6 +10,7 @@ from plotly.io import write_html  # type: ignore[import-untyped]
 from torch import Tensor
 
 from reverse_codi.evaluation.metrics.trajectories import Kind, principal_axes
+from reverse_codi.files import whole_file
 
 COLOURS = {
     Kind.FIXED_POINT: "#4477aa",
@@ -61,4 +62,5 @@ def figure(
 
 def write_page(page: Path, shown: dict[str, Any]) -> None:
     """Write a figure as one HTML file that needs no network."""
-    write_html(shown, page, include_plotlyjs=True)
+    with whole_file(page) as temporary:
+        write_html(shown, temporary, include_plotlyjs=True)
