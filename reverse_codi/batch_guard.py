@@ -127,6 +127,8 @@ def _version(tensor: Tensor) -> int:
 def _sums(batch: RewardBatch) -> dict[str, int]:
     """A checksum of every tensor's bytes."""
     return {
-        name: xxhash.xxh3_64_intdigest(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        name: xxhash.xxh3_64_intdigest(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+        )
         for name, tensor in _tensors(batch)
     }
