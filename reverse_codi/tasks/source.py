@@ -1,6 +1,6 @@
 """From a hub id, a file or a folder to records, split by split.
 
-Files are read here, so that what is wrong with them is told with file and
+Files are read here, so that errors name file and
 line; everything else goes through the `datasets` library.
 """
 
