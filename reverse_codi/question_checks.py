@@ -114,7 +114,7 @@ def admitted(
         asked: N questions.
         found: the fault of each, None where there is none.
         on_bad: error: refuse all if one has a fault; skip: go without.
-        say: is told what is skipped.
+        say: called with what is skipped.
         key: the option that `on_bad` comes from, for the message.
 
     Raises:

@@ -1,7 +1,6 @@
 """From a hub id, a file or a folder to records, split by split.
 
-Files are read here, so that what is wrong with them is told with file and
-line; everything else goes through the `datasets` library.
+Files are read here, so that errors name file and line; everything else goes through the `datasets` library.
 """
 
 from __future__ import annotations

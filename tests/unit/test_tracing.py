@@ -70,9 +70,10 @@ def test_skipped_questions_make_fewer_traces(
     out, console = tmp_path / "traces", Console(file=io.StringIO(), width=100)
     recipe = recipe_of(source, tiny_folders[0], out, on_bad_question="skip")
     store = trace(recipe, console)
-    told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "1 of 4 questions skipped:" in told and "own.jsonl:5: the question has 2500" in told
-    assert "1 of 3 questions hold words or numbers unknown to the model" in told and "own.jsonl:7" in told
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 of 4 questions skipped:" in printed and "own.jsonl:5: the question has 2500" in printed
+    assert "1 of 3 questions hold words or numbers unknown to the model" in printed
+    assert "own.jsonl:7" in printed
     assert store.complete and len(store) == 3 and LONG not in store.questions
     asked = [question for question in store.questions if "zebras" not in question]
     chains = tiny_reasoner.think(asked)
