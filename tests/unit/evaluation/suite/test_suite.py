@@ -233,7 +233,7 @@ def test_listing_numbers_recalls_results_and_pays_for_the_others(found: dict[str
 
 
 def test_always_speaking_and_silence_do_not_tell_live_from_inert(found: dict[str, Figures]) -> None:
-    for name in ("empty", "constant", "final_answer", "all_numbers"):
+    for name in ("empty", "constant", "all_numbers"):
         assert found[name]["inert.told_from_live"].value == pytest.approx(0.5)
 
 
@@ -243,7 +243,9 @@ def test_words_that_are_neither_a_step_nor_silence_are_wrong_about_live_and_iner
     def told_from_live(writer: Writer) -> float:
         return content.claims(Said(exam, writer))["inert.told_from_live"].value
 
-    assert told_from_live(controls.question_restated) == 0
+    assert told_from_live(controls.question_restated) == told_from_live(controls.final_answer) == 0
+    assert told_from_live(controls.empty) == told_from_live(controls.constant) == pytest.approx(0.5)
+    assert told_from_live(list_all_numbers) == pytest.approx(0.5)
     for garbled in ("(no no)", "step no step)", "28 no)))"):
 
         def writer(thoughts: Thoughts, text: str = garbled) -> list[str]:
