@@ -243,9 +243,10 @@ def test_words_that_are_neither_a_step_nor_silence_are_wrong_about_live_and_iner
     def told_from_live(writer: Writer) -> float:
         return content.claims(Said(exam, writer))["inert.told_from_live"].value
 
-    assert told_from_live(controls.question_restated) == told_from_live(controls.final_answer) == 0
-    assert told_from_live(controls.empty) == told_from_live(controls.constant) == pytest.approx(0.5)
-    assert told_from_live(list_all_numbers) == pytest.approx(0.5)
+    for restated in (controls.question_restated, controls.final_answer):
+        assert told_from_live(restated) == 0
+    for blind in (controls.empty, controls.constant, list_all_numbers):
+        assert told_from_live(blind) == pytest.approx(0.5)
     for garbled in ("(no no)", "step no step)", "28 no)))"):
 
         def writer(thoughts: Thoughts, text: str = garbled) -> list[str]:
