@@ -49,6 +49,6 @@ def best_of(texts: Sequence[str], match: Sequence[float], first: str | None, mar
         margin: see `MARGIN`.
     """
     best = max(range(len(texts)), key=match.__getitem__)
-    if first in texts and not match[best] > match[texts.index(first)] + margin:
+    if first is not None and first in texts and not match[best] > match[texts.index(first)] + margin:
         return first
     return texts[best]

@@ -110,8 +110,10 @@ def given_vectors(vectors: Vectors, reasoner: CodiReasoner, measure: Measure) ->
     for site in vectors.sites:
         if map_site(site) not in measure.maps:
             known = " ".join(f"{known} z{known.index}" for known in measure.sites)
-            last = ", the last readout is never fed" if site.index == reasoner.n_thoughts else ""
-            raise UserError(f"site {site}: this verbalizer knows no such thought{last}; choose from: {known}")
+            never = ", the last readout is never fed" if site.index == reasoner.n_thoughts else ""
+            raise UserError(
+                f"site {site}: this verbalizer knows no such thought{never}; choose from: {known}"
+            )
     same = reasoner.config.projection_width == 0  # Coconut feeds its readouts as they are
     targets = {site: vectors.at(site) for site in vectors.sites if same or site.kind == "h"}
     return Given(
