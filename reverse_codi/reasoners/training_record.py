@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from reverse_codi.files import write_whole
+from reverse_codi.files import strict_json, write_whole
 
 FILE = "training.json"
 _LONGEST = "longest_question"
@@ -13,7 +13,7 @@ _LONGEST = "longest_question"
 
 def write_record(folder: str | Path, longest_question: int) -> None:
     """Keep how many tokens the longest training question has."""
-    write_whole(Path(folder) / FILE, json.dumps({_LONGEST: longest_question}) + "\n")
+    write_whole(Path(folder) / FILE, strict_json({_LONGEST: longest_question}) + "\n")
 
 
 def trained_length(folder: str | Path) -> int | None:

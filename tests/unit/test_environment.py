@@ -228,11 +228,11 @@ def test_a_read_only_cache_of_models_is_still_read(bare: pytest.MonkeyPatch, tmp
 
 
 def test_it_happens_before_the_libraries_look(tmp_path: Path) -> None:
-    """A CSV file is read through Hugging Face's cache, which the home folder cannot hold."""
+    """A CSV file goes through Hugging Face's cache, which the home folder cannot hold."""
     (tmp_path / "rows.csv").write_text("question,answer\nq,1\n")
     code = (
-        "from reverse_codi.tasks import source; from datasets import config; "
-        f"print(len(list(source._read_table('csv')(source.Path({str(tmp_path / 'rows.csv')!r})))));"
+        "import reverse_codi; from datasets import config, load_dataset; "
+        f"print(len(load_dataset('csv', data_files={str(tmp_path / 'rows.csv')!r}, split='train')));"
         "print(config.HF_DATASETS_CACHE)"
     )
     changed = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}

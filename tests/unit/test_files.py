@@ -18,7 +18,7 @@ from reverse_codi.files import (
 
 NAN, INF = float("nan"), float("inf")
 PACKAGE = Path(__file__).parents[2] / "reverse_codi"
-# These make hashes, command-line words or defaults for people of it, or round what another has made.
+# These make hashes, command-line words, cells or defaults for people of it, or round what another made.
 NO_WRITERS = {
     "ablate.py",
     "evaluation/check_reasoner.py",
@@ -27,6 +27,7 @@ NO_WRITERS = {
     "reasoners/hashing.py",
     "recipe.py",
     "rewards/__main__.py",
+    "rows_file.py",
 }
 
 

@@ -142,7 +142,7 @@ def test_every_verb_checks_its_output_before_it_works(
     (tmp_path / "FILE").touch()
     (tmp_path / "RECIPE").write_text(NOWHERE)
     # The reasoners of these commands are not there: who worked first would say so.
-    with pytest.raises(OutputError, match=r"FILE(/\S+)?: \S+/FILE is no folder"):
+    with pytest.raises(OutputError, match=r"FILE(/\S+)?: \S+/FILE is not a folder"):
         main(words)
 
 

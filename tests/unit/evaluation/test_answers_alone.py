@@ -72,7 +72,7 @@ def test_it_is_as_right_as_with_a_cue(terse: CodiReasoner, embedded: CodiReasone
 
 
 def test_accuracy_and_traces_count_it(terse: CodiReasoner, tmp_path: Path) -> None:
-    found = measure(terse, TASK, 60, seed=3)
+    found = measure(terse, TASK, 60, 3, Console(quiet=True))
     assert found.own.value > 0.9 and found.text.value > 0.9
     store = collect(
         terse,

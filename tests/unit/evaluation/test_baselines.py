@@ -58,6 +58,8 @@ def test_the_best_of_16_reads_nearer_than_the_greedy_text_and_never_farther(
     tools: Tools, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     monkeypatch.setattr(baselines, "RERANKED", at_once)
+    # An untrained verbalizer writes nothing that can be read, so here every text makes a claim of its own.
+    monkeypatch.setattr("reverse_codi.reading.best_of.claimed", lambda text: (text,))
     exam, thoughts = tools.exam, tools.exam.thoughts
     measure = exam.subject.measure
 

@@ -11,6 +11,7 @@ from reverse_codi.distill import distill, new_model
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.training_record import trained_length
 from reverse_codi.recipe import Recipe
+from reverse_codi.stages import TAKEN_OVER, record
 from reverse_codi.tasks import Split
 
 
@@ -20,7 +21,7 @@ def test_distillation_keeps_the_length_of_its_longest_question(tmp_path: Path) -
     recipe = Recipe.model_validate({"distill": section, "log": {"wandb": False}})
     model, reasoner = new_model(recipe.distill, recipe.task.build(), 0)
     for phase in ("written", "latent"):  # both are done, so that nothing is trained here
-        (tmp_path / phase).mkdir()
+        record(tmp_path / phase, {TAKEN_OVER: "an untrained model"})
         weights = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
         save_file(weights, tmp_path / phase / "model.safetensors")
     made = distill(recipe, Console(quiet=True))

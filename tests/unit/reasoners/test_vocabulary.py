@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config
 
+from reverse_codi.reasoners import codi
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.prompting import ADDED
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -188,7 +189,7 @@ def test_the_own_format_refuses_a_tied_head_that_differs(tmp_path: Path) -> None
 @torch.no_grad()
 @pytest.mark.parametrize("make", [make_codi_gpt2, make_codi_llama, make_answer_only])
 def test_the_last_id_is_in_no_answer_and_may_be_in_written_steps(
-    tmp_path: Path, make: Callable[[Path], Case]
+    tmp_path: Path, make: Callable[[Path], Case], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both CODI codes decode answers from logits[..., : vocab_size - 1], and written steps freely."""
     loaded = load_reasoner(make(tmp_path).source)
@@ -201,14 +202,15 @@ def test_the_last_id_is_in_no_answer_and_may_be_in_written_steps(
     states = torch.stack([layers[-1, -1] for layers in reasoner.read(QUESTIONS, QUESTIONS)]).mean(0)
     reasoner.lm.get_input_embeddings().weight[last] = 50 * states / states.norm()
     free = CodiReasoner(loaded.model, loaded.tokenizer, replace(short, unwritten_ids=()))
-    written: list[list[int]] = []
-    reasoner.decode = lambda ids: written.append(list(ids)) or ""  # type: ignore[method-assign]
+    answers: list[list[int]] = []
+    solutions: list[list[int]] = []
+    monkeypatch.setattr(codi, "decoded_answer", lambda tokenizer, ids: answers.append(list(ids)) or "")
+    monkeypatch.setattr(CodiReasoner, "solution", lambda self, ids: solutions.append(list(ids)) or "")
     reasoner.think(QUESTIONS)
-    answers, written[:] = list(written), []
-    reasoner.write(QUESTIONS)
+    assert len(answers) == len(QUESTIONS)
     assert not any(last in ids for ids in answers)
-    assert any(last in ids for ids in written)
-    free.decode = lambda ids: written.append(list(ids)) or ""  # type: ignore[method-assign]
-    written.clear()
+    reasoner.write(QUESTIONS)
+    assert any(last in ids for ids in solutions)
+    answers.clear()
     free.think(QUESTIONS)
-    assert any(last in ids for ids in written)  # the mask is what keeps it out
+    assert any(last in ids for ids in answers)  # the mask is what keeps it out

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reverse_codi.tasks import TASKS, make_task
-from reverse_codi.tasks.base import Split, TaskError
+from reverse_codi.tasks.base import Problem, Split, TaskError
 from reverse_codi.tasks.corpus import Row, RowError
 from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.skipped import Skipped
@@ -46,7 +46,7 @@ def test_skipped_rows_are_counted_by_reason(tmp_path: Path, caplog: pytest.LogCa
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == f"{source}: 8 of 28 rows skipped"
     assert said[1] == f"  3 x the answer is …; give it a number (first: {source}:11)"
-    assert said[2] == f"  2 x …; write one JSON object a line, in UTF-8 (first: {source}:16)"
+    assert said[2] == f"  2 x …; write one JSON object a line (first: {source}:16)"
     assert sorted(line.split(" (first")[0] for line in said[3:]) == [
         "  1 x 'question' is missing (keys: …); give it a non-empty string",
         "  1 x 'question' is …; give it a non-empty string",
@@ -68,11 +68,11 @@ def test_nothing_after_the_first_bad_row_is_read() -> None:
         yield Row("a:2", {})
         raise AssertionError("read on")
 
-    def parse(row: Row) -> Any:
-        return row.text("question")
+    def parse(row: Row) -> Problem:
+        return Problem(row.text("question"), "1", (), "signature")
 
     parsed = Skipped("a", "error").parsed(rows(), parse)
-    assert next(parsed) == "Q?"
+    assert next(parsed).where == "a:1"
     with pytest.raises(RowError, match="a:2: 'question' is missing"):
         next(parsed)
 
