@@ -143,8 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ceilings"), help="folder of held-out traces")
     options, overrides = parser.parse_known_args(arguments)
     recipe = load_recipe([options.recipe, *overrides])
-    for folder in (options.out, recipe.trace.out):
-        check_folder(folder)
+    check_folder(options.out, "--out")
+    check_folder(recipe.trace.out, "trace.out")
     console, reasoner = VerbConsole(), recipe.reasoner.load()
 
     section = recipe.trace
