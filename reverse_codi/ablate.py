@@ -28,6 +28,7 @@ from reverse_codi.evaluation.report import AIMS, METRICS_FILE
 from reverse_codi.evaluation.setting import Size
 from reverse_codi.outputs import check_folder
 from reverse_codi.recipe import Recipe
+from reverse_codi.reward_section import beside
 from reverse_codi.runtime import with_available_engine
 from reverse_codi.stages import finished, record, take_over
 from reverse_codi.train import train
@@ -35,6 +36,18 @@ from reverse_codi.train import train
 # Figures beside those with an aim.
 ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
 DONE = f"evaluation/{METRICS_FILE}"
+# What a stopped row goes on from.
+PARTS = ("train/*",)
+# Where a row runs and what it prints: another machine may go on with a table.
+DECIDES_NOTHING: dict[str, Any] = {
+    "train": True,
+    "log": True,
+    "distill": True,
+    "rollout": {"actors", "cpus", "gpus"},
+    "reward": {"actors", "cpus_per_actor", "gpus_per_actor", "timeout_s"},
+    "reasoner": {"device"},
+    "trace": {"batch_size"},
+}
 
 
 class AblationRow(Section):
@@ -80,7 +93,8 @@ def recipe_of(ablation: Ablation, name: str, folder: Path) -> Recipe:
     changed = {**ablation.set, **ablation.rows[name].set}
     words = [word for key, value in changed.items() for word in (f"--{key}", json.dumps(value))]
     values = override(read_yaml(ablation.recipe), [*words, "--train.out", str(folder / "train")])
-    return validated(Recipe, values, f"row {name!r}")
+    recipe = validated(Recipe, values, f"row {name!r}")
+    return recipe.model_copy(update={"reward": beside(recipe.reward, Path(ablation.recipe).parent)})
 
 
 def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
@@ -88,7 +102,7 @@ def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
     row = ablation.rows[name]
     recipe = recipe_of(ablation, name, Path())
     return {
-        **recipe.model_dump(mode="json", exclude={"train": {"out"}, "log": True}),
+        **recipe.model_dump(mode="json", exclude=DECIDES_NOTHING),
         "size": ablation.size.model_dump(),
         "takes": row.takes if row.after else [],
         "after": made_from(ablation, row.after) if row.after else None,
@@ -97,13 +111,14 @@ def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
 
 
 def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
-    """Refuse what would fail in the middle of the table, in all rows that are not finished.
+    """Refuse what would fail in the middle of the table: finished rows of other settings, and bad new ones.
 
     Raises:
         RecipeError: names the row.
+        StageError: a row, or one that it goes on from, was made with other settings.
     """
     for name in names:
-        if (out / name / DONE).is_file():
+        if finished(out / name, made_from(ablation, name), (DONE,), resumable=PARTS):
             continue
         recipe, _ = with_available_engine(recipe_of(ablation, name, out / name))
         try:
@@ -121,13 +136,14 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
     """
     folder = out / name
     inputs = made_from(ablation, name)
-    if not finished(folder, inputs, (DONE,)):
+    if not finished(folder, inputs, (DONE,), resumable=PARTS):
         record(folder, inputs)
         recipe, _ = with_available_engine(recipe_of(ablation, name, folder))
         if (first := ablation.rows[name].after) is not None:
             run_row(ablation, first, out, console)
             for part in ablation.rows[name].takes:
-                take_over(out / first / "train" / part, folder / "train" / part)
+                if not (folder / "train" / part).is_dir():  # else RL may have gone on from it
+                    take_over(out / first / "train" / part, folder / "train" / part)
         console.rule(f"{name}: {ablation.rows[name].why}")
         verbalizer = train(recipe, console, resume=True)
         ray.shutdown()  # the next row may place other actors
@@ -176,8 +192,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check(ablation, options.row or list(ablation.rows), options.out)
     for name in options.row or ablation.rows:
         run_row(ablation, name, options.out, console)
-    done = [name for name in ablation.rows if (options.out / name / DONE).is_file()]
-    console.print(table({name: run_row(ablation, name, options.out, console) for name in done}))
+    done = {name: options.out / name / DONE for name in ablation.rows}
+    console.print(
+        table({name: json.loads(file.read_text()) for name, file in done.items() if file.is_file()})
+    )
 
 
 if __name__ == "__main__":

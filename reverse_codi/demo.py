@@ -45,14 +45,19 @@ TEST_PROBLEMS, TEST_SEED = 300, 90_001
 MARK = ".demo"
 
 
-def empty(out: Path) -> None:
-    """Clear the folder of an earlier demo; whatever else lies there is not ours to delete.
+def check_is_ours(out: Path) -> None:
+    """Refuse a folder that a demo would clear, though none made it.
 
     Raises:
         RecipeError: `out` holds files and no demo made it.
     """
     if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
         raise RecipeError(f"{out} holds files that no demo wrote; choose another --out, or empty it")
+
+
+def empty(out: Path) -> None:
+    """Clear the folder of an earlier demo; see `check_is_ours`."""
+    check_is_ours(out)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / MARK).touch()
@@ -135,7 +140,9 @@ def show_changes(console: Console, before: Scored, after: Scored, problems: Sequ
 def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
-    preflight.check(recipe, fetch=True)
+    check_is_ours(out)
+    for line in preflight.check(recipe, fetch=True, traces=False):  # those in `out` are made anew
+        console.print(f"[yellow]{line}[/yellow]")
     preflight.check_actors(recipe)
     empty(out)
     console.print(gold_steps(recipe))
@@ -151,7 +158,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     before = translated(recipe, prepared, warm, thoughts)
     policy = Policy.load(warm, prepared.reasoner, trainable=True)
     reinforce(recipe, prepared, policy, out, console)
-    folder, step = finish(out, prepared, out / BEST), kept_step(out)
+    folder, step = finish(out, prepared, out / BEST if recipe.grpo.steps else warm), kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
     show_changes(console, before, after, thoughts.problems, step)

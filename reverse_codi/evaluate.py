@@ -54,10 +54,10 @@ from reverse_codi.sites import ANSWER
 from reverse_codi.stages import file_hash, finished, record
 from reverse_codi.trace_files import MANIFEST
 from reverse_codi.traces import TraceStore
+from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalizer.contract import FILE as CONTRACT_FILE
 from reverse_codi.verbalizer.translate import Translator
 
-ADAPTER_FILE = "adapter_model.safetensors"
 # What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
 EMBEDDED_RECIPE = {
     "trace": {"n": 150_000},
@@ -149,12 +149,12 @@ def run(
         raise RecipeError(f"the maps in {reading} read whole traces; {mend}")
     held = HeldSteps.from_json((reading / HELD_FILE).read_text())
     inputs = {
-        "verbalizer": {
-            name: file_hash(folder / name) for name in (CONTRACT_FILE, "adapter_model.safetensors")
-        },
+        "verbalizer": {name: file_hash(folder / name) for name in (CONTRACT_FILE, POLICY_WEIGHTS)},
         "reading": {name: file_hash(reading / name) for name in (MAPS_FILE, HELD_FILE)},
         "asked": recipe.asked_hash,
         "trace": recipe.trace.model_dump(mode="json", include={"n", "seed"}),
+        # Longest text, and the budget of the control `more_sft`.
+        "grpo": recipe.grpo.model_dump(include={"max_new_tokens", "steps", "thoughts_per_step", "samples"}),
         "given": TraceStore.open(given).identity if given else None,
         "size": size.model_dump(),
         "seed": seed,

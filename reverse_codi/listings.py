@@ -13,10 +13,12 @@ from pathlib import Path
 from rich.console import Console
 
 from reverse_codi.config import UserError, run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluation import report
 from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.listed import Lensed, by_latent, by_steps, measure
 from reverse_codi.files import figures_json, write_whole
+from reverse_codi.outputs import check_file
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.answers import stated
 from reverse_codi.tasks.corpus import clean_question, question_signature
@@ -24,20 +26,18 @@ from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.listings import Listed, listed
 from reverse_codi.tasks.numbers import canonical_number
+from reverse_codi.text_files import read_text
 
 
 def read(path: Path) -> list[Listed]:
     """The questions of a log.
 
     Raises:
-        UserError: there is no such file, it is no UTF-8, or no question with latents is in it.
+        UserError: there is no such file, a byte is no text, or no question with latents is in it.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give the log that CODI's probe_latent_token.py writes")
-    try:
-        questions = listed(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: {error}; write it in UTF-8") from None
+    questions = listed(read_text(path))
     if not any(question.latents for question in questions):
         raise UserError(
             f"{path}: no latents of a question; the log has lines like 'Question0...' and "
@@ -67,8 +67,8 @@ def run(
     Raises:
         UserError: something is missing; nothing has been computed then.
     """
-    if out is not None and not out.parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.parent}; make it first")
+    if out is not None:
+        check_file(out, (".json",))
     questions = read(path)
     gold = None if task is None else gold_results(task, source)
     problems: list[Lensed] = []
@@ -85,13 +85,14 @@ def run(
     found = measure(problems)
     answered = [q for q in questions if q.answer and q.prediction]
     right = sum(stated(q.prediction, canonical_number, "") == canonical_number(q.answer) for q in answered)
+    if out is not None:
+        write_whole(out, figures_json(report.flat(found, {}), indent=1) + "\n")
     console.print(f"{len(questions):,} questions, {len(problems):,} with gold steps", highlight=False)
     if answered:
         console.print(f"{right:,} of {len(answered):,} predictions are right", highlight=False)
     console.print(by_steps(problems, found))
     console.print(by_latent(found))
     if out is not None:
-        write_whole(out, figures_json(report.flat(found, {}), indent=1) + "\n")
         console.print(f"written to {out}")
     return found
 
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.path is not None and options.task is None:
         raise UserError(f"--path {options.path} is data of which task? give --task")
-    run(options.file, Console(), options.task, options.path, options.out)
+    run(options.file, VerbConsole(), options.task, options.path, options.out)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,6 @@ from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.runtime import placement, with_available_engine
 from reverse_codi.stages import finished, record
 from reverse_codi.train import train
-from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
 from reverse_codi.translations.translate import translate_questions
 from reverse_codi.verbalizer.translate import Translator
 
@@ -78,10 +77,9 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
     return figures
 
 
-def trained(recipe: Recipe, out: Path, console: Console) -> Path:
+def trained(recipe: Recipe, console: Console) -> Path:
     """The folder of the verbalizer, trained from where an earlier call stopped."""
-    begun = last_complete_checkpoint(out / "grpo", POLICY_WEIGHTS)
-    return train(recipe, console, resume=begun is not None)
+    return train(recipe, console, resume=True)
 
 
 def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[str, Mapping[str, float]]:
@@ -132,7 +130,7 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     with stage("accuracy"):
         found = checked(recipe, Path(recipe.distill.out) / "accuracy", console)
     with stage("traces, warm start, RL"):
-        verbalizer = trained(recipe, out, console)
+        verbalizer = trained(recipe, console)
     with stage("translations"):
         figures = told(recipe, verbalizer, out, console)
     return {"accuracy": found, "translations": figures, "seconds": seconds}

@@ -30,7 +30,7 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
             import pyarrow as pa  # type: ignore[import-untyped]
             import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), temporary)
+            pq.write_table(pa.Table.from_pylist([nulled(row) for row in rows]), temporary)
         elif file.suffix == ".csv":
             with temporary.open("w", encoding="utf-8", newline="") as opened:
                 table = csv.DictWriter(opened, list(rows[0]) if rows else [])

@@ -18,6 +18,7 @@ from rich.console import Console
 from reverse_codi.config import run_verb
 from reverse_codi.console import VerbConsole
 from reverse_codi.outputs import check_folder
+from reverse_codi.preparation import needs_own_steps
 from reverse_codi.reasoners.load import open_reasoner
 from reverse_codi.recipe import Recipe, load_recipe
 from reverse_codi.trace_import import columns_of_rows, not_projected
@@ -41,6 +42,7 @@ def trace(recipe: Recipe, console: Console) -> TraceStore:
         recipe_hash=recipe.trace_hash,
         console=console,
         on_bad=section.on_bad_question,
+        writes=needs_own_steps(recipe),  # as `train`, which goes on with this store
     )
     right = sum(map(bool, store.correct))
     console.print(

@@ -131,6 +131,8 @@ def reinforce(
     if start.done >= section.steps:  # transformers would take one more step
         console.print(f"all {section.steps} steps are done: {start.checkpoint}")
         return
+    start_ray()
+    preflight.check_actors(recipe)  # a cluster says what it offers once it is joined
     thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
     heldout = selection_thoughts(recipe, prepared)
     set_broken_aside(out, console.print)
@@ -139,8 +141,6 @@ def reinforce(
     if start.changed:
         JsonLog(out / METRICS).write({"step": start.done, "changed": dict(start.changed)})
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
-    start_ray()
-    preflight.check_actors(recipe)  # a cluster says what it offers once it is joined
     with (
         RolloutPool(recipe.reasoner.folder, recipe.rollout) as pool,
         closing(RewardPool(recipe.reward, str(recipe.reasoner.folder), prepared.folder)) as rewards,

@@ -16,10 +16,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from reverse_codi.arguments import count, positive
 from reverse_codi.config import UserError, run_verb
+from reverse_codi.console import VerbConsole
 from reverse_codi.evaluate import find
 from reverse_codi.evaluation.select import target_sites, thoughts_of
 from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.outputs import check_folder
 from reverse_codi.preparation import HELD_FILE
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.best_of import MARGIN, best_of, candidates
@@ -137,6 +140,7 @@ def held_out(
         batch_size=recipe.trace.batch_size,
         recipe_hash=recipe.asked_hash,
         console=console,
+        on_bad=recipe.trace.on_bad_question,
     )
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
@@ -149,13 +153,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="?", default=EMBEDDED)
-    parser.add_argument("--problems", type=int, default=100, help="held-out problems a seed")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of problems and sampling")
-    parser.add_argument("--samples", type=int, nargs="+", default=[4, 16, 64], help="texts a thought")
+    parser.add_argument("--problems", type=positive, default=100, help="held-out problems a seed")
+    parser.add_argument("--seeds", type=count, nargs="+", default=[1, 2, 3], help="of problems and sampling")
+    parser.add_argument("--samples", type=positive, nargs="+", default=[4, 16, 64], help="texts a thought")
     parser.add_argument("--margins", type=float, nargs="+", default=[0.0, MARGIN], help="in match")
     parser.add_argument("--out", type=Path, default=Path("runs/samples"), help="folder of the traces")
     options, overrides = parser.parse_known_args(arguments)
-    evaluated, console = find(options.what, overrides), Console()
+    check_folder(options.out, "--out")
+    evaluated, console = find(options.what, overrides), VerbConsole()
     rules: dict[str, Choice] = {"nearest of all": nearest_of_all}
     rules |= {f"margin {margin:g}": by_margin(margin) for margin in options.margins}
     table = Table("samples", "rule", "no claim", "active right", "inactive right", "trusted, wrong", "rows")

@@ -59,7 +59,7 @@ def share_of(table: Floats) -> Interval:
         ValueError: a part is less than nothing or more than its whole.
     """
     part, whole = table.T
-    if bool((part < -1e-9).any() or (part > whole + 1e-9).any()):
+    if not bool(((part >= -1e-9) & (part <= whole + 1e-9)).all()):  # NaN is outside, too
         raise ValueError("a share's part lies outside its whole; take the bootstrap for what is no share")
     share = min(1.0, max(0.0, float(part.sum() / whole.sum())))
     return Interval(share, *wilson(share, effective_n(table)), len(table))

@@ -132,8 +132,9 @@ def _read_csv(path: Path) -> Iterator[Row]:
         line = table.line_num + 1
         for cells in table:
             if cells and len(cells) != len(names):
-                raise TaskError(f"{path}:{line}: {len(cells)} cells for {len(names)} columns; quote commas")
-            if cells:
+                where, counts = f"{path}:{line}", [len(cells), len(names)]
+                yield Row(where, {}, RowError(where, "{} cells for {} columns; quote commas", counts))
+            elif cells:
                 fields = {name: cell or None for name, cell in zip(names, cells, strict=True)}
                 yield Row(f"{path}:{line}", fields)
             line = table.line_num + 1

@@ -261,4 +261,14 @@ def test_a_row_that_would_fail_is_refused_before_the_first_is_trained(tmp_path: 
     ):
         ablate.check(made, list(made.rows), tmp_path / "out")
     finished(tmp_path / "out", "two", {})
+    with pytest.raises(StageError, match=r"two has no inputs\.json"):
+        ablate.check(made, list(made.rows), tmp_path / "out")
+    record(tmp_path / "out" / "two", made_from(made, "two"))
     ablate.check(made, list(made.rows), tmp_path / "out")
+
+
+def test_another_machine_may_go_on_with_a_table(tmp_path: Path, trained: list[str]) -> None:
+    run_row(make_ablation(tmp_path, main={}), "main", tmp_path, Console(quiet=True))
+    moved = {"rollout.actors": 4, "reward.cpus_per_actor": 2, "reasoner.device": "cuda", "train.threads": 3}
+    run_row(make_ablation(tmp_path, main={"set": moved}), "main", tmp_path, Console(quiet=True))
+    assert trained == ["main"]

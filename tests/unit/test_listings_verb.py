@@ -104,10 +104,10 @@ def test_gold_steps_may_come_from_data(log: Path, tmp_path: Path) -> None:
     [
         (["{log}", "--path", "x"], "--path x is data of which task"),
         (["{log}", "--task", "arithmetic"], "--task arithmetic has no data"),
-        (["{log}", "--out", "{dir}/no/x.json"], "there is no folder"),
+        (["{log}", "--out", "{dir}/other.txt/x.json"], "other.txt is not a folder"),
         (["{dir}/none.txt"], "none.txt: no such file"),
         (["{dir}/other.txt"], "other.txt: no latents of a question"),
-        (["{dir}/bytes.txt"], "bytes.txt: .*UTF-8"),
+        (["{dir}/bytes.txt"], "bytes.txt:2: byte 0xff at column 1 is no UTF-8"),
         (["{dir}/bare.txt"], "1 questions, but .*bare.txt has no gold steps"),
         (["{log}", "--task", "gsm8k_aug", "--path", "{dir}/data.jsonl"], "the data of gsm8k_aug has none"),
     ],

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from reverse_codi.distill import distill, fitting
 from reverse_codi.evaluation.thoughtless import mean_thoughts
+from reverse_codi.preflight import check_traces
 from reverse_codi.question_checks import QuestionError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill_data import ProblemRows
@@ -18,7 +19,7 @@ from reverse_codi.recipe import DistillSection, Recipe
 from reverse_codi.tasks import Split, make_task
 from reverse_codi.tasks.jsonl import JsonLines
 from reverse_codi.trace import trace
-from reverse_codi.traces import TraceStore
+from reverse_codi.traces import StoreError, TraceStore
 from tests.bases import make_base
 from tests.tiny import make_problems
 
@@ -81,6 +82,9 @@ def test_skipped_questions_make_fewer_traces(
     assert store.readouts[rows].allclose(chains.readouts, atol=1e-5)
     assert trace(recipe, console).questions == store.questions  # called again, nothing is left to do
     assert len(TraceStore.open(out, tiny_reasoner)) == 3
+    check_traces(recipe)  # a run that skips, too, goes on with this store
+    with pytest.raises(StoreError, match="holds 3 traces of other settings"):
+        check_traces(recipe_of(source, tiny_folders[0], out, on_bad_question="error"))
 
 
 def test_the_key_is_no_other_recipe_for_traces(source: Path, tmp_path: Path) -> None:
