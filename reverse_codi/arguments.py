@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+MOST = 2**63 - 1
+"""What a seed of torch may be."""
+
 
 def count(text: str) -> int:
     """A whole number, 0 or more.
@@ -26,4 +29,6 @@ def _whole(text: str, least: int) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number; give {least} or more") from None
     if value < least:
         raise argparse.ArgumentTypeError(f"{value} is too small; give {least} or more")
+    if value > MOST:
+        raise argparse.ArgumentTypeError(f"{value} is too large; give {MOST} or less")
     return value

@@ -8,6 +8,7 @@ first whether a checkpoint loaded right: its accuracy beside the published one.
 from __future__ import annotations
 
 import argparse
+import difflib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,8 @@ def find(word: str, overrides: Sequence[str]) -> Evaluated:
         recipe = validated(Recipe, override(read, overrides), word)
         found = [path, path / "verbalizer"]
     else:
+        if not path.is_file() and difflib.get_close_matches(word, [EMBEDDED], cutoff=0.8):
+            raise RecipeError(f"no recipe or folder {word}; did you mean '{EMBEDDED}'?")
         recipe = load_recipe([word, *overrides])
         found = [Path(recipe.train.out) / "verbalizer"]
     for folder in found:

@@ -7,7 +7,8 @@ begin-of-thought token, and fed vector k is the projection of readout k.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reverse_codi.array_files import load_array
+from reverse_codi.files import strict_json
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.tasks.answers import canonical_plain
 from reverse_codi.tasks.corpus import Row, question_signature, read_jsonl
@@ -58,12 +61,41 @@ def write_arrays(
     for key, values in columns.items():
         if len(values) != n:
             raise StoreError(f"{key} has {len(values)} entries for {n} rows of readouts; give one a row")
+    for name, vectors in (("readouts", readouts), ("fed", fed)):
+        _check_finite(name, vectors, arrays[name], columns["questions"])
     others = {key: manifest.get(key, default) for key, default in _HEADER_DEFAULTS.items()}
+    # A store is gone on with by the same import only.
+    others["recipe_hash"] = others["recipe_hash"] or _identity(columns, readouts, fed)
     header = TraceHeader(reasoner_hash=manifest["reasoner_hash"], n_thoughts=rows - 1, width=width, **others)
     writer = TraceWriter.open(path, header, n)
     for start in range(writer.rows, n, shard_rows):
         stop = min(start + shard_rows, n)
         writer.append_shard([_trace(columns, readouts, fed, i) for i in range(start, stop)])
+
+
+def _check_finite(name: str, vectors: NDArray[Any], source: Vectors, questions: Sequence[str]) -> None:
+    """Refuse NaN and infinite numbers before anything is written.
+
+    Raises:
+        StoreError: names the file and the row.
+    """
+    where = f"{source}: " if isinstance(source, str | Path) else ""
+    for start in range(0, len(vectors), _ROWS):
+        whole = np.isfinite(vectors[start : start + _ROWS]).all(axis=(1, 2))
+        if not whole.all():
+            row = start + int(np.flatnonzero(~whole)[0])
+            raise StoreError(
+                f"{where}{name}[{row}] (of {questions[row][:40]!r}) is not finite; leave that row out"
+            )
+
+
+def _identity(columns: Mapping[str, list[Any]], *arrays: NDArray[Any]) -> str:
+    """SHA-256 of everything that is imported."""
+    digest = hashlib.sha256(strict_json(columns).encode())
+    for vectors in arrays:
+        for start in range(0, len(vectors), _ROWS):
+            digest.update(np.ascontiguousarray(vectors[start : start + _ROWS]).tobytes())
+    return digest.hexdigest()
 
 
 def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
@@ -76,12 +108,14 @@ def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
         raise StoreError(f"no array {name!r} among {sorted(arrays)}; readouts and fed are needed")
     source = arrays[name]
     if isinstance(source, str | Path):
-        loaded = np.load(source, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            if name not in loaded.files and len(loaded.files) != 1:
-                raise StoreError(f"{source} holds {loaded.files}; name one of them {name!r}")
-            loaded = loaded[name if name in loaded.files else loaded.files[0]]
-        source = loaded
+        file = source
+
+        def choose(names: Sequence[str]) -> str:
+            if name not in names and len(names) != 1:
+                raise StoreError(f"{file} holds {list(names)}; name one of them {name!r}")
+            return name if name in names else names[0]
+
+        source = load_array(file, choose, mapped=True)
     vectors: NDArray[Any] = np.asarray(source)
     if vectors.ndim != 3 or not np.issubdtype(vectors.dtype, np.floating):
         raise StoreError(

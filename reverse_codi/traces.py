@@ -55,8 +55,6 @@ class TraceWriter:
         """
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob("*.tmp"):
-            leftover.unlink()
         if not (folder / MANIFEST).is_file():
             if any(folder.glob("*.arrow")):
                 raise StoreError(
@@ -66,6 +64,9 @@ class TraceWriter:
             manifest.write(folder)
             return cls(folder, manifest)
         manifest = Manifest.read(folder)
+        for pattern in ("shard-*.arrow.tmp", f"{MANIFEST}.tmp"):  # of a run that was killed while it wrote
+            for leftover in folder.glob(pattern):
+                leftover.unlink()
         wanted = {**header.model_dump(), "rows_expected": total}
         found = {**manifest.header.model_dump(), "rows_expected": manifest.rows_expected}
         differ = [

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.arguments import count
-from reverse_codi.config import run_verb
+from reverse_codi.config import UserError, run_verb
 from reverse_codi.console import VerbConsole, counted, notes
 from reverse_codi.outputs import check_file
 from reverse_codi.question_checks import OnBad, admitted, all_notices, faults
@@ -115,6 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reasoner = load_reasoner(options.reasoner)
     folder = reasoner_folder(options.reasoner)
     opened = {name: TraceStore.open(name, reasoner) for name in stores}
+    for name, store in opened.items():
+        if not len(store):
+            raise UserError(
+                f"{name} holds 0 of {store.manifest.rows_expected} traces; collect or import them first"
+            )
     if vectors:
         check_width(vectors, reasoner.width)
     say = notes(aside)

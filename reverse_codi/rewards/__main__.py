@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.arguments import count, positive
-from reverse_codi.config import override, run_verb, validated
+from reverse_codi.config import UserError, override, run_verb, validated
 from reverse_codi.console import VerbConsole
 from reverse_codi.files import figures_json
 from reverse_codi.records import read_records
@@ -184,6 +184,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = {key: getattr(options, key) for key in Source.model_fields}
         known = {key: value for key, value in given.items() if value is not None}
         source = validated(Source, known, "command line")
+        if bare := [setting for setting in options.set if "=" not in setting]:
+            raise UserError(
+                f"--set {bare[0]}: an option of the reward needs a value; write --set {bare[0]}=VALUE"
+            )
         settings = override({}, [f"--{setting}" for setting in options.set])
         item = RewardItem(name=options.name, options=settings)
         with kept_for_the_result(options.json):

@@ -126,4 +126,19 @@ def given_vectors(vectors: Vectors, reasoner: CodiReasoner, measure: Measure) ->
 
 
 def _fed(reasoner: CodiReasoner, site: Site, vectors: Tensor) -> Tensor:
-    return vectors if site.kind == "z" else reasoner.project(vectors)
+    """What is fed of N vectors.
+
+    Raises:
+        UserError: a readout is so large that its projection is not finite.
+    """
+    if site.kind == "z":
+        return vectors
+    fed = reasoner.project(vectors)
+    bad = (~fed.isfinite().all(-1)).nonzero().flatten().tolist()
+    if bad:
+        largest = float(vectors[bad[0]].abs().max())
+        raise UserError(
+            f"row {bad[0]} ({site}): values up to {largest:g} are too large: the reasoner's projection of "
+            "them is not finite; check their scale"
+        )
+    return fed

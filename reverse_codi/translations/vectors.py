@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reverse_codi.array_files import load_array
 from reverse_codi.config import UserError
 from reverse_codi.sites import Site
 
@@ -99,12 +100,7 @@ def check_width(vectors: Vectors, width: int) -> None:
 
 
 def _numpy(file: Path) -> Tensor:
-    try:
-        loaded = np.load(file, allow_pickle=False)
-    except ValueError as error:
-        raise VectorsError(f"{file} cannot be read as numbers ({error}); save it with numpy.save") from None
-    if isinstance(loaded, np.lib.npyio.NpzFile):
-        loaded = loaded[_only(file, loaded.files)]
+    loaded = load_array(file, lambda names: _only(file, names))
     if not np.issubdtype(loaded.dtype, np.floating):
         raise VectorsError(f"{file} holds {loaded.dtype}; vectors are floating-point numbers")
     return torch.from_numpy(loaded.astype(np.float32))
@@ -141,6 +137,12 @@ def _parquet(file: Path) -> tuple[Tensor, dict[str, list[Any]]]:
             f"{file}: rows differ in shape or are no numbers ({error}); give each row [d] or [K, d]"
         ) from None
     columns = {name: table[name].to_pylist() for name in ("question", "answer") if name in table.column_names}
+    for name, cells in columns.items():
+        for row, cell in enumerate(cells):
+            if cell is not None and not isinstance(cell, str):
+                raise VectorsError(
+                    f"{file}: row {row}: {name!r} is {cell!r}; give it a string, or no such column"
+                )
     return torch.from_numpy(values), columns
 
 

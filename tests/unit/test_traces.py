@@ -524,6 +524,35 @@ def test_the_import_command(tmp_path: Path, arrays: dict[str, Any]) -> None:
     assert torch.equal(store.fed, torch.tensor(arrays["fed"], dtype=torch.float32))
 
 
+def test_a_finished_import_is_no_other_import(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    """The second one used to report success and keep the first one's vectors."""
+    first = TraceStore.import_arrays(tmp_path, arrays, QUESTIONS)
+    assert len(TraceStore.import_arrays(tmp_path, arrays, QUESTIONS)) == len(first)  # the same again is done
+    others = {"readouts": arrays["readouts"] + 1, "fed": arrays["fed"]}
+    renamed = {**QUESTIONS, "questions": [f"Who {i}?" for i in range(5)]}
+    for given, manifest in ((others, QUESTIONS), (arrays, renamed)):
+        with pytest.raises(StoreError, match=r"holds other traces: recipe_hash is .* there, .* here"):
+            TraceStore.import_arrays(tmp_path, given, manifest)
+
+
+def test_an_import_that_is_refused_leaves_nothing_and_names_the_file(
+    tmp_path: Path, arrays: dict[str, Any]
+) -> None:
+    arrays["readouts"][3, 1, 0] = np.inf
+    np.save(tmp_path / "h.npy", arrays["readouts"])
+    given = {"readouts": tmp_path / "h.npy", "fed": arrays["fed"]}
+    with pytest.raises(StoreError, match=r"h\.npy: readouts\[3\] \(of 'Q3\?'\) is not finite; leave"):
+        TraceStore.import_arrays(tmp_path / "out", given, QUESTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_of_others_stay(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    (tmp_path / "my_notes.tmp").write_text("precious")
+    TraceStore.import_arrays(tmp_path, arrays, QUESTIONS)
+    TraceStore.import_arrays(tmp_path, arrays, QUESTIONS)
+    assert (tmp_path / "my_notes.tmp").read_text() == "precious"
+
+
 @pytest.mark.parametrize(
     ("row", "named"),
     [

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from reverse_codi.config import UserError
 from reverse_codi.sites import Site
 from reverse_codi.translations.vectors import VectorsError, check_width, read_vectors
 
@@ -93,6 +94,10 @@ def test_what_is_no_array_of_vectors_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "none.npy", Z[:0])
     np.savez(tmp_path / "two.npz", a=Z, b=Z)
     (tmp_path / "broken.npy").write_text("no array")
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:200])
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
+    pq.write_table(pa.table({"x": Z[:, 0].tolist(), "question": [7] * 5}), tmp_path / "ids.parquet")
     (tmp_path / "broken.safetensors").write_text("no tensors")
     (tmp_path / "broken.parquet").write_text("no table")
     (tmp_path / "z.csv").write_text("1,2")
@@ -103,12 +108,16 @@ def test_what_is_no_array_of_vectors_is_refused(tmp_path: Path) -> None:
         "none.npy": r"has shape \[0, 3, 4\]",
         "two.npz": "it holds: a, b",
         "broken.npy": "cannot be read as numbers",
+        "empty.npy": "cannot be read as numbers",
+        "cut.npz": "cannot be read as numbers",
+        "objects.npz": "cannot be read as numbers",
+        "ids.parquet": "row 0: 'question' is 7; give it a string",
         "broken.safetensors": "is no safetensors file",
         "broken.parquet": "is no Parquet file",
         "z.csv": "is none of .npy",
         "ragged.parquet": "rows differ in shape",
     }.items():
-        with pytest.raises(VectorsError, match=message):
+        with pytest.raises(UserError, match=message):
             read_vectors(tmp_path / name, ["z0"])
     with pytest.raises(FileNotFoundError, match=r"no file .*missing\.npy"):
         read_vectors(tmp_path / "missing.npy", ["z0"])
