@@ -44,7 +44,8 @@ def test_the_answer_has_all_thoughts_as_slots_and_the_whole_chain_as_text(
     assert target_sites(Target.ANSWER, 3) == [ANSWER]
     answers = thoughts_of(traces, [ANSWER], make_held(3), live_only=True)
     assert torch.equal(answers.slots, traces.fed)
-    assert torch.equal(answers.targets, tiny_reasoner.answer_states(traces.questions))
+    # The stored thoughts are fed, where the model would work them out again: rounding may differ.
+    assert torch.allclose(answers.targets, tiny_reasoner.answer_states(traces.questions), atol=1e-5)
     assert answers.gold == [" ".join(f"{c}." for c in claims) for claims in traces.claims]
 
 
