@@ -1,6 +1,6 @@
 """`--resume`: from which checkpoint, and which settings may differ from those that the run began with.
 
-A setting may change where the rest of the run really follows the new value (`TAKEN_OVER`). It then goes into
+A setting may change where the rest of the run really follows the new value (`MAY_CHANGE`). It then goes into
 recipe.yaml, and metrics.jsonl says from which step on it counts. Any other change is refused, key by key:
 either it decides what is learnt from (task, traces, reading, warm start, rewards, the order of the thoughts),
 or what the kept figures are compared by (grpo.keep, grpo.eval_thoughts).
@@ -8,7 +8,7 @@ or what the kept figures are compared by (grpo.keep, grpo.eval_thoughts).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from reverse_codi.config import RecipeError, read_yaml
 from reverse_codi.recipe import Recipe
+from reverse_codi.stages import dotted
 from reverse_codi.trainer_checkpoints import (
     POLICY_WEIGHTS,
     complete_checkpoints,
@@ -27,7 +28,7 @@ RECIPE_FILE, CHECKPOINTS = "recipe.yaml", "grpo"
 
 # `ThoughtTrainer` gives a loaded optimizer the recipe's rate and schedule; the Monitor gives the Trainer's
 # state the recipe's save_every; the rest is read from the recipe at every step.
-TAKEN_OVER = (
+MAY_CHANGE = (
     "log.*",
     "train.*",
     "distill.*",
@@ -115,8 +116,8 @@ def differences(before: Mapping[str, Any], recipe: Recipe) -> dict[str, Change]:
         before: what recipe.yaml holds.
         recipe: the recipe given now.
     """
-    now, default = dict(_flat(recipe.model_dump(mode="json"))), dict(_flat(Recipe().model_dump(mode="json")))
-    then = dict(_flat(before))
+    now, default = dotted(recipe.model_dump(mode="json")), dotted(Recipe().model_dump(mode="json"))
+    then = dotted(before)
     old = {key: then.get(key, default.get(key)) for key in {**now, **then}}
     return {key: (value, now.get(key)) for key, value in old.items() if value != now.get(key)}
 
@@ -131,7 +132,7 @@ def taken_over(changed: Mapping[str, Change], recipe: Recipe, file: Path) -> dic
     def may_change(key: str) -> bool:
         # Which rows are sorted by length depends on how many the run will see.
         ordered = key == "grpo.steps" and recipe.grpo.curriculum != "none"
-        return not ordered and any(fnmatch(key, pattern) for pattern in TAKEN_OVER)
+        return not ordered and any(fnmatch(key, pattern) for pattern in MAY_CHANGE)
 
     if kept := {key: change for key, change in changed.items() if not may_change(key)}:
         listed = "; ".join(f"{key} was {old!r}, is {new!r}" for key, (old, new) in kept.items())
@@ -139,16 +140,3 @@ def taken_over(changed: Mapping[str, Change], recipe: Recipe, file: Path) -> dic
             f"--resume cannot change what {file} says: {listed}. Give the old values, or another train.out"
         )
     return {k: change for k, change in changed.items() if not any(fnmatch(k, u) for u in NOT_RECORDED)}
-
-
-def _flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and plain values; the entries of a list of mappings by their number."""
-    if isinstance(values, Mapping):
-        parts = [(str(name), inner) for name, inner in values.items()]
-    elif isinstance(values, list) and any(isinstance(inner, Mapping) for inner in values):
-        parts = [(str(place), inner) for place, inner in enumerate(values)]
-    else:
-        yield key, values
-        return
-    for name, inner in parts:
-        yield from _flat(inner, f"{key}.{name}" if key else name)

@@ -5,15 +5,14 @@ A stage asks `finished` before it uses what is there, and records its inputs bef
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reverse_codi.config import UserError
-from reverse_codi.files import strict_json, write_whole
+from reverse_codi.files import file_sha256, strict_json, write_whole
 
 INPUTS_FILE = "inputs.json"
 TAKEN_OVER = "taken over from"
@@ -26,25 +25,30 @@ class StageError(UserError):
     """A folder holds a stage that was made from other inputs."""
 
 
-def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one of dotted keys.
+def dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested mapping as one of dotted keys; the entries of a list of mappings go by their number.
 
-    >>> dotted({"warm_start": {"steps": 5, "seed": 0}})
-    {'warm_start.steps': 5, 'warm_start.seed': 0}
+    >>> dotted({"warm_start": {"steps": 5}, "functions": [{"name": "brevity"}], "sites": ["h0"]})
+    {'warm_start.steps': 5, 'functions.0.name': 'brevity', 'sites': ['h0']}
     """
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    return dict(_flat(values))
+
+
+def _flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(values, Mapping):
+        parts = [(str(name), inner) for name, inner in values.items()]
+    elif isinstance(values, list) and any(isinstance(inner, Mapping) for inner in values):
+        parts = [(str(place), inner) for place, inner in enumerate(values)]
+    else:
+        yield key, values
+        return
+    for name, inner in parts:
+        yield from _flat(inner, f"{key}.{name}" if key else name)
 
 
 def file_hash(path: Path) -> str:
     """The first 16 hexadecimal digits of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return file_sha256(path)[:16]
 
 
 def record(folder: Path, inputs: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ or a path, so the same traces give the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -232,12 +231,6 @@ def _check_vectors(trace: Trace, name: str, vectors: NDArray[np.float32], shape:
     if not np.isfinite(vectors).all():
         row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
         raise StoreError(f"{name}[{row}] of {trace.question!r} is not finite; check the reasoner")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def decode(paths: Sequence[Path], header: TraceHeader) -> pa.Table:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reverse_codi.files import file_sha256
 from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.sites import ANSWER, Site
 from reverse_codi.trace_files import (
@@ -26,7 +27,6 @@ from reverse_codi.trace_files import (
     TraceHeader,
     decode,
     encode,
-    file_sha256,
     vectors_of,
     write_atomically,
 )
