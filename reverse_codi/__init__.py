@@ -2,7 +2,7 @@
 
 import os
 
-from reverse_codi.environment import settle_home_and_say
+from reverse_codi.utils.environment import settle_home_and_say
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""`python -m reverse_codi.train RECIPE [--dry-run] [--resume] [--section.key value ...]`.
+"""`reverse-codi train RECIPE [--dry-run] [--resume] [--section.key value ...]`.
 
 Traces, probes and maps, the warm start, then GRPO; ends with a verbalizer in `train.out`.
 """
@@ -15,37 +15,31 @@ import torch
 import yaml
 from rich.console import Console
 
-from reverse_codi import preflight
-from reverse_codi.config import run_verb
-from reverse_codi.console import VerbConsole
-from reverse_codi.evaluation.translation import Scored, score
-from reverse_codi.files import whole_folder, write_whole
-from reverse_codi.grpo import build_trainer
-from reverse_codi.learning_signal import LearningSignal, check_fits
-from reverse_codi.monitor import BEST, COMPLETIONS, METRICS, Completions, JsonLog, Monitor, rewind
-from reverse_codi.policy_sync import PolicySync
-from reverse_codi.preparation import (
-    HELD_FILE,
-    Prepared,
-    prepare,
-    selection_thoughts,
-    warm_policy,
-)
 from reverse_codi.reading.measure import MAPS_FILE
-from reverse_codi.reasoners.load import refuse_recurrent_depth
-from reverse_codi.recipe import Recipe, load_recipe
-from reverse_codi.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
-from reverse_codi.reward_pool import RewardPool
+from reverse_codi.reasoners.load import reasoner_folder, refuse_recurrent_depth
+from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.pool import RewardPool
+from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.rows import Rows
-from reverse_codi.runtime import fleeting, gold_steps, placement, start_ray, with_available_engine
-from reverse_codi.scoring import Scores
 from reverse_codi.tasks.base import Split
-from reverse_codi.thought_rollouts import Rollouts, bank_rows
-from reverse_codi.tracker import start_wandb, tracked
-from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
-from reverse_codi.verbalizer.policy import Policy
+from reverse_codi.training import preflight
+from reverse_codi.training.grpo import build_trainer
+from reverse_codi.training.learning_signal import LearningSignal, check_fits
+from reverse_codi.training.monitor import BEST, COMPLETIONS, METRICS, Completions, JsonLog, Monitor, rewind
+from reverse_codi.training.prepare import HELD_FILE, Prepared, prepare, selection_thoughts, warm_policy
+from reverse_codi.training.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
+from reverse_codi.training.rollouts import Rollouts, bank_rows
+from reverse_codi.training.runtime import fleeting, gold_steps, placement, start_ray, with_available_engine
+from reverse_codi.training.sync import PolicySync
+from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.files import whole_folder, write_whole
+from reverse_codi.utils.tracker import start_wandb, tracked
+from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.scores import Scored, score
 
 # Texts whose log-probabilities trainer and engines compare after every sync.
 CANARY_TEXTS = 8
@@ -142,8 +136,8 @@ def reinforce(
         JsonLog(out / METRICS).write({"step": start.done, "changed": dict(start.changed)})
     policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
     with (
-        RolloutPool(recipe.reasoner.folder, recipe.rollout) as pool,
-        closing(RewardPool(recipe.reward, str(recipe.reasoner.folder), prepared.folder)) as rewards,
+        RolloutPool(reasoner_folder(recipe.reasoner), recipe.rollout) as pool,
+        closing(RewardPool(recipe.reward, str(reasoner_folder(recipe.reasoner)), prepared.folder)) as rewards,
         tracked(recipe.log, "reinforcement learning", console) as report_to,
     ):
         probe = thoughts.take(range(min(CANARY_TEXTS, len(thoughts))))

@@ -1,5 +1,6 @@
 """Reward functions, one file each. Copy one, change it, name it in a recipe; `registry` says how."""
 
-from reward.registry import find, reward
+from reverse_codi.rewards.declare import reward
+from reverse_codi.rewards.registry import find
 
 __all__ = ["find", "reward"]

@@ -23,13 +23,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reverse_codi.evaluation.interventions.replace import only
+from reverse_codi.reading.interventions.replace import only
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.base import Patch, Reasoner
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
 from reverse_codi.tasks.answers import Answering, stated_text
-from reward.registry import reward
 
 # A lost answer is 0. A failed text was not even tried.
 WORST = -1.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from reverse_codi.config import Section
-from reverse_codi.rewarding import RewardBatch
-from reward.registry import reward
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
+from reverse_codi.utils.config import Section
 
 # The lower bound below. An empty text is within any budget, but at 0 silence would be the best answer.
 WORST = -1.0

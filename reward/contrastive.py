@@ -16,10 +16,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from reverse_codi.config import Section
 from reverse_codi.reading.edits import number_changed, result_swapped, shuffled
-from reverse_codi.rewarding import RewardBatch
-from reward.registry import reward
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
+from reverse_codi.utils.config import Section
 
 # Both parts are clipped here, where p = 1 / n^2: as far below chance as certainty is above it. So a
 # failed text is never better than one that was read and found wrong.

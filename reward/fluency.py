@@ -11,10 +11,10 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from reverse_codi.config import Section
-from reverse_codi.evaluation.language_model import LanguageModel
-from reverse_codi.rewarding import RewardBatch
-from reward.registry import reward
+from reverse_codi.reading.language_model import LanguageModel
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
+from reverse_codi.utils.config import Section
 
 # A token drawn blindly from 22,000 costs 10 nats; public vocabularies have 32,000 to 150,000. What is that
 # unlikely is no text, and one token more or less of it should not stretch its group's spread.

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from reverse_codi.config import RecipeError, Section
 from reverse_codi.reading.claims import NO_STEP, HeldSteps
-from reverse_codi.rewarding import RewardBatch
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.steps import sentence_step, sentences
-from reward.registry import reward
+from reverse_codi.utils.config import RecipeError, Section
 
 # Nothing of the claim is 0; a failed text is below what was read and found wrong.
 WORST = -1.0

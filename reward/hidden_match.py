@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reverse_codi.config import Section
-from reverse_codi.rewarding import RewardBatch
-from reward.registry import reward
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
+from reverse_codi.utils.config import Section
 
 # A well-read text of an unrelated thought lies at about twice the mean's distance (two independent
 # draws around one mean), so at -1. At -2 a failed text ranks below those, and a text on which the

@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reverse_codi.config import Section
 from reverse_codi.reasoners.base import Reasoner
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.sites import Site
-from reward.registry import reward
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
+from reverse_codi.utils.config import Section
 
 # Measured on the embedded reasoner (h0, 300 problems): the right claim costs .002 nats in the median, the
 # site's mean 5, another problem's claim 20 (19 in 20 above 9.5). So what costs 10 is wrong, and how sure it

@@ -20,11 +20,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from reverse_codi.config import Section
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.sites import Site
-from reward.registry import reward
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
+from reverse_codi.utils.config import Section
 
 # The text is said of every thought; a failed text tells as little.
 WORST = -1.0

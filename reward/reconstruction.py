@@ -17,8 +17,8 @@ from reverse_codi.reading.reconstructor_actor import (
     co_training,
 )
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rewarding import RewardBatch
-from reward.registry import reward
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.declare import reward
 
 # As in `hidden_match`: a well-read text of an unrelated thought lies at -1.
 WORST = -2.0

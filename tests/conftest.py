@@ -8,7 +8,7 @@ import pytest
 
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.traces import TraceStore
+from reverse_codi.traces.store import TraceStore
 from tests.tiny import make_tiny_measure, make_tiny_policy, make_tiny_reasoner, make_tiny_traces, stir
 
 
@@ -59,7 +59,7 @@ def ray_session() -> Iterator[None]:
 
     # Else every worker that Ray starts would phone home first.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own spelling; as reverse_codi.runtime does: actors must not starve
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray's own spelling; as reverse_codi.training.runtime does: actors must not starve
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20)
     yield
     ray.shutdown()

@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from reverse_codi.rollout.base import LINEAR_LAYERS
+from reverse_codi.recipe.lora import LINEAR_LAYERS
 from tests.tiny import make_sharp_reasoner
 
 HIDDEN = 128  # 4 heads of 32

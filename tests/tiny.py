@@ -14,20 +14,21 @@ from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import Reader
-from reverse_codi.reading.spec import Prefix, ReadSpec
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.rows import Rows
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reading import Prefix, ReadSpec
+from reverse_codi.recipe.verbalizer import VerbalizerSection
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.candidates import Rows
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split
 from reverse_codi.tasks.graph import Graph
 from reverse_codi.tasks.words import word_tokenizer
-from reverse_codi.traces import TraceStore
-from reverse_codi.tracing import collect
-from reverse_codi.verbalizer.contract import Contract
-from reverse_codi.verbalizer.policy import Policy, VerbalizerSection
+from reverse_codi.traces.collect import collect
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.verbalize.contract import Contract
+from reverse_codi.verbalize.policy import Policy
 
 
 def make_tiny_reasoner(

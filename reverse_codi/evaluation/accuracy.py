@@ -1,6 +1,6 @@
 """Did the checkpoint load right? Its accuracy, the published one, and what is left without its thoughts.
 
-`python -m reverse_codi.evaluate --reasoner ID --task NAME`.
+`reverse-codi evaluate --reasoner ID --task NAME`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.evaluation import figures, report
-from reverse_codi.evaluation.bootstrap import Interval
+from reverse_codi.evaluation import report
 from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
-from reverse_codi.question_checks import OnBad, askable
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.known import Published
+from reverse_codi.reasoners.question_checks import askable
+from reverse_codi.recipe.traces import OnBad
 from reverse_codi.tasks.base import Split, Task
+from reverse_codi.utils import figures
+from reverse_codi.utils.bootstrap import Interval
 
 FILE = "accuracy.json"
 # Below this share of the model's own accuracy a text mode is no text mode, and thoughts are needed.

@@ -11,18 +11,19 @@ from rich.console import Console
 
 from reverse_codi.evaluation import controls, oracle, trained_controls
 from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.evaluation.suite.said import Said, Writer
-from reverse_codi.evaluation.translation import Thoughts
-from reverse_codi.monitor import BEST
-from reverse_codi.own_steps import OwnSteps, candidates, nearest_steps
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
-from reverse_codi.recipe import Recipe
-from reverse_codi.verbalizer.translate import Translator
-from reverse_codi.verbalizer.warm_start import WarmStartSection
+from reverse_codi.reasoners.load import reasoner_folder
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.verbalizer import WarmStartSection
+from reverse_codi.training.monitor import BEST
+from reverse_codi.utils.figures import Figures
+from reverse_codi.verbalize.own_steps import OwnSteps, candidates, nearest_steps
+from reverse_codi.verbalize.thoughts import Thoughts
+from reverse_codi.verbalize.translator import Translator
 
 # Long prompts: a step of 64 questions costs as much as one of 256 thoughts.
 QUESTION_ONLY = WarmStartSection(steps=400, batch_size=64)
@@ -57,7 +58,7 @@ class Tools:
     @property
     def reasoner_folder(self) -> Path:
         """Where engines load the language model from."""
-        return self.recipe.reasoner.folder
+        return reasoner_folder(self.recipe.reasoner)
 
     @property
     def warm(self) -> Path:

@@ -1,4 +1,4 @@
-"""`python -m reverse_codi.evaluation.ceilings [RECIPE]`: how well thoughts can be read at all, in one guess.
+"""`reverse-codi ceilings [RECIPE]`: how well thoughts can be read at all, in one guess.
 
 Probes with labels, linear and with a hidden layer, on readouts and on what is fed, trained on the recipe's
 training traces: what they cannot tell, no translation of a single thought can be expected to.
@@ -19,20 +19,21 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor, nn
 
-from reverse_codi.arguments import count, positive
-from reverse_codi.config import run_verb
-from reverse_codi.console import VerbConsole
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.setting import FIRST_SEED
 from reverse_codi.evaluation.suite.content import STEPS
-from reverse_codi.outputs import check_folder
-from reverse_codi.preparation import open_traces
-from reverse_codi.recipe import load_recipe
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import result_of
-from reverse_codi.traces import TraceStore
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.training.prepare import open_traces
+from reverse_codi.utils import figures
+from reverse_codi.utils.arguments import count, positive
+from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.outputs import check_folder
 
 HIDDEN, STEPS_OF_SGD, BATCH, RATE = 256, 4_000, 512, 3e-3
 # Wrong answers are rare, and the only ones where thinking and solving part.
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = load_recipe([options.recipe, *overrides])
     check_folder(options.out, "--out")
     check_folder(recipe.trace.out, "trace.out")
-    console, reasoner = VerbConsole(), recipe.reasoner.load()
+    console, reasoner = VerbConsole(), load_reasoner(recipe.reasoner)
 
     section = recipe.trace
     train = open_traces(recipe, reasoner, Split.TRAIN, section.n, section.seed, section.out, console)

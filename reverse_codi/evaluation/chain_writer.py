@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.verbalize.thoughts import Thoughts
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Is a reasoner worth translating? Accuracy with and without its thoughts, and what probes read.
 
-`python -m reverse_codi.evaluation.check_reasoner --seed S [--json]` (also `scripts/check_tiny`), on
+`reverse-codi check-reasoner --seed S [--json]` (also `scripts/check_tiny`), on
 fresh held-out problems of any seed.
 """
 
@@ -15,18 +15,19 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from reverse_codi.arguments import count, positive
-from reverse_codi.config import run_verb
 from reverse_codi.evaluation.thoughtless import mean_thoughts, right, without_thoughts
-from reverse_codi.files import figures_json
-from reverse_codi.question_checks import askable
 from reverse_codi.reading.probes import probe_steps
 from reverse_codi.reasoners.base import Reasoner
-from reverse_codi.reasoners.load import EMBEDDED, load_reasoner
-from reverse_codi.sites import Site
-from reverse_codi.standard_output import kept_for_the_result
+from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.reasoners.question_checks import askable
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
+from reverse_codi.utils.arguments import count, positive
+from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.files import figures_json
+from reverse_codi.utils.standard_output import kept_for_the_result
 
 # Traces of three-step training problems that the probes are fitted on, and held-out ones they are scored on.
 PROBE_TRAIN, PROBE_TEST, PROBE_STEPS = 20_000, 1_000, 3

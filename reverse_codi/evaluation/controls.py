@@ -17,13 +17,13 @@ from torch import Tensor
 
 from reverse_codi.evaluation.exam import Subject
 from reverse_codi.evaluation.suite.said import Writer
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.probes import Probe, part_labels
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import of_slots, parse_belongings
 from reverse_codi.tasks.numbers import canonical_number
+from reverse_codi.verbalize.thoughts import Thoughts
 
 
 def empty(thoughts: Thoughts) -> list[str]:

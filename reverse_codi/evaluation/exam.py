@@ -15,21 +15,20 @@ from torch import Tensor
 
 from reverse_codi.evaluation.candidates import Candidates
 from reverse_codi.evaluation.counterfactual import edited_step
-from reverse_codi.evaluation.interventions.traced import Traced
-from reverse_codi.evaluation.select import thought_sites, thoughts_of
-from reverse_codi.evaluation.translation import Thoughts
-from reverse_codi.own_steps import own_claims
 from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.reading.lens import lens
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.base import Chains
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.base import Problem, Task
 from reverse_codi.tasks.equations import parse_equations
-from reverse_codi.traces import TraceStore
-from reverse_codi.verbalizer.targets import with_answer
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.verbalize.own_steps import own_claims
+from reverse_codi.verbalize.targets import with_answer
+from reverse_codi.verbalize.thoughts import Thoughts, thought_sites, thoughts_of
 
 # Share of held-out steps that occur in training traces, from which a task's steps are a closed world.
 CLOSED = 0.9

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.console import notes
-from reverse_codi.evaluation import figures, report
+from reverse_codi.evaluation import report
 from reverse_codi.evaluation.accuracy import compared
-from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.thoughtless import right
-from reverse_codi.question_checks import OnBad, admitted
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import ANSWER_CUE, HuginnReasoner
 from reverse_codi.reasoners.plain_text import Filled
+from reverse_codi.reasoners.question_checks import admitted
+from reverse_codi.recipe.traces import OnBad
 from reverse_codi.tasks.base import Problem, Split, Task
+from reverse_codi.utils import figures
+from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.console import notes
 
 COUNTS = (1, 4, 8, 16, 32)
 SHOTS = 8

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.bootstrap import Interval
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.tasks.listings import Listed
 from reverse_codi.tasks.numbers import canonical_number, whole_number
+from reverse_codi.utils import figures
+from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.figures import Figures
 
 # Steps that have a column of their own in the table by latent.
 _STEPS = 3

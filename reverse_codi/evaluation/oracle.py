@@ -15,10 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.exam import Exam, Subject
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.metrics.content import Overlap, gold_stated
 from reverse_codi.evaluation.suite.content import STEPS, Held, held_steps
 from reverse_codi.evaluation.trained_controls import (
@@ -28,13 +25,17 @@ from reverse_codi.evaluation.trained_controls import (
     require_known,
     trained_into,
 )
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.tasks.answers import CUE
-from reverse_codi.verbalizer.contract import MARKER
-from reverse_codi.verbalizer.policy import Policy
-from reverse_codi.verbalizer.warm_start import WarmStartSection, examples, fit
+from reverse_codi.utils import figures
+from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.figures import Figures
+from reverse_codi.verbalize.contract import MARKER
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.thoughts import Thoughts
+from reverse_codi.verbalize.warm_start import examples, fit
 
 TRAINING = WarmStartSection(steps=1000)
 """Default; shorter is no upper bound. On the embedded reasoner operands reach .35 F1 after 600 steps and .62

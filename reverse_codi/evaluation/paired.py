@@ -1,6 +1,6 @@
-"""`python -m reverse_codi.evaluation.paired BEFORE AFTER`: did one verbalizer get better than another?
+"""`reverse-codi paired BEFORE AFTER`: did one verbalizer get better than another?
 
-Both are folders of `python -m reverse_codi.evaluate` on the same thoughts. Intervals of two tables may
+Both are folders of `reverse-codi evaluate` on the same thoughts. Intervals of two tables may
 overlap where the difference is no chance, since most of their spread is the problems': here each thought is
 its own control.
 """
@@ -14,13 +14,13 @@ from typing import Any
 
 from rich.table import Table
 
-from reverse_codi.config import UserError, run_verb
-from reverse_codi.console import VerbConsole
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.metrics.content import Part, f1, gold_stated
 from reverse_codi.evaluation.report import TEXTS_FILE
 from reverse_codi.tasks.corpus import read_jsonl
+from reverse_codi.utils import figures
+from reverse_codi.utils.config import UserError, run_verb
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.figures import Figures
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ def texts_of(folder: Path) -> list[Row]:
     """
     file = folder / TEXTS_FILE
     if not file.is_file():
-        raise UserError(f"no {file}; give folders that `python -m reverse_codi.evaluate --out FOLDER` wrote")
+        raise UserError(f"no {file}; give folders that `reverse-codi evaluate --out FOLDER` wrote")
     rows = list(read_jsonl(file))
     for row in rows:
         row.text("question")

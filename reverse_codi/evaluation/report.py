@@ -11,12 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.evaluation.bootstrap import Interval
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.suite.said import Said
-from reverse_codi.files import figures_json, write_whole
-from reverse_codi.recipe import LogSection
-from reverse_codi.tracker import log_point, tracked
+from reverse_codi.recipe.run import LogSection
+from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.figures import Figures
+from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.tracker import log_point, tracked
 
 METRICS_FILE = "metrics.json"
 TEXTS_FILE = "texts.jsonl"

@@ -1,4 +1,4 @@
-"""`python -m reverse_codi.evaluation.samples [RECIPE|VERBALIZER|embedded]`: what best-of-N gains and costs.
+"""`reverse-codi samples [RECIPE|VERBALIZER|embedded]`: what best-of-N gains and costs.
 
 The nearest of many texts is chosen by a proxy. For each number of samples: the nearest of all texts, and the
 rule of `reading.best_of` with each margin. Counted are rows in which no claim can be read, active thoughts
@@ -16,26 +16,26 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.arguments import count, positive
-from reverse_codi.config import UserError, run_verb
-from reverse_codi.console import VerbConsole
-from reverse_codi.evaluate import find
-from reverse_codi.evaluation.select import target_sites, thoughts_of
-from reverse_codi.evaluation.translation import Thoughts
-from reverse_codi.outputs import check_folder
-from reverse_codi.preparation import HELD_FILE
+from reverse_codi.evaluation.evaluate import find
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.best_of import MARGIN, best_of, candidates
 from reverse_codi.reading.claims import NO_STEP, HeldSteps, claimed
 from reverse_codi.reading.measure import Measure
-from reverse_codi.reasoners.load import EMBEDDED
-from reverse_codi.recipe import Recipe
-from reverse_codi.sites import ANSWER
+from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
+from reverse_codi.reasoners.sites import ANSWER
+from reverse_codi.recipe.reasoner import EMBEDDED
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
-from reverse_codi.tracing import collect
-from reverse_codi.translations.record import Translation
-from reverse_codi.translations.sharing import sharing_of
-from reverse_codi.verbalizer.translate import Translator
+from reverse_codi.traces.collect import collect
+from reverse_codi.training.prepare import HELD_FILE
+from reverse_codi.utils.arguments import count, positive
+from reverse_codi.utils.config import UserError, run_verb
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.outputs import check_folder
+from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thoughts_of
+from reverse_codi.verbalize.translations.record import Translation
+from reverse_codi.verbalize.translations.sharing import sharing_of
+from reverse_codi.verbalize.translator import Translator
 
 Choice = Callable[[list[str], dict[str, float]], str]
 """Texts of one thought, the greedy one first, and their matches in; one text out."""
@@ -124,7 +124,7 @@ def held_out(
     Raises:
         UserError: the verbalizer writes whole traces, of which no thought is inactive.
     """
-    reasoner = recipe.reasoner.load()
+    reasoner = load_reasoner(recipe.reasoner)
     measure = Measure.load(folder, reasoner)
     if ANSWER in measure.maps:
         raise UserError(f"{folder} writes one text a trace; give a verbalizer of single thoughts")
@@ -143,7 +143,7 @@ def held_out(
         on_bad=recipe.trace.on_bad_question,
     )
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
-    translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
+    translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
     return translator, measure, thoughts_of(traces, sites, held)
 
 

@@ -12,17 +12,17 @@ from typing import Any
 from pydantic import Field
 from rich.console import Console
 
-from reverse_codi.config import RecipeError, Section
 from reverse_codi.evaluation.candidates import AMONG
 from reverse_codi.evaluation.exam import Exam, Pairs, Subject
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.recipe import Recipe
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Split
-from reverse_codi.traces import TraceStore
-from reverse_codi.tracing import collect
+from reverse_codi.traces.collect import collect
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.config import RecipeError, Section
 
 # Fresh problems have seeds from here on: no recipe trains or selects on them.
 FIRST_SEED = 500_000

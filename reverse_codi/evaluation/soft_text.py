@@ -1,4 +1,4 @@
-"""`python -m reverse_codi.evaluation.soft_text [embedded|RECIPE|VERBALIZER]`: how near could any text come?
+"""`reverse-codi soft-text [embedded|RECIPE|VERBALIZER]`: how near could any text come?
 
 The input vectors of a text are moved by gradient until the frozen model's state, read and mapped as that of
 any text, lies as near to the thought as it can (soft prompts: Lester et al. 2021, arXiv 2104.08691). Free
@@ -19,23 +19,24 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from reverse_codi.arguments import count, positive
-from reverse_codi.config import run_verb
-from reverse_codi.console import VerbConsole
-from reverse_codi.evaluate import find
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.select import thought_sites, thoughts_of
+from reverse_codi.evaluation.evaluate import find
 from reverse_codi.evaluation.setting import FIRST_SEED
-from reverse_codi.outputs import check_folder
-from reverse_codi.preparation import HELD_FILE, open_traces
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reading.foils import CONSTANT
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.load import EMBEDDED
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.tasks.base import Split
-from reverse_codi.verbalizer.translate import Translator
+from reverse_codi.training.prepare import HELD_FILE, open_traces
+from reverse_codi.utils import figures
+from reverse_codi.utils.arguments import count, positive
+from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.outputs import check_folder
+from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
+from reverse_codi.verbalize.translator import Translator
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     evaluated = find(options.what, overrides)
     check_folder(options.out, "--out")
     recipe, folder, console = evaluated.recipe, evaluated.verbalizer, VerbConsole()
-    reasoner = recipe.reasoner.load()
+    reasoner = load_reasoner(recipe.reasoner)
     measure = Measure.load(folder, reasoner)
     held = HeldSteps.from_json((folder / HELD_FILE).read_text())
     seed = FIRST_SEED + 10 * options.seed
     out = str(options.out / f"heldout-{options.n}-{seed}")
     traces = open_traces(recipe, reasoner, Split.HELDOUT, options.n, seed, out, console)
     thoughts = thoughts_of(traces, thought_sites(reasoner.n_thoughts), held, live_only=True)
-    translator = Translator(reasoner, recipe.reasoner.folder, folder, recipe.grpo.max_new_tokens)
+    translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
     constant = [CONSTANT] * len(thoughts)
     descent = Descent(steps=options.steps)
 

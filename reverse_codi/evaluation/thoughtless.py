@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from reverse_codi.question_checks import faults
 from reverse_codi.reasoners.base import Patch, Reasoner
+from reverse_codi.reasoners.question_checks import faults
 from reverse_codi.tasks.answers import Answering, answer_of
 from reverse_codi.tasks.base import Problem, Split, Task
 

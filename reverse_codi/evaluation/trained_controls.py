@@ -16,15 +16,17 @@ from torch import Tensor
 
 from reverse_codi.evaluation.exam import Subject
 from reverse_codi.evaluation.suite.said import Writer
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rollout.base import EngineConfig, Sampling
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.recipe.verbalizer import VerbalizerSection, WarmStartSection
+from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
-from reverse_codi.sites import Site
-from reverse_codi.verbalizer.contract import FILE, Contract
-from reverse_codi.verbalizer.policy import Policy, VerbalizerSection
-from reverse_codi.verbalizer.translate import Translator
-from reverse_codi.verbalizer.warm_start import Pairs, WarmStartSection, encode, examples, fit
+from reverse_codi.verbalize.contract import FILE, Contract
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.thoughts import Thoughts
+from reverse_codi.verbalize.translator import Translator
+from reverse_codi.verbalize.warm_start import Pairs, encode, examples, fit
 
 CONTROL = WarmStartSection(steps=600)
 """Default of a control's training; long enough for a LoRA on a model of 1M parameters."""

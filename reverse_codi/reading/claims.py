@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from reverse_codi.files import strict_json
 from reverse_codi.reading.probes import Probe, part_labels
-from reverse_codi.sites import ANSWER, Site
+from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.utils.files import strict_json
 
 NO_STEP = "(no step)"
 # Share of answers that a swap moves, from which a thought is live.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from reverse_codi.reading.claims import NO_STEP, claims_text
-from reverse_codi.reading.spec import before_last_number
+from reverse_codi.reading.reader import before_last_number
 from reverse_codi.tasks.claims import Belonging, parse_belongings, result_of
 
 CONSTANT = "10 + 10 = 20."

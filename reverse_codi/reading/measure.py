@@ -14,14 +14,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reverse_codi.config import UserError
-from reverse_codi.files import strict_json, whole_file
-from reverse_codi.finite import non_finite
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.reader import Reader
-from reverse_codi.reading.spec import ReadSpec
 from reverse_codi.reasoners.base import Reasoner
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reading import ReadSpec
+from reverse_codi.utils.config import UserError
+from reverse_codi.utils.files import strict_json, whole_file
+from reverse_codi.utils.finite import non_finite
 
 MAPS_FILE = "maps.safetensors"
 # Large parts, whose rounding moves a distance by less than a thousandth; see `_halved`.
@@ -126,9 +126,7 @@ class Measure:
         """
         path = Path(folder) / MAPS_FILE
         if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing; fit the maps first (python -m reverse_codi.train does)"
-            )
+            raise FileNotFoundError(f"{path} is missing; fit the maps first (reverse-codi train does)")
         with safe_open(path, framework="pt") as file:
             stored = file.metadata()
             if stored.get("reasoner_hash") != reasoner.content_hash:

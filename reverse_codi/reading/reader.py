@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reverse_codi.config import UserError
-from reverse_codi.reading.spec import Point, Prefix, ReadSpec, before_last_number
 from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
+from reverse_codi.utils.config import UserError
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Texts are read in chunks of like length: the reasoner returns every token's state of every layer, of
@@ -134,3 +134,16 @@ class CachedReader(Reader):
             after = None if questions is None else [question for _, question in fresh]
             self._known.update(zip(fresh, super()._read([text for text, _ in fresh], after), strict=True))
         return torch.stack([self._known[key] for key in keys])
+
+
+_LAST_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?!.*\d)", re.DOTALL)
+
+
+def before_last_number(text: str) -> str:
+    """Cut a text before its last number; a text without one is returned whole.
+
+    >>> before_last_number("12 + 5 = 17.")
+    '12 + 5 ='
+    """
+    match = _LAST_NUMBER.search(text)
+    return text if match is None else text[: match.start()].rstrip()

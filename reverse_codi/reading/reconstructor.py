@@ -21,15 +21,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from reverse_codi.files import strict_json, whole_file
-from reverse_codi.finite import check_loss
 from reverse_codi.reading.reconstructor_network import (
     ReconstructorError,
     ReconstructorNetwork,
     ReconstructorSection,
 )
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.files import strict_json, whole_file
+from reverse_codi.utils.finite import check_loss
 
 FILE = "reconstructor.safetensors"
 # A batch of degenerate texts in early RL must not throw the weights far off.

@@ -17,12 +17,12 @@ from ray.exceptions import RayActorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
 
-from reverse_codi.config import Section
 from reverse_codi.reading.reconstructor import Reconstructor, Scale, saved_at
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.config import Section
 
 START_TIMEOUT_S = 120.0
 TASK_RETRIES = 2

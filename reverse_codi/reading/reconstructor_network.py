@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from reverse_codi.config import Section, UserError
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.config import Section, UserError
 
 # Heads begin this near 0, so that the first prediction is the site's mean, yet gradients reach the LoRA.
 HEAD_STD = 1e-3

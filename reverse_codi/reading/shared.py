@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from reverse_codi.reading.reader import CachedReader, Reader
-from reverse_codi.reading.spec import Point
+from reverse_codi.recipe.reading import Point
 
 
 class SharedReader(CachedReader):

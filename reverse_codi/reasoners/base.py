@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 
 
 @dataclass(frozen=True)

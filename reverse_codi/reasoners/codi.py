@@ -18,16 +18,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reverse_codi.files import strict_json
 from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.own import read_own
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, CodiConfig
-from reverse_codi.reasoners.distill_data import padded
+from reverse_codi.reasoners.distill.data import padded
+from reverse_codi.reasoners.distill.new_model import new_language_model
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import Context, LatentLM
-from reverse_codi.reasoners.new_model import new_language_model
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
+from reverse_codi.utils.files import strict_json
 
 __all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
 

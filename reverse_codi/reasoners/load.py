@@ -13,22 +13,20 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from reverse_codi.config import RecipeError
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.convert import REPORT_FILE, converted_folder
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
-from reverse_codi.reasoners.checkpoints.layouts import LayoutName
 from reverse_codi.reasoners.checkpoints.report import Report
-from reverse_codi.reasoners.checkpoints.source import ASSETS, EMBEDDED, Source, located
+from reverse_codi.reasoners.checkpoints.source import ASSETS, located
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.huginn.refusal import REASON, recurrent_depth_folder, refuse_translation
+from reverse_codi.recipe.reasoner import LayoutName, ReasonerSection, Source
+from reverse_codi.utils.config import RecipeError
 
 __all__ = [
     "ASSETS",
-    "EMBEDDED",
     "Backend",
-    "Source",
     "import_report",
     "is_recurrent_depth",
     "load_reasoner",
@@ -69,12 +67,12 @@ def backends() -> Mapping[str, Backend]:
     return found
 
 
-def open_reasoner(source: str | Path | Source, device: str = "cpu") -> Reasoner:
+def open_reasoner(source: str | Path | Source, device: str | None = None) -> Reasoner:
     """Load any reasoner: one that thinks and reads, whether or not it can be translated by RL.
 
     Args:
         source: a path, a hub id, `embedded`, or a recipe's section.
-        device: where the weights go.
+        device: where the weights go; the section's own if None, else the CPU.
 
     Raises:
         CheckpointError: it fits no layout, its files do not hold what they must, or a reasoner of another
@@ -82,6 +80,8 @@ def open_reasoner(source: str | Path | Source, device: str = "cpu") -> Reasoner:
         RecipeError: it is of recurrent depth, which has no thoughts to translate.
     """
     source = as_source(source)
+    if device is None:
+        device = source.device if isinstance(source, ReasonerSection) else "cpu"
     refuse_recurrent_depth(source)
     checkpoint = located(source)
     refuse_translation(checkpoint)
@@ -101,7 +101,7 @@ def _answering(reasoner: Reasoner) -> Reasoner:
     return reasoner
 
 
-def load_reasoner(source: str | Path | Source, device: str = "cpu") -> CodiReasoner:
+def load_reasoner(source: str | Path | Source, device: str | None = None) -> CodiReasoner:
     """Load a reasoner whose language model can be made a verbalizer; see `open_reasoner`.
 
     Raises:

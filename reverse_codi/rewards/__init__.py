@@ -1,1 +1,1 @@
-"""Looking at reward functions and trying them without training: `python -m reverse_codi.rewards`."""
+"""What a reward function sees, how it is declared and found, and how several are run and combined."""

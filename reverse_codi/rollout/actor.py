@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reverse_codi.rollout.base import Engine, EngineConfig, Rollout, Sampling
+from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.rollout.base import Engine, Rollout, Sampling
 
 
 class RolloutError(RuntimeError):

@@ -10,23 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel, get_peft_model_state_dict
-from pydantic import Field
 from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from reverse_codi.config import Section
-
 BASE_VERSION = 0
 """Policy version of the model without an adapter."""
-LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""What an adapter of a Llama-like model may target."""
 
 
 class EngineBrokenError(RuntimeError):
@@ -95,34 +90,6 @@ class Rollout:
     logprobs: NDArray[np.float32]
     finish: Finish
     policy_version: int
-
-
-class EngineConfig(Section):
-    """One engine."""
-
-    kind: Literal["vllm", "transformers"] = "vllm"
-    """vllm or transformers. On one CPU thread a 0.8M model is faster with transformers (256
-    sequences of 24 tokens: 21,000 against 9,600 tokens/s), a 135M model with vLLM (field notes)."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of weights and activations."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where it runs."""
-    policy: Literal["merged", "lora"] = "merged"
-    """vLLM only. merged: adapters are added into the weights; lora: applied beside them, which on CPU is 6 to
-    11 times slower (measured: 7,500 against 1,300 tokens/s at 64 sequences, 9,600 against 900 at 256)."""
-    max_model_len: int = Field(default=256, gt=0)
-    """Most tokens of prompt and text together."""
-    max_sequences: int = Field(default=256, gt=0)
-    """Sequences computed at once."""
-    kv_cache_mib: int = Field(default=256, gt=0)
-    """vLLM on CPU only: memory of its cache, in MiB."""
-    gpu_memory_utilization: float = Field(default=0.4, gt=0, le=1)
-    """vLLM on GPU only: share of the memory that it takes."""
-    max_lora_rank: int = Field(default=64, gt=0)
-    """vLLM with policy lora only."""
-    lora_targets: tuple[str, ...] = LINEAR_LAYERS
-    """vLLM with policy lora only: what adapters may target. Never the embedding: vLLM 0.31 dies on CPU when
-    prompt embeddings meet a LoRA-wrapped embedding."""
 
 
 class Engine(Protocol):

@@ -13,13 +13,12 @@ from typing import Any, Self
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from pydantic import Field
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from torch import Tensor
 
-from reverse_codi.config import Section
+from reverse_codi.recipe.rollout import RolloutSection
 from reverse_codi.rollout.actor import Packed, RolloutActor, RolloutError, StalePolicyError
-from reverse_codi.rollout.base import BASE_VERSION, EngineBrokenError, EngineConfig, Rollout, Sampling
+from reverse_codi.rollout.base import BASE_VERSION, EngineBrokenError, Rollout, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -34,25 +33,6 @@ class RolloutInfrastructureError(RolloutError):
 
 class RolloutTimeoutError(RolloutInfrastructureError):
     """Actors did not answer in time."""
-
-
-class RolloutSection(Section):
-    """Rollout actors."""
-
-    engine: EngineConfig = EngineConfig()
-    """What each actor runs."""
-    actors: int = Field(default=1, ge=1)
-    """How many."""
-    cpus: float = Field(default=1, gt=0)
-    """CPUs an actor; its thread count, rounded down, at least 1."""
-    gpus: float = Field(default=0, ge=0)
-    """GPUs an actor."""
-    start_timeout_s: float = Field(default=300, gt=0)
-    """Seconds for actors to be placed and load the model."""
-    timeout_s: float = Field(default=600, gt=0)
-    """Seconds for one request."""
-    max_restarts: int = Field(default=3, ge=0)
-    """Dead actors replaced in the pool's life before it gives up."""
 
 
 Submit = Callable[[Any], Any]

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
+from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.base import (
     BASE_VERSION,
-    EngineConfig,
     Finish,
     Rollout,
     Sampling,

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.base import (
     BASE_VERSION,
     EngineBrokenError,
-    EngineConfig,
     Finish,
     Rollout,
     Sampling,

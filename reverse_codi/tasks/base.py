@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from reverse_codi.config import RecipeError
+from reverse_codi.utils.config import RecipeError
 
 
 class Split(StrEnum):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
 from reverse_codi.tasks.numbers import spelled
-from reverse_codi.text_files import read_lines
+from reverse_codi.utils.text_files import read_lines
 
 
 class RowError(TaskError):

@@ -17,7 +17,7 @@ from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
 from reverse_codi.tasks.base import TaskError
 from reverse_codi.tasks.corpus import Row, RowError, read_jsonl
-from reverse_codi.text_files import read_lines, read_text
+from reverse_codi.utils.text_files import read_lines, read_text
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 POOL = ""

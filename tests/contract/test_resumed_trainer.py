@@ -15,14 +15,15 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from reverse_codi.evaluation.translation import Scored
-from reverse_codi.finite import NotFiniteError
-from reverse_codi.grpo import GrpoSection, ThoughtTrainer, build_trainer
-from reverse_codi.monitor import Monitor
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reward_section import RewardItem, RewardSection
-from reverse_codi.thought_rollouts import Phases
-from reverse_codi.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite, last_complete_checkpoint
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.reward import RewardItem, RewardSection
+from reverse_codi.training.grpo import ThoughtTrainer, build_trainer
+from reverse_codi.training.monitor import Monitor
+from reverse_codi.training.rollouts import Phases
+from reverse_codi.utils.finite import NotFiniteError
+from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite, last_complete_checkpoint
+from reverse_codi.verbalize.scores import Scored
 from tests.tiny import make_tiny_policy
 
 G, N = 2, 8

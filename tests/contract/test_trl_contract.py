@@ -17,7 +17,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from trl import GRPOConfig, GRPOTrainer
 
-from reverse_codi.verbalizer.embedding import LatentEmbedding
+from reverse_codi.verbalize.embedding import LatentEmbedding
 from tests.policies import HIDDEN, load_base, save_base
 
 G = 4  # samples a prompt

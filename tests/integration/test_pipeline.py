@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reverse_codi import pipeline
-from reverse_codi.recipe import load_recipe
+from reverse_codi.cli import pipeline
+from reverse_codi.recipe.schema import load_recipe
 from tests.bases import make_base
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]

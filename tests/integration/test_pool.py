@@ -15,13 +15,13 @@ import pytest
 import ray
 import torch
 
+from reverse_codi.recipe.rollout import EngineConfig, RolloutSection
 from reverse_codi.rollout.actor import StalePolicyError
-from reverse_codi.rollout.base import EngineBrokenError, EngineConfig, Rollout, Sampling
+from reverse_codi.rollout.base import EngineBrokenError, Rollout, Sampling
 from reverse_codi.rollout.pool import (
     RolloutDataError,
     RolloutInfrastructureError,
     RolloutPool,
-    RolloutSection,
     RolloutTimeoutError,
 )
 from reverse_codi.rollout.transformers_engine import TransformersEngine

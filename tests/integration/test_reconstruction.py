@@ -11,9 +11,9 @@ from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reconstructor import Reconstructor, Scale
 from reverse_codi.reading.reconstructor_actor import CoTrainingSection, SharedCoTraining
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reward_pool import RewardPool
-from reverse_codi.reward_section import RewardItem, RewardSection
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reward import RewardItem, RewardSection
+from reverse_codi.rewards.pool import RewardPool
 from tests.tiny import make_problems, make_rows
 
 SITE = Site("h", 1)

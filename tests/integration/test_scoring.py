@@ -9,17 +9,19 @@ import pytest
 import ray
 import torch
 
-from reverse_codi.config import RecipeError, UserError
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reading.reader import Reader
-from reverse_codi.reading.spec import Point, Prefix, ReadSpec
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reward_pool import RewardPool, ScoringError
-from reverse_codi.reward_section import Over, RewardItem, RewardSection, find_functions
-from reverse_codi.rewarding import Registered, RewardBatch, RewardError
-from reverse_codi.rows import Rows, balanced
-from reverse_codi.scoring import LocalScorer, Scores, Share, merged
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
+from reverse_codi.recipe.reward import Over, RewardItem, RewardSection
+from reverse_codi.rewards.batch import RewardBatch, RewardError
+from reverse_codi.rewards.candidates import Rows, balanced
+from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.pool import RewardPool, ScoringError
+from reverse_codi.rewards.registry import find_functions
+from reverse_codi.rewards.scoring import LocalScorer, Scores, Share, merged
+from reverse_codi.utils.config import RecipeError, UserError
 from reward.contrastive import near_misses
 from tests.tiny import make_problems, make_tiny_measure
 
@@ -34,7 +36,7 @@ from pathlib import Path
 import custom_helper
 import torch
 
-from reverse_codi.config import Section
+from reverse_codi.utils.config import Section
 from reward import reward
 
 
@@ -279,7 +281,7 @@ def shared(
     ray_session: None, tiny_folders: tuple[Path, Path], given: RewardSection, script: Path
 ) -> Iterator[RewardPool]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reverse_codi.reward_pool.TASK_RETRIES", 1)
+        patch.setattr("reverse_codi.rewards.pool.TASK_RETRIES", 1)
         with pytest.MonkeyPatch.context() as folder:
             folder.chdir(script.parent)  # the actors run where Ray was started
             pool = RewardPool(given, *map(str, tiny_folders))

@@ -1,4 +1,4 @@
-"""The whole of `python -m reverse_codi.train` on a tiny reasoner, with real Ray actors."""
+"""The whole of `reverse-codi train` on a tiny reasoner, with real Ray actors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from reverse_codi.config import RecipeError, UserError, run_verb
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.recipe import Recipe, load_recipe
-from reverse_codi.sites import ANSWER
+from reverse_codi.reasoners.sites import ANSWER
+from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.train import main, train
-from reverse_codi.translations.translate import translate_questions
-from reverse_codi.verbalizer.policy import Policy
-from reverse_codi.verbalizer.translate import Translator
+from reverse_codi.utils.config import RecipeError, UserError, run_verb
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.translations.translate import translate_questions
+from reverse_codi.verbalize.translator import Translator
 from tests.tiny import make_problems, make_sharp_reasoner
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]

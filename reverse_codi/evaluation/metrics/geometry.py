@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reverse_codi.evaluation.bootstrap import Floats
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.bootstrap import Floats
 
 
 def centred_cosine(thoughts: Tensor, predicted: Tensor, means: Tensor) -> Tensor:

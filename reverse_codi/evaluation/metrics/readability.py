@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reverse_codi.evaluation.bootstrap import Floats
+from reverse_codi.utils.bootstrap import Floats
 
 
 def distinct_n(texts: Sequence[str], n: int) -> Floats:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import random
 
-from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.counterfactual import edited_step
 from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.figures import Figures
-from reverse_codi.evaluation.interventions.follow import Edits, follow
-from reverse_codi.evaluation.interventions.replace import (
+from reverse_codi.evaluation.suite.said import Said, by_trace
+from reverse_codi.reading.interventions.follow import Edits, follow
+from reverse_codi.reading.interventions.replace import (
     Moments,
     Replacement,
     Sources,
@@ -20,10 +19,11 @@ from reverse_codi.evaluation.interventions.replace import (
     kept_each,
     replacement_vectors,
 )
-from reverse_codi.evaluation.interventions.traced import Traced
-from reverse_codi.evaluation.suite.said import Said, by_trace
+from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.tasks.claims import result_of
 from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.utils import figures
+from reverse_codi.utils.figures import Figures
 
 # Replacements that do not depend on who wrote.
 CONSTANT = (

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import torch
 
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.metrics import content
 from reverse_codi.evaluation.metrics.content import Part
 from reverse_codi.evaluation.suite.said import Said
 from reverse_codi.reading.claims import claimed
+from reverse_codi.utils import figures
+from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.figures import Figures
 
 # Steps that get a figure of their own.
 STEPS = 3

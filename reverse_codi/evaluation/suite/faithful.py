@@ -5,20 +5,20 @@ A writer that solves the problem from the question fails here and nowhere else.
 
 from __future__ import annotations
 
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.counterfactual import implied_by
 from reverse_codi.evaluation.exam import Exam, Pairs
-from reverse_codi.evaluation.figures import Figures
-from reverse_codi.evaluation.interventions.liveness import swapped
 from reverse_codi.evaluation.metrics.content import implied_answer, stated
 from reverse_codi.evaluation.suite.said import Said, by_trace
-from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.interventions.liveness import swapped
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.reasoners.text_mode import conclude
-from reverse_codi.sites import Site
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.claims import result_of
-from reverse_codi.traces import TraceStore
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils import figures
+from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.figures import Figures
+from reverse_codi.verbalize.thoughts import Thoughts
 
 
 def wrong_traces(said: Said) -> Figures:

@@ -8,16 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.bootstrap import Interval, explained, interval
-from reverse_codi.evaluation.figures import RESAMPLES, Figures
 from reverse_codi.evaluation.metrics import geometry
 from reverse_codi.evaluation.suite.said import Said
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.edits import number_changed, paraphrases, shuffled
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.reconstructor import Reconstructor
-from reverse_codi.reading.spec import Map, Point, ReadSpec
+from reverse_codi.recipe.reading import Map, Point, ReadSpec
+from reverse_codi.utils import figures
+from reverse_codi.utils.bootstrap import Interval, explained, interval
+from reverse_codi.utils.figures import RESAMPLES, Figures
+from reverse_codi.verbalize.thoughts import Thoughts
 
 # The state as it is: what the frozen model's last layer holds at the text's end.
 RAW = ReadSpec(point=Point.LAST, layers="final", map=Map.IDENTITY)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from reverse_codi.evaluation import figures
-from reverse_codi.evaluation.figures import Figures
-from reverse_codi.evaluation.interventions.diagnostics import prompt_reconstruction
-from reverse_codi.evaluation.language_model import LanguageModel
 from reverse_codi.evaluation.metrics import readability as metrics
 from reverse_codi.evaluation.suite.said import Said, by_trace
 from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reading.interventions.diagnostics import prompt_reconstruction
+from reverse_codi.reading.language_model import LanguageModel
+from reverse_codi.utils import figures
+from reverse_codi.utils.figures import Figures
 
 # Blocks of 64 questions: 4,096 likelihoods each.
 PROMPT_BLOCKS = 2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.candidates import AMONG
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.metrics.ranking import ranks, reciprocal, top1
 from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.utils import figures
+from reverse_codi.utils.figures import Figures
 
 # Thoughts read at once: 64 texts each.
 BLOCK = 256

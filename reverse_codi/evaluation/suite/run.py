@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.figures import Figures
-from reverse_codi.evaluation.language_model import LanguageModel
 from reverse_codi.evaluation.suite import causal, content, faithful, matching, readable, retrieving, thinking
 from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reading.reconstructor import Reconstructor
+from reverse_codi.utils import figures
+from reverse_codi.utils.figures import Figures
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.verbalize.thoughts import Thoughts
 
 Writer = Callable[[Thoughts], list[str]]
 """Thoughts in, one text each: the verbalizer, or a control in its place."""

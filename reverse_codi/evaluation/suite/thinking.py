@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import random
 
-from reverse_codi.evaluation import figures
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.exam import Exam, Subject
-from reverse_codi.evaluation.figures import Figures
-from reverse_codi.evaluation.interventions.diagnostics import early_decoding, step_ablation
-from reverse_codi.evaluation.interventions.liveness import liveness
-from reverse_codi.evaluation.interventions.replace import Moments
 from reverse_codi.evaluation.metrics.content import gold_stated, lens_hit
 from reverse_codi.evaluation.suite.content import STEPS, held_steps, lens_hits
+from reverse_codi.reading.interventions.diagnostics import early_decoding, step_ablation
+from reverse_codi.reading.interventions.liveness import liveness
+from reverse_codi.reading.interventions.replace import Moments
 from reverse_codi.reading.probes import Probe
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import Belonging, parse_belongings
 from reverse_codi.tasks.equations import parse_equations
-from reverse_codi.traces import TraceStore
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils import figures
+from reverse_codi.utils.figures import Figures
 
 OPERATORS = "+-*/%"
 

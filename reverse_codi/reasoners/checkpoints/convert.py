@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from reverse_codi.files import strict_json, whole_folder
 from reverse_codi.reasoners.checkpoints.accounting import (
     apart,
     check_finite,
@@ -34,7 +33,6 @@ from reverse_codi.reasoners.checkpoints.layouts import Family, Parts, recognise,
 from reverse_codi.reasoners.checkpoints.lora import merge
 from reverse_codi.reasoners.checkpoints.prompting import cue_of, layout_of, prompting
 from reverse_codi.reasoners.checkpoints.report import Report
-from reverse_codi.reasoners.checkpoints.source import Source
 from reverse_codi.reasoners.checkpoints.vocabulary import (
     check_second_name,
     table_name,
@@ -44,6 +42,8 @@ from reverse_codi.reasoners.checkpoints.vocabulary import (
 )
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
 from reverse_codi.reasoners.latent_lm import projection
+from reverse_codi.recipe.reasoner import Source
+from reverse_codi.utils.files import strict_json, whole_folder
 
 REPORT_FILE = "import.json"
 FORMAT = 2

@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import check_fetched
-from reverse_codi.reasoners.checkpoints.source import Source, located_base
+from reverse_codi.reasoners.checkpoints.source import located_base
+from reverse_codi.recipe.reasoner import Source
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.known import KNOWN, Fact, known
-from reverse_codi.reasoners.checkpoints.layouts import LayoutName
-from reverse_codi.reasoners.checkpoints.source import Source
+from reverse_codi.recipe.reasoner import LayoutName, Source
 
 _GIVEN = "given in the recipe"
 

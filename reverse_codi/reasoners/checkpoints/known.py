@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from reverse_codi.reasoners.checkpoints.layouts import LayoutName
+from reverse_codi.recipe.reasoner import LayoutName
 
 T = TypeVar("T")
 

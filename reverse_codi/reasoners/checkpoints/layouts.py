@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from torch import Tensor
 
@@ -14,17 +13,6 @@ from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 SECOND_NAME = "second name of the input embeddings"
 # Buffers that older transformers saved with a model; today's computes them.
 _BUFFER = re.compile(r".*(\.attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
-
-
-class LayoutName(StrEnum):
-    """How a checkpoint is laid out; `auto` asks the file."""
-
-    AUTO = "auto"
-    OWN = "own"
-    CODI = "codi"
-    CODI_TOKENS = "codi-tokens"
-    COCONUT = "coconut"
-    HUGINN = "huginn"
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reverse_codi.reasoners.checkpoints.accounting import (
-    check_finite,
-    check_fits,
-    copies,
-    shapes,
-    skeleton,
-)
+from reverse_codi.reasoners.checkpoints.accounting import check_finite, check_fits, copies, shapes, skeleton
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import read_tensors, shapes_in, weight_files
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig

@@ -11,7 +11,8 @@ from typing import Any
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
-from reverse_codi.reasoners.checkpoints.layouts import COCONUT, Family, LayoutName
+from reverse_codi.reasoners.checkpoints.layouts import COCONUT, Family
+from reverse_codi.recipe.reasoner import LayoutName
 
 BOT, EOT = "<|bocot|>", "<|eocot|>"
 START, END, LATENT = "<|start-latent|>", "<|end-latent|>", "<|latent|>"

@@ -5,56 +5,19 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Literal
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from pydantic import Field
 
-from reverse_codi.config import Section
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
-from reverse_codi.reasoners.checkpoints.layouts import LayoutName
+from reverse_codi.recipe.reasoner import EMBEDDED, Source
 
-EMBEDDED = "embedded"
-ASSETS = Path(__file__).parents[2] / "assets" / "tiny"
+ASSETS = Path(__file__).parents[1] / "embedded"
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".json", ".yaml")
 _DESCRIPTION = ["*.json", "*.model", "vocab.txt", "merges.txt"]
 _WEIGHTS = ["*.safetensors", "*.bin", "*.pt", "*.pth", "checkpoint_*"]
-
-
-class Source(Section):
-    """Which checkpoint, and what it does not say of itself."""
-
-    path: str = EMBEDDED
-    """A folder or weight file, a hub id, or `embedded` for the reasoner that the package carries."""
-    layout: str = LayoutName.AUTO
-    """auto (recognised from its keys), own, codi, codi-tokens, coconut, huginn (recurrent depth), or a
-    backend of another package."""
-    base: str | None = None
-    """Folder or hub id of the base model, of which only configuration and tokenizer are read; needed where
-    the checkpoint lacks them."""
-    revision: str | None = None
-    """Commit, branch or tag of a hub id."""
-    trust_remote_code: bool = False
-    """Let a backend run Python that comes with the checkpoint; the layouts named above never do."""
-    reference_masking: bool = False
-    """Reproduce the published CODI code, whose latent passes see left padding: answers then depend on the
-    batch. Only to reproduce its figures."""
-    n_thoughts: int | None = Field(default=None, gt=0, le=64)
-    """K, which a public checkpoint does not hold; what `checkpoints/known.py` knows of it if empty."""
-    lora_alpha: float | None = Field(default=None, gt=0)
-    """The LoRA's alpha, which a public checkpoint does not hold; what is known of it if empty."""
-    question_format: str | None = Field(default=None, pattern=r"\{question\}")
-    """How a question is put, with {question} in it; the layout's own if empty."""
-    answer_cue: str | None = None
-    """What the model writes before its answer, "" where it writes the answer alone; the layout's own if not
-    given."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of merged weights; the own format keeps its own."""
-    converted: str = "runs/reasoners"
-    """Where public checkpoints are kept in the own format, once merged."""
 
 
 def located(source: Source) -> Path:

@@ -17,8 +17,9 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from reverse_codi.reasoners.checkpoints.accounting import copies, skeleton
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import Weights
-from reverse_codi.reasoners.checkpoints.layouts import SECOND_NAME, Family, LayoutName, Parts
+from reverse_codi.reasoners.checkpoints.layouts import SECOND_NAME, Family, Parts
 from reverse_codi.reasoners.checkpoints.prompting import ADDED, END, LATENT, START
+from reverse_codi.recipe.reasoner import LayoutName
 
 PADDED = 128
 """Rows from which on a table belongs to another vocabulary: nobody pads to a larger multiple."""

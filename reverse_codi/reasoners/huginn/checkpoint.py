@@ -16,13 +16,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reverse_codi.files import strict_json
 from reverse_codi.reasoners.checkpoints.accounting import check_finite
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import shapes_in
 from reverse_codi.reasoners.checkpoints.source import fetched
 from reverse_codi.reasoners.huginn.config import CONFIG_FILE, HuginnConfig
 from reverse_codi.reasoners.huginn.model import HuginnModel, rotation
+from reverse_codi.utils.files import strict_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

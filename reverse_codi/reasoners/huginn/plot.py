@@ -9,8 +9,8 @@ from typing import Any
 from plotly.io import write_html  # type: ignore[import-untyped]
 from torch import Tensor
 
-from reverse_codi.evaluation.metrics.trajectories import Kind, principal_axes
-from reverse_codi.files import whole_file
+from reverse_codi.reasoners.huginn.trajectories import Kind, principal_axes
+from reverse_codi.utils.files import whole_file
 
 COLOURS = {
     Kind.FIXED_POINT: "#4477aa",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reverse_codi.config import RecipeError
 from reverse_codi.reasoners.huginn.checkpoint import INDEX, WEIGHTS, is_recurrent_depth, tensor_files
+from reverse_codi.utils.config import RecipeError
 
 REASON = (
     "a recurrent-depth model (Huginn) has no thoughts to translate: its states come from reading the text "
     "itself, so the text is the shortest translation and a text that restates it wins every reward; look at "
-    "its states with `python -m reverse_codi.trajectories`"
+    "its states with `reverse-codi trajectories`"
 )
 
 

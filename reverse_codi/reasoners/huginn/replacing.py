@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 
 Replaced = Mapping[Site, Tensor]
 """States [d] to go on from instead of one text's own, by site."""

@@ -6,14 +6,15 @@ from rich.console import Console
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.setting import Size, draw
 from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.fit import fit_measure
 from reverse_codi.reading.reader import Reader
-from reverse_codi.reading.spec import ReadSpec
-from reverse_codi.reading.study import fit_measure
 from reverse_codi.reasoners.load import load_reasoner
-from reverse_codi.recipe import Recipe, TraceSection
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reading import ReadSpec
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.traces import TraceSection
 from reverse_codi.tasks.base import Split
-from reverse_codi.tracing import collect
+from reverse_codi.traces.collect import collect
 
 N_THOUGHTS, LONGEST = 4, 4
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from torch import Tensor
 
 from reverse_codi.evaluation.accuracy import measure
-from reverse_codi.evaluation.interventions.diagnostics import early_decoding
-from reverse_codi.evaluation.interventions.liveness import liveness
-from reverse_codi.evaluation.interventions.replace import kept_all
-from reverse_codi.evaluation.interventions.traced import Traced
+from reverse_codi.reading.interventions.diagnostics import early_decoding
+from reverse_codi.reading.interventions.liveness import liveness
+from reverse_codi.reading.interventions.replace import kept_all
+from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.latent_lm import Context, LatentLM
 from reverse_codi.reasoners.load import load_reasoner
@@ -23,7 +23,7 @@ from reverse_codi.reasoners.text_mode import conclude
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
-from reverse_codi.tracing import collect
+from reverse_codi.traces.collect import collect
 from reward.answer_preserved import answer_in
 from tests.tiny import make_tiny_reasoner
 

@@ -11,9 +11,10 @@ from reverse_codi.evaluation import baselines
 from reverse_codi.evaluation.baselines import NAMES, ON_REQUEST, WRITERS, Tools
 from reverse_codi.evaluation.exam import Exam, Subject
 from reverse_codi.evaluation.suite.said import Writer
-from reverse_codi.recipe import ReasonerSection, Recipe
+from reverse_codi.recipe.reasoner import ReasonerSection
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
-from reverse_codi.verbalizer.translate import Translator
+from reverse_codi.verbalize.translator import Translator
 from tests.tiny import (
     make_held,
     make_sharp_reasoner,

@@ -5,11 +5,11 @@ import torch
 
 from reverse_codi.evaluation.candidates import AMONG, EACH, Candidates
 from reverse_codi.evaluation.counterfactual import near_claims
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import claims_text
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic, split_words
 from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.verbalize.thoughts import Thoughts
 from tests.tiny import make_problems
 
 VOCABULARY = set(Arithmetic().vocabulary())

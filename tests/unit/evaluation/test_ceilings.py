@@ -7,7 +7,7 @@ import torch
 
 from reverse_codi.evaluation import ceilings
 from reverse_codi.evaluation.ceilings import Asked, answered, intermediate, told
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from reverse_codi.evaluation.chain_writer import ChainWriter
-from reverse_codi.evaluation.select import thought_sites, thoughts_of
-from reverse_codi.traces import TraceStore
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
 from tests.tiny import make_held
 
 SITES = thought_sites(3)

@@ -8,11 +8,11 @@ import torch
 from reverse_codi.evaluation import controls
 from reverse_codi.evaluation.controls import LinearProbes, NearestText, shuffled_thoughts
 from reverse_codi.evaluation.exam import Exam, Subject
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import NO_STEP
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.numbers import canonical_number
+from reverse_codi.verbalize.thoughts import Thoughts
 
 
 def numbered(thoughts: Thoughts) -> list[str]:

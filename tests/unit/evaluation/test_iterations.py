@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reverse_codi import evaluate
-from reverse_codi.evaluation import iterations
-from reverse_codi.evaluation.bootstrap import Interval
+from reverse_codi.evaluation import evaluate, iterations
 from reverse_codi.evaluation.iterations import Iterated, measure, prompt, solution_of, solved, verdict
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split, Step
+from reverse_codi.utils.bootstrap import Interval
 from tests.huginn import make_tiny_huginn
 
 NOT_KNOWN = "no published figure is known for this checkpoint, number of thoughts and task"

@@ -7,12 +7,12 @@ import pytest
 
 from reverse_codi.evaluation.exam import Exam, Subject
 from reverse_codi.evaluation.oracle import Asked, Oracle, oracle_figures, queries, reply, train_oracle
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import HeldSteps
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.tasks.arithmetic import Arithmetic
-from reverse_codi.verbalizer.warm_start import WarmStartSection
+from reverse_codi.verbalize.thoughts import Thoughts
 from tests.tiny import make_sharp_reasoner, make_tiny_measure, make_tiny_policy, make_tiny_traces
 
 # 4 problems of 2 thoughts: the first holds step 1, the second step 2.

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reverse_codi.config import UserError
 from reverse_codi.evaluation.paired import changes, main, texts_of
+from reverse_codi.utils.config import UserError
 
 
 def row(text: str, question: str = "q", gold: str = "12 + 5 = 17.", match: float = 0.5) -> dict[str, Any]:

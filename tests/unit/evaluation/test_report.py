@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.evaluation.bootstrap import Interval
 from reverse_codi.evaluation.controls import gold_claims
 from reverse_codi.evaluation.exam import Exam
 from reverse_codi.evaluation.report import (
@@ -23,7 +22,8 @@ from reverse_codi.evaluation.report import (
     save_texts,
 )
 from reverse_codi.evaluation.suite.said import Said
-from reverse_codi.traces import TraceStore
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.bootstrap import Interval
 
 NAN = float("nan")
 FOUND = {

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from reverse_codi.config import UserError
 from reverse_codi.evaluation import samples
 from reverse_codi.evaluation.samples import Tried, by_margin, counts, main, nearest_of_all, tried
-from reverse_codi.evaluation.select import thought_sites, thoughts_of
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.traces import TraceStore
-from reverse_codi.verbalizer.translate import Translator
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.config import UserError
+from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
+from reverse_codi.verbalize.translator import Translator
 from tests.tiny import make_held
 
 MATCH = {"(no step)": 0.5, "(no no)": 0.9, "1 + 1 = 2.": 0.6, "1 + 2 = 3.": 0.62, "28 no)))": 0.95}
@@ -83,13 +83,13 @@ def test_the_verb_prints_a_row_for_every_rule(
 
 
 def test_a_verbalizer_of_whole_traces_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from reverse_codi.recipe import Recipe
-    from reverse_codi.sites import ANSWER
+    from reverse_codi.reasoners.sites import ANSWER
+    from reverse_codi.recipe.schema import Recipe
 
     class Whole:
         maps = {ANSWER: None}
 
     monkeypatch.setattr(Measure, "load", lambda *ignored: Whole())
-    monkeypatch.setattr("reverse_codi.recipe.ReasonerSection.load", lambda self: None, raising=False)
+    monkeypatch.setattr("reverse_codi.recipe.schema.ReasonerSection.load", lambda self: None, raising=False)
     with pytest.raises(UserError, match="writes one text a trace"):
         samples.held_out(Recipe(), tmp_path, 2, 0, tmp_path, None)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reverse_codi.evaluation.soft_text import Descent, main, softened
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from tests.tiny import make_problems, make_tiny_measure, make_tiny_reasoner
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5. 5 + 2 = 7.", "6 * 4 = 24."]

@@ -8,19 +8,13 @@ import pytest
 import torch
 
 from reverse_codi.evaluation.exam import Subject
-from reverse_codi.evaluation.trained_controls import (
-    more_sft,
-    new_like,
-    question_only,
-    require_known,
-    warmed,
-)
-from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.evaluation.trained_controls import more_sft, new_like, question_only, require_known, warmed
 from reverse_codi.reading.claims import NO_STEP, HeldSteps
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.tasks.arithmetic import Arithmetic
-from reverse_codi.verbalizer.policy import Policy
-from reverse_codi.verbalizer.warm_start import WarmStartSection
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.thoughts import Thoughts
 from tests.tiny import make_sharp_reasoner, make_tiny_measure, make_tiny_policy, make_tiny_traces, stir
 
 # 4 problems of 2 thoughts: the first holds step 1, the second nothing or step 2.

@@ -9,9 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from reverse_codi.reading.measure import Measure, MeasureError
-from reverse_codi.reading.spec import Point, ReadSpec
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reading import Point, ReadSpec
 from tests.tiny import make_problems, make_tiny_measure, make_tiny_reasoner
 
 SITES = [Site("h", 2), Site("h", 0), Site("h", 2)]

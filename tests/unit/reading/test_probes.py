@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from reverse_codi.reading.probes import Probe, part_labels, parts_of, probe_steps
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 
 
 def separable(n: int = 800) -> tuple[torch.Tensor, list[str]]:

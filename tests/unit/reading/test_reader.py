@@ -8,8 +8,8 @@ from torch import Tensor
 
 from reverse_codi.reading import reader as module
 from reverse_codi.reading.reader import Reader, ReadingError
-from reverse_codi.reading.spec import Point, Prefix, ReadSpec
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
 
 TEXTS = ["12 + 5 = 17.", "3 * 4 = 12. 12 - 5 = 7.", " 12 + 5 = 17. ", "", "(no step)"]
 

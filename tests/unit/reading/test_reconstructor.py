@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from reverse_codi.finite import NotFiniteError
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorError, ReconstructorSection
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.finite import NotFiniteError
 from tests.tiny import make_problems, make_tiny_reasoner
 
 SITES = [Site("h", 1), Site("h", 2)]

@@ -7,8 +7,8 @@ import torch
 
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.shared import SharedReader
-from reverse_codi.reading.spec import Point, ReadSpec
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe.reading import Point, ReadSpec
 
 TEXTS = ["12 + 5 = 17", "no number here", " 12 + 5 = 17 "]
 

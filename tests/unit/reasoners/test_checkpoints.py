@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
+from reverse_codi.cli.checkpoint import main as print_report
 from reverse_codi.reasoners import load
 from reverse_codi.reasoners.checkpoints import source as source_module
-from reverse_codi.reasoners.checkpoints.__main__ import main as print_report
 from reverse_codi.reasoners.checkpoints.convert import convert, converted_folder
 from reverse_codi.reasoners.checkpoints.description import Description
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -28,11 +28,14 @@ from reverse_codi.reasoners.checkpoints.files import Weights, read_weights, weig
 from reverse_codi.reasoners.checkpoints.report import Report
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.latent_lm import projection
-from reverse_codi.reasoners.load import Source, import_report, load_reasoner, open_reasoner, reasoner_folder
-from reverse_codi.rollout.base import EngineConfig, Sampling
+from reverse_codi.reasoners.load import import_report, load_reasoner, open_reasoner, reasoner_folder
+from reverse_codi.recipe.reasoner import Source
+from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.recipe.verbalizer import VerbalizerSection
+from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
-from reverse_codi.verbalizer.contract import Contract
-from reverse_codi.verbalizer.policy import Policy, VerbalizerSection
+from reverse_codi.verbalize.contract import Contract
+from reverse_codi.verbalize.policy import Policy
 from tests.tiny import stir
 from tests.unit.reasoners.conformance.layouts import (
     CASES,

@@ -11,10 +11,9 @@ import pytest
 from reverse_codi.reasoners.checkpoints import source as source_module
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.known import KNOWN, as_markdown, known, published
-from reverse_codi.reasoners.checkpoints.layouts import LayoutName
-from reverse_codi.reasoners.checkpoints.source import Source
 from reverse_codi.reasoners.load import import_report, load_reasoner, reasoner_folder
-from reverse_codi.recipe import load_recipe
+from reverse_codi.recipe.reasoner import LayoutName, Source
+from reverse_codi.recipe.schema import load_recipe
 from tests.unit.reasoners.conformance.layouts import (
     Case,
     K,

@@ -9,16 +9,16 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from reverse_codi.evaluation.language_model import LanguageModel
+from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
-from reverse_codi.reasoners.distill_data import ProblemRows
+from reverse_codi.reasoners.distill.data import ProblemRows
 from reverse_codi.reasoners.hashing import tokenizer_hash
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 from reverse_codi.tasks.base import Problem
 from reverse_codi.tasks.words import word_tokenizer
-from reverse_codi.verbalizer.contract import Contract
-from reverse_codi.verbalizer.warm_start import examples
+from reverse_codi.verbalize.contract import Contract
+from reverse_codi.verbalize.warm_start import examples
 from tests.tiny import make_tiny_reasoner
 
 END, BEGIN, BOT, LATENT = "<|endoftext|>", "<|begin_of_text|>", "<|bocot|>", "<|start-latent|>"

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi import preflight, trace, train, trajectories
-from reverse_codi.config import RecipeError
-from reverse_codi.pipeline import check_reasoner_is_made_here
-from reverse_codi.recipe import load_recipe
-from reverse_codi.runtime import Share
+from reverse_codi import train
+from reverse_codi.cli import trace, trajectories
+from reverse_codi.cli.pipeline import check_reasoner_is_made_here
+from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.training import preflight
+from reverse_codi.training.runtime import Share
+from reverse_codi.utils.config import RecipeError
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["codi-gpt2", "codi-llama-1b", "codi-llama-1b-answer-only", "sim-cot-llama-1b", "coconut-gpt2"]

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 import reward.answer_preserved
+from reverse_codi.evaluation.reward_trials.bench import Bench, Kind, Source
+from reverse_codi.evaluation.reward_trials.trial import run, score
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.base import Chains, Patch
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.rewards.bench import Bench, Kind, Source
-from reverse_codi.rewards.trial import run, score
-from reverse_codi.sites import ANSWER, Site
+from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.rewards.batch import RewardBatch
+from reverse_codi.rewards.registry import find
 from reward.answer_preserved import answer_preserved
-from reward.registry import find
 from tests.tiny import make_batch, make_rows, make_table_measure
 
 FIRST, LAST = Site("h", 0), Site("h", 1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from reward.brevity import WORST, Brevity, brevity
 from tests.tiny import make_batch, make_rows, make_table_measure
 

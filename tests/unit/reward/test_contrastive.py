@@ -7,16 +7,9 @@ import pytest
 import torch
 
 import reward.contrastive
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.sites import Site
-from reward.contrastive import (
-    WORST,
-    Contrastive,
-    contrastive,
-    near_misses,
-    text_distances,
-    thought_distances,
-)
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.batch import RewardBatch
+from reward.contrastive import WORST, Contrastive, contrastive, near_misses, text_distances, thought_distances
 from tests.tiny import TableReader, make_batch, make_rows, make_table_measure
 
 SITE = Site("h", 1)

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from reverse_codi.evaluation.language_model import LanguageModel
+from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reading.measure import Measure
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reward_calls import run_rewards
-from reverse_codi.rewarding import RewardBatch, RewardError
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.batch import RewardBatch, RewardError
+from reverse_codi.rewards.calls import run_rewards
+from reverse_codi.rewards.registry import find
 from reward.fluency import WORST, Fluency, FluencyReward
-from reward.registry import find
 from tests.tiny import make_batch, make_rows
 
 SITE = Site("h", 0)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.config import RecipeError
-from reverse_codi.sites import Site
-from reward.registry import find
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.registry import find
+from reverse_codi.utils.config import RecipeError
 from tests.tiny import make_batch, make_rows, make_table_measure
 
 SITE = Site("h", 0)

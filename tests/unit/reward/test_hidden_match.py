@@ -7,8 +7,8 @@ import torch
 
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.measure import Measure
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.batch import RewardBatch
 from reward.hidden_match import BEST_LOG, WORST, HiddenMatch, Metric, hidden_match
 from tests.tiny import TableReader, make_batch, make_rows
 

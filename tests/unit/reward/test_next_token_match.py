@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading.measure import Measure
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.sites import ANSWER, Site
+from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.rewards.batch import RewardBatch
 from reward.next_token_match import WORST, NextTokenMatch, next_token_match
 from tests.tiny import (
     make_batch,

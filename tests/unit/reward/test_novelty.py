@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reverse_codi.rewarding import RewardBatch
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.batch import RewardBatch
 from reward.novelty import Novelty, matches, novelty
 from tests.tiny import make_batch, make_rows, make_table_measure
 

@@ -11,10 +11,10 @@ from reverse_codi.reading.reconstructor import Reconstructor, Scale, saved_at
 from reverse_codi.reading.reconstructor_actor import CoTraining, CoTrainingSection, ReasonerParts
 from reverse_codi.reading.reconstructor_network import ReconstructorError, ReconstructorSection
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rows import Rows
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.registry import find
 from reward.reconstruction import WORST, Reconstruction
-from reward.registry import find
 from tests.tiny import make_batch, make_problems, make_rows, make_table_measure
 
 SITE = Site("h", 1)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reverse_codi.rollout.base import BASE_VERSION, EngineConfig, Finish, Rollout, Sampling
+from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.rollout.base import BASE_VERSION, Finish, Rollout, Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine, draw, processed_logprobs
 from tests.policies import HIDDEN, greedy, load_base, logprobs_of, make_prompts, save_adapter, save_base
 

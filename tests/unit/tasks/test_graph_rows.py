@@ -1,4 +1,4 @@
-"""What `reverse_codi.distill` does with graph problems before it trains on them."""
+"""What `reverse_codi.reasoners.distill.run` does with graph problems before it trains on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reverse_codi.reasoners.codi import CodiConfig
-from reverse_codi.reasoners.distill_data import Collator, ProblemRows
+from reverse_codi.reasoners.distill.data import Collator, ProblemRows
 from reverse_codi.tasks.arithmetic import split_words
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.graph import Graph

@@ -3,14 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.evaluation.bootstrap import interval
-from reverse_codi.evaluation.metrics.geometry import (
-    centred_cosine,
-    mean_fve,
-    site_table,
-    squared_errors,
-)
-from reverse_codi.sites import Site
+from reverse_codi.evaluation.metrics.geometry import centred_cosine, mean_fve, site_table, squared_errors
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.bootstrap import interval
 
 A, B = Site("h", 2), Site("h", 2, 1)
 MEANS = torch.tensor([[10.0, 0], [10, 0], [0, 100], [0, 100]])

@@ -7,24 +7,27 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from reverse_codi.evaluation import controls, figures
+from reverse_codi.evaluation import controls
 from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.setting import Size, draw
 from reverse_codi.evaluation.suite import faithful, matching, thinking
 from reverse_codi.evaluation.suite.content import steps
 from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.evaluation.suite.said import Said
-from reverse_codi.evaluation.translation import Thoughts
+from reverse_codi.reading.fit import fit_measure
 from reverse_codi.reading.reader import Reader
-from reverse_codi.reading.spec import ReadSpec
-from reverse_codi.reading.study import fit_measure
-from reverse_codi.recipe import Recipe, TaskSection, TraceSection
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reading import ReadSpec
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.task import TaskSection
+from reverse_codi.recipe.traces import TraceSection
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_belongings
 from reverse_codi.tasks.graph import Graph
-from reverse_codi.tracing import collect
+from reverse_codi.traces.collect import collect
+from reverse_codi.utils import figures
+from reverse_codi.utils.figures import Figures
+from reverse_codi.verbalize.thoughts import Thoughts
 from tests.tiny import make_held, make_tiny_reasoner
 
 OPTIONS = {"distractors": 1, "extra_links": 0, "step_weights": [[2, 0.5], [3, 0.5]]}

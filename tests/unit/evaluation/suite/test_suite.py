@@ -8,21 +8,22 @@ from dataclasses import replace
 
 import pytest
 
-from reverse_codi.evaluation import controls, figures
+from reverse_codi.evaluation import controls
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.figures import Figures
 from reverse_codi.evaluation.report import AIMS
 from reverse_codi.evaluation.suite import causal, content, matching
 from reverse_codi.evaluation.suite.faithful import swaps
 from reverse_codi.evaluation.suite.run import evaluate, examine
 from reverse_codi.evaluation.suite.said import Said, Writer, by_trace
 from reverse_codi.evaluation.suite.thinking import liveliness
-from reverse_codi.evaluation.translation import Thoughts
 from reverse_codi.reading.claims import NO_STEP, HeldSteps
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import result_of
 from reverse_codi.tasks.numbers import canonical_number
+from reverse_codi.utils import figures
+from reverse_codi.utils.figures import Figures
+from reverse_codi.verbalize.thoughts import Thoughts
 
 PROBLEMS = 64
 NUMBERS = " ".join(map(str, range(1, 61)))

@@ -14,8 +14,8 @@ from transformers import GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedTo
 from transformers.pytorch_utils import Conv1D
 
 from reverse_codi.reasoners.checkpoints.accounting import skeleton
-from reverse_codi.reasoners.checkpoints.source import Source
 from reverse_codi.reasoners.latent_lm import projection
+from reverse_codi.recipe.reasoner import Source
 from tests.tiny import make_tiny_reasoner
 
 TEXTS = [

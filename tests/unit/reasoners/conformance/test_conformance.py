@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from reverse_codi.reasoners.base import Patch
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.load import Source, load_reasoner
+from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.plain_text import decoded_answer
+from reverse_codi.recipe.reasoner import Source
 from tests.unit.reasoners.conformance.layouts import ALPHA, CASES, QUESTIONS, RANK, Case, K
 from tests.unit.reasoners.conformance.reference import Chain, Reference
 

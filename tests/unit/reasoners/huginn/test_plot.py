@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reverse_codi.evaluation.metrics.trajectories import Kind
 from reverse_codi.reasoners.huginn import plot
+from reverse_codi.reasoners.huginn.trajectories import Kind
 
 STATES = torch.randn(13, 2, 6, generator=torch.Generator().manual_seed(0))
 NOTES = [[f"{token}-{i}" for i in range(13)] for token in "ab"]

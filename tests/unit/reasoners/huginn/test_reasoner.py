@@ -7,7 +7,7 @@ from reverse_codi.reasoners.codi import CheckpointError
 from reverse_codi.reasoners.huginn.config import HuginnConfig
 from reverse_codi.reasoners.huginn.model import HuginnModel
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
-from reverse_codi.sites import Site
+from reverse_codi.reasoners.sites import Site
 from tests.huginn import BOS, make_tiny_huginn, numbers_only
 from tests.tiny import make_problems
 

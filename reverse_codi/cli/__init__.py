@@ -1,0 +1,1 @@
+"""The command `reverse-codi`: one file a verb."""

@@ -1,0 +1,120 @@
+"""`scripts/reading_study [RECIPE] [--json FILE]`: the reading study of a recipe's reasoner, as a table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.table import Table
+
+from reverse_codi.evaluation.reading_study import Row, choose, study_spec
+from reverse_codi.reading.claims import find_held_steps
+from reverse_codi.reading.foils import FOILS
+from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.recipe.reading import Map, Point, Prefix, ReadSpec
+from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.training.prepare import moved_by_swaps, trace_both
+from reverse_codi.utils.config import run_verb, validated
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.outputs import check_file, check_folder
+from reverse_codi.verbalize.own_steps import own_claims
+from reverse_codi.verbalize.thoughts import thought_sites
+
+# The naive readings, then the affine map in its forms: layers, point, ridge, question.
+SPECS = (
+    ReadSpec(prefix=Prefix.QUESTION, point=Point.LAST, layers="final", map=Map.IDENTITY),
+    ReadSpec(point=Point.LAST, layers="final", map=Map.IDENTITY),
+    ReadSpec(prefix=Prefix.QUESTION),
+    ReadSpec(point=Point.LAST, layers="final"),
+    ReadSpec(point=Point.LAST),
+    ReadSpec(point=Point.LAST, suffix="The answer is:"),
+    ReadSpec(point=Point.BEFORE_RESULT),
+    ReadSpec(point=Point.MEAN),
+    ReadSpec(),
+    ReadSpec(ridge=10.0),
+)
+
+
+def table(rows: Sequence[Row], title: str) -> Table:
+    """One line a ReadSpec and site."""
+    shown = Table(title=title)
+    for name in ("read", "ridge", "site", "gold", "retrieved", "chain", "best foil", "margin"):
+        shown.add_column(name)
+    for row in rows:
+        best = row.match[row.best_foil]
+        shown.add_row(
+            str(row.spec),
+            f"{row.spec.ridge:g}" if row.spec.map is Map.AFFINE else "",
+            str(row.site),
+            str(row.match["gold"]),
+            f"{row.retrieval['gold']:.2f}",
+            f"{row.match['chain'].value:.2f}",
+            f"{row.best_foil} {best.value:.2f}",
+            str(row.margin),
+        )
+    return shown
+
+
+def foil_table(rows: Sequence[Row], spec: ReadSpec) -> Table:
+    """Match of every text kind under one spec."""
+    shown = Table(title=f"match of every kind of text, read as: {spec}")
+    kinds = ("gold", "chain", *FOILS)
+    for name in ("site", *kinds):
+        shown.add_column(name)
+    for row in rows:
+        if row.spec == spec:
+            shown.add_row(str(row.site), *(f"{row.match[kind].value:.2f}" for kind in kinds))
+    return shown
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", nargs="?", default="recipes/tiny.yaml")
+    parser.add_argument("--json", type=Path, help="also write every figure here")
+    parser.add_argument("--ridge", type=float, nargs="*", default=[], help="further ridge strengths to study")
+    options, overrides = parser.parse_known_args(arguments)
+    recipe = load_recipe([options.recipe, *overrides])
+    more = [validated(ReadSpec, {"ridge": ridge}, "--ridge") for ridge in options.ridge]
+    check_folder(recipe.trace.out, "trace.out")
+    if options.json:
+        check_file(options.json, (".json",))
+    console = VerbConsole(width=160)
+    reasoner = load_reasoner(recipe.reasoner)
+    train, heldout = trace_both(recipe, reasoner, console)
+    sites = thought_sites(reasoner.n_thoughts)
+    held = find_held_steps(
+        {site: train.vectors(site) for site in sites},
+        train.claims,
+        recipe.reading.held_threshold,
+        moved=moved_by_swaps(reasoner, recipe.task.build(), recipe.trace.seed),
+    )
+    for (site, n_steps), accuracy in held.accuracy.items():
+        line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))
+        console.print(f"probe {site}, {n_steps}-step problems: {line}")
+    specs = (*SPECS, *more)
+    rows = [
+        row for spec in specs for row in study_spec(reasoner, spec, sites, held, train, train.claims, heldout)
+    ]
+    best = choose(rows)
+    written = study_spec(reasoner, best, sites, held, train, own_claims(reasoner, train.questions), heldout)
+    bare = study_spec(reasoner, best, sites, held, train, train.claims, heldout, framed=0)
+    console.print(table(rows, "maps fitted on gold claims"))
+    console.print(table(bare, "the best one, its map fitted on bare claims only: it hears nothing else"))
+    console.print(table(written, "the best one, its map fitted on the model's own written steps (no labels)"))
+    console.print(foil_table(rows, best))
+    console.print(f"[bold]default ReadSpec:[/bold] {best.model_dump(mode='json')}")
+    if options.json:
+        records = [
+            {**asdict(row), "spec": row.spec.model_dump(mode="json"), "site": str(row.site)}
+            for row in [*rows, *bare, *written]
+        ]
+        found = {"default": best.model_dump(mode="json"), "rows": records}
+        write_whole(options.json, figures_json(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,208 @@
+"""Look at reward functions, and try them without training.
+
+    reverse-codi rewards list
+    reverse-codi rewards show NAME
+    reverse-codi rewards try NAME [--set KEY=VALUE] [--texts FILE] [--traces FOLDER] [--json]
+
+NAME is what a recipe would say: a name of the list, module:function or ./path.py:function.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reverse_codi.evaluation.reward_trials.bench import Bench, Kind, Source
+from reverse_codi.evaluation.reward_trials.texts import texts_of
+from reverse_codi.evaluation.reward_trials.trial import Spread, Trial, Values, run, score
+from reverse_codi.recipe.reward import RewardItem, RewardSection
+from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.registry import find_functions
+from reverse_codi.tasks.records import read_records
+from reverse_codi.utils.arguments import count, positive
+from reverse_codi.utils.config import UserError, override, run_verb, validated
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.files import figures_json
+from reverse_codi.utils.standard_output import kept_for_the_result
+
+# Texts of --texts that are printed; --json has all.
+SHOWN = 20
+
+
+def list_rewards(console: Console) -> None:
+    """Print the functions of `reward/` and of other packages."""
+    from reverse_codi.rewards import (
+        registry,  # `reward` imports this package, never the other way round as it loads
+    )
+
+    table = Table("name", "worst", "labels", "what it says")
+    records = registry.names() | {name: registry.declared(name) for name in registry.entry_points()}
+    for name, record in sorted(records.items()):
+        labels = "[yellow]supervised[/yellow]" if record.supervised else ""
+        table.add_row(name, f"{record.worst:g}", labels, escape(record.description))
+    console.print(table)
+
+
+def show_reward(name: str, console: Console) -> None:
+    """Print what a function's docstring and options say."""
+    from reverse_codi.rewards import registry
+
+    record = registry.declared(name)
+    function: Any = record.function
+    note = "; supervised: it uses gold labels, for ablations only" if record.supervised else ""
+    console.print(f"[bold]{record.name}[/bold], worst {record.worst:g}{note}")
+    console.print(str(inspect.getsourcefile(function)), markup=False)
+    for told in (function, inspect.getmodule(function)):
+        console.print(f"\n{inspect.getdoc(told) or ''}", markup=False)
+    model = registry.config_model(record)
+    if model is None:
+        console.print("\nno options")
+        return
+    table = Table("option", "default", "what it does")
+    for key, field in model.model_fields.items():
+        default = (
+            ""
+            if field.is_required()
+            else json.dumps(field.get_default(call_default_factory=True), default=str)
+        )
+        table.add_row(key, escape(default), escape(" ".join((field.description or "").split())))
+    console.print(table)
+
+
+def show_trial(trial: Trial, console: Console) -> None:
+    """Print the distribution over each kind of text, and a warning where gold does not lead."""
+    name, n = trial.reward.name, len(trial.problems)
+    title = f"{name} on {n} thoughts of {len(set(trial.problems))} problems"
+    table = Table("texts", "applies", "mean", "25 %", "median", "75 %", "gold leads by", title=title)
+    for kind, values in trial.values.items():
+        spread = Spread.of(values)
+        figures = [f"{x:.3f}" for x in (spread.mean, spread.low, spread.median, spread.high)]
+        lead = "" if kind is Kind.GOLD else str(trial.lead(kind))
+        table.add_row(kind, f"{spread.n / n:.0%}", *figures, lead)
+    console.print(table)
+    console.print(verdict(trial), markup=False)
+
+
+def verdict(trial: Trial) -> str:
+    """What the distribution means for the use of the reward."""
+    name = trial.reward.name
+    if all(value is None for value in trial.values[Kind.GOLD]):
+        return f"{name} applies to none of these thoughts (it returned None for all gold texts)."
+    if not trial.won_by:
+        return f"Gold leads every worthless kind of text: {name} hears content."
+    return (
+        f"Warning: {', '.join(trial.won_by)} texts score as well as gold. {name} does not tell content, or "
+        "not all of it: alone it can be won without. Only use it beside a reward that does (contrastive, "
+        "hidden_match)."
+    )
+
+
+def show_texts(rows: Rows, values: Values, console: Console) -> None:
+    """Print the given texts with their values."""
+    table = Table("site", "text", "value", "question")
+    for row in range(min(SHOWN, len(rows))):
+        value = values[row]
+        said = "does not apply" if value is None else f"{value:.3f}"
+        table.add_row(str(rows.sites[row]), escape(rows.texts[row]), said, escape(rows.questions[row]))
+    console.print(table)
+    spread = Spread.of(values)
+    console.print(f"{len(rows)} texts, mean {spread.mean:.3f}; of {spread.n} to which it applies")
+
+
+def as_json(trial: Trial, given: tuple[Rows, Values] | None) -> dict[str, Any]:
+    """Everything that is printed, and every given text."""
+    kinds = {
+        kind: asdict(Spread.of(values)) | ({} if kind is Kind.GOLD else {"lead": asdict(trial.lead(kind))})
+        for kind, values in trial.values.items()
+    }
+    found: dict[str, Any] = {
+        "reward": trial.reward.name,
+        "worst": trial.reward.worst,
+        "supervised": trial.reward.supervised,
+        "kinds": kinds,
+        "won_by": trial.won_by,
+    }
+    if given is not None:
+        rows, values = given
+        keys = ("question", "site", "text", "value")
+        columns = zip(rows.questions, map(str, rows.sites), rows.texts, values, strict=True)
+        found["texts"] = [dict(zip(keys, row, strict=True)) for row in columns]
+    return found
+
+
+def try_reward(
+    record: Registered, source: Source, texts: str | None
+) -> tuple[Trial, tuple[Rows, Values] | None]:
+    """The trial of a reward and, if there are any, the given texts with their values.
+
+    Raises:
+        RewardError: the reward broke its contract.
+    """
+    records = None if texts is None else read_records(texts)  # first: a bad line is said at once
+    bench = Bench.of(source)
+    rows = None if records is None else texts_of(records, bench)
+    trial = run(record, bench)
+    return trial, None if rows is None else (rows, score(record, rows, bench))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """List, show or try."""
+    parser = argparse.ArgumentParser(
+        prog="reverse-codi rewards",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list", help="all reward functions with a name")
+    verbs.add_parser("show", help="one of them with its options").add_argument("name")
+    trying = verbs.add_parser("try", help="score gold, sampled, worthless and your own texts")
+    trying.add_argument("name")
+    trying.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of it")
+    trying.add_argument("--texts", metavar="FILE", help="texts to score too, - for standard input")
+    trying.add_argument(
+        "--traces", type=Path, help="a trace store with steps; fresh held-out problems if none"
+    )
+    trying.add_argument("--reasoner", help="who thinks and reads; the embedded one if none")
+    trying.add_argument("--verbalizer", type=Path, help="its folder; the embedded one if none")
+    trying.add_argument("--problems", type=positive, help=f"how many, {Source().problems} if not given")
+    trying.add_argument("--seed", type=count, help="of problems, samples and shuffled words")
+    trying.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    console = VerbConsole()
+    if options.verb == "list":
+        list_rewards(console)
+    elif options.verb == "show":
+        show_reward(options.name, console)
+    else:
+        given = {key: getattr(options, key) for key in Source.model_fields}
+        known = {key: value for key, value in given.items() if value is not None}
+        source = validated(Source, known, "command line")
+        if bare := [setting for setting in options.set if "=" not in setting]:
+            raise UserError(
+                f"--set {bare[0]}: an option of the reward needs a value; write --set {bare[0]}=VALUE"
+            )
+        settings = override({}, [f"--{setting}" for setting in options.set])
+        item = RewardItem(name=options.name, options=settings)
+        with kept_for_the_result(options.json):
+            [record] = find_functions(RewardSection(functions=[item]))
+            trial, texts = try_reward(record, source, options.texts)
+        if options.json:
+            print(figures_json(as_json(trial, texts), indent=1))  # not through rich, which wraps
+            return
+        show_trial(trial, console)
+        if texts is not None:
+            show_texts(*texts, console)
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,101 @@
+r"""Collect traces, or import vectors that were collected elsewhere.
+
+    reverse-codi trace RECIPE [--section.key value ...]
+    reverse-codi trace import --readouts h.npy --fed z.npy --rows rows.jsonl \
+        --reasoner PATH --out FOLDER
+
+A run that stopped goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from reverse_codi.reasoners.load import load_reasoner, open_reasoner
+from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.traces.collect import collect
+from reverse_codi.traces.imports import columns_of_rows, import_arrays, not_projected
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.training.prepare import needs_own_steps
+from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.outputs import check_folder
+
+
+def trace(recipe: Recipe, console: Console) -> TraceStore:
+    """Collect the traces of `recipe.trace`."""
+    section = recipe.trace
+    check_folder(section.out, "trace.out")
+    store = collect(
+        load_reasoner(recipe.reasoner),
+        recipe.task.build(),
+        split=section.split,
+        n=section.n,
+        seed=section.seed,
+        out=section.out,
+        shard_rows=section.shard_rows,
+        batch_size=section.batch_size,
+        recipe_hash=recipe.trace_hash,
+        console=console,
+        on_bad=section.on_bad_question,
+        writes=needs_own_steps(recipe),  # as `train`, which goes on with this store
+    )
+    right = sum(map(bool, store.correct))
+    console.print(
+        f"{len(store):,} traces in {section.out}; {right / len(store):.1%} of their answers are right"
+    )
+    return store
+
+
+def import_vectors(arguments: list[str], console: Console) -> TraceStore:
+    """Make a store from files of vectors."""
+    parser = argparse.ArgumentParser(prog="reverse-codi trace import", description="Import vectors.")
+    parser.add_argument("--readouts", required=True, type=Path, help="h0..hK, [N, K + 1, d], .npy or .npz")
+    parser.add_argument("--fed", required=True, type=Path, help="z0..z(K-1), [N, K, d], .npy or .npz")
+    parser.add_argument(
+        "--rows", required=True, type=Path, help="JSON lines: question, gold, claims, output, answer"
+    )
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--reasoner", help="the reasoner they belong to: a folder, a hub id or `embedded`")
+    whose.add_argument("--reasoner-hash", help="its content hash, where the reasoner itself is not at hand")
+    parser.add_argument("--tokenizer-hash", default="", help="its tokenizer's; unchecked if empty")
+    parser.add_argument("--split", default="imported", help="name of the split")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the new store")
+    options = parser.parse_args(arguments)
+    check_folder(options.out, "--out")
+    arrays = {"readouts": options.readouts, "fed": options.fed}
+    header = {"reasoner_hash": options.reasoner_hash, "tokenizer_hash": options.tokenizer_hash}
+    if options.reasoner is not None:
+        reasoner = open_reasoner(options.reasoner)
+        strange = not_projected(reasoner, arrays)
+        if strange:
+            console.print(
+                f"[yellow]{strange:,} fed vectors are not the projection of their readouts: replaced "
+                "thoughts, another numbering (z0 is made of h0), or another reasoner's[/yellow]"
+            )
+        header = {
+            "reasoner": type(reasoner).__name__,
+            "reasoner_hash": reasoner.content_hash,
+            "tokenizer_hash": reasoner.tokenizer_hash,
+        }
+    manifest = {**columns_of_rows(options.rows), **header, "split": options.split}
+    store = import_arrays(options.out, arrays, manifest)
+    console.print(f"{len(store):,} traces in {options.out}")
+    return store
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the verb."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["import"]:
+        import_vectors(words[1:], VerbConsole())
+    else:
+        trace(load_recipe(words), VerbConsole())
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,150 @@
+"""`reverse-codi verbalize "question"`: what each thought says, how well, and what else it may say.
+
+Questions come from the arguments, a file (one a line; or JSON lines, a JSON list, Parquet or CSV with
+`question`) or standard input, and the model thinks about them. Of a trace store, and of vectors in a file,
+what lies there is translated. One row a thought: translation, match, trust, logit-lens top 5; then the
+answer. A verbalizer of target `answer` has one row a question, the whole chain.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.distill.training_record import trained_length
+from reverse_codi.reasoners.load import ASSETS, load_reasoner, reasoner_folder
+from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
+from reverse_codi.recipe.reasoner import EMBEDDED
+from reverse_codi.recipe.traces import OnBad
+from reverse_codi.traces.files import is_store
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.arguments import count
+from reverse_codi.utils.config import UserError, run_verb
+from reverse_codi.utils.console import VerbConsole, counted, notes
+from reverse_codi.utils.outputs import check_file
+from reverse_codi.utils.rows_file import SUFFIXES, write_rows
+from reverse_codi.verbalize.questions import read_questions
+from reverse_codi.verbalize.translations.chain import chain_text
+from reverse_codi.verbalize.translations.given import given_vectors, stored, thought_now
+from reverse_codi.verbalize.translations.record import Translation
+from reverse_codi.verbalize.translations.translate import translate
+from reverse_codi.verbalize.translations.vectors import check_width, read_vectors
+from reverse_codi.verbalize.translator import Translator
+
+UNKNOWN = "I do not know"
+
+
+def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
+    """Print one trace's translations."""
+    first = rows[0]
+    console.print(f"\n[bold]{escape(first.question or first.source or '')}[/bold]")
+    if chain:
+        console.print(chain_text(rows), markup=False)
+    else:
+        table = Table("thought", "translation", "match", "trust", "logit lens")
+        for row in rows:
+            text = row.translation
+            if row.trusted is False:
+                text = f"{UNKNOWN} ({text}): {row.reason}"
+            figures = ("-" if figure is None else f"{figure:.2f}" for figure in (row.match, row.trust))
+            table.add_row(row.site, escape(text), *figures, escape(" ".join(row.lens or ["-"])))
+        console.print(table)
+    if first.answer:
+        console.print(first.answer, markup=False)
+
+
+def save(rows: Sequence[Translation], path: Path) -> None:
+    """Write rows to a file, of the kind that its name ends in; see `write_rows`."""
+    write_rows([asdict(row) for row in rows], path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Translate and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "questions", nargs="*", help="questions, files or trace stores; standard input if none"
+    )
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        help="file of vectors of this reasoner: .npy, .npz, .safetensors or .parquet",
+    )
+    parser.add_argument(
+        "--sites",
+        nargs="+",
+        help="what they are: h0 h1 (readouts), z0 z1 (fed vectors) or z0.. (all)",
+    )
+    parser.add_argument(
+        "--samples", type=count, default=0, help="candidates a thought, reranked by the reader"
+    )
+    parser.add_argument("--chain", action="store_true", help="the whole trace as one text")
+    parser.add_argument("--out", type=Path, help="also write rows to a .jsonl, .parquet or .csv file")
+    parser.add_argument("--reasoner", default=EMBEDDED, help="folder of the reasoner")
+    parser.add_argument(
+        "--verbalizer", type=Path, default=ASSETS / "verbalizer", help="folder of the verbalizer"
+    )
+    parser.add_argument(
+        "--on-bad-question",
+        choices=get_args(OnBad),
+        default="error",
+        help="what to do where the model cannot be asked a question: empty, or longer than its positions",
+    )
+    options = parser.parse_args(arguments)
+    if (options.vectors is None) != (options.sites is None):
+        parser.error("--vectors and --sites go together: --vectors z.npy --sites z0..")
+    if options.vectors and options.questions:
+        parser.error("give questions or --vectors; a .parquet file of vectors may have a column `question`")
+    if options.out:
+        check_file(options.out, SUFFIXES)
+    console, aside = VerbConsole(), VerbConsole(stderr=True)
+    vectors = read_vectors(options.vectors, options.sites) if options.vectors else None
+    stores = [word for word in options.questions if is_store(word)]
+    asked = [] if vectors else read_questions(options.questions)
+    if not asked and not stores and not vectors:
+        parser.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
+    reasoner = load_reasoner(options.reasoner)
+    folder = reasoner_folder(options.reasoner)
+    opened = {name: TraceStore.open(name, reasoner) for name in stores}
+    for name, store in opened.items():
+        if not len(store):
+            raise UserError(
+                f"{name} holds 0 of {store.manifest.rows_expected} traces; collect or import them first"
+            )
+    if vectors:
+        check_width(vectors, reasoner.width)
+    say = notes(aside)
+    found = faults(reasoner, [one.question for one in asked])
+    asked = admitted(asked, found, options.on_bad_question, say, "--on-bad-question")
+    for line in all_notices(reasoner, asked, trained_length(folder)):
+        say(line)
+    questions = [one.question for one in asked]
+    translator = Translator(reasoner, folder, options.verbalizer)
+    measure = Measure.load(options.verbalizer, reasoner)
+    given = [thought_now(reasoner, questions, measure)] if questions else []
+    given += [stored(store, name, reasoner, measure) for name, store in opened.items()]
+    given += [given_vectors(vectors, reasoner, measure)] if vectors else []
+    with counted(aside, "texts") as translator.engine.progress:
+        rows = [trace for of in given for trace in translate(translator, measure, of, options.samples)]
+    unscored = (row.reason for of_question in rows for row in of_question if row.trusted is None)
+    for why in dict.fromkeys(unscored):
+        say(why)
+    if options.out:
+        save([row for of_question in rows for row in of_question], options.out)
+    for of_question in rows:
+        show(console, of_question, options.chain)
+    if options.out:
+        console.print(f"{sum(map(len, rows))} rows written to {options.out}")
+
+
+if __name__ == "__main__":
+    run_verb(main)

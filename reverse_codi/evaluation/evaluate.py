@@ -1,0 +1,305 @@
+"""`reverse-codi evaluate RECIPE|VERBALIZER|embedded --seed S --out DIR`: is the translation true?
+
+Every figure of docs/evaluation.md for the verbalizer and for each control, on fresh held-out problems, as a
+table and in DIR/metrics.json. `--baseline NAME` runs one control alone. `--reasoner ID --task NAME` asks
+first whether a checkpoint loaded right: its accuracy beside the published one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from reverse_codi.evaluation import accuracy, iterations
+from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
+from reverse_codi.evaluation.chain_writer import ChainWriter
+from reverse_codi.evaluation.exam import Subject
+from reverse_codi.evaluation.report import (
+    AIMS,
+    METRICS_FILE,
+    comparison,
+    figure_table,
+    flat,
+    log_wandb,
+    save,
+    save_texts,
+)
+from reverse_codi.evaluation.setting import Size, draw
+from reverse_codi.evaluation.suite.readable import prompt
+from reverse_codi.evaluation.suite.run import evaluate, examine
+from reverse_codi.evaluation.suite.said import Said, Writer
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.language_model import LanguageModel
+from reverse_codi.reading.measure import MAPS_FILE, Measure
+from reverse_codi.reasoners.checkpoints.known import published
+from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
+from reverse_codi.reasoners.load import ASSETS, is_recurrent_depth, load_reasoner, reasoner_folder
+from reverse_codi.reasoners.sites import ANSWER
+from reverse_codi.recipe.reasoner import EMBEDDED
+from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.traces.files import MANIFEST
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.training.prepare import HELD_FILE
+from reverse_codi.utils.arguments import count, positive
+from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.figures import Figures
+from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.outputs import check_folder
+from reverse_codi.utils.stages import file_hash, finished, record
+from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
+from reverse_codi.verbalize.contract import FILE as CONTRACT_FILE
+from reverse_codi.verbalize.translator import Translator
+
+# What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
+EMBEDDED_RECIPE = {
+    "trace": {"n": 150_000},
+    "warm_start": {"word_dropout": 0.2},
+    "grpo": {"steps": 60, "thoughts_per_step": 256, "samples": 8, "max_new_tokens": 24},
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a word on the command line means.
+
+    Attributes:
+        recipe: gives reasoner, task and traces.
+        verbalizer: its folder.
+        reading: folder of maps and held steps to examine it with; its own where None.
+    """
+
+    recipe: Recipe
+    verbalizer: Path
+    reading: Path | None = None
+
+
+def find(word: str, overrides: Sequence[str]) -> Evaluated:
+    """A recipe with its run's verbalizer, a verbalizer's folder with its run's recipe, or `embedded`.
+
+    Raises:
+        RecipeError: there is no verbalizer; the message says where one was looked for.
+    """
+    if word == EMBEDDED:
+        recipe = validated(Recipe, override(EMBEDDED_RECIPE, overrides), EMBEDDED)
+        return Evaluated(recipe, ASSETS / "verbalizer")
+    path = Path(word)
+    if path.is_dir():
+        beside = [folder / "recipe.yaml" for folder in (path, path.parent)]
+        known = [file for file in beside if file.is_file()]
+        read = read_yaml(known[0]) if known else {}
+        recipe = validated(Recipe, override(read, overrides), word)
+        found = [path, path / "verbalizer"]
+    else:
+        if not path.is_file() and difflib.get_close_matches(word, [EMBEDDED], cutoff=0.8):
+            raise RecipeError(f"no recipe or folder {word}; did you mean '{EMBEDDED}'?")
+        recipe = load_recipe([word, *overrides])
+        found = [Path(recipe.train.out) / "verbalizer"]
+    for folder in found:
+        if (folder / CONTRACT_FILE).is_file():
+            return Evaluated(recipe, folder)
+    looked = " or ".join(map(str, found))
+    raise RecipeError(f"no verbalizer in {looked}; train one first: reverse-codi train {word}")
+
+
+def run(
+    evaluated: Evaluated,
+    size: Size,
+    seed: int,
+    out: Path,
+    names: Sequence[str],
+    console: Console,
+    *,
+    alone: bool = False,
+    given: Path | None = None,
+    second: str | None = None,
+    reconstruct: bool = True,
+) -> tuple[Figures, dict[str, Figures]]:
+    """Figures of the verbalizer, with what the thoughts hold, and of each control.
+
+    Args:
+        evaluated: the verbalizer and its recipe.
+        size: how much is asked.
+        seed: of problems, distractors and edits.
+        out: where everything is kept.
+        names: controls.
+        console: progress.
+        alone: the controls without the verbalizer.
+        given: a trace store to examine.
+        second: folder, hub id or GGUF file of a second language model, for its likelihood of the texts.
+        reconstruct: fit a reconstructor for `fve.reconstructor`.
+
+    Raises:
+        StageError: `out` holds figures or controls of another verbalizer, size or seed.
+    """
+    check_folder(out, "--out")
+    if given is not None and not (given / MANIFEST).is_file():
+        raise RecipeError(f"{given} is no trace store; collect one: reverse-codi trace RECIPE")
+    recipe, folder = evaluated.recipe, evaluated.verbalizer
+    reasoner = load_reasoner(recipe.reasoner)
+    reading = evaluated.reading or folder
+    measure = Measure.load(reading, reasoner)
+    if ANSWER in measure.maps:
+        mend = "add --reading FOLDER with maps of single thoughts (the package's: --reading embedded)"
+        raise RecipeError(f"the maps in {reading} read whole traces; {mend}")
+    held = HeldSteps.from_json((reading / HELD_FILE).read_text())
+    inputs = {
+        "verbalizer": {name: file_hash(folder / name) for name in (CONTRACT_FILE, POLICY_WEIGHTS)},
+        "reading": {name: file_hash(reading / name) for name in (MAPS_FILE, HELD_FILE)},
+        "asked": recipe.asked_hash,
+        "trace": recipe.trace.model_dump(mode="json", include={"n", "seed"}),
+        # Longest text, and the budget of the control `more_sft`.
+        "grpo": recipe.grpo.model_dump(include={"max_new_tokens", "steps", "thoughts_per_step", "samples"}),
+        "given": TraceStore.open(given).identity if given else None,
+        "size": size.model_dump(),
+        "seed": seed,
+    }
+    finished(out, inputs, (METRICS_FILE,), resumable=(f"*/{CONTRACT_FILE}", "reconstructor/*"))
+    record(out, inputs)
+    exam = draw(recipe, reasoner, measure, held, size, seed, out, console, given)
+    translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
+    tools = Tools(exam, recipe, folder, _writer(translator, exam.subject), out, console)
+    reconstructor = tools.reconstructor() if reconstruct else None
+    other = LanguageModel.load(second, recipe.reasoner.device) if second else None
+    found: Figures = {}
+    if not alone:
+        with timed(console, "verbalizer"):
+            said = Said(exam, tools.write)
+            found = evaluate(said, reconstructor=reconstructor, second=other)
+            found |= examine(exam) | prompt(said)
+        save(found, {}, out)
+        save_texts(said, out)
+    baselines: dict[str, Figures] = {}
+    for name in names:
+        with timed(console, name):
+            baselines[name] = baseline(name, tools, reconstructor)
+        save(found, baselines, out)
+    return found, baselines
+
+
+def _writer(translator: Translator, subject: Subject) -> Writer:
+    """The verbalizer as a writer of single thoughts' texts."""
+    if translator.policy.contract.n_slots > 1:
+        return ChainWriter(translator.greedy, subject.held, subject.sites)
+    return lambda thoughts: translator.greedy(thoughts.slots)
+
+
+@contextmanager
+def timed(console: Console, name: str) -> Iterator[None]:
+    """Say what is under way and how long it took."""
+    start = time.perf_counter()
+    with console.status(name):
+        yield
+    console.print(f"{name}: {time.perf_counter() - start:.0f} s")
+
+
+def check(
+    reasoner: str,
+    task: str,
+    overrides: Sequence[str],
+    problems: int,
+    seed: int,
+    out: Path,
+    console: Console,
+) -> None:
+    """Accuracy of a reasoner with and without its thoughts (or iterations), beside the published figure."""
+    known = {"reasoner": {"path": reasoner}, "task": {"name": task}}
+    recipe = validated(Recipe, override(known, overrides), "command line")
+    name, section, questions = f"{reasoner} on {task}", recipe.reasoner, recipe.task.build()
+    on_bad = recipe.trace.on_bad_question
+    check_folder(out, "--out")
+    if is_recurrent_depth(section):
+        recurrent = HuginnReasoner.from_pretrained(section.path, section.device)
+        iterated = iterations.measure(recurrent, questions, problems, seed, console, on_bad)
+        figures = iterations.flat(iterated)
+        show = partial(iterations.show, console, name, iterated, published(reasoner, task))
+    else:
+        thinker = load_reasoner(section)
+        found = accuracy.measure(thinker, questions, problems, seed, console, on_bad)
+        figures = accuracy.flat(found)
+        known_figure = published(reasoner, task, thinker.n_thoughts)
+        show = partial(accuracy.show, console, name, found, known_figure)
+    write_whole(out / accuracy.FILE, figures_json(figures, indent=1) + "\n")
+    show()
+    console.print(f"{out / accuracy.FILE}")
+
+
+def show(console: Console, found: Figures, baselines: Mapping[str, Figures]) -> None:
+    """Print every figure of the verbalizer, and the controls beside it."""
+    if found:
+        first = [key for key in AIMS if key in found]
+        console.print(figure_table(found, first, "figures with an aim"))
+        console.print(figure_table(found, [key for key in found if key not in first], "all other figures"))
+    console.print(comparison(found, baselines))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Evaluate and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", help="a recipe, a verbalizer's folder, or 'embedded'")
+    parser.add_argument("--reasoner", metavar="ID", help="check a reasoner alone: its accuracy on --task")
+    parser.add_argument("--task", metavar="NAME", default=Recipe().task.name, help="task of --reasoner")
+    parser.add_argument("--traces", type=Path, help="a trace store with steps, instead of fresh ones")
+    parser.add_argument("--seed", type=count, default=0, help="of problems, distractors and edits")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/evaluate"), help="folder of traces and metrics.json"
+    )
+    known = ", ".join(KNOWN)
+    parser.add_argument("--baseline", action="append", metavar="NAME", help=f"a control, alone: {known}")
+    parser.add_argument("--no-baselines", action="store_true", help="the verbalizer alone")
+    parser.add_argument("--problems", type=positive, default=Size().problems, help="fresh held-out problems")
+    parser.add_argument("--wrong", type=positive, default=Size().wrong, help="wrong traces wanted")
+    parser.add_argument("--pairs", type=positive, default=Size().pairs, help="minimal pairs")
+    parser.add_argument(
+        "--reading", help="a folder of maps to examine with, or 'embedded'; for a verbalizer of whole traces"
+    )
+    parser.add_argument("--lm", help="a second language model that judges texts: folder, hub id, .gguf")
+    options, overrides = parser.parse_known_args(arguments)
+    if unknown := [name for name in options.baseline or () if name not in KNOWN]:
+        raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
+    console = VerbConsole()
+    torch.manual_seed(options.seed)
+    if options.reasoner:
+        if options.what is not None:  # argparse takes a value that stands apart, or has spaces, for it
+            mend = "write options of a recipe as --section.key=value, without spaces"
+            raise RecipeError(f"--reasoner and {options.what!r} do not go together; {mend}")
+        check(options.reasoner, options.task, overrides, options.problems, options.seed, options.out, console)
+        return
+    if options.what is None:
+        raise RecipeError("nothing to evaluate: give a recipe, a verbalizer, 'embedded', or --reasoner ID")
+    evaluated = find(options.what, overrides)
+    if options.reading:
+        reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
+        evaluated = replace(evaluated, reading=reading)
+    asked = {"problems": options.problems, "wrong": options.wrong, "pairs": options.pairs}
+    size = validated(Size, asked, "command line")
+    names = options.baseline or ([] if options.no_baselines else NAMES)
+    found, baselines = run(
+        evaluated,
+        size,
+        options.seed,
+        options.out,
+        names,
+        console,
+        alone=bool(options.baseline),
+        given=options.traces,
+        second=options.lm,
+    )
+    show(console, found, baselines)
+    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines), console)
+    console.print(f"{options.out / METRICS_FILE}")
+
+
+if __name__ == "__main__":
+    run_verb(main)

@@ -1,0 +1,131 @@
+"""The reading study: which way of reading hears a thought's claim and not its foils.
+
+For each ReadSpec and site, on held-out traces: match and 64-way retrieval of the gold text, of the
+whole chain and of every foil. The default is the spec with the largest margin of gold over its best
+foil, averaged over sites.
+
+Shapes: N traces, F features, d width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.claims import HeldSteps, claims_text
+from reverse_codi.reading.fit import fit_map, retrieval
+from reverse_codi.reading.foils import FOILS, foils
+from reverse_codi.reading.reader import CachedReader, Reader
+from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reading import FRAMED, ReadSpec
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.bootstrap import Interval, explained, interval
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the study.
+
+    Attributes:
+        spec: how texts were read.
+        site: which thought.
+        match: text kind -> match.
+        retrieval: text kind -> share of thoughts whose own text is the nearest of 64 of that kind.
+        best_foil: the foil with the highest match.
+        margin: match of gold minus match of the best foil, paired by problem.
+    """
+
+    spec: ReadSpec
+    site: Site
+    match: Mapping[str, Interval]
+    retrieval: Mapping[str, float]
+    best_foil: str
+    margin: Interval
+
+
+def study_spec(
+    reasoner: Reasoner,
+    spec: ReadSpec,
+    sites: Sequence[Site],
+    held: HeldSteps,
+    train: TraceStore,
+    train_claims: Sequence[Sequence[str]],
+    test: TraceStore,
+    framed: float = FRAMED,
+) -> list[Row]:
+    """Study one ReadSpec on every site.
+
+    Args:
+        reasoner: the frozen model.
+        spec: how to read.
+        sites: readouts to study.
+        held: which steps each site holds.
+        train: traces that maps are fitted on.
+        train_claims: their claims; gold ones, or those of the model's own written steps.
+        test: held-out traces with gold claims.
+        framed: share of fitted texts that stand among random words.
+    """
+    reader = CachedReader(Reader(reasoner, spec))  # most foils are the same at every site
+    rows = []
+    for site in sites:
+        # Problems with nothing at this site have no gold text to be told from foils.
+        use = [i for i, c in enumerate(test.claims) if held.steps(site, len(c))]
+        if len(use) >= 64:
+            map_ = fit_map(reader, site, held, train, train_claims, framed)
+            rows.append(_row(reader, spec, site, map_, held, test, use))
+    return rows
+
+
+def _row(
+    reader: Reader,
+    spec: ReadSpec,
+    site: Site,
+    map_: AffineMap,
+    held: HeldSteps,
+    test: TraceStore,
+    use: list[int],
+) -> Row:
+    thoughts = test.vectors(site)[use]
+    questions = [test.questions[i] for i in use]
+    claims = [test.claims[i] for i in use]
+    kinds: dict[str, list[str]] = {
+        "gold": [held.text(site, c) for c in claims],
+        "chain": [claims_text(c) for c in claims],
+    }
+    made = [foils(q, c, held.steps(site, len(c))) for q, c in zip(questions, claims, strict=True)]
+    kinds |= {name: [m[name] for m in made] for name in FOILS}
+    to_mean = map_.distance(thoughts, map_.mean).numpy()
+    distance, retrieved = {}, {}
+    for kind, texts in kinds.items():
+        predicted = map_.predict(reader.features(texts, questions))
+        distance[kind] = map_.distance(thoughts, predicted).numpy()
+        retrieved[kind] = retrieval(map_, thoughts, predicted)
+    match = {
+        kind: interval(np.stack([d, to_mean], 1), explained, resamples=300) for kind, d in distance.items()
+    }
+    best = max(FOILS, key=lambda name: match[name].value)
+    margin = interval(np.stack([distance["gold"] - distance[best], to_mean], 1), _margin, resamples=300)
+    return Row(spec, site, match, retrieved, best, margin)
+
+
+def _margin(table: np.ndarray) -> float:
+    return float(-table[:, 0].sum() / table[:, 1].sum())
+
+
+def choose(rows: Sequence[Row]) -> ReadSpec:
+    """The spec whose gold-over-best-foil margin, averaged over sites, is largest; NaN is below all."""
+    by_spec: dict[str, list[Row]] = {}
+    for row in rows:
+        by_spec.setdefault(row.spec.model_dump_json(), []).append(row)
+
+    def margin(group: list[Row]) -> float:
+        mean = float(np.mean([row.margin.value for row in group]))
+        return mean if math.isfinite(mean) else -math.inf  # `max` would keep a NaN that comes first
+
+    best = max(by_spec.values(), key=margin)
+    return best[0].spec

@@ -1,0 +1,1 @@
+"""What reward functions make of true and of worthless texts, before any training."""

@@ -1,0 +1,90 @@
+"""What a reward makes of gold, sampled and worthless texts: can it be won without saying anything?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from reverse_codi.evaluation.reward_trials.bench import WORTHLESS, Bench, Kind
+from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.scoring import LocalScorer
+from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.figures import mean
+
+Values = list[float | None]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How values are distributed.
+
+    Attributes:
+        n: texts to which the reward applies; the figures are of these, NaN if there are none.
+        mean: their mean.
+        low: the first quartile.
+        median: the second.
+        high: the third.
+    """
+
+    n: int
+    mean: float
+    low: float
+    median: float
+    high: float
+
+    @staticmethod
+    def of(values: Sequence[float | None]) -> Spread:
+        """Of the values that are not None."""
+        known = [value for value in values if value is not None]
+        if not known:
+            return Spread(0, *[float("nan")] * 4)
+        quartiles = np.quantile(known, [0.25, 0.5, 0.75]).tolist()
+        return Spread(len(known), float(np.mean(known)), *quartiles)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A reward's values.
+
+    Attributes:
+        reward: which.
+        values: of each kind, one value a thought.
+        problems: the problem of each thought.
+    """
+
+    reward: Registered
+    values: dict[Kind, Values]
+    problems: list[int]
+
+    def lead(self, kind: Kind) -> Interval:
+        """By how much gold texts are valued above this kind's, thought by thought; of both that apply."""
+        pairs = zip(self.values[Kind.GOLD], self.values[kind], self.problems, strict=True)
+        known = [(a - b, problem) for a, b, problem in pairs if a is not None and b is not None]
+        return mean([lead for lead, _ in known], [problem for _, problem in known])
+
+    @property
+    def won_by(self) -> list[Kind]:
+        """Worthless kinds that score as well as gold: the lead's 95 % interval is not above 0."""
+        return [kind for kind in WORTHLESS if self.lead(kind).low <= 0]
+
+
+def score(reward: Registered, rows: Rows, bench: Bench) -> Values:
+    """The values of rows, as training would have them: failed texts get the reward's `worst`.
+
+    Raises:
+        RewardError: the reward raised, or returned what it may not; see `run_rewards`.
+    """
+    return LocalScorer(bench.measure, [reward], [1.0]).share(rows).raw[reward.name]
+
+
+def run(reward: Registered, bench: Bench) -> Trial:
+    """Score every kind of text, each kind as one training step."""
+    values = {}
+    for kind in Kind:
+        torch.manual_seed(bench.seed)
+        values[kind] = score(reward, bench.rows(bench.texts[kind]), bench)
+    return Trial(reward, values, bench.thoughts.problems)

@@ -1,0 +1,74 @@
+"""Fit the maps from read texts to thoughts, one a site.
+
+Shapes: N traces, F features, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reading.wording import worded
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reading import FRAMED, Map
+from reverse_codi.traces.store import TraceStore
+
+
+def fit_map(
+    reader: Reader,
+    site: Site,
+    held: HeldSteps,
+    train: TraceStore,
+    train_claims: Sequence[Sequence[str]],
+    framed: float = FRAMED,
+) -> AffineMap:
+    """One site's map, fitted on the texts that it should hear; "(no step)" where it holds nothing."""
+    texts = worded([held.text(site, claims) for claims in train_claims], train.questions, framed)
+    live = torch.tensor([bool(held.steps(site, len(claims))) for claims in train_claims])
+    features, thoughts = reader.features(texts, train.questions), train.vectors(site)
+    if reader.spec.map is Map.IDENTITY:
+        return AffineMap.identity(features, thoughts, live)
+    return AffineMap.fit(features, thoughts, reader.spec.ridge, live)
+
+
+def fit_measure(
+    reader: Reader,
+    sites: Sequence[Site],
+    held: HeldSteps,
+    train: TraceStore,
+    train_claims: Sequence[Sequence[str]],
+    framed: float = FRAMED,
+) -> Measure:
+    """The maps of all sites, fitted on training traces only and frozen from here on.
+
+    Args:
+        reader: reads texts.
+        sites: one map each.
+        held: which claims make a site's text.
+        train: N traces.
+        train_claims: their N lists of claims.
+        framed: share of texts that are fitted among random words, see `reading.wording`.
+    """
+    return Measure(reader, {site: fit_map(reader, site, held, train, train_claims, framed) for site in sites})
+
+
+def retrieval(map_: AffineMap, thoughts: Tensor, predicted: Tensor, among: int = 64) -> float:
+    """Share of thoughts [N, d] whose own text's prediction [N, d] is the nearest of `among`.
+
+    Rows are taken in blocks; texts with the very same prediction count as wrong, so that a constant
+    text retrieves nothing.
+    """
+    hits = 0
+    blocks = [b for b in torch.arange(len(thoughts)).split(among) if len(b) == among]
+    for block in blocks:
+        distance = map_.distance(thoughts[block, None], predicted[None, block])  # [thoughts, texts]
+        own = distance.diagonal().clone()
+        distance.fill_diagonal_(float("inf"))
+        hits += int((own < distance.min(1).values).sum())
+    return hits / max(1, among * len(blocks))

@@ -1,0 +1,62 @@
+"""Edit one translation and see whether the answer follows: the text is then what the model computes with.
+
+Shapes: M edits, N problems, K thoughts, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reverse_codi.reading.interventions.replace import answers_with, fed_of_each, kept, only
+from reverse_codi.reading.interventions.traced import Traced
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.tasks.base import Task
+from reverse_codi.utils.bootstrap import Floats
+
+
+@dataclass(frozen=True)
+class Edits:
+    """M edited texts.
+
+    Attributes:
+        rows: M row numbers of the problems.
+        thoughts: M thought numbers k.
+        texts: M edited texts.
+        expected: M answers that follow from the edits. One that is the model's own answer proves nothing.
+    """
+
+    rows: list[int]
+    thoughts: list[int]
+    texts: list[str]
+    expected: list[str]
+
+    def __post_init__(self) -> None:
+        """Refuse lists of different lengths."""
+        lengths = [len(column) for column in (self.rows, self.thoughts, self.texts, self.expected)]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"rows, thoughts, texts and expected have {lengths} entries; give one an edit")
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What became of the answers.
+
+    Attributes:
+        became: [M] 1 where the answer became the expected one.
+        stayed: [M] 1 where it stayed the model's own.
+        answers: the M answers.
+    """
+
+    became: Floats
+    stayed: Floats
+    answers: list[str | None]
+
+
+def follow(reasoner: Reasoner, measure: Measure, task: Task, traced: Traced, edits: Edits) -> Followed:
+    """Feed each edited text in place of its one thought, recompute the later ones, compare the answer."""
+    single = traced.take(edits.rows)
+    vectors = fed_of_each(reasoner, measure, edits.texts, edits.thoughts, single.questions)  # [M, d]
+    fed = vectors[:, None].expand(-1, reasoner.n_thoughts, -1)  # only thought k of it is used
+    answers = answers_with(reasoner, task, single, fed, only(edits.thoughts, reasoner.n_thoughts))
+    return Followed(kept(answers, edits.expected), kept(answers, single.answers), answers)

@@ -1,0 +1,80 @@
+"""A second language model, which only judges how ordinary a text is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from reverse_codi.reasoners.plain_text import keep_plain
+from reverse_codi.utils.config import UserError
+
+
+class LanguageModelError(UserError):
+    """No language model could be loaded; the message names where from."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model with its tokenizer.
+
+    Attributes:
+        model: frozen.
+        tokenizer: its tokenizer, which from now on reads text as characters only (`keep_plain`).
+        batch_size: texts a forward pass.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        """What looks like a control token in a text is judged as characters."""
+        keep_plain(self.tokenizer)
+
+    @staticmethod
+    def load(source: str, device: str = "cpu") -> LanguageModel:
+        """From a folder, a hub id, or a GGUF file (which needs the package gguf).
+
+        Raises:
+            LanguageModelError: there is none.
+        """
+        path = Path(source)
+        gguf = path.suffix == ".gguf"
+        where, named = (str(path.parent), {"gguf_file": path.name}) if gguf else (source, {})
+        try:
+            model = AutoModelForCausalLM.from_pretrained(where, **named)
+            tokenizer = AutoTokenizer.from_pretrained(where, **named)
+        except (OSError, ValueError, ImportError) as error:
+            mend = "give a folder with a transformers checkpoint, a hub id, or a .gguf file"
+            raise LanguageModelError(
+                f"no language model could be loaded from {source!r}: {error}; {mend}"
+            ) from None
+        return LanguageModel(model.eval().requires_grad_(False).to(device), tokenizer)
+
+    @torch.no_grad()
+    def nll(self, texts: Sequence[str]) -> Tensor:
+        """Mean negative log-likelihood a token [N] of texts after the start (else end) token, in nats.
+
+        An empty text has 0.
+        """
+        start = self.tokenizer.bos_token_id
+        start = self.tokenizer.eos_token_id if start is None else start
+        rows = [self.tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+        result = torch.zeros(len(rows))
+        order = sorted((i for i, row in enumerate(rows) if row), key=lambda i: len(rows[i]))
+        for first in range(0, len(order), self.batch_size):
+            batch = order[first : first + self.batch_size]
+            longest = max(len(rows[i]) for i in batch)
+            # Padding stands on the right, where a causal model's earlier tokens do not see it.
+            ids = torch.tensor([[start, *rows[i], *[start] * (longest - len(rows[i]))] for i in batch])
+            ids = ids.to(self.model.device)
+            scores = self.model(input_ids=ids).logits[:, :-1].float().log_softmax(-1)
+            said = scores.gather(2, ids[:, 1:, None])[:, :, 0].cpu()
+            for place, i in enumerate(batch):
+                result[i] = -said[place, : len(rows[i])].mean()
+        return result

@@ -1,0 +1,1 @@
+"""Training a reasoner: written steps first, then CODI or Coconut."""

@@ -1,0 +1,107 @@
+"""Coconut's staged curriculum (arXiv 2412.06769): step after step of the written solution becomes thoughts.
+
+Stage s shows a question, bot, s * c thoughts and eot, and asks for the steps from the s-th on and the answer;
+after the last stage no step is left to write, however many there were. Each stage starts with a fresh
+optimizer. A thought is the last hidden state as it is, and gradients flow through all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reverse_codi.reasoners.distill.data import Row, padded
+from reverse_codi.reasoners.distill.loss import token_loss
+from reverse_codi.reasoners.distill.phases import DistillTrainer
+from reverse_codi.reasoners.latent_lm import LatentLM, Step
+from reverse_codi.tasks.base import Problem
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the curriculum.
+
+    Attributes:
+        name: of its folder.
+        n_thoughts: that stand for the steps left out.
+        n_skipped: steps left out; None for all.
+    """
+
+    name: str
+    n_thoughts: int
+    n_skipped: int | None
+
+    def shortened(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Problems without the steps that this stage thinks instead of writing."""
+        return [
+            replace(p, steps=() if self.n_skipped is None else p.steps[self.n_skipped :]) for p in problems
+        ]
+
+
+def curriculum(n_thoughts: int, thoughts_per_step: int) -> list[Stage]:
+    """The stages that lead to `n_thoughts`, the first step's first.
+
+    Raises:
+        ValueError: the thoughts do not divide into steps.
+    """
+    if n_thoughts == 0 or n_thoughts % thoughts_per_step:
+        raise ValueError(
+            f"distill.n_thoughts = {n_thoughts} is no multiple of distill.thoughts_per_step = "
+            f"{thoughts_per_step}; Coconut gives each step as many thoughts"
+        )
+    steps = n_thoughts // thoughts_per_step
+    stages = [Stage(f"stage-{s}", s * thoughts_per_step, s) for s in range(1, steps + 1)]
+    return [*stages, Stage("answer", n_thoughts, None)]
+
+
+class CoconutCollator:
+    """Batches for `coconut_loss`, as a dict of tensors.
+
+    Args:
+        pad: padding token id.
+        eot: end-of-thought token id.
+    """
+
+    def __init__(self, pad: int, eot: int) -> None:
+        self.pad = pad
+        self.eot = eot
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        """Pad questions on the left, and eot with what is written after it on the right."""
+        question, question_mask = padded([row.question for row in rows], self.pad, left=True)
+        tail, tail_mask = padded([[self.eot, *row.steps, *row.answer] for row in rows], self.pad)
+        return {"question": question, "question_mask": question_mask, "tail": tail, "tail_mask": tail_mask}
+
+
+def coconut_loss(model: LatentLM, batch: dict[str, Tensor], n_thoughts: int) -> Tensor:
+    """Mean cross-entropy of what follows eot, after `n_thoughts` thoughts."""
+    _, context = model.start(batch["question"], batch["question_mask"])
+    model.think(context, n_thoughts=n_thoughts)
+    step = model.extend(context, model.embed(batch["tail"]), batch["tail_mask"])
+    # eot is given, not predicted.
+    after = Step(step.last[:, 1:], ())
+    return token_loss(model, step.last[:, 0], after, batch["tail"][:, 1:], batch["tail_mask"][:, 1:])
+
+
+class CoconutTrainer(DistillTrainer):
+    """Hugging Face Trainer with Coconut's loss of one stage."""
+
+    def __init__(self, stage: Stage, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """The loss of this stage."""
+        assert isinstance(model, LatentLM)
+        with self.compute_loss_context_manager(), torch.enable_grad():
+            return coconut_loss(model, inputs, self.stage.n_thoughts)

@@ -1,0 +1,154 @@
+"""Training a CODI reasoner: written steps first, then self-distillation into thoughts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+from transformers import (
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainingArguments,
+)
+
+from reverse_codi.reasoners.distill.data import Collator, ProblemRows
+from reverse_codi.reasoners.distill.loss import Batch, codi_terms
+from reverse_codi.reasoners.distill.mixed_precision import training_precision
+from reverse_codi.reasoners.latent_lm import LatentLM
+from reverse_codi.recipe.distill import Phase
+from reverse_codi.utils.trainer_checkpoints import (
+    WEIGHTS,
+    StopAtNonFinite,
+    last_complete_checkpoint,
+    set_aside,
+)
+
+
+class DistillTrainer(Trainer):
+    """Hugging Face Trainer with CODI's loss; every term is logged."""
+
+    def __init__(self, phase: Phase, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.phase = phase
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Weighted sum of the three terms."""
+        assert isinstance(model, LatentLM)
+        with self.compute_loss_context_manager():
+            terms = codi_terms(
+                model, Batch(**inputs), with_student=self.phase.student + self.phase.distill > 0
+            )
+            loss = terms.teacher + self.phase.student * terms.student + self.phase.distill * terms.distill
+        for name, value in vars(terms).items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
+        self._count += 1
+        return loss
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save a checkpoint; the Trainer's own way refuses tied embeddings of a model it does not know."""
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(self.accelerator.unwrap_model(self.model), str(folder / "model.safetensors"))
+        torch.save(self.args, folder / "training_args.bin")
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Let only the tied tensors that `_save` leaves out be missing.
+
+        The Trainer would look for a PreTrainedModel's own list of such tensors.
+        """
+        tensors = self.accelerator.unwrap_model(self.model).state_dict()
+        loaded = {tensors[name].data_ptr() for name in tensors.keys() - set(load_result.missing_keys)}
+        lost = [name for name in load_result.missing_keys if tensors[name].data_ptr() not in loaded]
+        if lost or load_result.unexpected_keys:
+            raise ValueError(
+                f"the checkpoint does not fit the recipe's model: missing {lost}, unknown "
+                f"{load_result.unexpected_keys}; give another distill.out"
+            )
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the means of the terms since the last log."""
+        if self._count and "loss" in logs:
+            logs |= {f"loss/{name}": total / self._count for name, total in self._sums.items()}
+            self._sums, self._count = {}, 0
+        super().log(logs, start_time)
+
+
+def train_phase(
+    model: LatentLM,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: ProblemRows,
+    phase: Phase,
+    out: Path,
+    *,
+    seed: int,
+    save_steps: int,
+    report_to: str,
+    trainer_of: Callable[..., DistillTrainer] = DistillTrainer,
+    collator: Callable[..., dict[str, Tensor]] | None = None,
+) -> None:
+    """Train `model` in place; resumes from the newest checkpoint in `out` if there is one.
+
+    Args:
+        model: language model and projection.
+        tokenizer: for the padding id.
+        rows: training problems.
+        phase: hyperparameters.
+        out: folder of checkpoints and logs.
+        seed: of data order and visibility.
+        save_steps: optimizer steps between checkpoints.
+        report_to: "wandb" or "none".
+        trainer_of: makes the trainer, which has the loss.
+        collator: makes batches of rows; CODI's if None.
+
+    Raises:
+        NotFiniteError: a step left weights that are not finite; they are not saved.
+    """
+    if collator is None:
+        shares = phase.hide_question, phase.truncate, phase.totals
+        collator = Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, *shares)
+    section = "written" if out.name == "written" else "latent"  # Coconut's stages share the latter
+    with training_precision(model.lm) as precision:
+        arguments = TrainingArguments(
+            output_dir=str(out),
+            max_steps=phase.steps,
+            per_device_train_batch_size=phase.batch_size,
+            learning_rate=phase.learning_rate,
+            weight_decay=phase.weight_decay,
+            warmup_steps=max(1, int(0.03 * phase.steps)),
+            lr_scheduler_type="cosine",
+            adam_beta2=0.98,
+            max_grad_norm=1.0,
+            seed=seed,
+            data_seed=seed,
+            logging_steps=50,
+            logging_nan_inf_filter=False,
+            save_steps=save_steps,
+            save_total_limit=2,
+            remove_unused_columns=False,
+            label_names=[],
+            report_to=report_to,
+            disable_tqdm=False,
+            **precision,
+        )
+        trainer = trainer_of(
+            phase=phase,
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            data_collator=collator,
+            callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out)],
+        )
+        set_aside(out, WEIGHTS, print)
+        trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))

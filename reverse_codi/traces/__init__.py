@@ -1,0 +1,1 @@
+"""What reasoners thought: the store on disk, collecting, importing."""

@@ -1,0 +1,278 @@
+"""The trace store: write traces shard by shard, and read them as tensors.
+
+`reverse_codi.traces.files` says how they lie on disk. Shapes: N traces, K thoughts, d width.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from reverse_codi.reasoners.base import Patch, Reasoner
+from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.traces.files import (
+    MANIFEST,
+    Manifest,
+    Shard,
+    StoreError,
+    Trace,
+    TraceHeader,
+    decode,
+    encode,
+    vectors_of,
+    write_atomically,
+)
+from reverse_codi.utils.files import file_sha256
+
+__all__ = ["StoreError", "Trace", "TraceHeader", "TraceStore", "TraceWriter"]
+
+
+class TraceWriter:
+    """Appends shards to a store; `open` makes one."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def rows(self) -> int:
+        """Rows written so far: where to go on."""
+        return self.manifest.rows_written
+
+    @classmethod
+    def open(cls, path: str | Path, header: TraceHeader, total: int) -> Self:
+        """Start a store of `total` rows, or go on with the one at `path`.
+
+        Raises:
+            StoreError: the store there is of other traces, or one of its shards is missing or corrupt.
+        """
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / MANIFEST).is_file():
+            if any(folder.glob("*.arrow")):
+                raise StoreError(
+                    f"{folder} holds shards but no {MANIFEST}; choose another folder, or empty it"
+                )
+            manifest = Manifest.new(header, total)
+            manifest.write(folder)
+            return cls(folder, manifest)
+        manifest = Manifest.read(folder)
+        for pattern in ("shard-*.arrow.tmp", f"{MANIFEST}.tmp"):  # of a run that was killed while it wrote
+            for leftover in folder.glob(pattern):
+                leftover.unlink()
+        wanted = {**header.model_dump(), "rows_expected": total}
+        found = {**manifest.header.model_dump(), "rows_expected": manifest.rows_expected}
+        differ = [
+            f"{key} is {found[key]!r} there, {wanted[key]!r} here"
+            for key in wanted
+            if found[key] != wanted[key]
+        ]
+        if differ:
+            raise StoreError(
+                f"{folder} holds other traces: {'; '.join(differ)}. Choose another folder, or delete it"
+            )
+        check_shards(folder, manifest)
+        return cls(folder, manifest)
+
+    def append_shard(self, traces: Sequence[Trace]) -> None:
+        """Write traces as the next shard, then list it in the manifest.
+
+        Raises:
+            StoreError: a vector is of the wrong shape or not finite, or there are more rows than expected.
+            OSError: the disk refused; the store is as it was before.
+        """
+        if not traces:
+            raise StoreError("a shard needs at least one trace")
+        if self.rows + len(traces) > self.manifest.rows_expected:
+            more = self.rows + len(traces)
+            raise StoreError(f"{self.folder}: {more} rows, but {self.manifest.rows_expected} were announced")
+        path = self.folder / f"shard-{len(self.manifest.shards):05d}.arrow"
+        data = encode(traces, self.manifest.header)
+        write_atomically(path, data)
+        shard = Shard(file=path.name, rows=len(traces), sha256=hashlib.sha256(data).hexdigest())
+        manifest = self.manifest.with_shard(shard)
+        manifest.write(self.folder)
+        self.manifest = manifest
+
+
+def check_shards(folder: Path, manifest: Manifest) -> None:
+    """Compare every shard with the manifest.
+
+    Raises:
+        StoreError: names each shard that is missing or whose bytes differ.
+    """
+    problems = []
+    for shard in manifest.shards:
+        path = folder / shard.file
+        if not path.is_file():
+            problems.append(f"{shard.file} is missing")
+        elif (found := file_sha256(path)) != shard.sha256:
+            problems.append(f"{shard.file} is corrupt (sha256 {found}, expected {shard.sha256})")
+    if problems:
+        raise StoreError(
+            f"{folder}: {'; '.join(problems)}. Restore the files, or delete the folder and collect anew"
+        )
+
+
+class TraceStore:
+    """Traces in memory (mapped from disk where they were opened).
+
+    Attributes:
+        manifest: what the store says of itself; `rows_expected` may exceed `len(store)`.
+        answer_states: [N, d] vectors of the site `answer`, in memory only; see `with_answer_states`.
+    """
+
+    def __init__(self, manifest: Manifest, table: Any, answer_states: Tensor | None = None) -> None:
+        self.manifest = manifest
+        self._table = table  # a pyarrow.Table of trace_files.schema
+        self.answer_states = answer_states
+
+    @classmethod
+    def open(cls, path: str | Path, reasoner: Reasoner | None = None) -> Self:
+        """Open a store, finished or not.
+
+        Args:
+            path: its folder.
+            reasoner: the reasoner whose traces are wanted; None skips the check.
+
+        Raises:
+            StoreError: no store, a missing or corrupt shard, or the traces of another reasoner.
+        """
+        folder = Path(path)
+        manifest = Manifest.read(folder)
+        if reasoner is not None:
+            check_reasoner(folder, manifest.header, reasoner)
+        check_shards(folder, manifest)
+        return cls(manifest, decode([folder / shard.file for shard in manifest.shards], manifest.header))
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, index: int) -> Trace:
+        k, d = self.manifest.header.n_thoughts, self.manifest.header.width
+        row = self._table.slice(range(len(self))[index], 1)
+        fields = row.drop_columns(["readouts", "fed"]).to_pylist()[0]
+        readouts, fed = vectors_of(row, "readouts", k + 1, d)[0], vectors_of(row, "fed", k, d)[0]
+        return Trace(readouts=readouts, fed=fed, **fields)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells these traces from others: who thought, how many rows, and a hash of the shards."""
+        header = self.manifest.header
+        shards = "".join(shard.sha256 for shard in self.manifest.shards)
+        return {
+            "reasoner": header.reasoner_hash,
+            "split": header.split,
+            "seed": header.seed,
+            "rows": len(self),
+            "content": hashlib.sha256(shards.encode()).hexdigest()[:16],
+        }
+
+    @property
+    def complete(self) -> bool:
+        """Whether all expected rows are there."""
+        return len(self) == self.manifest.rows_expected
+
+    @functools.cached_property
+    def readouts(self) -> Tensor:
+        """h0..hK: [N, K + 1, d] float32."""
+        header = self.manifest.header
+        return torch.from_numpy(vectors_of(self._table, "readouts", header.n_thoughts + 1, header.width))
+
+    @functools.cached_property
+    def fed(self) -> Tensor:
+        """z0..z(K-1): [N, K, d] float32."""
+        header = self.manifest.header
+        return torch.from_numpy(vectors_of(self._table, "fed", header.n_thoughts, header.width))
+
+    def vectors(self, site: Site) -> Tensor:
+        """The vectors [N, d] of one site.
+
+        Raises:
+            StoreError: the store does not hold it.
+        """
+        if site == ANSWER:
+            if self.answer_states is None:
+                raise StoreError(f"site {ANSWER} is not on disk; take store.with_answer_states(reasoner)")
+            return self.answer_states
+        if str(site) not in self.manifest.sites:
+            raise StoreError(f"site {site} is not stored; choose from: {', '.join(self.manifest.sites)}")
+        return (self.readouts if site.kind == "h" else self.fed)[:, site.index]
+
+    def with_answer_states(self, reasoner: Reasoner) -> TraceStore:
+        """The same traces with the states that `reasoner` has at its answer cue after the stored thoughts."""
+        states = reasoner.answer_states(self.questions, Patch.all(self.fed))
+        return TraceStore(self.manifest, self._table, states)
+
+    def _column(self, name: str) -> list[Any]:
+        values: list[Any] = self._table[name].to_pylist()
+        return values
+
+    @functools.cached_property
+    def questions(self) -> list[str]:
+        """What the reasoner was asked."""
+        return self._column("question")
+
+    @functools.cached_property
+    def signatures(self) -> list[str]:
+        """Identity of each problem up to wording."""
+        return self._column("signature")
+
+    @functools.cached_property
+    def gold(self) -> list[str | None]:
+        """Gold answers, None where unknown."""
+        return self._column("gold")
+
+    @functools.cached_property
+    def claims(self) -> list[list[str]]:
+        """Gold claims of each problem, in order."""
+        return self._column("claims")
+
+    @functools.cached_property
+    def outputs(self) -> list[str]:
+        """What the reasoner wrote after its thoughts, "" where unknown."""
+        return self._column("output")
+
+    @functools.cached_property
+    def answers(self) -> list[str | None]:
+        """The reasoner's answers, None where it states none."""
+        return self._column("answer")
+
+    @functools.cached_property
+    def correct(self) -> list[bool | None]:
+        """Whether each answer is right, None where the gold answer is unknown."""
+        return self._column("correct")
+
+    def select(self, indices: Iterable[int]) -> TraceStore:
+        """The traces at `indices`, in that order, as a store in memory."""
+        rows = [range(len(self))[int(i)] for i in indices]
+        manifest = self.manifest.model_copy(
+            update={"rows_expected": len(rows), "rows_written": len(rows), "shards": []}
+        )
+        states = None if self.answer_states is None else self.answer_states[rows]
+        return TraceStore(manifest, self._table.take(rows) if rows else self._table.slice(0, 0), states)
+
+
+def check_reasoner(folder: Path, header: TraceHeader, reasoner: Reasoner) -> None:
+    """Refuse traces of another reasoner; an imported store may leave its tokenizer hash empty."""
+    pairs = [("content hash", header.reasoner_hash, reasoner.content_hash)]
+    if header.tokenizer_hash:
+        pairs.append(("tokenizer hash", header.tokenizer_hash, reasoner.tokenizer_hash))
+    for name, stored, loaded in pairs:
+        if stored != loaded:
+            raise StoreError(
+                f"{folder} is of another reasoner ({header.reasoner}): {name} {stored} in the store, "
+                f"{loaded} of the one given; load that reasoner, or collect traces of this one"
+            )
+    shape, of_reasoner = (header.n_thoughts, header.width), (reasoner.n_thoughts, reasoner.width)
+    if shape != of_reasoner:
+        raise StoreError(
+            f"{folder} holds {shape[0]} thoughts of width {shape[1]}, its reasoner has {of_reasoner[0]} of "
+            f"width {of_reasoner[1]}; export the vectors of every thought, and import them again"
+        )

@@ -1,0 +1,1 @@
+"""The method, part by part: preparation, GRPO, rollouts, sync, what a run writes down."""

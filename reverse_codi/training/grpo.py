@@ -1,0 +1,164 @@
+"""GRPO on thoughts: TRL's trainer around rollouts that come from elsewhere (`thought_rollouts`).
+
+TRL does advantages, importance correction, KL to the warm start (the adapter that training started
+from) and the loss.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import PrinterCallback
+from transformers.integrations.integration_utils import WandbCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.reward import RewardSection
+from reverse_codi.rewards.registry import find_functions
+from reverse_codi.utils.trainer_checkpoints import take_rate
+from reverse_codi.verbalize.policy import Policy
+
+RolloutFunc = Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]
+"""TRL's: prompts in, each repeated G times in a run; columns out."""
+
+
+def column(name: str) -> str:
+    """The extra column under which a reward travels through TRL."""
+    return f"reward_{name}"
+
+
+def carried(name: str) -> Callable[..., list[float | None]]:
+    """A TRL reward function that hands on what the reward actors computed."""
+
+    def function(**columns: Any) -> list[float | None]:
+        values: list[float | None] = columns[column(name)]
+        return values
+
+    function.__name__ = name
+    return function
+
+
+class ThoughtTrainer(GRPOTrainer):
+    """TRL's trainer with importance correction for an engine that it does not own.
+
+    TRL 1.16 corrects for the engine's log-probabilities only when `use_vllm` is set, and then wants to
+    start an engine itself. So the flag is off while TRL is built and while it generates, on for the rest
+    (pinned by tests/contract/test_trl_contract.py).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.use_vllm = True
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        self.use_vllm = False
+        generated = super()._generate(prompts)
+        self.use_vllm = True
+        return generated
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the policy too: transformers 5.17 loads only adapters in sub-folders where there is one.
+
+        TRL's reference adapter lies in `ref/`, the policy beside it; without this a resumed run would go on
+        from the warm start (pinned by tests/integration/test_train.py).
+        """
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        policy = cast(PeftModel, self.model if model is None else model)
+        policy.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
+        policy.set_adapter("default")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load them, and go on at the rate that the recipe has now."""
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]
+        if checkpoint is not None:
+            take_rate(self.optimizer, self.lr_scheduler, self.args.learning_rate)
+
+
+def order(lengths: Sequence[int], section: GrpoSection) -> list[int]:
+    """Rows of the training thoughts in the order of the curriculum; TRL shuffles them where there is none."""
+    rows = list(range(len(lengths)))
+    if section.curriculum == "short_first":
+        random.Random(section.seed).shuffle(rows)
+        seen = section.steps * section.thoughts_per_step
+        rows[:seen] = sorted(rows[:seen], key=lambda row: lengths[row])
+    return rows
+
+
+def build_trainer(
+    policy: Policy,
+    rollout_func: RolloutFunc,
+    lengths: Sequence[int],
+    section: GrpoSection,
+    rewards: RewardSection,
+    out: Path,
+    callbacks: list[Any],
+    report_to: list[str],
+) -> ThoughtTrainer:
+    """Wire TRL's trainer to the rollouts.
+
+    Args:
+        policy: the verbalizer under training.
+        rollout_func: writes and scores texts; a prompt is a thought's row number as text.
+        lengths: of each training thought its problem's number of steps; every row is a prompt.
+        section: hyperparameters.
+        rewards: names and weights of the columns that `rollout_func` returns.
+        out: folder of checkpoints.
+        callbacks: of transformers' Trainer.
+        report_to: W&B or nothing.
+    """
+    on_cpu = not torch.cuda.is_available()
+    config = GRPOConfig(
+        output_dir=str(out),
+        max_steps=section.steps,
+        per_device_train_batch_size=section.thoughts_per_step * section.samples,
+        steps_per_generation=section.steps_per_generation,
+        num_generations=section.samples,
+        max_completion_length=section.max_new_tokens,
+        temperature=section.temperature,
+        learning_rate=section.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if section.schedule == "constant" else section.schedule,
+        warmup_steps=5,
+        max_grad_norm=1.0,
+        beta=section.beta,
+        epsilon=section.clip,
+        loss_type="dr_grpo",
+        scale_rewards=section.scale_rewards,
+        # Truncated importance sampling between trainer and engine.
+        vllm_importance_sampling_correction=True,
+        vllm_importance_sampling_mode="token_truncate",
+        vllm_importance_sampling_clip_max=section.importance_clip,
+        reward_weights=[item.weight_at(0) for item in rewards.functions],
+        multi_objective_aggregation=rewards.aggregation,
+        bf16=not on_cpu,
+        use_cpu=on_cpu,
+        gradient_checkpointing=False,
+        shuffle_dataset=section.curriculum == "none",
+        seed=section.seed,
+        data_seed=section.seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=section.save_every,
+        save_total_limit=2,
+        dataloader_pin_memory=not on_cpu,
+        report_to=report_to,
+        disable_tqdm=True,
+    )
+    trainer = ThoughtTrainer(
+        model=policy.model,
+        processing_class=policy.tokenizer,
+        reward_funcs=[carried(function.name) for function in find_functions(rewards)],
+        args=config,
+        train_dataset=Dataset.from_dict({"prompt": [str(row) for row in order(lengths, section)]}),
+        rollout_func=rollout_func,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)  # the monitor prints
+    if (reporting := trainer.pop_callback(WandbCallback)) is not None:
+        trainer.add_callback(reporting)  # as the last, so that it sends what the monitor adds to a step's log
+    return trainer

@@ -1,0 +1,193 @@
+"""What can be known to fail before any work: one place, which a dry run and a run share.
+
+Every check raises one `UserError` that names the key; none writes or starts anything. `check` and
+`check_actors` are those of a training run, other verbs call the ones that concern them. `reasoner_fit` has
+those that depend on the reasoner.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reverse_codi.reasoners.load import reasoner_folder
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.rewards.registry import find_functions
+from reverse_codi.traces.files import MANIFEST, Manifest, StoreError
+from reverse_codi.training.reasoner_fit import (
+    Facts,
+    check_layers,
+    check_lengths,
+    check_template_alone,
+    prompt_length,
+    whole_trace,
+)
+from reverse_codi.training.runtime import demanded, offered
+from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.environment import check_ray
+from reverse_codi.utils.outputs import check_folder
+
+
+def check(recipe: Recipe, fetch: bool, traces: bool = True) -> list[str]:
+    """Everything about a training run but its actors (`check_actors`).
+
+    Args:
+        recipe: of the run.
+        fetch: bring a reasoner that is not here in the own format, as the run does; a dry run does not.
+        traces: the run uses trace stores that are there.
+
+    Returns:
+        Lines for the user.
+
+    Raises:
+        UserError: the first thing that would fail.
+    """
+    check_folder(recipe.train.out, "train.out")
+    check_folder(recipe.trace.out, "trace.out")
+    check_folder(heldout(recipe), "trace.out-heldout")
+    notices = check_training(recipe)
+    check_rewards(recipe)
+    facts = Facts.of(reasoner_folder(recipe.reasoner) if fetch else recipe.reasoner.path)
+    if facts is None:
+        check_template_alone(recipe)
+        notices.append(
+            f"{recipe.reasoner.path} is not here in the own format: lengths are checked once it is"
+        )
+    else:
+        check_reasoner(recipe, facts)
+    if traces:
+        check_traces(recipe)
+    return notices
+
+
+def check_reasoner(recipe: Recipe, facts: Facts) -> None:
+    """Everything that depends on the reasoner: prompt, lengths, layers, number of thoughts.
+
+    Raises:
+        UserError: the first thing that would fail.
+    """
+    check_lengths(recipe, prompt_length(recipe, facts), facts.positions)
+    check_layers(recipe, facts)
+    check_batch(recipe, recipe.trace.n * (1 if whole_trace(recipe) else facts.n_thoughts), "at most ")
+
+
+# ---- folders
+
+
+def heldout(recipe: Recipe) -> str:
+    """Folder of the held-out traces."""
+    return f"{recipe.trace.out}-heldout"
+
+
+def check_traces(recipe: Recipe) -> None:
+    """Refuse trace stores of other settings before anything else is done.
+
+    Raises:
+        StoreError: names the folder.
+    """
+    for folder, rows in ((recipe.trace.out, recipe.trace.n), (heldout(recipe), recipe.trace.n_heldout)):
+        if not Path(folder, MANIFEST).is_file():
+            continue
+        manifest = Manifest.read(Path(folder))
+        # A store that went without some questions expects no more than it asked.
+        fewer = recipe.trace.on_bad_question == "skip" and manifest.rows_expected < rows
+        other_rows = manifest.rows_expected != rows and not fewer
+        if manifest.header.recipe_hash != recipe.trace_hash or other_rows:
+            raise StoreError(
+                f"{folder} holds {manifest.rows_expected} traces of other settings (task, reasoner, trace); "
+                f"this recipe wants {rows} of its own: set another trace.out, or delete it"
+            )
+
+
+# ---- what is learnt
+
+
+def check_training(recipe: Recipe) -> list[str]:
+    """Refuse a run that can learn nothing whatever its data, or return a notice.
+
+    Raises:
+        RecipeError: all weights of the rewards are 0.
+    """
+    if not recipe.grpo.steps and not recipe.warm_start.steps:
+        return ["warm_start.steps and grpo.steps are both 0: the verbalizer will be untrained"]
+    items = recipe.reward.functions
+    if recipe.grpo.steps and all(item.weight == 0 and item.schedule is None for item in items):
+        raise RecipeError(
+            "every weight in reward.functions is 0, so RL would learn nothing; give one a weight"
+        )
+    return []
+
+
+def check_batch(recipe: Recipe, thoughts: int, qualifier: str = "") -> None:
+    """Refuse fewer training thoughts than one batch of RL: TRL drops a batch that is not full.
+
+    Args:
+        recipe: gives the size of a batch.
+        thoughts: how many there are.
+        qualifier: put before the number in the message.
+
+    Raises:
+        RecipeError: no batch would be full.
+    """
+    section = recipe.grpo
+    wanted = section.thoughts_per_step * section.steps_per_generation
+    if section.steps and thoughts < wanted:
+        of = "grpo.thoughts_per_step" + (
+            " x steps_per_generation" if section.steps_per_generation > 1 else ""
+        )
+        raise RecipeError(
+            f"{of} = {wanted}, but there are {qualifier}{thoughts} training thoughts that hold a step, so no "
+            "step would be taken; raise trace.n, or lower it"
+        )
+
+
+# ---- actors
+
+
+def check_rewards(recipe: Recipe) -> None:
+    """Find every reward function, with options, and refuse an adapter that the engine would not take.
+
+    Raises:
+        RecipeError: there is no such function, it cannot be called, or the LoRA does not fit the engine.
+    """
+    find_functions(recipe.reward)
+    engine, lora = recipe.rollout.engine, recipe.verbalizer
+    if touched := sorted({"embed_tokens", "lm_head"} & set(lora.target_modules)):
+        raise RecipeError(f"verbalizer.target_modules names {touched[0]}; engines take linear layers only")
+    if not recipe.grpo.steps or engine.kind != "vllm" or engine.policy != "lora":
+        return
+    if lora.rank > engine.max_lora_rank:
+        problem = (
+            f"verbalizer.rank = {lora.rank} exceeds rollout.engine.max_lora_rank = {engine.max_lora_rank}"
+        )
+        raise RecipeError(f"{problem}; raise that")
+    if missing := sorted(set(lora.target_modules) - set(engine.lora_targets)):
+        raise RecipeError(
+            f"verbalizer.target_modules names {missing[0]}, which rollout.engine.lora_targets does not; add "
+            "it, or set rollout.engine.policy: merged"
+        )
+
+
+def check_actors(recipe: Recipe) -> None:
+    """Refuse more CPUs or GPUs than Ray offers: actors would wait until their start times out.
+
+    Where Ray does not run yet, this machine's are counted; those of a cluster, once it is joined.
+
+    Raises:
+        RecipeError: names what is asked for and what there is.
+        MachineError: no cluster answers, or Ray cannot start here.
+    """
+    if not recipe.grpo.steps:
+        return
+    check_ray()
+    there = offered()
+    if there is None:
+        return
+    asked = demanded(recipe)
+    for kind, wanted, has in (("CPU", asked.cpus, there.cpus), ("GPU", asked.gpus, there.gpus)):
+        if wanted > has + 1e-6:
+            low = kind.lower()
+            raise RecipeError(
+                f"the actors of rollout and reward ask for {wanted:g} {kind}, Ray offers {has:g}: lower "
+                f"rollout.actors, rollout.{low}s, reward.actors or reward.{low}s_per_actor, or join a "
+                "cluster (RAY_ADDRESS)"
+            )

@@ -1,0 +1,174 @@
+"""TRL's `rollout_func` for thoughts: texts from the rollout actors, rewards from the reward actors."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+
+from reverse_codi.reasoners.plain_text import decoded
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.pool import RewardPool
+from reverse_codi.rewards.scoring import Scores
+from reverse_codi.rollout.base import Finish, Sampling
+from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.training.grpo import column
+from reverse_codi.training.sync import PolicySync
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.thoughts import Thoughts
+
+
+@dataclass
+class Phases:
+    """Seconds that the parts of one step took; the trainer's own part is what is left."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, name: str, work: Callable[[], Any]) -> Any:
+        """Run `work` and add its time to `name`."""
+        start = time.perf_counter()
+        result = work()
+        self.add(name, time.perf_counter() - start)
+        return result
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add a time that was taken elsewhere."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def take(self) -> dict[str, float]:
+        """The seconds so far; starts anew."""
+        seconds, self.seconds = self.seconds, {}
+        return seconds
+
+
+class Rollouts:
+    """TRL's `rollout_func`: thoughts in, texts with log-probabilities and rewards out.
+
+    Args:
+        policy: the verbalizer under training; its bank holds every training thought.
+        thoughts: training thoughts; row i of them is bank rows i * S to i * S + S - 1.
+        pool: rollout actors.
+        rewards: reward actors.
+        sync: brings the pool to the trainer's weights.
+        section: hyperparameters.
+        on_texts: told every batch of texts with its rewards.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        thoughts: Thoughts,
+        pool: RolloutPool,
+        rewards: RewardPool,
+        sync: PolicySync,
+        section: GrpoSection,
+        on_texts: Callable[[int, Rows, Scores], None],
+    ) -> None:
+        self.policy = policy
+        self.thoughts = thoughts
+        self.pool = pool
+        self.rewards = rewards
+        self.sync = sync
+        self.section = section
+        self.on_texts = on_texts
+        self.phases = Phases()
+        self.scalars: dict[str, float] = {}
+        self._bank = bank_rows(thoughts)
+        self._of_site: dict[str, list[int]] = {}
+        for row, site in enumerate(thoughts.sites):
+            self._of_site.setdefault(str(site), []).append(row)
+
+    def __call__(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
+        """Sample and score one batch.
+
+        Args:
+            prompts: row numbers of thoughts as text, each repeated G times in a run.
+            trainer: TRL's.
+        """
+        group = self.section.samples
+        rows = [int(prompt) for prompt in prompts[::group]]
+        version = self.phases.timed("sync", lambda: self.sync(trainer.state.global_step))
+        sampling = Sampling(
+            max_new_tokens=self.section.max_new_tokens,
+            temperature=self.section.temperature,
+            seed=self.section.seed * 1_000_003 + trainer.state.global_step,
+            stop_ids=(self.policy.tokenizer.eos_token_id,),
+        )
+        prompt_ids = self.policy.prompts([self._bank[row] for row in rows])
+        with torch.no_grad():
+            embeds = [self.policy.embedding(torch.tensor(ids)) for ids in prompt_ids]
+        rollouts = self.phases.timed("generate", lambda: self.pool.generate(embeds, group, sampling, version))
+        owners = [rows[rollout.prompt_index] for rollout in rollouts]
+        batch = self._rows(
+            owners, [r.token_ids.tolist() for r in rollouts], [r.finish for r in rollouts], version
+        )
+        scores = self.rewards.score(batch, trainer.state.global_step)
+        # TRL weighs the columns right after this call; a recipe's weights may change from step to step.
+        trainer.reward_weights = torch.tensor([scores.weights[name] for name in scores.columns])
+        self.phases.add("read", scores.read_s)
+        self.phases.add("reward", scores.reward_s)
+        matches = [m for m in scores.match if m is not None]
+        self.scalars = scores.scalars | {
+            "rollout/match": sum(matches) / max(1, len(matches)),
+            "rollout/distinct": len(set(batch.texts)) / len(batch.texts),
+            "rollout/failed": 1 - len(matches) / len(batch.texts),
+            "rollout/policy_version": float(version),
+            "rollout/texts_read": float(scores.n_read),
+        }
+        self.on_texts(trainer.state.global_step, batch, scores)
+        return {
+            "prompt_ids": [prompt_ids[rollout.prompt_index] for rollout in rollouts],
+            "completion_ids": [ids or [self.policy.tokenizer.eos_token_id] for ids in batch.token_ids],
+            "logprobs": [r.logprobs.tolist() for r in rollouts],
+            **{column(name): values for name, values in scores.columns.items()},
+        }
+
+    def _rows(
+        self, owners: list[int], token_ids: list[list[int]], finish: list[Finish], version: int
+    ) -> Rows:
+        chosen = self.thoughts.take(owners)
+        texts = [decoded(self.policy.tokenizer, ids) for ids in token_ids]
+        return Rows(
+            texts=texts,
+            token_ids=token_ids,
+            questions=chosen.questions,
+            sites=chosen.sites,
+            targets=chosen.targets,
+            distractors=self._distractors(owners),
+            finished=[f is Finish.STOP for f in finish],
+            claims=chosen.claims,
+            policy_version=version,
+        )
+
+    def _distractors(self, owners: list[int]) -> Tensor:
+        """[N, M, d] thoughts of the same site, of other problems; the same ones for a whole group."""
+        picked = {owner: self._others(owner) for owner in dict.fromkeys(owners)}
+        return self.thoughts.targets[torch.tensor([picked[owner] for owner in owners])]
+
+    def _others(self, owner: int) -> list[int]:
+        """M rows; the same ones at every step, distinct where there are as many, else round and round."""
+        wanted, own = self.section.distractors, self.thoughts.problems[owner]
+        of_site = self._of_site[str(self.thoughts.sites[owner])]
+        generator = torch.Generator().manual_seed(self.section.seed * 1_000_003 + owner)
+        order = torch.randperm(len(of_site), generator=generator).tolist()
+        others = (row for place in order if self.thoughts.problems[row := of_site[place]] != own)
+        found = list(itertools.islice(others, wanted))
+        if not found:
+            raise ValueError(
+                f"no other problem has a thought at {self.thoughts.sites[owner]} to compare with; "
+                "raise trace.n"
+            )
+        return [found[i % len(found)] for i in range(wanted)]
+
+
+def bank_rows(thoughts: Thoughts) -> list[list[int]]:
+    """The bank rows of each thought when the bank holds all slots in order."""
+    n, slots, _ = thoughts.slots.shape
+    return [list(range(row * slots, (row + 1) * slots)) for row in range(n)]

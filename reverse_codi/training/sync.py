@@ -1,0 +1,118 @@
+"""Bringing the rollout actors to the trainer's weights, and proof that they are there.
+
+Rollouts from a stale or base policy are the costliest silent bug of such systems. So every version is
+a new folder, the pool acknowledges it, and a canary compares the log-probabilities that trainer and
+engines give to a fixed probe before anything is sampled.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.utils.config import UserError
+from reverse_codi.utils.files import whole_folder
+from reverse_codi.utils.finite import NotFiniteError
+from reverse_codi.verbalize.policy import Policy
+
+
+class CanaryError(UserError):
+    """Trainer and engine disagree about the same tokens."""
+
+
+class PolicySync:
+    """Syncs the pool with the trainer when a step has changed the weights.
+
+    Args:
+        policy: the trainer's.
+        pool: the actors.
+        folder: where versions are written.
+        probe_prompts: prompt ids of the canary.
+        probe_texts: token ids that both sides score.
+        temperature: of the rollouts.
+        tolerance: largest allowed difference of log-probabilities, in nats a token.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        pool: RolloutPool,
+        folder: Path,
+        probe_prompts: Sequence[Sequence[int]],
+        probe_texts: Sequence[Sequence[int]],
+        temperature: float,
+        tolerance: float,
+    ) -> None:
+        self.policy = policy
+        self.pool = pool
+        self.folder = folder
+        self.probe_prompts = probe_prompts
+        self.probe_texts = probe_texts
+        self.temperature = temperature
+        self.tolerance = tolerance
+        self.difference = 0.0
+        """Largest difference that the last canary saw."""
+
+    def __call__(self, step: int) -> int:
+        """Sync to the weights after `step` optimizer steps; returns the policy version, step + 1."""
+        version = step + 1  # 0 is the model without an adapter
+        if self.pool.policy_version == version:
+            return version
+        target = self.folder / f"v{version:06d}"
+        with whole_folder(target) as temporary:
+            self.policy.save(temporary)
+        self.pool.sync(target, version)
+        # Only now: an actor that is replaced loads the newest version again.
+        for old in self.folder.glob("v*"):
+            if old != target:
+                shutil.rmtree(old)
+        self.canary(version)
+        return version
+
+    def canary(self, version: int) -> None:
+        """Compare log-probabilities of the probe.
+
+        Raises:
+            NotFiniteError: the trainer's own are not finite.
+            CanaryError: an actor's differ, or are not finite.
+        """
+        ours = self._trainer_logprobs()
+        if not all(np.isfinite(row).all() for row in ours):
+            raise NotFiniteError(
+                f"after {version - 1} optimizer steps the policy's log-probabilities are not finite, so it "
+                "is neither kept nor sampled from; lower grpo.learning_rate"
+            )
+        with torch.no_grad():
+            embeds = [self.policy.embedding(torch.tensor(list(ids))) for ids in self.probe_prompts]
+        self.difference = 0.0
+        for actor, theirs in enumerate(self.pool.score(embeds, self.probe_texts, self.temperature)):
+            differences = [np.abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+            worst = float(np.concatenate(differences).max())  # NaN where one is, which Python's max may lose
+            self.difference = float(np.maximum(self.difference, worst))
+            if not worst <= self.tolerance:
+                raise CanaryError(
+                    f"rollout actor {actor} differs from the trainer by {worst:.3f} nats on the probe after "
+                    f"sync to policy {version} (tolerance {self.tolerance}): it samples from other weights. "
+                    "Check rollout.engine (dtype, policy: merged | lora), or raise grpo.canary_tolerance for "
+                    "low precision"
+                )
+
+    @torch.no_grad()
+    def _trainer_logprobs(self) -> list[NDArray[np.float32]]:
+        was_training = self.policy.model.training
+        self.policy.model.eval()
+        scores = []
+        device = self.policy.embedding.weight.device
+        for prompt, text in zip(self.probe_prompts, self.probe_texts, strict=True):
+            ids = torch.tensor([[*prompt, *text]], device=device)
+            logits = self.policy.model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
+            logprobs = (logits / self.temperature).log_softmax(-1)
+            scores.append(logprobs.gather(1, ids[0, len(prompt) :, None])[:, 0].cpu().numpy())
+        self.policy.model.train(was_training)
+        return scores

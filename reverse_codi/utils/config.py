@@ -1,0 +1,147 @@
+"""Strict pydantic base for recipe sections, and errors that name key, value and mend."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reverse_codi.utils.console import silence
+from reverse_codi.utils.errors import UserError as UserError
+from reverse_codi.utils.text_files import read_text
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class RecipeError(UserError):
+    """A recipe cannot be used; the message names key, value and what to do."""
+
+
+def run_verb(main: Callable[[], None]) -> None:
+    """Run a command: what the user can correct is said in one line, and a closed pipe ends it quietly."""
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+    except (UserError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+class Section(BaseModel):
+    """A recipe section: immutable, no unknown keys, no NaN or infinity; field docstrings describe them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def validated(model: type[M], values: dict[str, Any], source: str) -> M:
+    """Build a section; every problem becomes one line of a `RecipeError`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(model, dict(problem)) for problem in error.errors()]
+        raise RecipeError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    where = [str(part) for part in problem["loc"]]
+    key = ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(model, where[:-1])
+        near = difflib.get_close_matches(where[-1], known, n=1)
+        hint = (
+            f"did you mean {'.'.join([*where[:-1], near[0]])!r}?"
+            if near
+            else f"known keys: {', '.join(known)}"
+        )
+        return f"unknown key {key!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"key {key!r} is missing; give it a value"
+    return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
+    for part in where:
+        if part.isdecimal():  # a place in a list, whose items' model is already at hand
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return list(model.model_fields)
+        options = [field.annotation, *get_args(field.annotation)]
+        nested = [t for t in options if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not nested:
+            return list(model.model_fields)
+        model = nested[0]
+    return list(model.model_fields)
+
+
+class DuplicateKeyError(yaml.YAMLError):
+    """A mapping has a key twice; YAML as PyYAML reads it would drop the first without a word."""
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses a key that stands twice in one mapping."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written: before `<<` merges others in, whose keys may be written again."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and (before := first.get((key.tag, key.value))):
+                both = f"lines {before} and {line}"
+                raise DuplicateKeyError(f"key {key.value!r} stands twice, in {both}; join them into one")
+            first[key.tag, str(key.value)] = line
+        return node
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping; a missing file or another kind of content is a `RecipeError`."""
+    file = Path(path)
+    if not file.is_file():
+        near = difflib.get_close_matches(file.name, [p.name for p in file.parent.glob("*.yaml")], n=1)
+        raise RecipeError(
+            f"no recipe at {path}" + (f"; did you mean {file.parent / near[0]}?" if near else "")
+        )
+    try:
+        values = yaml.load(read_text(file), UniqueKeys)
+    except DuplicateKeyError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds a {type(values).__name__}, not a mapping of sections")
+    return values
+
+
+def override(values: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Lay `--section.key value` (or `--section.key=value`) pairs over a mapping; values are YAML."""
+    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise RecipeError(f"{word!r} is no option; write --section.key value")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise RecipeError(f"{word} has no value; write {word} VALUE")
+            text = words.pop(0)
+        *sections, leaf = key.split(".")
+        target = merged
+        for section in sections:
+            inner = target.get(section)
+            target[section] = dict(inner) if isinstance(inner, dict) else {}
+            target = target[section]
+        try:
+            target[leaf] = yaml.load(text, UniqueKeys)
+        except DuplicateKeyError as error:
+            raise RecipeError(f"{key} = {text!r}: {error}") from None
+        except yaml.YAMLError:
+            raise RecipeError(f"{key} = {text!r} is not YAML; quote it as YAML would") from None
+    return merged

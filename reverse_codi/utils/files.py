@@ -1,0 +1,113 @@
+"""Files and folders, written whole or not at all, and JSON without NaN."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reverse_codi.utils.errors import UserError
+
+
+class NotJsonError(UserError):
+    """A value has no place in JSON; the message names where it stands."""
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside `path`, which takes its place when the block ends without an error.
+
+    Missing folders are made. Yields the temporary file's path, in the same folder; of a link, in the folder
+    that it points into.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a text file whole or not at all, in UTF-8."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def whole_folder(folder: Path, replace: bool = True) -> Iterator[Path]:
+    """An empty folder to write into, which takes the place of `folder` at the end; gone if anything fails.
+
+    Args:
+        folder: its place; parents are made.
+        replace: whether one that is there at the end makes room, or stays as it is.
+    """
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if replace:
+            shutil.rmtree(folder, ignore_errors=True)
+        if not folder.is_dir():
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def strict_json(value: Any, indent: int | None = None) -> str:
+    """JSON of what is read back by the program: a NaN or an infinity there is an error.
+
+    Python's `json.dumps` writes bare NaN, which is no JSON: other programs refuse the file.
+
+    Raises:
+        NotJsonError: names the first place that holds one.
+    """
+    if (place := _not_finite(value)) is not None:
+        raise NotJsonError(f"{place} is not a finite number, so nothing is written; find where it comes from")
+    return json.dumps(value, indent=indent, allow_nan=False)
+
+
+def figures_json(value: Any, indent: int | None = None) -> str:
+    """JSON of figures for people and their programs: null where a figure is NaN or infinite.
+
+    >>> figures_json({"match": float("nan"), "n": 0})
+    '{"match": null, "n": 0}'
+    """
+    return json.dumps(nulled(value), indent=indent, allow_nan=False)
+
+
+def nulled(value: Any) -> Any:
+    """A copy with None in place of every NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: nulled(inner) for key, inner in value.items()}
+    return [nulled(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _not_finite(value: Any, place: str = "the value") -> str | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{place} = {value}"
+    if isinstance(value, Mapping):
+        parts = [(inner, str(key)) for key, inner in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(inner, str(i)) for i, inner in enumerate(value)]
+    else:
+        return None
+    below = "" if place == "the value" else f"{place}."
+    return next((found for inner, key in parts if (found := _not_finite(inner, below + key))), None)

@@ -1,0 +1,1 @@
+"""Thoughts in, texts out: the verbalizer, its warm start, and translations."""

@@ -1,0 +1,197 @@
+"""What the model itself says about a question, without labels: its written steps, its thoughts' answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from reverse_codi.reading.claims import NO_STEP, HeldSteps
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.reader import CachedReader
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.recipe.verbalizer import WarmStartSection
+from reverse_codi.rollout.base import Sampling
+from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.config import UserError
+from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.verbalize.targets import nearest_texts, prefixes, with_answer, written_claims
+from reverse_codi.verbalize.thoughts import Thoughts
+
+FILE = "written_steps.json"
+# Questions between two writes of the file.
+CHUNK = 10_000
+
+
+@dataclass(frozen=True)
+class OwnSteps:
+    """What training traces say without labels.
+
+    Attributes:
+        written: the steps that the model writes for each question in text mode.
+        said: the same, ending with the answer that the trace's thoughts gave.
+    """
+
+    written: list[list[str]]
+    said: list[list[str]]
+
+    @staticmethod
+    def of(written: list[list[str]], answers: list[str | None]) -> OwnSteps:
+        """From the written steps and the thoughts' answers."""
+        said = [with_answer(claims, answer) for claims, answer in zip(written, answers, strict=True)]
+        return OwnSteps(written, said)
+
+    def texts(self, thoughts: Thoughts, held: HeldSteps) -> list[str]:
+        """What `said` makes of each thought: the steps that its site holds."""
+        rows = zip(thoughts.sites, thoughts.problems, strict=True)
+        return [held.text(site, self.said[row]) for site, row in rows]
+
+    @property
+    def disagreeing(self) -> list[int]:
+        """Traces whose answer is not that of the written steps."""
+        return [row for row, claims in enumerate(self.said) if claims != self.written[row]]
+
+
+def own_claims(reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
+    """Claims of the reasoner's own written solutions."""
+    return written_claims(reasoner.write(questions))
+
+
+def own_steps(reasoner: CodiReasoner, traces: TraceStore, folder: Path, console: Console) -> OwnSteps:
+    """Let the reasoner write, and keep what it wrote beside the traces; what is there is not written again.
+
+    Args:
+        reasoner: who thought and writes.
+        traces: N traces.
+        folder: their store's folder.
+        console: progress.
+
+    Raises:
+        UserError: the file there is of other questions or another reasoner, or the model writes no steps.
+    """
+    file = folder / FILE
+    questions = traces.questions
+    written = _kept(file, reasoner, questions) if file.is_file() else []
+    if len(written) < len(questions):
+        console.print(f"letting the model write its steps for {len(questions) - len(written):,} questions")
+    for start in range(len(written), len(questions), CHUNK):
+        written += own_claims(reasoner, questions[start : start + CHUNK])
+        write_whole(file, strict_json({**_origin(reasoner, questions[: len(written)]), "written": written}))
+    if not any(written):
+        raise UserError(
+            f"the model wrote no step for any of {len(questions):,} questions, so they teach nothing; "
+            "use gold ones: --reading.fit_on gold --warm_start.kind gold"
+        )
+    return OwnSteps.of(written, traces.answers)
+
+
+def _kept(file: Path, reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
+    """What an earlier call wrote for the first of these questions."""
+    try:
+        kept = json.loads(file.read_text())
+        written: list[list[str]] = kept["written"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is damaged, or of an earlier version; delete it to write it anew") from None
+    for key, now in _origin(reasoner, questions[: len(written)]).items():
+        if kept[key] != now:
+            raise UserError(f"{file} has other {key} ({kept[key]}, now {now}); delete it to write it anew")
+    return written
+
+
+def _origin(reasoner: CodiReasoner, questions: list[str]) -> dict[str, str]:
+    """Who writes, and for which questions, as hashes."""
+    asked = hashlib.sha256(strict_json(questions).encode()).hexdigest()
+    return {"reasoner": reasoner.content_hash, "questions": asked}
+
+
+def candidates(
+    reasoner: CodiReasoner,
+    reasoner_folder: str | Path,
+    section: WarmStartSection,
+    own: OwnSteps,
+    traces: TraceStore,
+) -> list[list[str]]:
+    """For each trace the runs of claims in the reasoner's own solutions, and no step.
+
+    Each solution, greedy or sampled, also stands with the answer that the trace gave in place of its own.
+
+    Args:
+        reasoner: who writes.
+        reasoner_folder: where an engine loads it from.
+        section: how many solutions are sampled, and their seed.
+        own: greedy solutions, of these traces first.
+        traces: N traces.
+    """
+    solutions = [[claims] for claims in own.written[: len(traces)]]
+    if section.samples:
+        for row, text in _sampled(reasoner, reasoner_folder, section, traces.questions):
+            solutions[row] += written_claims([text])
+    return [
+        list(
+            dict.fromkeys(
+                [*(run for claims in _both_ways(told, answer) for run in prefixes(claims)), NO_STEP]
+            )
+        )
+        for told, answer in zip(solutions, traces.answers, strict=True)
+    ]
+
+
+def nearest_steps(
+    thoughts: Thoughts,
+    said: Sequence[str],
+    traces: TraceStore,
+    candidates: Sequence[Sequence[str]],
+    measure: Measure,
+) -> list[str]:
+    """For each thought that of its trace's candidates which reads nearest to it.
+
+    Some claim always reads nearest; a thought that holds none by the probes gets none. What the model's own
+    steps say of a thought is left for another solution's by a margin only: among more solutions more wrong
+    ones read a little nearer.
+
+    Args:
+        thoughts: M thoughts of the traces.
+        said: what the model's own steps say of each; "(no step)" where it holds none.
+        traces: N traces.
+        candidates: N lists of texts.
+        measure: reads texts and compares.
+    """
+    cached = Measure(CachedReader(measure.reader), measure.maps)  # most texts are asked for at every site
+    by_site = {}
+    for site in dict.fromkeys(thoughts.sites):
+        first = [NO_STEP] * len(traces)
+        for text, of, row in zip(said, thoughts.sites, thoughts.problems, strict=True):
+            if of == site:
+                first[row] = text
+        by_site[site] = nearest_texts(traces, site, candidates, cached, first)
+    return [
+        NO_STEP if text == NO_STEP else by_site[site][row]
+        for text, site, row in zip(said, thoughts.sites, thoughts.problems, strict=True)
+    ]
+
+
+def _both_ways(solutions: list[list[str]], answer: str | None) -> Iterator[list[str]]:
+    """Each solution as it is, and with the trace's answer."""
+    for claims in solutions:
+        yield from (claims, with_answer(claims, answer))
+
+
+def _sampled(
+    reasoner: CodiReasoner, folder: str | Path, section: WarmStartSection, questions: list[str]
+) -> Iterator[tuple[int, str]]:
+    """Sampled written solutions, each with its question's row."""
+    engine = TransformersEngine(folder, EngineConfig(kind="transformers", max_sequences=512))
+    sampling = Sampling(
+        max_new_tokens=reasoner.config.max_written_tokens,
+        seed=section.seed,
+        stop_ids=(reasoner.tokenizer.eos_token_id,),
+    )
+    prompts = [reasoner.embed_question(question) for question in questions]
+    for rollout in engine.generate(prompts, section.samples, sampling):
+        yield rollout.prompt_index, reasoner.solution(rollout.token_ids.tolist())

@@ -1,0 +1,122 @@
+"""From traces to the flat thoughts that are translated, trained on and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.recipe.reading import Target
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.config import UserError
+
+
+def thought_sites(n_thoughts: int) -> list[Site]:
+    """The readouts h0..h(K-1); hK is never fed, so it is no thought."""
+    return [Site("h", k) for k in range(n_thoughts)]
+
+
+def target_sites(target: Target, n_thoughts: int) -> list[Site]:
+    """What is translated: every thought by itself, or the answer that all of them lead to."""
+    return [ANSWER] if target is Target.ANSWER else thought_sites(n_thoughts)
+
+
+def slots_at(fed: Tensor, site: Site) -> Tensor:
+    """What the verbalizer is given for `site`, of fed vectors [N, K, d]: [N, S, d].
+
+    S = 1, the fed vector of the same index; for the answer S = K, all of them.
+    """
+    return fed if site == ANSWER else fed[:, site.index, None]
+
+
+def thoughts_of(
+    traces: TraceStore,
+    sites: Sequence[Site],
+    held: HeldSteps,
+    live_only: bool = False,
+    claims: Sequence[Sequence[str]] | None = None,
+) -> Thoughts:
+    """Every thought of every trace, problem by problem.
+
+    Args:
+        traces: N traces.
+        sites: readouts, or the answer alone.
+        held: which claims make a thought's gold text.
+        live_only: leave out thoughts that hold no step.
+        claims: N lists of claims to take for the steps; the traces' gold ones if None.
+
+    Raises:
+        UserError: no thought is left.
+    """
+    steps = traces.claims if claims is None else claims
+    pairs = [
+        (row, site)
+        for row, of_problem in enumerate(steps)
+        for site in sites
+        if not live_only or held.steps(site, len(of_problem))
+    ]
+    if not pairs:
+        raise UserError(
+            "no thought holds a step, so there is nothing to translate: raise trace.n (probes starve on "
+            "a few hundred traces), lower reading.held_threshold, or choose another reasoner "
+            "(reverse-codi check-reasoner says what it holds)"
+        )
+    slots = {site: slots_at(traces.fed, site) for site in sites}
+    targets = {site: traces.vectors(site) for site in sites}
+    return Thoughts(
+        slots=torch.stack([slots[site][row] for row, site in pairs]),
+        targets=torch.stack([targets[site][row] for row, site in pairs]),
+        sites=[site for _, site in pairs],
+        problems=[row for row, _ in pairs],
+        questions=[traces.questions[row] for row, _ in pairs],
+        gold=[held.text(site, steps[row]) for row, site in pairs],
+        claims=[list(steps[row]) for row, _ in pairs],
+        answers=[traces.answers[row] for row, _ in pairs],
+    )
+
+
+@dataclass(frozen=True)
+class Thoughts:
+    """Thoughts to translate, flat over problems and sites.
+
+    Attributes:
+        slots: [N, S, d] what enters the verbalizer.
+        targets: [N, d] what a text must reproduce.
+        sites: N sites.
+        problems: N problem numbers; thoughts of one problem are resampled together.
+        questions: N questions.
+        gold: N gold texts ("(no step)" where the thought holds none).
+        claims: N lists of the problem's claims.
+        answers: N answers that the reasoner gave, None where it stated none.
+    """
+
+    slots: Tensor
+    targets: Tensor
+    sites: list[Site]
+    problems: list[int]
+    questions: list[str]
+    gold: list[str]
+    claims: list[list[str]]
+    answers: list[str | None]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.sites)
+
+    def take(self, rows: Sequence[int]) -> Thoughts:
+        """The given rows, in order."""
+        index = list(rows)
+        return Thoughts(
+            self.slots[index],
+            self.targets[index],
+            [self.sites[i] for i in index],
+            [self.problems[i] for i in index],
+            [self.questions[i] for i in index],
+            [self.gold[i] for i in index],
+            [self.claims[i] for i in index],
+            [self.answers[i] for i in index],
+        )

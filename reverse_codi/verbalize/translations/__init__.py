@@ -1,0 +1,1 @@
+"""What is translated, the rows that come of it, and their verdicts."""

@@ -1,0 +1,79 @@
+"""How many thoughts a verbalizer gives the same text: what fits most thoughts says nothing of one.
+
+Shapes: N texts, R witnesses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reverse_codi.reading.claims import claimed
+from reverse_codi.reading.measure import Measure
+from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.verbalize.translations.given import map_site
+from reverse_codi.verbalize.translator import Translator
+
+WITNESSES = 64
+"""References of a site that are translated too."""
+FEWEST = 10
+"""Traces of one call from which on they say how many traces get the same text."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What other thoughts get of N texts.
+
+    Attributes:
+        alike: [N, R] whether each of the site's first R references gets the same text; None where references
+            have no text.
+        shares: of each text the share of other thoughts that get it; None where no others are at hand.
+    """
+
+    alike: Tensor | None
+    shares: Sequence[float | None]
+
+    def discount(self, trust: Tensor) -> Tensor:
+        """The trust [N] that is left, where `alike` could not be taken into account before."""
+        if self.alike is not None:
+            return trust
+        return trust * torch.tensor([1 - (share or 0.0) for share in self.shares])
+
+
+def sharing_of(translator: Translator, measure: Measure, site: Site, texts: Sequence[str]) -> Sharing:
+    """Compare N texts with what the verbalizer says of other thoughts.
+
+    The others are the site's references: training thoughts that hold a step. The many that hold none rightly
+    share "(no step)" and are not counted; a verbalizer that writes it for thoughts with a step is found out.
+    References of whole traces are states without vectors to translate: there the others are those of this
+    call.
+
+    Args:
+        translator: translates the references.
+        measure: has them.
+        site: of all texts; an h or its z, or the answer.
+        texts: N texts.
+    """
+    contents = [_content(text) for text in texts]
+    if site == ANSWER:
+        if len(contents) < FEWEST:
+            return Sharing(None, [None] * len(contents))
+        counts = Counter(contents)
+        return Sharing(None, [(counts[own] - 1) / (len(contents) - 1) for own in contents])
+    readouts = measure.map_of(map_site(site)).reference[:WITNESSES]
+    if not len(readouts):
+        return Sharing(None, [None] * len(contents))
+    fed = translator.reasoner.project(readouts)[:, None]
+    witnesses = [_content(text) for text in translator.greedy(fed)]
+    alike = torch.tensor([[other == own for other in witnesses] for own in contents])
+    return Sharing(alike, alike.float().mean(1).tolist())
+
+
+def _content(text: str) -> object:
+    """What makes two texts the same: their claims, or their words where no claim can be read."""
+    claims = claimed(text)
+    return text.strip() if claims is None else claims

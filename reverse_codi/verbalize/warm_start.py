@@ -1,0 +1,217 @@
+"""Warm start: supervised fine-tuning of the verbalizer on (thought, text) pairs.
+
+Shapes: N pairs, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from torch import Tensor
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from reverse_codi.reasoners.distill.mixed_precision import training_precision
+from reverse_codi.recipe.verbalizer import WarmStartSection
+from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
+from reverse_codi.verbalize.contract import Contract
+from reverse_codi.verbalize.embedding import LatentEmbedding
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Thoughts with their target texts.
+
+    Attributes:
+        vectors: [N, S, d], what enters the S slots.
+        texts: N targets.
+    """
+
+    vectors: Tensor
+    texts: Sequence[str]
+
+
+def encode(pairs: Pairs, contract: Contract, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """Token ids and labels; slot s of row i indexes bank row i * S + s."""
+    slots = pairs.vectors.shape[1]
+    prompts = (
+        contract.build_prompt(tokenizer, list(range(i * slots, (i + 1) * slots)))
+        for i in range(len(pairs.texts))
+    )
+    return examples(prompts, pairs.texts, tokenizer)
+
+
+def examples(
+    prompts: Iterable[list[int]], texts: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> Dataset:
+    """Prompt ids, then a text and the end token; only these two are labels."""
+    targets = tokenizer(list(texts), add_special_tokens=False).input_ids
+
+    def rows() -> Any:
+        for prompt, target in zip(prompts, targets, strict=True):
+            answer = [*target, tokenizer.eos_token_id]
+            yield {"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer}
+
+    return Dataset.from_list(list(rows()))
+
+
+class WordDropout:
+    """Collates, then shows a share of each text's tokens as another token of the batch's texts.
+
+    A verbalizer that may trust what it has written works a result out from the operands before it; where the
+    thought holds another result than that, it must read the thought. Labels stay as they are (word dropout:
+    Bowman et al. 2016, arXiv 1511.06349, section 3.1, with other words in place of an unknown one).
+
+    Args:
+        collate: makes a batch of examples.
+        share: of the tokens, chosen anew in each batch.
+        seed: of the choice.
+    """
+
+    def __init__(self, collate: Callable[[Any], Any], share: float, seed: int) -> None:
+        self.collate = collate
+        self.share = share
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """One batch of padded ids [N, L] and labels [N, L]."""
+        batch: dict[str, Tensor] = self.collate(features)
+        ids, text = batch["input_ids"], batch["labels"] >= 0  # [N, L]
+        dropped = text & (torch.rand(ids.shape, generator=self.generator) < self.share)
+        words = ids[text]
+        others = torch.randint(len(words), (int(dropped.sum()),), generator=self.generator)
+        ids[dropped] = words[others]
+        return batch
+
+
+class Curve(TrainerCallback):
+    """Calls `evaluate(step)` every few steps and at the end."""
+
+    def __init__(self, every: int, evaluate: Callable[[int], None]) -> None:
+        self.every = every
+        self.evaluate = evaluate
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """One point of the curve."""
+        if state.global_step % self.every == 0 or state.global_step == state.max_steps:
+            self.evaluate(state.global_step)
+
+
+def warm_start(
+    policy: PeftModel,
+    embedding: LatentEmbedding,
+    tokenizer: PreTrainedTokenizerBase,
+    contract: Contract,
+    pairs: Pairs,
+    section: WarmStartSection,
+    out: Path,
+    on_point: Callable[[int], None],
+    report_to: str = "none",
+) -> None:
+    """Fine-tune the LoRA weights of `policy` in place.
+
+    Args:
+        policy: the reasoner's language model with a LoRA.
+        embedding: its input embedding, whose bank is set here.
+        tokenizer: the reasoner's.
+        contract: builds prompts.
+        pairs: training thoughts with texts.
+        section: hyperparameters.
+        out: folder of the trainer's logs.
+        on_point: called with the step every `eval_steps`; it may change the bank.
+        report_to: "wandb" or "none".
+    """
+    bank = pairs.vectors.flatten(0, 1)
+    embedding.set_bank(bank)
+
+    def evaluate(step: int) -> None:
+        policy.eval()
+        on_point(step)
+        policy.train()
+        embedding.set_bank(bank)
+
+    if section.steps == 0:
+        evaluate(0)
+    fit(
+        policy,
+        encode(pairs, contract, tokenizer),
+        tokenizer,
+        section,
+        out,
+        callbacks=[Curve(section.eval_steps, evaluate)],
+        report_to=report_to,
+    )
+
+
+def fit(
+    policy: PeftModel,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    section: WarmStartSection,
+    out: Path,
+    *,
+    schedule: str = "cosine",
+    callbacks: Sequence[TrainerCallback] = (),
+    report_to: str = "none",
+) -> None:
+    """Fine-tune the LoRA weights of `policy` in place on examples; the bank that they index is set before.
+
+    Args:
+        policy: a causal language model with a LoRA.
+        dataset: what `examples` makes.
+        tokenizer: pads.
+        section: hyperparameters; 0 steps change nothing.
+        out: folder of the trainer's logs.
+        schedule: of the learning rate after its warmup, a name that transformers knows.
+        callbacks: called while training.
+        report_to: "wandb" or "none".
+    """
+    if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
+        return
+    collate: Callable[[Any], Any] = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100)
+    if section.word_dropout:
+        collate = WordDropout(collate, section.word_dropout, section.seed)
+    with training_precision(cast(PreTrainedModel, policy.get_base_model())) as precision:
+        trainer = Trainer(
+            model=policy,
+            args=TrainingArguments(
+                output_dir=str(out),
+                max_steps=section.steps,
+                per_device_train_batch_size=section.batch_size,
+                learning_rate=section.learning_rate,
+                lr_scheduler_type=schedule,
+                warmup_steps=max(1, section.steps // 50),
+                max_grad_norm=1.0,
+                seed=section.seed,
+                data_seed=section.seed,
+                logging_steps=50,
+                logging_nan_inf_filter=False,
+                save_strategy="no",
+                remove_unused_columns=False,
+                report_to=report_to,
+                disable_tqdm=True,
+                **precision,
+            ),
+            train_dataset=dataset,
+            data_collator=collate,
+            callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks],
+        )
+        trainer.train()
+        # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.
+        trainer.accelerator.unwrap_model(policy, keep_fp32_wrapper=False)

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from reverse_codi.cli import ablate
+from reverse_codi.cli.ablate import Ablation, made_from, recipe_of, run_row, table
+from reverse_codi.evaluation.candidates import AMONG
+from reverse_codi.evaluation.evaluate import Evaluated
+from reverse_codi.evaluation.setting import Size
+from reverse_codi.utils.config import RecipeError, read_yaml, validated
+from reverse_codi.utils.stages import StageError, record
+
+ROOT = Path(__file__).parent.parent.parent
+TABLES = sorted((ROOT / "recipes").glob("ablation*.yaml"))
+FIGURE = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 300}
+
+
+def make_ablation(folder: Path, **rows: dict[str, Any]) -> Ablation:
+    base = folder / "base.yaml"
+    base.write_text("trace: {n: 600}\ngrpo: {steps: 5}\nreading: {framed: 0.5}\n")
+    values = {
+        "recipe": str(base),
+        "size": {"problems": 70, "wrong": 9, "pairs": 8},
+        "set": {"grpo.steps": 0, "log.wandb": False},
+        "rows": {name: {"why": name, **row} for name, row in rows.items()},
+    }
+    return validated(Ablation, values, "table")
+
+
+def finished(out: Path, name: str, figures: dict[str, Any]) -> None:
+    folder = out / name / "evaluation"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(figures))
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names the folders that would have been trained in."""
+    folders: list[str] = []
+
+    def train(recipe: Any, console: Console, resume: bool) -> Path:
+        assert resume
+        folders.append(Path(recipe.train.out).parent.name)
+        for part in ("reading", "warm"):
+            path = Path(recipe.train.out) / part
+            path.mkdir(parents=True, exist_ok=True)
+            if not (path / "made_by").is_file():
+                (path / "made_by").write_text(folders[-1])
+        return Path(recipe.train.out) / "verbalizer"
+
+    def evaluate(
+        evaluated: Evaluated,
+        size: Size,
+        seed: int,
+        out: Path,
+        names: Sequence[str],
+        console: Console,
+        *,
+        reconstruct: bool,
+    ) -> None:
+        assert size == Size(problems=70, wrong=9, pairs=8)
+        assert (seed, list(names), reconstruct) == (0, [], False)  # a row is compared with rows alone
+        assert evaluated.verbalizer == out.parent / "train" / "verbalizer"
+        assert evaluated.recipe.train.out == str(out.parent / "train")
+        out.mkdir(parents=True)
+        (out / "metrics.json").write_text(json.dumps({"operation": FIGURE}))
+
+    monkeypatch.setattr(ablate, "train", train)
+    monkeypatch.setattr(ablate, "run", evaluate)
+    return folders
+
+
+def test_a_row_lies_over_the_table_and_the_table_over_the_base(tmp_path: Path) -> None:
+    made = {
+        "main": {},
+        "other": {
+            "set": {"grpo.steps": 7, "reading.spec.point": "last", "reward.functions": [{"name": "x"}]}
+        },
+    }
+    ablation = make_ablation(tmp_path, **made)
+    main, other = (recipe_of(ablation, name, tmp_path / name) for name in made)
+    assert (main.trace.n, main.grpo.steps, main.reading.framed, main.log.wandb) == (600, 0, 0.5, False)
+    assert main.train.out == str(tmp_path / "main" / "train")
+    assert (other.grpo.steps, other.reading.spec.point, other.reading.framed) == (7, "last", 0.5)
+    assert [item.name for item in other.reward.functions] == ["x"]
+    assert other.train.out == str(tmp_path / "other" / "train")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"grpo.stepz": 3}, r"row 'odd': unknown key 'grpo\.stepz'; did you mean 'grpo\.steps'"),
+        ({"grpo.steps": "many"}, r"row 'odd': grpo\.steps = 'many'"),
+        ({"reading.framed": 2}, r"row 'odd': reading\.framed = 2"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_told_with_its_row(
+    tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(RecipeError, match=told):
+        recipe_of(make_ablation(tmp_path, odd={"set": changed}), "odd", tmp_path)
+
+
+def test_a_misspelt_field_of_a_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"unknown key 'rows.*afterwards"):
+        make_ablation(tmp_path, odd={"afterwards": "main"})
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"odd": {"after": "mane"}, "main": {}}, "row 'odd' needs 'mane', which is no row above it"),
+        ({"rl": {"after": "main"}, "main": {}}, "row 'rl' needs 'main', which is no row above it"),
+        ({"odd": {"read_by": "mane"}}, "row 'odd' needs 'mane', which is no row above it"),
+        ({"rl": {"after": "rl"}}, "row 'rl' needs 'rl', which is no row above it"),
+    ],
+)
+def test_a_row_after_no_row_above_it_is_refused_with_the_table(
+    tmp_path: Path, rows: dict[str, dict[str, Any]], told: str
+) -> None:
+    with pytest.raises(RecipeError, match=told):
+        make_ablation(tmp_path, **rows)
+
+
+def test_a_table_that_asks_too_few_problems_or_takes_what_there_is_not_is_refused(tmp_path: Path) -> None:
+    values = make_ablation(tmp_path, main={}).model_dump()
+    with pytest.raises(RecipeError, match=r"table: size\.problems = 63: .*greater than or equal to 64"):
+        validated(Ablation, values | {"size": {"problems": 63}}, "table")
+    with pytest.raises(RecipeError, match=r"table: rows\.rl\.takes\.0 = 'cold'"):
+        make_ablation(tmp_path, main={}, rl={"after": "main", "takes": ["cold"]})
+
+
+def test_a_finished_row_is_read_and_not_run_again(tmp_path: Path, trained: list[str]) -> None:
+    ablation = make_ablation(tmp_path, main={}, rl={"after": "main"})
+    record(tmp_path / "out" / "main", made_from(ablation, "main"))
+    finished(tmp_path / "out", "main", {"operands": FIGURE})
+    console = Console(quiet=True)
+    assert run_row(ablation, "main", tmp_path / "out", console) == {"operands": FIGURE}
+    assert trained == []
+
+
+def test_a_row_whose_settings_changed_is_refused_and_so_are_the_rows_after_it(
+    tmp_path: Path, trained: list[str]
+) -> None:
+    run_row(make_ablation(tmp_path, main={}, rl={"after": "main"}), "rl", tmp_path, Console(quiet=True))
+    changed = make_ablation(tmp_path, main={"set": {"warm_start.steps": 7}}, rl={"after": "main"})
+    for name, key in (("main", r"warm_start\.steps"), ("rl", r"after\.warm_start\.steps")):
+        with pytest.raises(StageError, match=rf"{name} was made with {key} = \d+, now 7"):
+            run_row(changed, name, tmp_path, Console(quiet=True))
+    assert trained == ["main", "rl"]
+
+
+def test_a_row_starts_from_the_maps_and_the_warm_start_of_the_one_before(
+    tmp_path: Path, trained: list[str]
+) -> None:
+    ablation, out = make_ablation(tmp_path, main={}, rl={"after": "main"}), tmp_path / "out"
+    assert run_row(ablation, "rl", out, Console(quiet=True)) == {"operation": FIGURE}
+    assert trained == ["main", "rl"]
+    for part in ("reading", "warm"):
+        assert (out / "rl" / "train" / part / "made_by").read_text() == "main"
+    run_row(ablation, "rl", out, Console(quiet=True))
+    run_row(ablation, "main", out, Console(quiet=True))
+    assert trained == ["main", "rl"]
+
+
+def test_a_row_that_reads_whole_traces_is_examined_with_the_maps_of_another(
+    tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined: dict[str, Path | None] = {}
+    run = ablate.run
+
+    def recorded(evaluated: Evaluated, size: Size, seed: int, out: Path, *rest: Any, **named: Any) -> None:
+        examined[out.parent.name] = evaluated.reading
+        run(evaluated, size, seed, out, *rest, **named)
+
+    monkeypatch.setattr(ablate, "run", recorded)
+    ablation, out = make_ablation(tmp_path, main={}, answer={"read_by": "main"}), tmp_path / "out"
+    run_row(ablation, "answer", out, Console(quiet=True))
+    assert examined == {"main": None, "answer": out / "main" / "train" / "reading"}
+    assert (out / "answer" / "train" / "reading" / "made_by").read_text() == "answer"
+
+
+@pytest.mark.parametrize(
+    ("takes", "reading", "warm"),
+    [(["reading"], "main", "other"), (["warm"], "other", "main"), ([], "other", "other")],
+)
+def test_a_row_takes_over_what_it_says_and_makes_the_rest(
+    tmp_path: Path, trained: list[str], takes: list[str], reading: str, warm: str
+) -> None:
+    rows = {"main": {}, "other": {"after": "main", "takes": takes}, "last": {"after": "other"}}
+    ablation, out = make_ablation(tmp_path, **rows), tmp_path / "out"
+    run_row(ablation, "last", out, Console(quiet=True))
+    assert trained == ["main", "other", "last"]  # a row after a row that comes after another
+    for name in ("other", "last"):
+        made = {part: (out / name / "train" / part / "made_by").read_text() for part in ("reading", "warm")}
+        assert made == {"reading": reading, "warm": warm}, name
+
+
+def test_the_verb_runs_all_rows_once_and_prints_a_line_each(
+    tmp_path: Path, trained: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablation = make_ablation(tmp_path, main={}, rl={"after": "main"}, plain={})
+    file, out = tmp_path / "table.yaml", tmp_path / "out"
+    file.write_text(ablation.model_dump_json())  # JSON is YAML
+    ablate.main([str(file), "--out", str(out), "--row", "plain"])
+    assert trained == ["plain"]
+    ablate.main([str(file), "--out", str(out)])
+    assert trained == ["plain", "main", "rl"]
+    printed = capsys.readouterr().out
+    for name in ("main", "rl", "plain"):
+        assert f"{name} " in printed
+    assert "0.900 ±0.020" in printed
+    with pytest.raises(RecipeError, match="no row is named 'mein'; there are main, rl, plain"):
+        ablate.main([str(file), "--out", str(out), "--row", "mein"])
+
+
+def test_a_figure_that_was_not_counted_is_an_empty_cell() -> None:
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    shown = table({"main": {"operation": FIGURE, "operands": nothing}, "rl": {"operation": FIGURE}})
+    columns = {str(column.header): list(column.cells) for column in shown.columns}
+    assert columns == {
+        "row": ["main", "rl"],
+        "operands": ["", ""],
+        "operation": ["0.900 ±0.020", "0.900 ±0.020"],
+    }
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_every_row_of_the_tables_in_the_package_resolves(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # the table names its base recipe from there
+    ablation = validated(Ablation, read_yaml(path), str(path))
+    recipes = {name: recipe_of(ablation, name, Path("out") / name) for name in ablation.rows}
+    assert ablation.size.problems >= AMONG
+    assert len({recipe.hash for recipe in recipes.values()}) == len(recipes)  # no row asks what another does
+    for name, row in ablation.rows.items():
+        recipe = recipes[name]
+        assert row.why
+        assert row.takes
+        # What is taken over must have been made: training that begins anew has no RL.
+        assert bool(recipe.grpo.steps) == (row.after is not None and "warm" in row.takes), name
+        if row.after is not None:
+            before = recipes[row.after]
+            assert recipe.reasoner == before.reasoner, name
+            # What is taken over is not made again, so a key that changes it would say what is not so.
+            if "reading" in row.takes:
+                assert recipe.reading == before.reading, name
+
+
+def test_a_row_that_would_fail_is_refused_before_the_first_is_trained(tmp_path: Path) -> None:
+    rows = {"one": {}, "two": {"set": {"verbalizer.template": "no slot"}}, "three": {"after": "one"}}
+    made = make_ablation(tmp_path, **rows)  # type: ignore[arg-type]
+    ablate.check(made, ["one", "three"], tmp_path / "out")
+    with pytest.raises(
+        RecipeError, match=r"row 'two': verbalizer\.template 'no slot' has \{thought\} 0 times"
+    ):
+        ablate.check(made, list(made.rows), tmp_path / "out")
+    finished(tmp_path / "out", "two", {})
+    with pytest.raises(StageError, match=r"two has no inputs\.json"):
+        ablate.check(made, list(made.rows), tmp_path / "out")
+    record(tmp_path / "out" / "two", made_from(made, "two"))
+    ablate.check(made, list(made.rows), tmp_path / "out")
+
+
+def test_another_machine_may_go_on_with_a_table(tmp_path: Path, trained: list[str]) -> None:
+    run_row(make_ablation(tmp_path, main={}), "main", tmp_path, Console(quiet=True))
+    moved = {"rollout.actors": 4, "reward.cpus_per_actor": 2, "reasoner.device": "cuda", "train.threads": 3}
+    run_row(make_ablation(tmp_path, main={"set": moved}), "main", tmp_path, Console(quiet=True))
+    assert trained == ["main"]

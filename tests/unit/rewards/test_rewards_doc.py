@@ -1,0 +1,92 @@
+"""The tutorial of docs/rewards.md, run as written."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reverse_codi.recipe.reward import RewardSection
+from reverse_codi.rewards.registry import find_functions, names
+from reverse_codi.utils.config import validated
+
+DOC = (Path(__file__).parents[3] / "docs/rewards.md").read_text()
+TUTORIAL = DOC[DOC.index("## A reward in ten lines") : DOC.index("## What a reward is given")]
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+FILE = re.compile(r"`(\w+\.\w+)`[^`]*:\n*\Z")
+TABLES = {row.split("`")[1] for row in DOC.splitlines() if row.startswith("| `")}
+
+
+def steps(text: str) -> list[tuple[str, str]]:
+    """Files to write (name, content) and commands to run ("", command), in order."""
+    found = []
+    for block in BLOCK.finditer(text):
+        language, content = block.groups()
+        if language == "bash":
+            found += [("", line) for line in content.splitlines()]
+        else:
+            named = FILE.search(text[: block.start()])
+            assert named, f"which file is this: {content}"
+            found.append((named[1], content))
+    return found
+
+
+def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    python, dash, module, *arguments = shlex.split(command)
+    assert (python, dash) == ("python", "-m"), command
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.delitem(
+        sys.modules, f"{module}.__main__", raising=False
+    )  # other tests import what is run here
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert not end.code, f"{command}: {end.code}"
+
+
+def test_the_tutorial_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    todo = steps(TUTORIAL)
+    files = [name for name, _ in todo if name]
+    assert files == ["says_result.py", "texts.txt", "test_says_result.py", "mine.yaml"]
+    for name, content in todo:
+        if name:
+            Path(name).write_text(content)
+        else:
+            run(content, monkeypatch)
+    told = " ".join(capfd.readouterr().out.split())
+    assert "hears content" in told and "says_result" in told
+    assert "│ h0 │ 24 - 9 = 15. │ 1.000 │ Ben starts with 24 balls." in told
+    assert "│ h1 │ 10 - 7 = 3. │ 1.000 │" in told
+    assert "1 passed" in told
+
+
+def test_the_reward_is_ten_lines() -> None:
+    lines = [line for line in steps(TUTORIAL)[0][1].splitlines() if line.strip()]
+    assert len(lines) <= 10
+
+
+def test_every_built_in_reward_is_in_the_tables() -> None:
+    assert set(names()) <= TABLES
+    built_in = DOC[DOC.index("## Built in") : DOC.index("## Combining")]
+    for name in names():
+        assert sum(row.startswith(f"| `{name}` |") for row in built_in.splitlines()) == 2, name
+
+
+def test_the_recipe_of_combinations_is_valid() -> None:
+    [recipe] = [content for _, content in BLOCK.findall(DOC) if "aggregation" in content]
+    section = validated(RewardSection, yaml.safe_load(recipe)["reward"], "docs/rewards.md")
+    assert [function.name for function in find_functions(section)] == [
+        "contrastive",
+        "hidden_match",
+        "answer_preserved",
+        "format",
+        "brevity",
+    ]

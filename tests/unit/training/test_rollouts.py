@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.scoring import Scores
+from reverse_codi.rollout.base import Finish, Rollout, Sampling
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.training.grpo import carried
+from reverse_codi.training.rollouts import Phases, Rollouts, bank_rows
+from reverse_codi.verbalize.thoughts import Thoughts, thought_sites, thoughts_of
+from tests.tiny import make_held, make_tiny_policy
+
+G = 3
+
+
+class Pool:
+    """Writes "12 + 5 = 17." for every prompt; the last text of each group is cut short."""
+
+    def __init__(self, reasoner: CodiReasoner) -> None:
+        self.ids = [*reasoner.ids("12 + 5 = 17."), reasoner.tokenizer.eos_token_id]
+        self.prompts: list[torch.Tensor] = []
+
+    def generate(
+        self, prompts: Sequence[torch.Tensor], n: int, params: Sampling, version: int
+    ) -> list[Rollout]:
+        self.prompts = list(prompts)
+        whole, cut = (self.ids, Finish.STOP), (self.ids[:2], Finish.LENGTH)
+        return [
+            Rollout(
+                prompt_index=i,
+                token_ids=np.array(ids, np.int32),
+                logprobs=np.full(len(ids), -0.5, np.float32),
+                finish=finish,
+                policy_version=version,
+            )
+            for i in range(len(prompts))
+            for ids, finish in [whole] * (n - 1) + [cut]
+        ]
+
+
+class Rewards:
+    """Row number as reward; None for the last of a group. Its weight is the step."""
+
+    calls = 0
+
+    def score(self, rows: Rows, step: int) -> Scores:
+        self.rows = rows
+        self.calls += 1
+        raw: list[float | None] = [None if i % G == G - 1 else float(i) for i in range(len(rows))]
+        match: list[float | None] = [0.5 if done else None for done in rows.finished]
+        halved = [None if v is None else v / 2 for v in raw]
+        return Scores(
+            raw={"match": raw},
+            columns={"match": halved},
+            weights={"match": float(step)},
+            total=[v or 0.0 for v in halved],
+            match=match,
+            scalars={"x": 1.0},
+            read_s=2.0,
+            reward_s=3.0,
+            n_read=7,
+        )
+
+
+def make_rollouts(reasoner: CodiReasoner, thoughts: Thoughts, **values: Any) -> Rollouts:
+    policy = make_tiny_policy(reasoner)
+    policy.embedding.set_bank(thoughts.slots.flatten(0, 1))
+    section = GrpoSection(samples=G, distractors=4, **values)
+    seen: list[Any] = []
+    made = Rollouts(
+        policy,
+        thoughts,
+        Pool(reasoner),  # type: ignore[arg-type]
+        Rewards(),  # type: ignore[arg-type]
+        lambda step: step + 1,  # type: ignore[arg-type]
+        section,
+        lambda *given: seen.append(given),
+    )
+    made.seen = seen  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture(scope="module")
+def thoughts(tiny_traces: TraceStore) -> Thoughts:
+    return thoughts_of(tiny_traces, thought_sites(3), make_held(3), live_only=True)
+
+
+@pytest.fixture
+def rollouts(tiny_reasoner: CodiReasoner, thoughts: Thoughts) -> Rollouts:
+    return make_rollouts(tiny_reasoner, thoughts)
+
+
+def test_one_batch_keeps_every_column_in_order(rollouts: Rollouts, thoughts: Thoughts) -> None:
+    prompts = ["5"] * G + ["2"] * G
+    trainer = SimpleNamespace(state=SimpleNamespace(global_step=8))
+    out = rollouts(prompts, trainer)  # type: ignore[arg-type]
+    n_vocab = rollouts.policy.contract.n_vocab
+    assert out["prompt_ids"] == [[n_vocab + 5]] * G + [[n_vocab + 2]] * G
+    whole, cut = rollouts.pool.ids, rollouts.pool.ids[:2]  # type: ignore[attr-defined]
+    assert out["completion_ids"] == [whole, whole, cut] * 2
+    assert [len(row) for row in out["logprobs"]] == [len(row) for row in out["completion_ids"]]
+    assert out["reward_match"] == [0.0, 0.5, None, 1.5, 2.0, None]  # what counts, not what was said
+    assert trainer.reward_weights.tolist() == [8.0]
+    assert rollouts.rewards.calls == 1  # type: ignore[attr-defined] - one request for all prompts
+    assert carried("match")(**out) == out["reward_match"]
+    embeds = rollouts.pool.prompts  # type: ignore[attr-defined]
+    assert torch.equal(torch.stack(embeds), thoughts.slots[[5, 2]])
+
+
+def test_the_rewards_see_the_right_thoughts(rollouts: Rollouts, thoughts: Thoughts) -> None:
+    rollouts(["5"] * G + ["2"] * G, SimpleNamespace(state=SimpleNamespace(global_step=8)))  # type: ignore[arg-type]
+    rows: Rows = rollouts.rewards.rows  # type: ignore[attr-defined]
+    owners = [5] * G + [2] * G
+    assert torch.equal(rows.targets, thoughts.targets[owners])
+    assert rows.questions == [thoughts.questions[i] for i in owners]
+    assert rows.sites == [thoughts.sites[i] for i in owners]
+    assert rows.finished == [True, True, False] * 2
+    assert rows.policy_version == 9
+    assert rows.texts[0] == "12 + 5 = 17."
+    step, told, scores = rollouts.seen[0]  # type: ignore[attr-defined]
+    assert (step, told, list(scores.raw)) == (8, rows, ["match"])
+
+
+def test_a_sampled_control_token_is_in_the_text_that_is_scored(rollouts: Rollouts) -> None:
+    pool: Pool = rollouts.pool  # type: ignore[assignment]
+    tokenizer = rollouts.policy.tokenizer
+    pool.ids.insert(2, tokenizer.pad_token_id)
+    rollouts(["5"] * G, SimpleNamespace(state=SimpleNamespace(global_step=8)))  # type: ignore[arg-type]
+    assert rollouts.rewards.rows.texts[0] == "12 + <pad> 5 = 17."  # type: ignore[attr-defined]
+
+
+def test_scalars_and_seconds(rollouts: Rollouts) -> None:
+    trainer = SimpleNamespace(state=SimpleNamespace(global_step=0))
+    for _ in range(2):  # two batches before one log: their times add up
+        rollouts(["0"] * G, trainer)  # type: ignore[arg-type]
+    seconds = rollouts.phases.take()
+    assert set(seconds) == {"sync", "generate", "read", "reward"}
+    assert (seconds["read"], seconds["reward"]) == (4.0, 6.0)
+    assert rollouts.phases.take() == {}
+    expected = {"x": 1.0, "rollout/match": 0.5, "rollout/failed": 1 / 3, "rollout/texts_read": 7.0}
+    assert expected.items() <= {k: pytest.approx(v) for k, v in rollouts.scalars.items()}.items()
+    assert rollouts.scalars["rollout/distinct"] == pytest.approx(2 / 3)
+
+
+def test_distractors_are_of_the_same_site_and_never_of_the_same_problem(
+    rollouts: Rollouts, thoughts: Thoughts
+) -> None:
+    for owner in range(60):
+        others = rollouts._others(owner)
+        assert len(set(others)) == 4
+        assert {thoughts.sites[i] for i in others} == {thoughts.sites[owner]}
+        assert thoughts.problems[owner] not in {thoughts.problems[i] for i in others}
+        assert others == rollouts._others(owner)
+    drawn = rollouts._distractors([7, 7, 8])
+    assert drawn.shape == (3, 4, 32)
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[2], thoughts.targets[rollouts._others(8)])
+
+
+def test_few_thoughts_are_repeated_and_one_problem_is_an_error(
+    tiny_reasoner: CodiReasoner, thoughts: Thoughts
+) -> None:
+    of_site = [i for i, site in enumerate(thoughts.sites) if site == Site("h", 0)]
+    few = make_rollouts(tiny_reasoner, thoughts.take(of_site[:3]))
+    assert few._distractors([0, 1, 2]).shape == (3, 4, 32)
+    assert set(few._others(0)) == {1, 2}
+    lonely = make_rollouts(tiny_reasoner, thoughts.take(of_site[:1]))
+    with pytest.raises(ValueError, match=r"no other problem has a thought at h0.*raise trace\.n"):
+        lonely._distractors([0])
+
+
+def test_bank_rows_count_slots(thoughts: Thoughts) -> None:
+    assert bank_rows(thoughts.take([0, 1])) == [[0], [1]]
+    two_slots = Thoughts(
+        thoughts.slots[:4].view(2, 2, -1),
+        thoughts.targets[:2],
+        *([[]] * 6),  # type: ignore[arg-type]
+    )
+    assert bank_rows(two_slots) == [[0, 1], [2, 3]]
+
+
+def test_phases_add_up() -> None:
+    phases = Phases()
+    assert phases.timed("a", lambda: 5) == 5
+    phases.add("a", 1.0)
+    phases.add("a", 2.0)
+    assert 3.0 <= phases.take()["a"] < 3.1

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reverse_codi.recipe.reward import RewardItem, RewardSection
+from reverse_codi.recipe.rollout import RolloutSection
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
+
+
+def test_placement_names_every_actor_and_what_ray_must_offer() -> None:
+    recipe = Recipe(
+        rollout=RolloutSection(actors=3, cpus=2, gpus=0.5),
+        reward=RewardSection(
+            functions=[RewardItem(name="hidden_match"), RewardItem(name="brevity")],
+            actors=2,
+            gpus_per_actor=0.25,
+        ),
+    )
+    first, second, third = placement(recipe).splitlines()
+    assert first == "3 rollout actor(s): vllm, 2 CPU, 0.5 GPU each"
+    assert second == "2 reward actor(s): hidden_match, brevity; 1 CPU, 0.25 GPU each"
+    assert "8 CPU and 2 GPU in all" in third
+
+
+def test_a_reward_with_an_actor_of_its_own_is_counted() -> None:
+    items = [RewardItem(name="hidden_match"), RewardItem(name="reconstruction", options={"cpus": 0.5})]
+    recipe = Recipe(reward=RewardSection(functions=items))
+    _, _, own, total = placement(recipe).splitlines()
+    assert own == "1 actor of reconstruction's own: 0.5 CPU, 0 GPU"
+    assert "2.5 CPU and 0 GPU in all" in total
+
+
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({}, "gold steps: used for the choice of the checkpoint, held-out ones (grpo.keep)"),
+        ({"grpo": {"keep": "match"}}, "gold steps: not used"),
+        ({"grpo": {"steps": 0}}, "gold steps: not used"),
+        (
+            {
+                "reading": {"fit_on": "gold"},
+                "warm_start": {"kind": "gold", "problems": 1000},
+                "reward": {"functions": [{"name": "hidden_match"}, {"name": "gold_claim"}]},
+                "grpo": {"keep": "last"},
+            },
+            "gold steps: used for probes and maps (reading.fit_on); the warm start's texts of 1,000 problems "
+            "(warm_start.kind); the reward gold_claim (reward.functions)",
+        ),
+        ({"warm_start": {"kind": "gold", "steps": 0}, "grpo": {"steps": 0}}, "gold steps: not used"),
+    ],
+)
+def test_a_run_says_where_it_uses_gold_steps(sections: dict[str, Any], line: str) -> None:
+    assert gold_steps(Recipe.model_validate(sections)) == line
+
+
+def test_without_vllm_the_transformers_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe()
+    assert recipe.rollout.engine.kind == "vllm"
+    monkeypatch.setattr("reverse_codi.training.runtime.has_vllm", lambda: False)
+    changed, told = with_available_engine(recipe)
+    assert changed.rollout.engine.kind == "transformers"
+    assert "vLLM is not installed" in told
+    assert changed.grpo == recipe.grpo
+    assert with_available_engine(changed) == (changed, "")
+    monkeypatch.setattr("reverse_codi.training.runtime.has_vllm", lambda: True)
+    assert with_available_engine(recipe) == (recipe, "")
+
+
+def test_output_that_ray_would_delete_with_its_job_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fleeting("runs/x") == ""
+    copy = tmp_path / "working_dir_files/_ray_pkg_1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert "absolute path" in fleeting("runs/x") and "runs/x" in fleeting("runs/x")
+    assert fleeting("/data/x") == ""

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.training.sync import CanaryError, PolicySync
+from reverse_codi.utils.finite import NotFiniteError
+from reverse_codi.verbalize.policy import Policy
+from tests.tiny import make_tiny_policy, stir
+
+
+class OneEnginePool:
+    """A rollout pool in this process; `deaf` engines acknowledge a sync that they do not make."""
+
+    def __init__(self, base: Path, deaf: bool = False) -> None:
+        self.engine = TransformersEngine(base, EngineConfig(kind="transformers"))
+        self.policy_version: int | None = 0
+        self.deaf = deaf
+        self.synced: list[Path] = []
+
+    def sync(self, adapter: Path, version: int) -> None:
+        self.synced.append(adapter)
+        if not self.deaf:
+            self.engine.load_policy(adapter, version)
+        self.policy_version = version
+
+    def score(
+        self, prompts: Sequence[torch.Tensor], completions: Sequence[Sequence[int]], temperature: float
+    ) -> list[list[NDArray[np.float32]]]:
+        return [self.engine.score(prompts, completions, temperature)]
+
+
+@pytest.fixture
+def policy(tiny_reasoner: CodiReasoner) -> Policy:
+    made = make_tiny_policy(tiny_reasoner)
+    made.embedding.set_bank(torch.randn(4, 32, generator=torch.Generator().manual_seed(0)))
+    stir(made)
+    return made
+
+
+def make_sync(policy: Policy, reasoner: CodiReasoner, pool: OneEnginePool, folder: Path) -> PolicySync:
+    texts = [reasoner.ids(text) for text in ("12 + 5 = 17.", "(no step)", "8 - 3 = 5.", "3 + 3 = 6.")]
+    prompts = policy.prompts([[row] for row in range(4)])
+    return PolicySync(policy, pool, folder, prompts, texts, 0.7, 0.05)  # type: ignore[arg-type]
+
+
+def test_a_synced_engine_agrees_and_old_versions_go(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pool = OneEnginePool(tiny_folders[0])
+    sync = make_sync(policy, tiny_reasoner, pool, tmp_path)
+    policy.model.train()
+    assert sync(0) == 1
+    assert sync.difference < 1e-4
+    assert policy.model.training  # as it was
+    assert sync(0) == 1
+    assert len(pool.synced) == 1  # nothing new to bring
+    stir(policy, seed=1)
+    assert sync(1) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["v000002"]
+    assert sync.difference < 1e-4
+
+
+def test_an_engine_with_other_weights_stops_the_run(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sync = make_sync(policy, tiny_reasoner, OneEnginePool(tiny_folders[0], deaf=True), tmp_path)
+    with pytest.raises(CanaryError, match=r"rollout actor 0 differs from the trainer by \d.*policy 1"):
+        sync(0)
+    assert sync.difference > 0.05
+
+
+def test_a_stale_engine_is_found_too(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pool = OneEnginePool(tiny_folders[0])
+    sync = make_sync(policy, tiny_reasoner, pool, tmp_path)
+    sync(0)
+    pool.deaf = True
+    stir(policy, seed=1)
+    with pytest.raises(CanaryError, match="sync to policy 2"):
+        sync(1)
+
+
+def test_a_version_that_cannot_be_written_leaves_nothing(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pool = OneEnginePool(tiny_folders[0])
+    sync = make_sync(policy, tiny_reasoner, pool, tmp_path)
+    sync(0)
+
+    def full(folder: Path) -> None:
+        (folder / "adapter_model.safetensors").write_bytes(b"half")
+        raise OSError("no space left")
+
+    policy.save = full  # type: ignore[method-assign, assignment]
+    with pytest.raises(OSError, match="no space"):
+        sync(1)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["v000001"]
+    assert pool.policy_version == 1
+
+
+def spoil(policy: Policy) -> None:
+    with torch.no_grad():
+        next(w for name, w in policy.model.named_parameters() if "v_proj.lora_B" in name).fill_(torch.nan)
+
+
+def test_a_policy_of_nan_is_no_agreement(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sync = make_sync(policy, tiny_reasoner, OneEnginePool(tiny_folders[0]), tmp_path)
+    sync(2)
+    spoil(policy)
+    with pytest.raises(
+        NotFiniteError, match=r"after 3 optimizer steps the policy's log-probabilities are not"
+    ):
+        sync(3)
+
+
+def test_an_engine_of_nan_is_found_though_only_one_text_shows_it(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    class Blind(OneEnginePool):
+        def score(self, *given: Any) -> list[list[NDArray[np.float32]]]:
+            [scores] = super().score(*given)
+            scores[1][0] = np.nan  # Python's max over texts would lose it: max(0.0, nan) is 0.0
+            return [scores]
+
+    sync = make_sync(policy, tiny_reasoner, Blind(tiny_folders[0]), tmp_path)
+    with pytest.raises(CanaryError, match="differs from the trainer by nan nats"):
+        sync(0)
+    assert np.isnan(sync.difference)
