@@ -15,10 +15,10 @@ import torch
 import yaml
 from rich.console import Console
 
-from reverse_codi.reading.measure import MAPS_FILE
+from reverse_codi.reading.metric import MAPS_FILE
 from reverse_codi.reasoners.load import reasoner_folder, refuse_recurrent_depth
 from reverse_codi.recipe.schema import Recipe, load_recipe
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Sampling
@@ -28,7 +28,7 @@ from reverse_codi.training import preflight
 from reverse_codi.training.grpo import build_trainer
 from reverse_codi.training.learning_signal import LearningSignal, check_fits
 from reverse_codi.training.monitor import BEST, COMPLETIONS, METRICS, Completions, JsonLog, Monitor, rewind
-from reverse_codi.training.prepare import HELD_FILE, Prepared, prepare, selection_thoughts, warm_policy
+from reverse_codi.training.prepare import ENCODED_FILE, Prepared, prepare, selection_thoughts, warm_policy
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
 from reverse_codi.training.rollouts import Rollouts, bank_rows
 from reverse_codi.training.runtime import fleeting, gold_steps, placement, start_ray, with_available_engine
@@ -102,11 +102,11 @@ def check_thoughts(recipe: Recipe, prepared: Prepared, console: Console) -> None
     """Refuse, before the warm start, thoughts of which RL could learn nothing.
 
     Raises:
-        UserError: too few hold a step, or `grpo.max_new_tokens` cuts the texts of all.
+        UserError: too few encode a step, or `grpo.max_new_tokens` cuts the texts of all.
     """
     if not recipe.grpo.steps:
         return
-    thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
+    thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
     preflight.check_batch(recipe, len(thoughts))
     tokenizer = prepared.reasoner.tokenizer
     if notice := check_fits(thoughts.gold, tokenizer, recipe.grpo.max_new_tokens):
@@ -127,14 +127,14 @@ def reinforce(
         return
     start_ray()
     preflight.check_actors(recipe)  # a cluster says what it offers once it is joined
-    thoughts = prepared.thoughts(Split.TRAIN, live_only=True)
+    thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
     heldout = selection_thoughts(recipe, prepared)
     set_broken_aside(out, console.print)
     if renamed := rewind(out, start.done):
         console.print(renamed, markup=False)
     if start.changed:
         JsonLog(out / METRICS).write({"step": start.done, "changed": dict(start.changed)})
-    policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
+    policy.embedding.set_bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1)))
     with (
         RolloutPool(reasoner_folder(recipe.reasoner), recipe.rollout) as pool,
         closing(RewardPool(recipe.reward, str(reasoner_folder(recipe.reasoner)), prepared.folder)) as rewards,
@@ -154,20 +154,20 @@ def reinforce(
         by_column = recipe.reward.aggregation == "normalize_then_sum"
         signal = LearningSignal(section.max_new_tokens, by_column, console.print)
 
-        def on_texts(step: int, rows: Rows, scores: Scores) -> None:
+        def on_texts(step: int, rows: Candidates, scores: Scores) -> None:
             completions(step, rows, scores)
             signal(step, rows, scores)
 
         rollouts = Rollouts(policy, thoughts, pool, rewards, sync, section, on_texts)
 
         def evaluate(version: int) -> Scored:
-            embeds = policy.prompt_embeds(policy.contract.inject(heldout.slots))
-            policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
+            embeds = policy.prompt_embeds(policy.verbalizer_config.inject(heldout.slots))
+            policy.embedding.set_bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1)))
             eos = prepared.reasoner.tokenizer.eos_token_id
             greedy = Sampling(max_new_tokens=section.max_new_tokens, temperature=0.0, stop_ids=(eos,))
             written = pool.generate(embeds, 1, greedy, version)
             texts = [prepared.reasoner.decode(rollout.token_ids.tolist()) for rollout in written]
-            return score(heldout, texts, prepared.measure)
+            return score(heldout, texts, prepared.metric)
 
         monitor = Monitor(rollouts, sync, evaluate, section.eval_every, section.keep, out, console)
         trainer = build_trainer(
@@ -184,11 +184,11 @@ def reinforce(
 
 
 def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
-    """Put adapter, contract, maps and held steps into one folder, `out/verbalizer`."""
+    """Put adapter, contract, maps and encoded steps into one folder, `out/verbalizer`."""
     folder = out / "verbalizer"
     with whole_folder(folder) as temporary:
         shutil.copytree(adapter, temporary, dirs_exist_ok=True)
-        for name in (MAPS_FILE, HELD_FILE):
+        for name in (MAPS_FILE, ENCODED_FILE):
             shutil.copy(prepared.folder / name, temporary / name)
     return folder
 
@@ -200,8 +200,8 @@ def main(arguments: list[str] | None = None) -> None:
     recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
     refuse_recurrent_depth(recipe.reasoner)
     console = VerbConsole()
-    recipe, told = with_available_engine(recipe)
-    for line in filter(None, (told, fleeting(recipe.train.out))):
+    recipe, message = with_available_engine(recipe)
+    for line in filter(None, (message, fleeting(recipe.train.out))):
         console.print(f"[yellow]{line}[/yellow]")
     if dry_run:
         console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)

@@ -9,11 +9,12 @@ on. So a row counts only where the answer is lost with each of five controls in 
 site's mean, the empty text, and the answer alone, in three wordings. They are the same for all texts of a
 thought, so no text can choose to be counted.
 
-Measured on the embedded reasoner (150 held-out problems, 382 thoughts that hold a step, 243 of them counted):
-the right claim keeps .99 of the answers, another problem's .02, a constant one .02, no step .03, the claim
-cut before its result .09, with another result .26, with shuffled words .16; of other ways to tell the answer
-"= 36" keeps .08, "36 + 0 = 36." .03, "36 36 36" none. Other operands with the same result keep .90: the model
-goes on from the result, so the causal test hears nothing else; put `contrastive` beside it.
+Measured on the embedded reasoner (150 held-out problems, 382 thoughts that encode a step, 243 of them
+counted): the right claim keeps .99 of the answers, another problem's .02, a constant one .02, no step .03,
+the claim cut before its result .09, with another result .26, with shuffled words .16; of other ways to tell
+the answer "= 36" keeps .08, "36 + 0 = 36." .03, "36 36 36" none. Other operands with the same result keep
+.90: the model goes on from the result, so the causal test is sensitive to nothing else; put `contrastive`
+beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading.interventions.replace import only
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.batch import RewardBatch
@@ -34,7 +35,7 @@ from reverse_codi.tasks.answers import Answering, stated_text
 # A lost answer is 0. A failed text was not even tried.
 WORST = -1.0
 # Texts that are controls, filled from the model's own answer. The last is the answer as a claim: a reader
-# that hears numbers by their place may take it for the result of one.
+# that is sensitive to numbers by their place may take it for the result of one.
 CONTROLS = ("", "{output}", "{answer}", "{answer} = {answer}.")
 
 
@@ -42,12 +43,14 @@ CONTROLS = ("", "{output}", "{answer}", "{answer} = {answer}.")
 def answer_preserved(batch: RewardBatch) -> list[float | None]:
     """1 where the answer survives the text in the thought's place, 0 where not; None where a control does.
 
-    None too for what is never fed: the last readout, the state at the answer cue, a layer's state.
+    None too for what is never fed: the last hidden state, the state at the answer cue, a layer's state.
     """
     reasoner = batch.reader.reader.reasoner
     thoughts = list(zip(batch.questions, batch.sites, strict=True))
-    fed = [thought for thought in dict.fromkeys(thoughts) if is_fed(thought[1], reasoner.n_thoughts)]
-    answer_of = own_answers(reasoner, batch.reader, fed)
+    latent_inputs = [
+        thought for thought in dict.fromkeys(thoughts) if is_fed(thought[1], reasoner.n_thoughts)
+    ]
+    answer_of = own_answers(reasoner, batch.reader, latent_inputs)
     rows = [row for row, thought in enumerate(thoughts) if thought in answer_of]
     found = answers_with(reasoner, [thoughts[row] for row in rows], batch.predicted[rows])
     values: list[float | None] = [None] * len(batch)
@@ -63,7 +66,7 @@ def is_fed(site: Site, n_thoughts: int) -> bool:
 
 
 def own_answers(
-    reasoner: Reasoner, measure: Measure, thoughts: Sequence[tuple[str, Site]]
+    reasoner: Reasoner, metric: ThoughtMetric, thoughts: Sequence[tuple[str, Site]]
 ) -> dict[tuple[str, Site], str]:
     """The model's own answer by thought (question and site), for those where every control loses it."""
     if not thoughts:
@@ -72,10 +75,10 @@ def own_answers(
     distinct = list(dict.fromkeys(questions))
     outputs = dict(zip(distinct, reasoner.think(distinct).outputs, strict=True))
     own = {thought: answer_in(reasoner, outputs[thought[0]]) for thought in thoughts}
-    controls = [torch.stack([measure.map_of(site).mean for site in sites])]
+    controls = [torch.stack([metric.map_of(site).mean for site in sites])]
     for wording in CONTROLS:
         texts = [wording.format(output=outputs[t[0]], answer=own[t]) for t in thoughts]
-        controls.append(measure.predict(texts, sites, questions))
+        controls.append(metric.predict(texts, sites, questions))
     kept: set[tuple[str, Site]] = set()
     for control in controls:
         answers = answers_with(reasoner, thoughts, control)
@@ -87,11 +90,11 @@ def answers_with(reasoner: Reasoner, thoughts: Sequence[tuple[str, Site]], stand
     """What the model answers with `stand_ins` [N, d] in place of N thoughts; later ones are thought anew."""
     if not thoughts:
         return []
-    fed = torch.zeros(len(thoughts), reasoner.n_thoughts, reasoner.width)
+    latent_inputs = torch.zeros(len(thoughts), reasoner.n_thoughts, reasoner.width)
     projected = reasoner.project(stand_ins)
     for row, (_, site) in enumerate(thoughts):
-        fed[row, site.index] = projected[row] if site.kind == "h" else stand_ins[row]
-    patch = Patch(fed, only([site.index for _, site in thoughts], reasoner.n_thoughts))
+        latent_inputs[row, site.index] = projected[row] if site.kind == "h" else stand_ins[row]
+    patch = Patch(latent_inputs, only([site.index for _, site in thoughts], reasoner.n_thoughts))
     outputs = reasoner.think([question for question, _ in thoughts], patch).outputs
     return [answer_in(reasoner, output) for output in outputs]
 

@@ -25,7 +25,7 @@ class Fluency(Section):
     """Options of `fluency`."""
 
     model: str = ""
-    """Folder, hub id or .gguf file of a causal language model; the reasoner's own text mode if empty."""
+    """Folder, hub id or .gguf file of a causal language model; the reasoner's own CoT mode if empty."""
     device: str = "cpu"
     """Where `model` runs; the reasoner runs where the reader does."""
     enough: float = Field(default=0.0, le=0, gt=WORST)

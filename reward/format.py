@@ -36,7 +36,7 @@ class Format(Section):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"no regular expression: {error}; mend it, or drop it for equations") from None
+            raise ValueError(f"no regular expression: {error}; fix it, or drop it for equations") from None
         return pattern
 
 

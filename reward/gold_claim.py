@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from reverse_codi.reading.claims import NO_STEP, HeldSteps
+from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.rewards.batch import RewardBatch
 from reverse_codi.rewards.declare import reward
 from reverse_codi.tasks.equations import parse_equations
@@ -29,7 +29,7 @@ class GoldClaim(Section):
     """Options of `gold_claim`."""
 
     held_steps: str = ""
-    """A held_steps.json, as a run leaves in its `reading` folder: the gold claims are then those that the
+    """A encoded_steps.json, as a run leaves in its `reading` folder: the gold claims are then those that the
     site holds, and all must be said. If empty, any claim of the problem is as good."""
 
 
@@ -48,21 +48,21 @@ class GoldClaimReward:
         file = Path(config.held_steps)
         if config.held_steps and not file.is_file():
             raise RecipeError(
-                f"held_steps: no file {file}; a run writes reading/held_steps.json, or leave it out"
+                f"held_steps: no file {file}; a run writes reading/encoded_steps.json, or leave it out"
             )
-        self.held = HeldSteps.from_json(file.read_text()) if config.held_steps else None
+        self.encoded = EncodedSteps.from_json(file.read_text()) if config.held_steps else None
 
     def __call__(self, batch: RewardBatch) -> list[float | None]:
         """Compare words, in order."""
         values: list[float | None] = [None] * len(batch)
         for row, claims in enumerate(batch.claims or []):
             if claims:
-                said = claims_of(batch.texts[row])
-                values[row] = nearest(said, claims)
-                if self.held is not None:
-                    steps = self.held.steps(batch.sites[row], len(claims))
+                stated = claims_of(batch.texts[row])
+                values[row] = nearest(stated, claims)
+                if self.encoded is not None:
+                    steps = self.encoded.steps(batch.sites[row], len(claims))
                     gold = [claims[step] for step in steps] or [NO_STEP]
-                    values[row] = (nearest(said, gold) + nearest(gold, said)) / 2
+                    values[row] = (nearest(stated, gold) + nearest(gold, stated)) / 2
         return values
 
 

@@ -1,6 +1,6 @@
 """Does the text leave the model about to say what the thought left it about to say?
 
-A final-layer readout is a next-token state. This compares the two distributions in whole, so a thought
+A final-layer hidden state is a next-token state. This compares the two distributions in whole, so a thought
 that hesitates between several words asks for a text that hesitates alike.
 
 Shapes: N texts, V vocabulary, d width.
@@ -36,7 +36,7 @@ class NextTokenMatch(Section):
 @reward(worst=WORST)
 def next_token_match(batch: RewardBatch, config: NextTokenMatch) -> list[float | None]:
     """Minus the KL divergence (nats) from the text's next-token distribution to the thought's, clipped."""
-    rows = [row for row, site in enumerate(batch.sites) if is_readout(site)]
+    rows = [row for row, site in enumerate(batch.sites) if is_hidden_state(site)]
     values: list[float | None] = [None] * len(batch)
     if rows:
         reasoner = batch.reader.reader.reasoner
@@ -46,13 +46,13 @@ def next_token_match(batch: RewardBatch, config: NextTokenMatch) -> list[float |
     return values
 
 
-def is_readout(site: Site) -> bool:
-    """Whether the model's output head reads this vector: a final hidden state, not a fed vector."""
+def is_hidden_state(site: Site) -> bool:
+    """Whether the model's output head reads this vector: a final hidden state, not a latent input."""
     return site.kind != "z" and site.layer is None
 
 
 def divergence(reasoner: Reasoner, thoughts: Tensor, predicted: Tensor, temperature: float) -> Tensor:
-    """KL(thought || predicted) [N] in nats between next-token distributions of readouts [N, d]."""
+    """KL(thought || predicted) [N] in nats between next-token distributions of hidden states [N, d]."""
     parts = [
         _kl(reasoner.logits(one) / temperature, reasoner.logits(other) / temperature)
         for one, other in zip(thoughts.split(CHUNK), predicted.split(CHUNK), strict=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore
 from tests.tiny import make_tiny_measure, make_tiny_policy, make_tiny_reasoner, make_tiny_traces, stir
@@ -18,13 +18,13 @@ def tiny_reasoner() -> CodiReasoner:
 
 
 @pytest.fixture(scope="session")
-def tiny_measure(tiny_reasoner: CodiReasoner) -> Measure:
+def tiny_measure(tiny_reasoner: CodiReasoner) -> ThoughtMetric:
     return make_tiny_measure(tiny_reasoner)
 
 
 @pytest.fixture(scope="session")
 def tiny_folders(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path_factory: pytest.TempPathFactory
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """The tiny reasoner and its maps, saved: (reasoner folder, measure folder)."""
     root = tmp_path_factory.mktemp("tiny")
@@ -35,7 +35,7 @@ def tiny_folders(
 
 @pytest.fixture(scope="session")
 def tiny_verbalizer(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path_factory: pytest.TempPathFactory
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Folder of a verbalizer that has learnt nothing, but is not its base."""
     folder = tmp_path_factory.mktemp("verbalizer")

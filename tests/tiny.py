@@ -11,8 +11,8 @@ from rich.console import Console
 from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
@@ -20,14 +20,14 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Prefix, ReadSpec
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split
 from reverse_codi.tasks.graph import Graph
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.traces.collect import collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.verbalize.contract import Contract
+from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 
 
@@ -74,7 +74,7 @@ def make_problems(n: int, seed: int = 0, split: Split = Split.TRAIN) -> list[Pro
     return Arithmetic().problems(split, n, seed)
 
 
-def make_tiny_measure(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: int = 128) -> Measure:
+def make_tiny_measure(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: int = 128) -> ThoughtMetric:
     """Maps for every thought, fitted on the last claims of `n` problems."""
     reader = Reader(reasoner, spec or ReadSpec())
     problems = make_problems(n)
@@ -84,7 +84,7 @@ def make_tiny_measure(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: i
     features = reader.features([p.claims[-1] for p in problems], questions if with_question else None)
     sites = [Site("h", k) for k in range(reasoner.n_thoughts)]
     ridge = reader.spec.ridge
-    return Measure(reader, {site: AffineMap.fit(features, chains.at(site), ridge) for site in sites})
+    return ThoughtMetric(reader, {site: AffineMap.fit(features, chains.at(site), ridge) for site in sites})
 
 
 def make_tiny_traces(
@@ -105,9 +105,9 @@ def make_tiny_traces(
     )
 
 
-def make_held(n_thoughts: int, longest: int = 4) -> HeldSteps:
+def make_held(n_thoughts: int, longest: int = 4) -> EncodedSteps:
     """Thought k holds step k, and the last one every later step too."""
-    return HeldSteps(
+    return EncodedSteps(
         {
             (Site("h", k), n): [float(step == k or (k == n_thoughts - 1 and step > k)) for step in range(n)]
             for k in range(n_thoughts)
@@ -119,13 +119,13 @@ def make_held(n_thoughts: int, longest: int = 4) -> HeldSteps:
 
 def make_tiny_policy(reasoner: CodiReasoner, rank: int = 4, seed: int = 0, n_slots: int = 1) -> Policy:
     """A verbalizer that has learnt nothing."""
-    contract = Contract(
+    verbalizer_config = VerbalizerConfig(
         n_slots=n_slots,
         n_vocab=reasoner.lm.get_input_embeddings().num_embeddings,
         reasoner_hash=reasoner.content_hash,
         tokenizer_hash=reasoner.tokenizer_hash,
     )
-    return Policy.new(reasoner, VerbalizerSection(rank=rank, alpha=2 * rank), contract, seed)
+    return Policy.new(reasoner, VerbalizerSection(rank=rank, alpha=2 * rank), verbalizer_config, seed)
 
 
 def stir(policy: Policy, seed: int = 0, size: float = 0.3) -> None:
@@ -154,14 +154,14 @@ class TableReader(Reader):
 
 def make_table_measure(
     table: Mapping[str, Sequence[float]], site: Site, default: Sequence[float] = ()
-) -> Measure:
+) -> ThoughtMetric:
     """A measure whose predictions are the table's vectors, with plain distances and mean 0."""
     d = len(next(iter(table.values())))
     identity = AffineMap(torch.eye(d), torch.zeros(d), torch.zeros(d), torch.eye(d), torch.zeros(0, d))
-    return Measure(TableReader(table, default), {site: identity})
+    return ThoughtMetric(TableReader(table, default), {site: identity})
 
 
-def make_rows(texts: list[str], targets: Tensor, site: Site, **others: Any) -> Rows:
+def make_rows(texts: list[str], targets: Tensor, site: Site, **others: Any) -> Candidates:
     """Finished rows of one site without distractors, unless `others` says so."""
     n, d = targets.shape
     values = {
@@ -171,13 +171,15 @@ def make_rows(texts: list[str], targets: Tensor, site: Site, **others: Any) -> R
         "distractors": torch.zeros(n, 0, d),
         "finished": [True] * n,
     }
-    return Rows(texts=texts, targets=targets, **{**values, **others})
+    return Candidates(texts=texts, targets=targets, **{**values, **others})
 
 
-def make_batch(rows: Rows, measure: Measure, log: Callable[[str, float], None] | None = None) -> RewardBatch:
+def make_batch(
+    rows: Candidates, metric: ThoughtMetric, log: Callable[[str, float], None] | None = None
+) -> RewardBatch:
     """The rows as reward functions see them."""
-    states = measure.reader.features(rows.texts, rows.questions)
-    predicted = measure.apply(states, rows.sites)
+    states = metric.reader.features(rows.texts, rows.questions)
+    predicted = metric.apply(states, rows.sites)
     columns = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
     ignore: Callable[[str, float], None] = lambda name, value: None  # noqa: E731
-    return RewardBatch(**columns, states=states, predicted=predicted, reader=measure, log=log or ignore)
+    return RewardBatch(**columns, states=states, predicted=predicted, reader=metric, log=log or ignore)

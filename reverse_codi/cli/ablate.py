@@ -19,9 +19,9 @@ from pydantic import model_validator
 from rich.console import Console
 from rich.table import Table
 
+from reverse_codi.evaluation.draw import Size
 from reverse_codi.evaluation.evaluate import Evaluated, run
 from reverse_codi.evaluation.report import AIMS, METRICS_FILE
-from reverse_codi.evaluation.setting import Size
 from reverse_codi.recipe.reward import beside
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.train import train
@@ -66,7 +66,7 @@ class AblationRow(Section):
     after: str | None = None
     """A row above whose `takes` are taken over."""
     takes: list[Literal["reading", "warm"]] = ["reading", "warm"]
-    """What is taken over: maps and held steps, and the warm start."""
+    """What is taken over: maps and encoded steps, and the warm start."""
     read_by: str | None = None
     """A row above whose maps examine this one, where its own read whole traces."""
     set: dict[str, Any] = {}

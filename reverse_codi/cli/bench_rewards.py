@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.recipe.reward import RewardItem, RewardSection
-from reverse_codi.rewards.candidates import Rows
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.candidates import Candidates
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.rewards.scoring import LocalScorer
 from reverse_codi.tasks.arithmetic import Arithmetic
@@ -56,17 +56,17 @@ class Timing:
         return self.texts / self.seconds
 
 
-def make_rows(measure: Measure, n: int) -> Rows:
+def make_rows(metric: ThoughtMetric, n: int) -> Candidates:
     """`n` distinct texts of held-out problems: each states a claim about a thought of its problem."""
-    reasoner = measure.reader.reasoner
+    reasoner = metric.reader.reasoner
     problems = Arithmetic().problems(Split.HELDOUT, n, seed=0)
-    sites = [site for site in thought_sites(reasoner.n_thoughts) if site in measure.maps]
+    sites = [site for site in thought_sites(reasoner.n_thoughts) if site in metric.maps]
     chosen = [sites[i % len(sites)] for i in range(n)]
     chains = reasoner.think([problem.question for problem in problems])
     at = {site: chains.at(site) for site in sites}
     texts = [f"{problem.claims[0]} so far {i}" for i, problem in enumerate(problems)]
     targets = torch.stack([at[site][i] for i, site in enumerate(chosen)])
-    return Rows(
+    return Candidates(
         texts=texts,
         token_ids=[[0] * len(text.split()) for text in texts],
         questions=[problem.question for problem in problems],
@@ -77,7 +77,7 @@ def make_rows(measure: Measure, n: int) -> Rows:
     )
 
 
-def five_rewards() -> list[Registered]:
+def five_rewards() -> list[RewardSpec]:
     """`hidden_match` in each of its metrics."""
     items = [RewardItem(name="hidden_match", options={"metric": metric}) for metric in METRICS]
     return [
@@ -96,11 +96,11 @@ def timed(name: str, texts: int, rounds: int, score: Callable[[], int]) -> Timin
     return Timing(name, texts, read, best)
 
 
-def measured(measure: Measure, rows: Rows, rounds: int) -> list[Timing]:
+def measured(metric: ThoughtMetric, rows: Candidates, rounds: int) -> list[Timing]:
     """Each way of scoring the rows."""
     rewards = five_rewards()
     weights = [1.0] * len(rewards)
-    one, five = LocalScorer(measure, rewards[:1], weights[:1]), LocalScorer(measure, rewards, weights)
+    one, five = LocalScorer(metric, rewards[:1], weights[:1]), LocalScorer(metric, rewards, weights)
     n = len(rows)
     few = range(min(n, 200))  # one by one, a text costs the same whatever their number
     return [
@@ -116,7 +116,7 @@ def measured(measure: Measure, rows: Rows, rounds: int) -> list[Timing]:
             "five rewards, each with its own reading",
             n,
             rounds,
-            lambda: sum(LocalScorer(measure, [reward], [1.0]).score(rows).n_read for reward in rewards),
+            lambda: sum(LocalScorer(metric, [reward], [1.0]).score(rows).n_read for reward in rewards),
         ),
     ]
 
@@ -144,8 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.json:
         check_file(given.json, (".json",))
-    measure = Measure.load(ASSETS / "verbalizer", load_reasoner(ASSETS / "reasoner"))
-    timings = measured(measure, make_rows(measure, given.texts), given.rounds)
+    metric = ThoughtMetric.load(ASSETS / "verbalizer", load_reasoner(ASSETS / "reasoner"))
+    timings = measured(metric, make_rows(metric, given.texts), given.rounds)
     if given.json:
         figures = [asdict(timing) | {"rate": timing.rate} for timing in timings]
         write_whole(given.json, figures_json(figures) + "\n")

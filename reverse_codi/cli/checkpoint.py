@@ -18,8 +18,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         folder = reasoner_folder(section)
         report = import_report(folder)
-        told = f"{folder} is in the own format" if report is None else str(report)
-        console.print(told, markup=False, highlight=False)
+        message = f"{folder} is in the own format" if report is None else str(report)
+        console.print(message, markup=False, highlight=False)
         reasoner = load_reasoner(section)
     except CheckpointError as error:
         raise SystemExit(f"error: {error}") from None

@@ -17,15 +17,15 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.reading.foils import CONSTANT
-from reverse_codi.reading.measure import MAPS_FILE
+from reverse_codi.reading.hard_negatives import CONSTANT
+from reverse_codi.reading.metric import MAPS_FILE
 from reverse_codi.reasoners.load import ASSETS, reasoner_folder
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.train import check_thoughts, finish, reinforce
 from reverse_codi.training import preflight
 from reverse_codi.training.monitor import BEST, BEST_FIGURES
-from reverse_codi.training.prepare import HELD_FILE, Prepared, open_traces, prepare
+from reverse_codi.training.prepare import ENCODED_FILE, Prepared, open_traces, prepare
 from reverse_codi.training.runtime import gold_steps, placement, with_available_engine
 from reverse_codi.utils.config import RecipeError, run_verb
 from reverse_codi.utils.console import VerbConsole
@@ -66,16 +66,16 @@ def empty(out: Path) -> None:
 def test_thoughts(
     recipe: Recipe, prepared: Prepared, out: Path, console: Console, problems: int = TEST_PROBLEMS
 ) -> Thoughts:
-    """Live thoughts of fresh held-out problems, which nothing in training has seen."""
+    """Causally active thoughts of fresh held-out problems, which nothing in training has seen."""
     traces = open_traces(
         recipe, prepared.reasoner, Split.HELDOUT, problems, TEST_SEED, str(out / "test-traces"), console
     )
-    return thoughts_of(traces, prepared.sites, prepared.held, live_only=True)
+    return thoughts_of(traces, prepared.sites, prepared.encoded, active_only=True)
 
 
 def embedded_reading(out: Path) -> None:
-    """Read as the embedded verbalizer does: its maps and held steps were frozen with it."""
-    take_over(ASSETS / "verbalizer", out / "reading", (MAPS_FILE, HELD_FILE))
+    """Read as the embedded verbalizer does: its maps and encoded steps were frozen with it."""
+    take_over(ASSETS / "verbalizer", out / "reading", (MAPS_FILE, ENCODED_FILE))
 
 
 def translated(recipe: Recipe, prepared: Prepared, folder: Path, thoughts: Thoughts) -> Scored:
@@ -83,12 +83,12 @@ def translated(recipe: Recipe, prepared: Prepared, folder: Path, thoughts: Thoug
     translator = Translator(
         prepared.reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens
     )
-    return score(thoughts, translator.greedy(thoughts.slots), prepared.measure)
+    return score(thoughts, translator.greedy(thoughts.slots), prepared.metric)
 
 
 def control(prepared: Prepared, thoughts: Thoughts, text: str) -> float:
     """Match of one text given for every thought."""
-    scored = score(thoughts, [text] * len(thoughts), prepared.measure)
+    scored = score(thoughts, [text] * len(thoughts), prepared.metric)
     return scored.match
 
 
@@ -165,7 +165,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     show(console, thoughts, before, after, problems=4)
     show_changes(console, before, after, thoughts.problems, step)
     gain = match_gain(before, after, thoughts.problems)
-    gold = score(thoughts, thoughts.gold, prepared.measure)
+    gold = score(thoughts, thoughts.gold, prepared.metric)
     return {
         "match_before": before.match,
         "match_after": after.match,
@@ -195,9 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = VerbConsole()
     check_folder(options.out, "--out")
     check_file(options.json, (".json",))
-    recipe, told = with_available_engine(load_recipe([options.recipe, *overrides]))
-    if told:
-        console.print(f"[yellow]{told}[/yellow]")
+    recipe, message = with_available_engine(load_recipe([options.recipe, *overrides]))
+    if message:
+        console.print(f"[yellow]{message}[/yellow]")
     console.print(placement(recipe), markup=False)
     figures = demo(recipe, options.out, console)
     ray.shutdown()

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from reverse_codi.evaluation import report
-from reverse_codi.evaluation.listed import Lensed, by_latent, by_steps, measure
+from reverse_codi.evaluation.listed import Lensed, by_latent, by_steps, metric
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.answers import stated
 from reverse_codi.tasks.corpus import clean_question, question_signature
@@ -82,7 +82,7 @@ def run(
     if not problems:
         where = f"{path} has no gold steps (CoT=)" if task is None else f"the data of {task} has none of them"
         raise UserError(f"{len(questions)} questions, but {where}; give --task and --path of their data")
-    found = measure(problems)
+    found = metric(problems)
     answered = [q for q in questions if q.answer and q.prediction]
     right = sum(stated(q.prediction, canonical_number, "") == canonical_number(q.answer) for q in answered)
     if out is not None:

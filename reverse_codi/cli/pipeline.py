@@ -21,7 +21,7 @@ from rich.console import Console
 from reverse_codi.cli import verbalize
 from reverse_codi.cli.demo import control, kept_step, show_changes, test_thoughts, translated
 from reverse_codi.evaluation import accuracy
-from reverse_codi.reading.foils import CONSTANT
+from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.distill.run import distill, made_from
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
@@ -58,7 +58,7 @@ def check_reasoner_is_made_here(recipe: Recipe) -> None:
 
 
 def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
-    """The reasoner's accuracy with its thoughts, without them and in text mode."""
+    """The reasoner's accuracy with its thoughts, without them and in CoT mode."""
     reasoner = load_reasoner(recipe.reasoner)
     file = out / accuracy.FILE
     inputs = {
@@ -72,7 +72,7 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
     else:
         record(out, inputs)
         on_bad = recipe.trace.on_bad_question
-        found = accuracy.measure(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, console, on_bad)
+        found = accuracy.metric(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, console, on_bad)
         write_whole(file, figures_json(accuracy.flat(found), indent=1) + "\n")
         accuracy.show(console, recipe.reasoner.path, found, None)
     figures: dict[str, Any] = json.loads(file.read_text())
@@ -84,7 +84,9 @@ def trained(recipe: Recipe, console: Console) -> Path:
     return train(recipe, console, resume=True)
 
 
-def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[str, Mapping[str, float]]:
+def final_figures(
+    recipe: Recipe, verbalizer: Path, out: Path, console: Console
+) -> dict[str, Mapping[str, float]]:
     """Translate fresh held-out thoughts by warm start and verbalizer; show, keep and score the texts."""
     prepared = prepare(recipe, out, console)
     thoughts = test_thoughts(recipe, prepared, out, console, TESTED)
@@ -95,11 +97,11 @@ def told(recipe: Recipe, verbalizer: Path, out: Path, console: Console) -> dict[
         prepared.reasoner, reasoner_folder(recipe.reasoner), verbalizer, recipe.grpo.max_new_tokens
     )
     questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
-    rows = translate_questions(translator, prepared.measure, questions)
+    rows = translate_questions(translator, prepared.metric, questions)
     verbalize.save([row for of_question in rows for row in of_question], out / TRANSLATIONS)
     for of_question in rows:
         verbalize.show(console, of_question, chain=False)
-    gold = score(thoughts, thoughts.gold, prepared.measure)
+    gold = score(thoughts, thoughts.gold, prepared.metric)
     fixed = {"constant": CONSTANT, "empty": ""}
     return {
         "warm start": before.summary(),
@@ -136,7 +138,7 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     with stage("traces, warm start, RL"):
         verbalizer = trained(recipe, console)
     with stage("translations"):
-        figures = told(recipe, verbalizer, out, console)
+        figures = final_figures(recipe, verbalizer, out, console)
     return {"accuracy": found, "translations": figures, "seconds": seconds}
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from reverse_codi.evaluation.reading_study import Row, choose, study_spec
-from reverse_codi.reading.claims import find_held_steps
-from reverse_codi.reading.foils import FOILS
+from reverse_codi.evaluation.reading_study import StudyRow, choose, study_spec
+from reverse_codi.reading.claims import find_encoded_steps
+from reverse_codi.reading.hard_negatives import HARD_NEGATIVES
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.reading import Map, Point, Prefix, ReadSpec
 from reverse_codi.recipe.schema import load_recipe
@@ -20,7 +20,7 @@ from reverse_codi.utils.config import run_verb, validated
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.outputs import check_file, check_folder
-from reverse_codi.verbalize.own_steps import own_claims
+from reverse_codi.verbalize.self_generated_cot import self_generated_claims
 from reverse_codi.verbalize.thoughts import thought_sites
 
 # The naive readings, then the affine map in its forms: layers, point, ridge, question.
@@ -38,13 +38,13 @@ SPECS = (
 )
 
 
-def table(rows: Sequence[Row], title: str) -> Table:
+def table(rows: Sequence[StudyRow], title: str) -> Table:
     """One line a ReadSpec and site."""
     shown = Table(title=title)
-    for name in ("read", "ridge", "site", "gold", "retrieved", "chain", "best foil", "margin"):
+    for name in ("read", "ridge", "site", "gold", "retrieved", "chain", "best hard negative", "margin"):
         shown.add_column(name)
     for row in rows:
-        best = row.match[row.best_foil]
+        best = row.match[row.best_negative]
         shown.add_row(
             str(row.spec),
             f"{row.spec.ridge:g}" if row.spec.map is Map.AFFINE else "",
@@ -52,16 +52,16 @@ def table(rows: Sequence[Row], title: str) -> Table:
             str(row.match["gold"]),
             f"{row.retrieval['gold']:.2f}",
             f"{row.match['chain'].value:.2f}",
-            f"{row.best_foil} {best.value:.2f}",
+            f"{row.best_negative} {best.value:.2f}",
             str(row.margin),
         )
     return shown
 
 
-def foil_table(rows: Sequence[Row], spec: ReadSpec) -> Table:
+def negatives_table(rows: Sequence[StudyRow], spec: ReadSpec) -> Table:
     """Match of every text kind under one spec."""
     shown = Table(title=f"match of every kind of text, read as: {spec}")
-    kinds = ("gold", "chain", *FOILS)
+    kinds = ("gold", "chain", *HARD_NEGATIVES)
     for name in ("site", *kinds):
         shown.add_column(name)
     for row in rows:
@@ -86,26 +86,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reasoner = load_reasoner(recipe.reasoner)
     train, heldout = trace_both(recipe, reasoner, console)
     sites = thought_sites(reasoner.n_thoughts)
-    held = find_held_steps(
+    encoded = find_encoded_steps(
         {site: train.vectors(site) for site in sites},
         train.claims,
-        recipe.reading.held_threshold,
+        recipe.reading.encoded_threshold,
         moved=moved_by_swaps(reasoner, recipe.task.build(), recipe.trace.seed),
     )
-    for (site, n_steps), accuracy in held.accuracy.items():
+    for (site, n_steps), accuracy in encoded.accuracy.items():
         line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))
         console.print(f"probe {site}, {n_steps}-step problems: {line}")
     specs = (*SPECS, *more)
     rows = [
-        row for spec in specs for row in study_spec(reasoner, spec, sites, held, train, train.claims, heldout)
+        row
+        for spec in specs
+        for row in study_spec(reasoner, spec, sites, encoded, train, train.claims, heldout)
     ]
     best = choose(rows)
-    written = study_spec(reasoner, best, sites, held, train, own_claims(reasoner, train.questions), heldout)
-    bare = study_spec(reasoner, best, sites, held, train, train.claims, heldout, framed=0)
+    written = study_spec(
+        reasoner, best, sites, encoded, train, self_generated_claims(reasoner, train.questions), heldout
+    )
+    bare = study_spec(reasoner, best, sites, encoded, train, train.claims, heldout, framed=0)
     console.print(table(rows, "maps fitted on gold claims"))
-    console.print(table(bare, "the best one, its map fitted on bare claims only: it hears nothing else"))
-    console.print(table(written, "the best one, its map fitted on the model's own written steps (no labels)"))
-    console.print(foil_table(rows, best))
+    console.print(
+        table(bare, "the best one, its map fitted on bare claims only: it is sensitive to nothing else")
+    )
+    console.print(
+        table(written, "the best one, its map fitted on the model's self-generated CoT (no labels)")
+    )
+    console.print(negatives_table(rows, best))
     console.print(f"[bold]default ReadSpec:[/bold] {best.model_dump(mode='json')}")
     if options.json:
         records = [

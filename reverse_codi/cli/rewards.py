@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reverse_codi.evaluation.reward_trials.bench import Bench, Kind, Source
+from reverse_codi.evaluation.reward_trials.bench import Bench, TextKind, TrialSource
 from reverse_codi.evaluation.reward_trials.texts import texts_of
 from reverse_codi.evaluation.reward_trials.trial import Spread, Trial, Values, run, score
 from reverse_codi.recipe.reward import RewardItem, RewardSection
-from reverse_codi.rewards.candidates import Rows
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.candidates import Candidates
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.tasks.records import read_records
 from reverse_codi.utils.arguments import count, positive
@@ -62,8 +62,8 @@ def show_reward(name: str, console: Console) -> None:
     note = "; supervised: it uses gold labels, for ablations only" if record.supervised else ""
     console.print(f"[bold]{record.name}[/bold], worst {record.worst:g}{note}")
     console.print(str(inspect.getsourcefile(function)), markup=False)
-    for told in (function, inspect.getmodule(function)):
-        console.print(f"\n{inspect.getdoc(told) or ''}", markup=False)
+    for documented in (function, inspect.getmodule(function)):
+        console.print(f"\n{inspect.getdoc(documented) or ''}", markup=False)
     model = registry.config_model(record)
     if model is None:
         console.print("\nno options")
@@ -87,7 +87,7 @@ def show_trial(trial: Trial, console: Console) -> None:
     for kind, values in trial.values.items():
         spread = Spread.of(values)
         figures = [f"{x:.3f}" for x in (spread.mean, spread.low, spread.median, spread.high)]
-        lead = "" if kind is Kind.GOLD else str(trial.lead(kind))
+        lead = "" if kind is TextKind.GOLD else str(trial.lead(kind))
         table.add_row(kind, f"{spread.n / n:.0%}", *figures, lead)
     console.print(table)
     console.print(verdict(trial), markup=False)
@@ -96,10 +96,10 @@ def show_trial(trial: Trial, console: Console) -> None:
 def verdict(trial: Trial) -> str:
     """What the distribution means for the use of the reward."""
     name = trial.reward.name
-    if all(value is None for value in trial.values[Kind.GOLD]):
+    if all(value is None for value in trial.values[TextKind.GOLD]):
         return f"{name} applies to none of these thoughts (it returned None for all gold texts)."
     if not trial.won_by:
-        return f"Gold leads every worthless kind of text: {name} hears content."
+        return f"Gold leads every worthless kind of text: {name} is sensitive to content."
     return (
         f"Warning: {', '.join(trial.won_by)} texts score as well as gold. {name} does not tell content, or "
         "not all of it: alone it can be won without. Only use it beside a reward that does (contrastive, "
@@ -107,22 +107,23 @@ def verdict(trial: Trial) -> str:
     )
 
 
-def show_texts(rows: Rows, values: Values, console: Console) -> None:
+def show_texts(rows: Candidates, values: Values, console: Console) -> None:
     """Print the given texts with their values."""
     table = Table("site", "text", "value", "question")
     for row in range(min(SHOWN, len(rows))):
         value = values[row]
-        said = "does not apply" if value is None else f"{value:.3f}"
-        table.add_row(str(rows.sites[row]), escape(rows.texts[row]), said, escape(rows.questions[row]))
+        shown = "does not apply" if value is None else f"{value:.3f}"
+        table.add_row(str(rows.sites[row]), escape(rows.texts[row]), shown, escape(rows.questions[row]))
     console.print(table)
     spread = Spread.of(values)
     console.print(f"{len(rows)} texts, mean {spread.mean:.3f}; of {spread.n} to which it applies")
 
 
-def as_json(trial: Trial, given: tuple[Rows, Values] | None) -> dict[str, Any]:
+def as_json(trial: Trial, given: tuple[Candidates, Values] | None) -> dict[str, Any]:
     """Everything that is printed, and every given text."""
     kinds = {
-        kind: asdict(Spread.of(values)) | ({} if kind is Kind.GOLD else {"lead": asdict(trial.lead(kind))})
+        kind: asdict(Spread.of(values))
+        | ({} if kind is TextKind.GOLD else {"lead": asdict(trial.lead(kind))})
         for kind, values in trial.values.items()
     }
     found: dict[str, Any] = {
@@ -141,8 +142,8 @@ def as_json(trial: Trial, given: tuple[Rows, Values] | None) -> dict[str, Any]:
 
 
 def try_reward(
-    record: Registered, source: Source, texts: str | None
-) -> tuple[Trial, tuple[Rows, Values] | None]:
+    record: RewardSpec, source: TrialSource, texts: str | None
+) -> tuple[Trial, tuple[Candidates, Values] | None]:
     """The trial of a reward and, if there are any, the given texts with their values.
 
     Raises:
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     trying.add_argument("--reasoner", help="who thinks and reads; the embedded one if none")
     trying.add_argument("--verbalizer", type=Path, help="its folder; the embedded one if none")
-    trying.add_argument("--problems", type=positive, help=f"how many, {Source().problems} if not given")
+    trying.add_argument("--problems", type=positive, help=f"how many, {TrialSource().problems} if not given")
     trying.add_argument("--seed", type=count, help="of problems, samples and shuffled words")
     trying.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
@@ -184,9 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif options.verb == "show":
         show_reward(options.name, console)
     else:
-        given = {key: getattr(options, key) for key in Source.model_fields}
+        given = {key: getattr(options, key) for key in TrialSource.model_fields}
         known = {key: value for key, value in given.items() if value is not None}
-        source = validated(Source, known, "command line")
+        source = validated(TrialSource, known, "command line")
         if bare := [setting for setting in options.set if "=" not in setting]:
             raise UserError(
                 f"--set {bare[0]}: an option of the reward needs a value; write --set {bare[0]}=VALUE"

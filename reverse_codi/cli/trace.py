@@ -1,7 +1,7 @@
 r"""Collect traces, or import vectors that were collected elsewhere.
 
     reverse-codi trace RECIPE [--section.key value ...]
-    reverse-codi trace import --readouts h.npy --fed z.npy --rows rows.jsonl \
+    reverse-codi trace import --hidden-states h.npy --latent-inputs z.npy --rows rows.jsonl \
         --reasoner PATH --out FOLDER
 
 A run that stopped goes on where it was when the same command is given again.
@@ -20,7 +20,7 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.traces.collect import collect
 from reverse_codi.traces.imports import columns_of_rows, import_arrays, not_projected
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.prepare import needs_own_steps
+from reverse_codi.training.prepare import needs_self_generated_cot
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.outputs import check_folder
@@ -42,7 +42,7 @@ def trace(recipe: Recipe, console: Console) -> TraceStore:
         recipe_hash=recipe.trace_hash,
         console=console,
         on_bad=section.on_bad_question,
-        writes=needs_own_steps(recipe),  # as `train`, which goes on with this store
+        writes=needs_self_generated_cot(recipe),  # as `train`, which goes on with this store
     )
     right = sum(map(bool, store.correct))
     console.print(
@@ -54,8 +54,10 @@ def trace(recipe: Recipe, console: Console) -> TraceStore:
 def import_vectors(arguments: list[str], console: Console) -> TraceStore:
     """Make a store from files of vectors."""
     parser = argparse.ArgumentParser(prog="reverse-codi trace import", description="Import vectors.")
-    parser.add_argument("--readouts", required=True, type=Path, help="h0..hK, [N, K + 1, d], .npy or .npz")
-    parser.add_argument("--fed", required=True, type=Path, help="z0..z(K-1), [N, K, d], .npy or .npz")
+    parser.add_argument(
+        "--hidden-states", required=True, type=Path, help="h0..hK, [N, K + 1, d], .npy or .npz"
+    )
+    parser.add_argument("--latent-inputs", required=True, type=Path, help="z0..z(K-1), [N, K, d], .npy or .npz")
     parser.add_argument(
         "--rows", required=True, type=Path, help="JSON lines: question, gold, claims, output, answer"
     )
@@ -67,14 +69,14 @@ def import_vectors(arguments: list[str], console: Console) -> TraceStore:
     parser.add_argument("--out", required=True, type=Path, help="folder of the new store")
     options = parser.parse_args(arguments)
     check_folder(options.out, "--out")
-    arrays = {"readouts": options.readouts, "fed": options.fed}
+    arrays = {"hidden_states": options.hidden_states, "latent_inputs": options.latent_inputs}
     header = {"reasoner_hash": options.reasoner_hash, "tokenizer_hash": options.tokenizer_hash}
     if options.reasoner is not None:
         reasoner = open_reasoner(options.reasoner)
         strange = not_projected(reasoner, arrays)
         if strange:
             console.print(
-                f"[yellow]{strange:,} fed vectors are not the projection of their readouts: replaced "
+                f"[yellow]{strange:,} latent inputs are not the projection of their hidden states: replaced "
                 "thoughts, another numbering (z0 is made of h0), or another reasoner's[/yellow]"
             )
         header = {

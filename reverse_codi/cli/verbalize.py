@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.distill.training_record import trained_length
 from reverse_codi.reasoners.load import ASSETS, load_reasoner, reasoner_folder
 from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--sites",
         nargs="+",
-        help="what they are: h0 h1 (readouts), z0 z1 (fed vectors) or z0.. (all)",
+        help="what they are: h0 h1 (hidden states), z0 z1 (latent inputs) or z0.. (all)",
     )
     parser.add_argument(
         "--samples", type=count, default=0, help="candidates a thought, reranked by the reader"
@@ -129,12 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(line)
     questions = [one.question for one in asked]
     translator = Translator(reasoner, folder, options.verbalizer)
-    measure = Measure.load(options.verbalizer, reasoner)
-    given = [thought_now(reasoner, questions, measure)] if questions else []
-    given += [stored(store, name, reasoner, measure) for name, store in opened.items()]
-    given += [given_vectors(vectors, reasoner, measure)] if vectors else []
+    metric = ThoughtMetric.load(options.verbalizer, reasoner)
+    given = [thought_now(reasoner, questions, metric)] if questions else []
+    given += [stored(store, name, reasoner, metric) for name, store in opened.items()]
+    given += [given_vectors(vectors, reasoner, metric)] if vectors else []
     with counted(aside, "texts") as translator.engine.progress:
-        rows = [trace for of in given for trace in translate(translator, measure, of, options.samples)]
+        rows = [trace for of in given for trace in translate(translator, metric, of, options.samples)]
     unscored = (row.reason for of_question in rows for row in of_question if row.trusted is None)
     for why in dict.fromkeys(unscored):
         say(why)

@@ -22,7 +22,7 @@ from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
 
 FILE = "accuracy.json"
-# Below this share of the model's own accuracy a text mode is no text mode, and thoughts are needed.
+# Below this share of the model's own accuracy a CoT mode is no CoT mode, and thoughts are needed.
 HALF = 0.5
 
 
@@ -32,7 +32,7 @@ class Accuracies:
 
     Attributes:
         own: with the model's own thoughts.
-        text: in text mode.
+        text: in CoT mode.
         without: with thoughts `zero`, `mean`, `resampled` and `removed`.
     """
 
@@ -41,7 +41,7 @@ class Accuracies:
     without: Mapping[str, Interval]
 
 
-def measure(
+def metric(
     reasoner: Reasoner, task: Task, n: int, seed: int, console: Console, on_bad: OnBad = "error"
 ) -> Accuracies:
     """Ask `n` held-out problems in every way, or fewer where it cannot be asked some and `on_bad` is skip.
@@ -53,7 +53,7 @@ def measure(
     questions = [p.question for p in problems]
     chains = reasoner.think(questions)
     mean = mean_thoughts(reasoner, task, seed, min(n, MEAN_TRACES))
-    without = without_thoughts(reasoner, task, problems, chains.fed, mean)
+    without = without_thoughts(reasoner, task, problems, chains.latent_inputs, mean)
     return Accuracies(
         own=_interval(right(reasoner, task, chains.outputs, problems)),
         text=_interval(right(reasoner, task, reasoner.write(questions), problems)),
@@ -65,14 +65,14 @@ def _interval(flags: list[bool]) -> Interval:
     return figures.share(figures.flags(flags), range(len(flags)))
 
 
-def compared(own: Interval, published: Published | None, mend: str) -> str:
+def compared(own: Interval, published: Published | None, fix: str) -> str:
     """Whether an accuracy is the published one; if not, by how much it is off, and what to look at."""
     if published is None:
         return "no published figure is known for this checkpoint, number of thoughts and task"
     stands = f"the published {published}"
     if own.low <= published.accuracy <= own.high:
         return f"agrees with {stands}"
-    return f"OFF by {own.value - published.accuracy:+.3f}: {stands} lies outside the interval. {mend}"
+    return f"OFF by {own.value - published.accuracy:+.3f}: {stands} lies outside the interval. {fix}"
 
 
 def verdict(found: Accuracies, published: Published | None) -> list[str]:
@@ -105,7 +105,7 @@ def show(console: Console, name: str, found: Accuracies, published: Published | 
     table.add_row("its own", str(found.own))
     for way, figure in found.without.items():
         table.add_row(way, str(figure))
-    table.add_row("none, text mode", str(found.text))
+    table.add_row("none, CoT mode", str(found.text))
     if published:
         table.add_row("its own, published", f"{published.accuracy:.3f}")
     console.print(table)

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from reverse_codi.evaluation import controls, oracle, trained_controls
-from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.eval_set import EvalSet
+from reverse_codi.evaluation.suite.predictions import Method, Predictions
 from reverse_codi.evaluation.suite.run import evaluate
-from reverse_codi.evaluation.suite.said import Said, Writer
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
@@ -21,7 +21,7 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.training.monitor import BEST
 from reverse_codi.utils.figures import Figures
-from reverse_codi.verbalize.own_steps import OwnSteps, candidates, nearest_steps
+from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, candidates, nearest_steps
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.translator import Translator
 
@@ -29,7 +29,7 @@ from reverse_codi.verbalize.translator import Translator
 QUESTION_ONLY = WarmStartSection(steps=400, batch_size=64)
 
 
-# Every run of a trace's own steps is read: 5,000 traces take half a minute.
+# Every run of a trace's self-generated CoT is read: 5,000 traces take half a minute.
 NEAREST = WarmStartSection(kind="nearest", steps=600, samples=0, problems=5_000)
 # Thoughts whose samples are held in memory at once.
 RERANKED = 256
@@ -40,7 +40,7 @@ class Tools:
     """What controls are made from.
 
     Attributes:
-        exam: what is asked.
+        eval_set: what is asked.
         recipe: of the verbalizer's run.
         verbalizer: its folder.
         write: the verbalizer.
@@ -48,10 +48,10 @@ class Tools:
         console: progress.
     """
 
-    exam: Exam
+    eval_set: EvalSet
     recipe: Recipe
     verbalizer: Path
-    write: Writer
+    write: Method
     out: Path
     console: Console
 
@@ -71,28 +71,28 @@ class Tools:
         return run / "warm" if reinforced else self.verbalizer
 
     @functools.cached_property
-    def own_steps(self) -> list[str]:
-        """For every training thought what the model's own written steps say of it; no label is used."""
-        subject = self.exam.subject
-        written = subject.written(subject.train.questions)
-        own = OwnSteps.of(written, subject.train.answers)
-        return own.texts(subject.thoughts(subject.train), subject.held)
+    def self_generated_cot(self) -> list[str]:
+        """For every training thought what the model's self-generated CoT say of it; no label is used."""
+        context = self.eval_set.context
+        written = context.written(context.train.questions)
+        own = SelfGeneratedCot.of(written, context.train.answers)
+        return own.texts(context.thoughts(context.train), context.encoded)
 
     def reconstructor(self) -> Reconstructor:
-        """A reader fitted on the model's own steps in training; loaded where a former run fitted it."""
-        subject, folder = self.exam.subject, self.out / "reconstructor"
+        """A reader fitted on self-generated CoT in training; loaded where a former run fitted it."""
+        context, folder = self.eval_set.context, self.out / "reconstructor"
         if (folder / FILE).is_file():
-            return Reconstructor.load(folder, subject.reasoner)
+            return Reconstructor.load(folder, context.reasoner)
         self.console.print("fitting the reconstructor")
-        thoughts, texts = subject.thoughts(subject.train), self.own_steps
+        thoughts, texts = context.thoughts(context.train), self.self_generated_cot
         rows = [row for row, text in enumerate(texts) if text != NO_STEP]
         thoughts = thoughts.take(rows)
         scales = {
             site: Scale.of(thoughts.targets[[row for row, s in enumerate(thoughts.sites) if s == site]])
-            for site in sorted(set(thoughts.sites))  # a site that holds no step is never asked for
+            for site in sorted(set(thoughts.sites))  # a site that encodes no step is never asked for
         }
         section = ReconstructorSection(steps=1500, learning_rate=2e-3)
-        fitted = Reconstructor.new(subject.reasoner, scales, section)
+        fitted = Reconstructor.new(context.reasoner, scales, section)
         fitted.fit(
             [texts[row] for row in rows],
             thoughts.sites,
@@ -105,73 +105,75 @@ class Tools:
         return fitted
 
 
-def warm_start_only(tools: Tools) -> Writer:
+def warm_start_only(tools: Tools) -> Method:
     """The verbalizer before RL."""
-    return trained_controls.greedy_writer(tools.exam.subject.reasoner, tools.reasoner_folder, tools.warm)
+    return trained_controls.greedy_method(tools.eval_set.context.reasoner, tools.reasoner_folder, tools.warm)
 
 
-def best_of(n: int, tools: Tools) -> Writer:
+def best_of(n: int, tools: Tools) -> Method:
     """Of the verbalizer's greedy and `n` sampled texts the one that reads nearest: what search adds to it."""
-    measure = tools.exam.subject.measure
-    translator = Translator(tools.exam.subject.reasoner, tools.reasoner_folder, tools.verbalizer)
+    metric = tools.eval_set.context.metric
+    translator = Translator(tools.eval_set.context.reasoner, tools.reasoner_folder, tools.verbalizer)
 
     def write(thoughts: Thoughts) -> list[str]:
         texts = []
         for start in range(0, len(thoughts), RERANKED):
             part = thoughts.take(range(start, min(start + RERANKED, len(thoughts))))
             rest = part.targets, part.sites, part.questions
-            texts += translator.reranked(part.slots, n, *rest, measure, tools.exam.seed)
+            texts += translator.reranked(part.slots, n, *rest, metric, tools.eval_set.seed)
         return texts
 
     return write
 
 
-def warm_gold(tools: Tools) -> Writer:
+def warm_gold(tools: Tools) -> Method:
     """A verbalizer taught gold claims, without RL."""
-    subject, out = tools.exam.subject, tools.out / "warm_gold"
+    context, out = tools.eval_set.context, tools.out / "warm_gold"
     folders = tools.reasoner_folder, tools.verbalizer, out
-    return trained_controls.warmed(subject, *folders, lambda thoughts: thoughts.gold)
+    return trained_controls.warmed(context, *folders, lambda thoughts: thoughts.gold)
 
 
-def warm_nearest(tools: Tools) -> Writer:
-    """A verbalizer taught of the model's own steps those that read nearest, without RL or labels."""
-    subject, out = tools.exam.subject, tools.out / "warm_nearest"
+def warm_nearest(tools: Tools) -> Method:
+    """A verbalizer taught of the model's self-generated CoT those that read nearest, without RL or labels."""
+    context, out = tools.eval_set.context, tools.out / "warm_nearest"
 
     def nearest(thoughts: Thoughts) -> list[str]:
-        train = subject.train.select(range(max(thoughts.problems) + 1))
-        own = OwnSteps.of(subject.written(train.questions), train.answers)
-        texts = candidates(subject.reasoner, tools.reasoner_folder, NEAREST, own, train)
-        return nearest_steps(thoughts, own.texts(thoughts, subject.held), train, texts, subject.measure)
+        train = context.train.select(range(max(thoughts.problems) + 1))
+        own = SelfGeneratedCot.of(context.written(train.questions), train.answers)
+        texts = candidates(context.reasoner, tools.reasoner_folder, NEAREST, own, train)
+        return nearest_steps(thoughts, own.texts(thoughts, context.encoded), train, texts, context.metric)
 
-    return trained_controls.warmed(subject, tools.reasoner_folder, tools.verbalizer, out, nearest, NEAREST)
+    return trained_controls.warmed(context, tools.reasoner_folder, tools.verbalizer, out, nearest, NEAREST)
 
 
-def more_sft(tools: Tools) -> Writer:
+def more_sft(tools: Tools) -> Method:
     """The warm start taught on for as many texts as RL writes."""
     grpo = tools.recipe.grpo
     texts = grpo.steps * grpo.thoughts_per_step * grpo.samples
-    subject, out = tools.exam.subject, tools.out / "more_sft"
-    return trained_controls.more_sft(subject, tools.reasoner_folder, tools.warm, tools.own_steps, texts, out)
-
-
-def question_only(tools: Tools) -> Writer:
-    """A verbalizer that sees the question and never the thought."""
-    subject, out = tools.exam.subject, tools.out / "question_only"
-    return trained_controls.question_only(
-        subject, tools.reasoner_folder, tools.verbalizer, out, QUESTION_ONLY
+    context, out = tools.eval_set.context, tools.out / "more_sft"
+    return trained_controls.more_sft(
+        context, tools.reasoner_folder, tools.warm, tools.self_generated_cot, texts, out
     )
 
 
-WRITERS: Mapping[str, Callable[[Tools], Writer]] = {
+def question_only(tools: Tools) -> Method:
+    """A verbalizer that sees the question and never the thought."""
+    context, out = tools.eval_set.context, tools.out / "question_only"
+    return trained_controls.question_only(
+        context, tools.reasoner_folder, tools.verbalizer, out, QUESTION_ONLY
+    )
+
+
+METHODS: Mapping[str, Callable[[Tools], Method]] = {
     "gold": lambda tools: controls.gold_claims,
     "empty": lambda tools: controls.empty,
     "constant": lambda tools: controls.constant,
     "question_restated": lambda tools: controls.question_restated,
     "final_answer": lambda tools: controls.final_answer,
-    "question_solved": lambda tools: functools.partial(controls.question_solved, tools.exam.subject),
-    "logit_lens": lambda tools: functools.partial(controls.logit_lens, tools.exam.subject),
-    "linear_probes": lambda tools: controls.LinearProbes.fit(tools.exam.subject),
-    "nearest_text": lambda tools: controls.NearestText.fit(tools.exam.subject),
+    "question_solved": lambda tools: functools.partial(controls.question_solved, tools.eval_set.context),
+    "logit_lens": lambda tools: functools.partial(controls.logit_lens, tools.eval_set.context),
+    "linear_probes": lambda tools: controls.LinearProbes.fit(tools.eval_set.context),
+    "nearest_text": lambda tools: controls.NearestText.fit(tools.eval_set.context),
     "shuffled": lambda tools: functools.partial(controls.shuffled_thoughts, tools.write),
     "best_of_16": functools.partial(best_of, 16),
     "warm_start": warm_start_only,
@@ -181,17 +183,17 @@ WRITERS: Mapping[str, Callable[[Tools], Writer]] = {
     "question_only": question_only,
 }
 ORACLE = "oracle"
-NAMES = (*WRITERS, ORACLE)
+NAMES = (*METHODS, ORACLE)
 # Ceilings that take minutes and are made only where they are asked for.
-ON_REQUEST: Mapping[str, Callable[[Tools], Writer]] = {"best_of_256": functools.partial(best_of, 256)}
+ON_REQUEST: Mapping[str, Callable[[Tools], Method]] = {"best_of_256": functools.partial(best_of, 256)}
 KNOWN = (*NAMES, *ON_REQUEST)
 
 
 def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Figures:
     """The figures of one control; the oracle, which answers questions, has those of content alone."""
     if name == ORACLE:
-        subject, folder = tools.exam.subject, tools.out / ORACLE
-        asked = oracle.train_oracle(subject, tools.reasoner_folder, tools.verbalizer, folder)
-        return oracle.oracle_figures(tools.exam, asked)
-    writer = {**WRITERS, **ON_REQUEST}[name](tools)
-    return evaluate(Said(tools.exam, writer), reconstructor=reconstructor)
+        context, folder = tools.eval_set.context, tools.out / ORACLE
+        asked = oracle.train_oracle(context, tools.reasoner_folder, tools.verbalizer, folder)
+        return oracle.oracle_figures(tools.eval_set, asked)
+    method = {**METHODS, **ON_REQUEST}[name](tools)
+    return evaluate(Predictions(tools.eval_set, method), reconstructor=reconstructor)

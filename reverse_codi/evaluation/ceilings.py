@@ -1,7 +1,7 @@
 """`reverse-codi ceilings [RECIPE]`: how well thoughts can be read at all, in one guess.
 
-Probes with labels, linear and with a hidden layer, on readouts and on what is fed, trained on the recipe's
-training traces: what they cannot tell, no translation of a single thought can be expected to.
+Probes with labels, linear and with a hidden layer, on hidden states and on what is fed, trained on the
+recipe's training traces: what they cannot tell, no translation of a single thought can be expected to.
 
 * `step_result.K`: the gold result of intermediate step K, off the thought of that step, right traces.
 * `wrong`: the model's own wrong answer, off the thought of the last step, wrong traces.
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from rich.table import Table
 from torch import Tensor, nn
 
-from reverse_codi.evaluation.setting import FIRST_SEED
+from reverse_codi.evaluation.draw import FIRST_SEED
 from reverse_codi.evaluation.suite.content import STEPS
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import Site
@@ -41,7 +41,7 @@ WRONG_WEIGHT = 8.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbedStep:
     """Labelled thoughts of one site.
 
     Attributes:
@@ -57,14 +57,14 @@ class Asked:
     weights: list[float]
 
 
-def intermediate(traces: TraceStore, step: int) -> Asked:
+def intermediate(traces: TraceStore, step: int) -> ProbedStep:
     """Results of step `step` (from 0) of right traces that go on after it."""
     rows = [row for row, c in enumerate(traces.claims) if len(c) > step + 1 and traces.correct[row]]
     labels = [result_of(traces.claims[row][step]) for row in rows]
-    return Asked(Site("h", step), rows, labels, [1.0] * len(rows))
+    return ProbedStep(Site("h", step), rows, labels, [1.0] * len(rows))
 
 
-def answered(traces: TraceStore, n_steps: int, wrong_only: bool) -> Asked:
+def answered(traces: TraceStore, n_steps: int, wrong_only: bool) -> ProbedStep:
     """The answers that traces of `n_steps` steps gave, off the thought of the last step."""
     rows = [
         row
@@ -72,10 +72,12 @@ def answered(traces: TraceStore, n_steps: int, wrong_only: bool) -> Asked:
         if len(claims) == n_steps and traces.answers[row] and not (wrong_only and traces.correct[row])
     ]
     weights = [1.0 if traces.correct[row] else WRONG_WEIGHT for row in rows]
-    return Asked(Site("h", n_steps - 1), rows, [str(traces.answers[row]) for row in rows], weights)
+    return ProbedStep(Site("h", n_steps - 1), rows, [str(traces.answers[row]) for row in rows], weights)
 
 
-def told(train: tuple[Tensor, Asked], test: tuple[Tensor, Asked], hidden: int, seed: int) -> list[float]:
+def probe_hits(
+    train: tuple[Tensor, ProbedStep], test: tuple[Tensor, ProbedStep], hidden: int, seed: int
+) -> list[float]:
     """For each test row, 1 where a probe of [N, d] vectors gives its label.
 
     Args:
@@ -113,7 +115,7 @@ def told(train: tuple[Tensor, Asked], test: tuple[Tensor, Asked], hidden: int, s
 
 def ceilings(train: TraceStore, test: TraceStore, n_thoughts: int, seed: int = 0) -> dict[str, Interval]:
     """`step_result.K` and `wrong`, each by `linear` and `hidden` probes of h and of z."""
-    groups: dict[str, list[tuple[Asked, Asked]]] = {
+    groups: dict[str, list[tuple[ProbedStep, ProbedStep]]] = {
         f"step_result.{step + 1}": [(intermediate(train, step), intermediate(test, step))]
         for step in range(min(STEPS, n_thoughts))
     }
@@ -128,7 +130,7 @@ def ceilings(train: TraceStore, test: TraceStore, n_thoughts: int, seed: int = 0
                 for one, other in usable:
                     site = Site("h", one.site.index) if kind == "h" else Site("z", one.site.index)
                     vectors = train.vectors(site)[one.rows], test.vectors(site)[other.rows]
-                    hits += told((vectors[0], one), (vectors[1], other), hidden, seed)
+                    hits += probe_hits((vectors[0], one), (vectors[1], other), hidden, seed)
                 found[f"{name}.{kind}.{probe}"] = figures.share(hits, range(len(hits)))
     return found
 

@@ -39,7 +39,7 @@ class Check:
 
     Attributes:
         accuracy: with its own thoughts.
-        accuracy_text: in text mode.
+        accuracy_text: in CoT mode.
         accuracy_mean_ablated: every thought replaced by its training mean.
         accuracy_resampled: every thought replaced by another problem's.
         accuracy_two_plus: with its own thoughts, on the problems of the ablations.
@@ -89,8 +89,8 @@ def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_
         for k in sorted({len(p.steps) for p in problems})
     }
     long = [i for i, p in enumerate(problems) if len(p.steps) >= 2]
-    asked, fed = [problems[i] for i in long], chains.fed[long]
-    without = without_thoughts(reasoner, task, asked, fed, mean_thoughts(reasoner, task, seed))
+    asked, latent_inputs = [problems[i] for i in long], chains.latent_inputs[long]
+    without = without_thoughts(reasoner, task, asked, latent_inputs, mean_thoughts(reasoner, task, seed))
     return Check(
         accuracy=share(own),
         accuracy_text=share(text),

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverse_codi.evaluation.exam import Subject
-from reverse_codi.evaluation.suite.said import Writer
+from reverse_codi.evaluation.eval_set import EvalContext
+from reverse_codi.evaluation.suite.predictions import Method
 from reverse_codi.reading.claims import NO_STEP
-from reverse_codi.reading.foils import CONSTANT
+from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import of_slots, parse_belongings
@@ -33,8 +33,8 @@ def empty(thoughts: Thoughts) -> list[str]:
 
 def constant(thoughts: Thoughts) -> list[str]:
     """One claim, whatever the thought: a sum, or where thoughts hold sentences the commonest of them."""
-    said = Counter(text for text in thoughts.gold if parse_belongings(text))
-    return [said.most_common(1)[0][0] if said else CONSTANT] * len(thoughts)
+    predictions = Counter(text for text in thoughts.gold if parse_belongings(text))
+    return [predictions.most_common(1)[0][0] if predictions else CONSTANT] * len(thoughts)
 
 
 def question_restated(thoughts: Thoughts) -> list[str]:
@@ -52,13 +52,13 @@ def gold_claims(thoughts: Thoughts) -> list[str]:
     return list(thoughts.gold)
 
 
-def logit_lens(subject: Subject, thoughts: Thoughts) -> list[str]:
-    """The likeliest token of each readout, where it is a number; a class alone claims nothing."""
-    tops = subject.lens(thoughts.targets)
+def logit_lens(context: EvalContext, thoughts: Thoughts) -> list[str]:
+    """The likeliest token of each hidden state, where it is a number; a class alone claims nothing."""
+    tops = context.lens(thoughts.targets)
     return [f"{top[0]}." if canonical_number(top[0]) is not None else NO_STEP for top in tops]
 
 
-def shuffled_thoughts(write: Writer, thoughts: Thoughts, seed: int = 0) -> list[str]:
+def shuffled_thoughts(write: Method, thoughts: Thoughts, seed: int = 0) -> list[str]:
     """The verbalizer's text for another problem's thought of the same site."""
     rng = random.Random(seed)
     partner = list(range(len(thoughts)))
@@ -82,12 +82,12 @@ def _deranged(rows: Sequence[int], problems: Sequence[int], rng: random.Random) 
     return partner
 
 
-def question_solved(subject: Subject, thoughts: Thoughts) -> list[str]:
-    """The step of that site as text mode writes it: the problem solved again, no thought read."""
+def question_solved(context: EvalContext, thoughts: Thoughts) -> list[str]:
+    """The step of that site as CoT mode writes it: the problem solved again, no thought read."""
     questions = list(dict.fromkeys(thoughts.questions))
-    solved = dict(zip(questions, subject.written(questions), strict=True))
+    solved = dict(zip(questions, context.written(questions), strict=True))
     pairs = zip(thoughts.questions, thoughts.sites, strict=True)
-    return [subject.held.text(site, solved[question]) for question, site in pairs]
+    return [context.encoded.text(site, solved[question]) for question, site in pairs]
 
 
 @dataclass(frozen=True)
@@ -98,21 +98,21 @@ class LinearProbes:
     """
 
     probes: dict[Site, list[Probe]]
-    live: dict[Site, Probe]
+    active: dict[Site, Probe]
 
     @staticmethod
-    def fit(subject: Subject) -> LinearProbes:
+    def fit(context: EvalContext) -> LinearProbes:
         """Fit on the training traces."""
-        thoughts = subject.thoughts(subject.train)
-        probes, live = {}, {}
-        for site in subject.sites:
+        thoughts = context.thoughts(context.train)
+        probes, active = {}, {}
+        for site in context.sites:
             rows = [row for row, s in enumerate(thoughts.sites) if s == site]
             holds = [thoughts.gold[row] != NO_STEP for row in rows]
-            live[site] = Probe.fit(thoughts.targets[rows], [str(h) for h in holds])
-            held = [row for row, h in zip(rows, holds, strict=True) if h]
-            parts = part_labels(thoughts.gold[row].rstrip(".") for row in held)
-            probes[site] = [Probe.fit(thoughts.targets[held], column) for column in parts]
-        return LinearProbes(probes, live)
+            active[site] = Probe.fit(thoughts.targets[rows], [str(h) for h in holds])
+            encoded = [row for row, h in zip(rows, holds, strict=True) if h]
+            parts = part_labels(thoughts.gold[row].rstrip(".") for row in encoded)
+            probes[site] = [Probe.fit(thoughts.targets[encoded], column) for column in parts]
+        return LinearProbes(probes, active)
 
     def __call__(self, thoughts: Thoughts) -> list[str]:
         """One claim for every thought that seems to hold one."""
@@ -120,8 +120,8 @@ class LinearProbes:
         for site in set(thoughts.sites):
             rows = [row for row, s in enumerate(thoughts.sites) if s == site]
             x = thoughts.targets[rows]
-            said = zip(*(probe.predict(x) for probe in self.probes[site]), strict=True)
-            for row, holds, slots in zip(rows, self.live[site].predict(x), said, strict=True):
+            predictions = zip(*(probe.predict(x) for probe in self.probes[site]), strict=True)
+            for row, holds, slots in zip(rows, self.active[site].predict(x), predictions, strict=True):
                 if holds == str(True):
                     texts[row] = f"{of_slots(slots)}."
         return texts
@@ -132,33 +132,33 @@ class NearestText:
     """The gold text of all training texts of the site that reads nearest to the thought: no model writes.
 
     Attributes:
-        subject: reads.
+        context: reads.
         pool: site -> its distinct training texts.
         predicted: site -> what they stand for, [M, d].
     """
 
-    subject: Subject
+    context: EvalContext
     pool: dict[Site, list[str]]
     predicted: dict[Site, Tensor]
 
     @staticmethod
-    def fit(subject: Subject) -> NearestText:
+    def fit(context: EvalContext) -> NearestText:
         """Read the pool once."""
-        thoughts = subject.thoughts(subject.train)
+        thoughts = context.thoughts(context.train)
         pool: dict[Site, list[str]] = {}
         for site, text in zip(thoughts.sites, thoughts.gold, strict=True):
             pool.setdefault(site, []).append(text)
         pool = {site: list(dict.fromkeys(texts)) for site, texts in pool.items()}
-        measure = subject.measure
-        predicted = {site: measure.predict(texts, [site] * len(texts)) for site, texts in pool.items()}
-        return NearestText(subject, pool, predicted)
+        metric = context.metric
+        predicted = {site: metric.predict(texts, [site] * len(texts)) for site, texts in pool.items()}
+        return NearestText(context, pool, predicted)
 
     def __call__(self, thoughts: Thoughts) -> list[str]:
         """The nearest text of each thought."""
         texts = [""] * len(thoughts)
         for site in set(thoughts.sites):
             rows = [row for row, s in enumerate(thoughts.sites) if s == site]
-            whiten = self.subject.measure.map_of(site).whitener.T
+            whiten = self.context.metric.map_of(site).whitener.T
             distance = torch.cdist(thoughts.targets[rows] @ whiten, self.predicted[site] @ whiten)
             for row, best in zip(rows, distance.argmin(1).tolist(), strict=True):
                 texts[row] = self.pool[site][best]

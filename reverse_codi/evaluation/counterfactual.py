@@ -95,7 +95,7 @@ def implied_by(claims: Sequence[str], step: int, result: str, true: Sequence[str
     'tumpus'
     """
     if parse_belongings(claims[step]):
-        rules = {told.subject: told.result for claim in true for told in parse_belongings(claim)}
+        rules = {parsed.subject: parsed.result for claim in true for parsed in parse_belongings(claim)}
         for _ in claims[step + 1 :]:
             result = rules.get(result, "")
         return result if result.islower() else None
@@ -190,7 +190,7 @@ def near_claims(claim: str, knows: Callable[[str], bool], question: str = "") ->
     """
     equation = _equation(claim)
     if equation is None:
-        return [near.claim for told in parse_belongings(claim)[:1] for near in told.near(question)]
+        return [near.claim for parsed in parse_belongings(claim)[:1] for near in parsed.near(question)]
     found = []
     words = equation.left.split(" ")
     places = [place for place, word in enumerate(words) if word.isdecimal()]

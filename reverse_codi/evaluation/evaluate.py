@@ -21,8 +21,9 @@ from rich.console import Console
 
 from reverse_codi.evaluation import accuracy, iterations
 from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
-from reverse_codi.evaluation.chain_writer import ChainWriter
-from reverse_codi.evaluation.exam import Subject
+from reverse_codi.evaluation.chain_method import ChainMethod
+from reverse_codi.evaluation.draw import Size, draw
+from reverse_codi.evaluation.eval_set import EvalContext
 from reverse_codi.evaluation.report import (
     AIMS,
     METRICS_FILE,
@@ -33,13 +34,12 @@ from reverse_codi.evaluation.report import (
     save,
     save_texts,
 )
-from reverse_codi.evaluation.setting import Size, draw
+from reverse_codi.evaluation.suite.predictions import Method, Predictions
 from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, examine
-from reverse_codi.evaluation.suite.said import Said, Writer
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.language_model import LanguageModel
-from reverse_codi.reading.measure import MAPS_FILE, Measure
+from reverse_codi.reading.metric import MAPS_FILE, ThoughtMetric
 from reverse_codi.reasoners.checkpoints.known import published
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.reasoners.load import ASSETS, is_recurrent_depth, load_reasoner, reasoner_folder
@@ -48,7 +48,7 @@ from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.prepare import HELD_FILE
+from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
 from reverse_codi.utils.console import VerbConsole
@@ -57,7 +57,7 @@ from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
-from reverse_codi.verbalize.contract import FILE as CONTRACT_FILE
+from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.translator import Translator
 
 # What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
@@ -75,7 +75,7 @@ class Evaluated:
     Attributes:
         recipe: gives reasoner, task and traces.
         verbalizer: its folder.
-        reading: folder of maps and held steps to examine it with; its own where None.
+        reading: folder of maps and encoded steps to examine it with; its own where None.
     """
 
     recipe: Recipe
@@ -105,7 +105,7 @@ def find(word: str, overrides: Sequence[str]) -> Evaluated:
         recipe = load_recipe([word, *overrides])
         found = [Path(recipe.train.out) / "verbalizer"]
     for folder in found:
-        if (folder / CONTRACT_FILE).is_file():
+        if (folder / VERBALIZER_FILE).is_file():
             return Evaluated(recipe, folder)
     looked = " or ".join(map(str, found))
     raise RecipeError(f"no verbalizer in {looked}; train one first: reverse-codi train {word}")
@@ -147,14 +147,14 @@ def run(
     recipe, folder = evaluated.recipe, evaluated.verbalizer
     reasoner = load_reasoner(recipe.reasoner)
     reading = evaluated.reading or folder
-    measure = Measure.load(reading, reasoner)
-    if ANSWER in measure.maps:
-        mend = "add --reading FOLDER with maps of single thoughts (the package's: --reading embedded)"
-        raise RecipeError(f"the maps in {reading} read whole traces; {mend}")
-    held = HeldSteps.from_json((reading / HELD_FILE).read_text())
+    metric = ThoughtMetric.load(reading, reasoner)
+    if ANSWER in metric.maps:
+        fix = "add --reading FOLDER with maps of single thoughts (the package's: --reading embedded)"
+        raise RecipeError(f"the maps in {reading} read whole traces; {fix}")
+    encoded = EncodedSteps.from_json((reading / ENCODED_FILE).read_text())
     inputs = {
-        "verbalizer": {name: file_hash(folder / name) for name in (CONTRACT_FILE, POLICY_WEIGHTS)},
-        "reading": {name: file_hash(reading / name) for name in (MAPS_FILE, HELD_FILE)},
+        "verbalizer": {name: file_hash(folder / name) for name in (VERBALIZER_FILE, POLICY_WEIGHTS)},
+        "reading": {name: file_hash(reading / name) for name in (MAPS_FILE, ENCODED_FILE)},
         "asked": recipe.asked_hash,
         "trace": recipe.trace.model_dump(mode="json", include={"n", "seed"}),
         # Longest text, and the budget of the control `more_sft`.
@@ -163,21 +163,21 @@ def run(
         "size": size.model_dump(),
         "seed": seed,
     }
-    finished(out, inputs, (METRICS_FILE,), resumable=(f"*/{CONTRACT_FILE}", "reconstructor/*"))
+    finished(out, inputs, (METRICS_FILE,), resumable=(f"*/{VERBALIZER_FILE}", "reconstructor/*"))
     record(out, inputs)
-    exam = draw(recipe, reasoner, measure, held, size, seed, out, console, given)
+    eval_set = draw(recipe, reasoner, metric, encoded, size, seed, out, console, given)
     translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
-    tools = Tools(exam, recipe, folder, _writer(translator, exam.subject), out, console)
+    tools = Tools(eval_set, recipe, folder, _method(translator, eval_set.context), out, console)
     reconstructor = tools.reconstructor() if reconstruct else None
     other = LanguageModel.load(second, recipe.reasoner.device) if second else None
     found: Figures = {}
     if not alone:
         with timed(console, "verbalizer"):
-            said = Said(exam, tools.write)
-            found = evaluate(said, reconstructor=reconstructor, second=other)
-            found |= examine(exam) | prompt(said)
+            predictions = Predictions(eval_set, tools.write)
+            found = evaluate(predictions, reconstructor=reconstructor, second=other)
+            found |= examine(eval_set) | prompt(predictions)
         save(found, {}, out)
-        save_texts(said, out)
+        save_texts(predictions, out)
     baselines: dict[str, Figures] = {}
     for name in names:
         with timed(console, name):
@@ -186,10 +186,10 @@ def run(
     return found, baselines
 
 
-def _writer(translator: Translator, subject: Subject) -> Writer:
+def _method(translator: Translator, context: EvalContext) -> Method:
     """The verbalizer as a writer of single thoughts' texts."""
-    if translator.policy.contract.n_slots > 1:
-        return ChainWriter(translator.greedy, subject.held, subject.sites)
+    if translator.policy.verbalizer_config.n_slots > 1:
+        return ChainMethod(translator.greedy, context.encoded, context.sites)
     return lambda thoughts: translator.greedy(thoughts.slots)
 
 
@@ -219,12 +219,12 @@ def check(
     check_folder(out, "--out")
     if is_recurrent_depth(section):
         recurrent = HuginnReasoner.from_pretrained(section.path, section.device)
-        iterated = iterations.measure(recurrent, questions, problems, seed, console, on_bad)
+        iterated = iterations.metric(recurrent, questions, problems, seed, console, on_bad)
         figures = iterations.flat(iterated)
         show = partial(iterations.show, console, name, iterated, published(reasoner, task))
     else:
         thinker = load_reasoner(section)
-        found = accuracy.measure(thinker, questions, problems, seed, console, on_bad)
+        found = accuracy.metric(thinker, questions, problems, seed, console, on_bad)
         figures = accuracy.flat(found)
         known_figure = published(reasoner, task, thinker.n_thoughts)
         show = partial(accuracy.show, console, name, found, known_figure)
@@ -272,8 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     if options.reasoner:
         if options.what is not None:  # argparse takes a value that stands apart, or has spaces, for it
-            mend = "write options of a recipe as --section.key=value, without spaces"
-            raise RecipeError(f"--reasoner and {options.what!r} do not go together; {mend}")
+            fix = "write options of a recipe as --section.key=value, without spaces"
+            raise RecipeError(f"--reasoner and {options.what!r} do not go together; {fix}")
         check(options.reasoner, options.task, overrides, options.problems, options.seed, options.out, console)
         return
     if options.what is None:

@@ -40,7 +40,7 @@ class Lensed:
         return Lensed([whole_number(result) for result in results[:-1]], tokens)
 
 
-def measure(problems: Sequence[Lensed]) -> Figures:
+def metric(problems: Sequence[Lensed]) -> Figures:
     """Shares by number of intermediate steps, and by latent.
 
     Args:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from reverse_codi.evaluation.exam import Exam, Subject
+from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
 from reverse_codi.evaluation.metrics.content import Overlap, gold_stated
 from reverse_codi.evaluation.suite.content import STEPS, Held, held_steps
 from reverse_codi.evaluation.trained_controls import (
@@ -32,7 +32,7 @@ from reverse_codi.tasks.answers import CUE
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import Figures
-from reverse_codi.verbalize.contract import MARKER
+from reverse_codi.verbalize.config import MARKER
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.warm_start import examples, fit
@@ -42,7 +42,7 @@ TRAINING = WarmStartSection(steps=1000)
 after 1500, operations .80 and .94; results and final answers had settled by 600."""
 
 
-class Asked(StrEnum):
+class OracleQuestion(StrEnum):
     """What is asked about a thought."""
 
     OPERATION = "operation"
@@ -51,35 +51,35 @@ class Asked(StrEnum):
     ANSWER = "final_answer"
 
 
-def queries(reasoner: CodiReasoner) -> dict[Asked, str]:
+def queries(reasoner: CodiReasoner) -> dict[OracleQuestion, str]:
     """The text of each query, of marks that a closed vocabulary has and the model's own answer cue.
 
     Raises:
         ValueError: the tokenizer does not know a word; the message names it.
     """
     texts = {
-        Asked.OPERATION: "?",
-        Asked.RESULT: "= ?",
-        Asked.OPERANDS: ": ?",
-        Asked.ANSWER: f"{reasoner.answer_cue or CUE} ?",
+        OracleQuestion.OPERATION: "?",
+        OracleQuestion.RESULT: "= ?",
+        OracleQuestion.OPERANDS: ": ?",
+        OracleQuestion.ANSWER: f"{reasoner.answer_cue or CUE} ?",
     }
     for text in texts.values():
         require_known(reasoner, text)
     return texts
 
 
-def reply(asked: Asked, claims: Sequence[str], answer: str | None) -> str:
+def reply(asked: OracleQuestion, claims: Sequence[str], answer: str | None) -> str:
     """The right reply about a thought that holds `claims`, a full stop between two; "" where there is none.
 
     >>> reply(Asked.OPERANDS, ["12 + 5 = 17", "17 * 2 = 34"], "34")
     '12 5. 17 2'
     """
-    if asked is Asked.ANSWER:
+    if asked is OracleQuestion.ANSWER:
         return answer or ""
-    held = gold_stated(claims)
-    if asked is Asked.RESULT:
-        return ". ".join(held.results)
-    parts = held.operands if asked is Asked.OPERANDS else held.operators
+    encoded = gold_stated(claims)
+    if asked is OracleQuestion.RESULT:
+        return ". ".join(encoded.results)
+    parts = encoded.operands if asked is OracleQuestion.OPERANDS else encoded.operators
     return ". ".join(" ".join(part) for part in parts)
 
 
@@ -97,25 +97,28 @@ class Oracle:
     policy: Policy
     engine: TransformersEngine
 
-    def ask(self, asked: Asked, thoughts: Thoughts) -> list[str]:
+    def ask(self, asked: OracleQuestion, thoughts: Thoughts) -> list[str]:
         """A reply about each thought; it sees `thoughts.slots` [N, 1, d] alone."""
         asking = about(self.policy, queries(self.reasoner)[asked])
-        slots = asking.contract.inject(thoughts.slots.flatten(0, 1)).view_as(thoughts.slots)
+        slots = asking.verbalizer_config.inject(thoughts.slots.flatten(0, 1)).view_as(thoughts.slots)
         return greedy_texts(self.engine, self.reasoner, asking.prompt_embeds(slots))
 
 
 def about(policy: Policy, query: str) -> Policy:
     """The same policy with prompts that ask `query` about the thought."""
-    return replace(policy, contract=policy.contract.model_copy(update={"template": f"{MARKER} {query}"}))
+    return replace(
+        policy,
+        verbalizer_config=policy.verbalizer_config.model_copy(update={"template": f"{MARKER} {query}"}),
+    )
 
 
 def train_oracle(
-    subject: Subject, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = TRAINING
+    context: EvalContext, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = TRAINING
 ) -> Oracle:
-    """An oracle taught on the training thoughts that hold a step, or the finished one in `out`.
+    """An oracle taught on the training thoughts that encode a step, or the finished one in `out`.
 
     Args:
-        subject: frozen model and training traces.
+        context: frozen model and training traces.
         reasoner_folder: where the frozen model lies.
         like: folder of the evaluated verbalizer, whose LoRA shape and injection are taken.
         out: folder of the oracle; a finished one is used again, whatever it was trained with.
@@ -124,15 +127,15 @@ def train_oracle(
     Raises:
         ValueError: the tokenizer does not know a word of a query.
     """
-    reasoner = subject.reasoner
+    reasoner = context.reasoner
     texts = queries(reasoner)
 
     def train() -> Policy:
         policy = new_like(reasoner, like, section.seed)
-        thoughts = subject.thoughts(subject.train)
-        lessons = _lessons(subject, thoughts, section)
-        policy.embedding.set_bank(policy.contract.inject(thoughts.slots.flatten(0, 1)))
-        asking = {asked: about(policy, text).contract for asked, text in texts.items()}
+        thoughts = context.thoughts(context.train)
+        lessons = _lessons(context, thoughts, section)
+        policy.embedding.set_bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1)))
+        asking = {asked: about(policy, text).verbalizer_config for asked, text in texts.items()}
         prompts = (asking[asked].build_prompt(policy.tokenizer, [row]) for row, asked, _ in lessons)
         replies = [right for _, _, right in lessons]
         fit(policy.model, examples(prompts, replies, policy.tokenizer), policy.tokenizer, section, out)
@@ -142,66 +145,71 @@ def train_oracle(
     return Oracle(reasoner, Policy.load(out, reasoner), greedy_engine(reasoner, reasoner_folder, out))
 
 
-def _lessons(subject: Subject, thoughts: Thoughts, section: WarmStartSection) -> list[tuple[int, Asked, str]]:
+def _lessons(
+    context: EvalContext, thoughts: Thoughts, section: WarmStartSection
+) -> list[tuple[int, OracleQuestion, str]]:
     """Thought, query and right reply: at random, no more than training will see."""
-    most = section.problems or len(subject.train)
+    most = section.problems or len(context.train)
     lessons = []
-    for row, steps in enumerate(subject.held_by(thoughts)):
+    for row, steps in enumerate(context.held_by(thoughts)):
         if not steps or thoughts.problems[row] >= most:
             continue
         claims = [thoughts.claims[row][step] for step in steps]
-        replies = {asked: reply(asked, claims, thoughts.answers[row]) for asked in Asked}
+        replies = {asked: reply(asked, claims, thoughts.answers[row]) for asked in OracleQuestion}
         lessons += [(row, asked, right) for asked, right in replies.items() if right]
     if not lessons:
-        raise ValueError("no training thought holds a step with numbers, so there is nothing to ask about")
+        raise ValueError("no training thought encodes a step with numbers, so there is nothing to ask about")
     seen = section.steps * section.batch_size
     return random.Random(section.seed).sample(lessons, min(seen, len(lessons)))
 
 
-def oracle_figures(exam: Exam, oracle: Oracle) -> Figures:
-    """How well the oracle answers about the held-out thoughts that hold a step.
+def oracle_figures(eval_set: EvalSet, oracle: Oracle) -> Figures:
+    """How well the oracle answers about the held-out thoughts that encode a step.
 
     Keys `step_result.1|2|3`, `operands` and `operation` are F1 on intermediate steps of right traces, as
     in `suite.content`; `final_answer` is the share of thoughts, on all traces, whose reply is the answer that
     the model gave.
     """
-    thoughts = exam.thoughts
-    scores = {asked: _scores(exam, oracle, asked) for asked in Asked}
-    middle = [h for h in held_steps(exam) if h.right and not h.last]
+    thoughts = eval_set.thoughts
+    scores = {asked: _scores(eval_set, oracle, asked) for asked in OracleQuestion}
+    middle = [h for h in held_steps(eval_set) if h.right and not h.last]
 
-    def figure(asked: Asked, chosen: list[Held]) -> Interval:
+    def figure(asked: OracleQuestion, chosen: list[Held]) -> Interval:
         rows = [h.row for h in chosen if h.row in scores[asked]]
         return figures.share([scores[asked][row] for row in rows], [thoughts.problems[row] for row in rows])
 
     found = {
-        f"step_result.{k + 1}": figure(Asked.RESULT, [h for h in middle if h.step == k]) for k in range(STEPS)
+        f"step_result.{k + 1}": figure(OracleQuestion.RESULT, [h for h in middle if h.step == k])
+        for k in range(STEPS)
     }
-    found["operands"] = figure(Asked.OPERANDS, middle)
-    found["operation"] = figure(Asked.OPERATION, middle)
-    own = scores[Asked.ANSWER]
+    found["operands"] = figure(OracleQuestion.OPERANDS, middle)
+    found["operation"] = figure(OracleQuestion.OPERATION, middle)
+    own = scores[OracleQuestion.ANSWER]
     found["final_answer"] = figures.share(list(own.values()), [thoughts.problems[row] for row in own])
     return found
 
 
-def _scores(exam: Exam, oracle: Oracle, asked: Asked) -> dict[int, float]:
-    """F1 of the reply's items for each live thought that has a right reply."""
-    thoughts, reasoner = exam.thoughts, exam.subject.reasoner
+def _scores(eval_set: EvalSet, oracle: Oracle, asked: OracleQuestion) -> dict[int, float]:
+    """F1 of the reply's items for each causally active thought that has a right reply."""
+    thoughts, reasoner = eval_set.thoughts, eval_set.context.reasoner
     right = {
-        row: reply(asked, [thoughts.claims[row][s] for s in exam.steps_held[row]], thoughts.answers[row])
-        for row in exam.live
+        row: reply(
+            asked, [thoughts.claims[row][s] for s in eval_set.steps_encoded[row]], thoughts.answers[row]
+        )
+        for row in eval_set.active
     }
     rows = [row for row, text in right.items() if text]
     if not rows:
         return {}
-    said = oracle.ask(asked, thoughts.take(rows))
+    predictions = oracle.ask(asked, thoughts.take(rows))
     # The right reply goes through the tokenizer too, which may part a minus from its number.
     gold = [reasoner.decode(reasoner.ids(right[row])) for row in rows]
-    return {row: _overlap(a, b).f1 for row, a, b in zip(rows, said, gold, strict=True)}
+    return {row: _overlap(a, b).f1 for row, a, b in zip(rows, predictions, gold, strict=True)}
 
 
-def _overlap(said: str, gold: str) -> Overlap:
+def _overlap(predictions: str, gold: str) -> Overlap:
     """Replies compared claim by claim, whatever their order."""
-    a, b = _items(said), _items(gold)
+    a, b = _items(predictions), _items(gold)
     return Overlap((a & b).total(), a.total(), b.total())
 
 

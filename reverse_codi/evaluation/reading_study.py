@@ -1,8 +1,8 @@
-"""The reading study: which way of reading hears a thought's claim and not its foils.
+"""The reading study: which way of reading is sensitive to a thought's claim and not its hard negatives.
 
 For each ReadSpec and site, on held-out traces: match and 64-way retrieval of the gold text, of the
-whole chain and of every foil. The default is the spec with the largest margin of gold over its best
-foil, averaged over sites.
+whole chain and of every hard negative. The default is the spec with the largest margin of gold over its best
+hard negative, averaged over sites.
 
 Shapes: N traces, F features, d width.
 """
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.claims import HeldSteps, claims_text
+from reverse_codi.reading.claims import EncodedSteps, claims_text
 from reverse_codi.reading.fit import fit_map, retrieval
-from reverse_codi.reading.foils import FOILS, foils
+from reverse_codi.reading.hard_negatives import HARD_NEGATIVES, hard_negatives
 from reverse_codi.reading.reader import CachedReader, Reader
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.sites import Site
@@ -28,7 +28,7 @@ from reverse_codi.utils.bootstrap import Interval, explained, interval
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """One line of the study.
 
     Attributes:
@@ -36,15 +36,15 @@ class Row:
         site: which thought.
         match: text kind -> match.
         retrieval: text kind -> share of thoughts whose own text is the nearest of 64 of that kind.
-        best_foil: the foil with the highest match.
-        margin: match of gold minus match of the best foil, paired by problem.
+        best_negative: the hard negative with the highest match.
+        margin: match of gold minus match of the best hard negative, paired by problem.
     """
 
     spec: ReadSpec
     site: Site
     match: Mapping[str, Interval]
     retrieval: Mapping[str, float]
-    best_foil: str
+    best_negative: str
     margin: Interval
 
 
@@ -52,32 +52,32 @@ def study_spec(
     reasoner: Reasoner,
     spec: ReadSpec,
     sites: Sequence[Site],
-    held: HeldSteps,
+    encoded: EncodedSteps,
     train: TraceStore,
     train_claims: Sequence[Sequence[str]],
     test: TraceStore,
     framed: float = FRAMED,
-) -> list[Row]:
+) -> list[StudyRow]:
     """Study one ReadSpec on every site.
 
     Args:
         reasoner: the frozen model.
         spec: how to read.
-        sites: readouts to study.
-        held: which steps each site holds.
+        sites: hidden states to study.
+        encoded: which steps each site holds.
         train: traces that maps are fitted on.
-        train_claims: their claims; gold ones, or those of the model's own written steps.
+        train_claims: their claims; gold ones, or those of the model's self-generated CoT.
         test: held-out traces with gold claims.
         framed: share of fitted texts that stand among random words.
     """
-    reader = CachedReader(Reader(reasoner, spec))  # most foils are the same at every site
+    reader = CachedReader(Reader(reasoner, spec))  # most hard negatives are the same at every site
     rows = []
     for site in sites:
-        # Problems with nothing at this site have no gold text to be told from foils.
-        use = [i for i, c in enumerate(test.claims) if held.steps(site, len(c))]
+        # Problems with nothing at this site have no gold text to be told from hard negatives.
+        use = [i for i, c in enumerate(test.claims) if encoded.steps(site, len(c))]
         if len(use) >= 64:
-            map_ = fit_map(reader, site, held, train, train_claims, framed)
-            rows.append(_row(reader, spec, site, map_, held, test, use))
+            map_ = fit_map(reader, site, encoded, train, train_claims, framed)
+            rows.append(_row(reader, spec, site, map_, encoded, test, use))
     return rows
 
 
@@ -86,19 +86,19 @@ def _row(
     spec: ReadSpec,
     site: Site,
     map_: AffineMap,
-    held: HeldSteps,
+    encoded: EncodedSteps,
     test: TraceStore,
     use: list[int],
-) -> Row:
+) -> StudyRow:
     thoughts = test.vectors(site)[use]
     questions = [test.questions[i] for i in use]
     claims = [test.claims[i] for i in use]
     kinds: dict[str, list[str]] = {
-        "gold": [held.text(site, c) for c in claims],
+        "gold": [encoded.text(site, c) for c in claims],
         "chain": [claims_text(c) for c in claims],
     }
-    made = [foils(q, c, held.steps(site, len(c))) for q, c in zip(questions, claims, strict=True)]
-    kinds |= {name: [m[name] for m in made] for name in FOILS}
+    made = [hard_negatives(q, c, encoded.steps(site, len(c))) for q, c in zip(questions, claims, strict=True)]
+    kinds |= {name: [m[name] for m in made] for name in HARD_NEGATIVES}
     to_mean = map_.distance(thoughts, map_.mean).numpy()
     distance, retrieved = {}, {}
     for kind, texts in kinds.items():
@@ -108,22 +108,22 @@ def _row(
     match = {
         kind: interval(np.stack([d, to_mean], 1), explained, resamples=300) for kind, d in distance.items()
     }
-    best = max(FOILS, key=lambda name: match[name].value)
+    best = max(HARD_NEGATIVES, key=lambda name: match[name].value)
     margin = interval(np.stack([distance["gold"] - distance[best], to_mean], 1), _margin, resamples=300)
-    return Row(spec, site, match, retrieved, best, margin)
+    return StudyRow(spec, site, match, retrieved, best, margin)
 
 
 def _margin(table: np.ndarray) -> float:
     return float(-table[:, 0].sum() / table[:, 1].sum())
 
 
-def choose(rows: Sequence[Row]) -> ReadSpec:
-    """The spec whose gold-over-best-foil margin, averaged over sites, is largest; NaN is below all."""
-    by_spec: dict[str, list[Row]] = {}
+def choose(rows: Sequence[StudyRow]) -> ReadSpec:
+    """The spec whose margin of gold over the best hard negative is largest on average; NaN is below all."""
+    by_spec: dict[str, list[StudyRow]] = {}
     for row in rows:
         by_spec.setdefault(row.spec.model_dump_json(), []).append(row)
 
-    def margin(group: list[Row]) -> float:
+    def margin(group: list[StudyRow]) -> float:
         mean = float(np.mean([row.margin.value for row in group]))
         return mean if math.isfinite(mean) else -math.inf  # `max` would keep a NaN that comes first
 

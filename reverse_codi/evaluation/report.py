@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.recipe.run import LogSection
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import Figures
@@ -83,21 +83,21 @@ def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
     return file
 
 
-def save_texts(said: Said, out: Path) -> Path:
+def save_texts(predictions: Predictions, out: Path) -> Path:
     """Write `texts.jsonl`: every thought of held-out and wrong traces with gold text and translation.
 
     Where to look for failures: `jq 'select(.text != .gold)' texts.jsonl`.
     """
-    exam, measure = said.exam, said.exam.subject.measure
+    eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
     lines = []
     for name, thoughts, texts in (
-        ("heldout", exam.thoughts, said.heldout),
-        ("wrong", exam.wrong_thoughts, said.wrong),
+        ("heldout", eval_set.thoughts, predictions.heldout),
+        ("wrong", eval_set.wrong_thoughts, predictions.wrong),
     ):
         if not texts:  # a model that is never wrong has no wrong traces
             continue
-        match = measure.match(thoughts.targets, exam.predicted(thoughts, texts), thoughts.sites)
-        lens = exam.subject.lens(thoughts.targets)
+        match = metric.match(thoughts.targets, eval_set.predicted(thoughts, texts), thoughts.sites)
+        lens = eval_set.context.lens(thoughts.targets)
         for row, text in enumerate(texts):
             record = {
                 "traces": name,
@@ -122,8 +122,8 @@ def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
         table.add_column(name)
     for key in keys:
         aim = AIMS.get(key)
-        told = "" if aim is None else f"{aim} {'met' if aim.met(found[key].value) else 'MISSED'}"
-        table.add_row(key, _short(found[key]), str(found[key].n), told)
+        verdict = "" if aim is None else f"{aim} {'met' if aim.met(found[key].value) else 'MISSED'}"
+        table.add_row(key, _short(found[key]), str(found[key].n), verdict)
     return table
 
 

@@ -19,15 +19,15 @@ from rich.table import Table
 from reverse_codi.evaluation.evaluate import find
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.best_of import MARGIN, best_of, candidates
-from reverse_codi.reading.claims import NO_STEP, HeldSteps, claimed
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.claims import NO_STEP, EncodedSteps, claimed
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import collect
-from reverse_codi.training.prepare import HELD_FILE
+from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import UserError, run_verb
 from reverse_codi.utils.console import VerbConsole
@@ -61,7 +61,9 @@ class Tried:
         return [choice(texts[: samples + 1], match) for texts, match in pairs]
 
 
-def tried(translator: Translator, measure: Measure, thoughts: Thoughts, samples: int, seed: int) -> Tried:
+def tried(
+    translator: Translator, metric: ThoughtMetric, thoughts: Thoughts, samples: int, seed: int
+) -> Tried:
     """Write and read the greedy text and `samples` samples of each thought."""
     greedy, sampled = translator.greedy(thoughts.slots), translator.sampled(thoughts.slots, samples, seed)
     texts = [[first, *others] for first, others in zip(greedy, sampled, strict=True)]
@@ -69,8 +71,8 @@ def tried(translator: Translator, measure: Measure, thoughts: Thoughts, samples:
     flat = [text for of_thought in distinct for text in of_thought]
     owner = [row for row, of_thought in enumerate(distinct) for _ in of_thought]
     sites = [thoughts.sites[row] for row in owner]
-    predicted = measure.predict(flat, sites, [thoughts.questions[row] for row in owner])
-    values = iter(measure.match(thoughts.targets[owner], predicted, sites).tolist())
+    predicted = metric.predict(flat, sites, [thoughts.questions[row] for row in owner])
+    values = iter(metric.match(thoughts.targets[owner], predicted, sites).tolist())
     match = [{text: next(values) for text in of_thought} for of_thought in distinct]
     return Tried(thoughts, texts, match)
 
@@ -91,7 +93,7 @@ def by_margin(margin: float) -> Choice:
 
 
 def counts(
-    translator: Translator, measure: Measure, thoughts: Thoughts, texts: Sequence[str]
+    translator: Translator, metric: ThoughtMetric, thoughts: Thoughts, texts: Sequence[str]
 ) -> tuple[int, float, float, int]:
     """Rows without a claim; shares of active and of other thoughts that are right; rows trusted and wrong."""
     right = [claimed(text) == claimed(gold) for text, gold in zip(texts, thoughts.gold, strict=True)]
@@ -101,10 +103,10 @@ def counts(
         rows = [row for row, other in enumerate(thoughts.sites) if other == site]
         of_site = thoughts.take(rows)
         own = [texts[row] for row in rows]
-        predicted = measure.predict(own, of_site.sites, of_site.questions)
-        match = measure.match(of_site.targets, predicted, of_site.sites).tolist()
-        sharing = sharing_of(translator, measure, site, own)
-        trusts = sharing.discount(trust(measure.map_of(site), of_site.targets, predicted, sharing.alike))
+        predicted = metric.predict(own, of_site.sites, of_site.questions)
+        match = metric.match(of_site.targets, predicted, of_site.sites).tolist()
+        sharing = sharing_of(translator, metric, site, own)
+        trusts = sharing.discount(trust(metric.map_of(site), of_site.targets, predicted, sharing.alike))
         for i, row in enumerate(rows):
             verdict = Translation("", "", own[i], match[i], float(trusts[i]), [], "", None, sharing.shares[i])
             wrong += bool(verdict.trusted and not right[row])
@@ -118,17 +120,17 @@ def counts(
 
 def held_out(
     recipe: Recipe, folder: Path, problems: int, seed: int, out: Path, console: Console
-) -> tuple[Translator, Measure, Thoughts]:
+) -> tuple[Translator, ThoughtMetric, Thoughts]:
     """The verbalizer, and the thoughts of held-out problems.
 
     Raises:
         UserError: the verbalizer writes whole traces, of which no thought is inactive.
     """
     reasoner = load_reasoner(recipe.reasoner)
-    measure = Measure.load(folder, reasoner)
-    if ANSWER in measure.maps:
+    metric = ThoughtMetric.load(folder, reasoner)
+    if ANSWER in metric.maps:
         raise UserError(f"{folder} writes one text a trace; give a verbalizer of single thoughts")
-    held = HeldSteps.from_json((folder / HELD_FILE).read_text())
+    encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
     traces = collect(
         reasoner,
         recipe.task.build(),
@@ -144,7 +146,7 @@ def held_out(
     )
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
-    return translator, measure, thoughts_of(traces, sites, held)
+    return translator, metric, thoughts_of(traces, sites, encoded)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -167,15 +169,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables: dict[tuple[int, str], list[tuple[int, float, float, int]]] = {}
     rows = 0
     for seed in options.seeds:
-        translator, measure, thoughts = held_out(
+        translator, metric, thoughts = held_out(
             evaluated.recipe, evaluated.verbalizer, options.problems, seed, options.out, console
         )
-        made = tried(translator, measure, thoughts, max(options.samples), seed)
+        made = tried(translator, metric, thoughts, max(options.samples), seed)
         rows += len(thoughts)
         chosen = {(0, "greedy"): made.chosen(0, nearest_of_all)}
         chosen |= {(n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()}
         for key, texts in chosen.items():
-            tables.setdefault(key, []).append(counts(translator, measure, thoughts, texts))
+            tables.setdefault(key, []).append(counts(translator, metric, thoughts, texts))
     for (n, name), found in tables.items():
         garbled, active, inactive, wrong = (torch.tensor(column) for column in zip(*found, strict=True))
         shares = (f"{c.mean():.3f} ({' '.join(f'{v:.3f}' for v in c.tolist())})" for c in (active, inactive))

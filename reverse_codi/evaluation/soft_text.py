@@ -19,17 +19,17 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from reverse_codi.evaluation.draw import FIRST_SEED
 from reverse_codi.evaluation.evaluate import find
-from reverse_codi.evaluation.setting import FIRST_SEED
-from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.foils import CONSTANT
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.hard_negatives import CONSTANT
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.tasks.base import Split
-from reverse_codi.training.prepare import HELD_FILE, open_traces
+from reverse_codi.training.prepare import ENCODED_FILE, open_traces
 from reverse_codi.utils import figures
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import run_verb
@@ -54,7 +54,7 @@ class Descent:
 
 def softened(
     reasoner: CodiReasoner,
-    measure: Measure,
+    metric: ThoughtMetric,
     thoughts: Tensor,
     sites: Sequence[Site],
     texts: Sequence[str],
@@ -64,7 +64,7 @@ def softened(
 
     Args:
         reasoner: the frozen model.
-        measure: how texts are read.
+        metric: how texts are read.
         thoughts: [N, d] targets.
         sites: site of each thought.
         texts: N texts; their tokens say how many vectors there are, and which count as numbers.
@@ -79,7 +79,7 @@ def softened(
         soft = start.clone().requires_grad_()
         optimizer = torch.optim.Adam([soft], lr=descent.rate * float(start.std()))
         for step in range(descent.steps + 1):
-            match = measure.match(targets, measure.apply(_features(reasoner, measure, soft, words), at), at)
+            match = metric.match(targets, metric.apply(_features(reasoner, metric, soft, words), at), at)
             best[rows] = torch.maximum(best[rows], match.detach())
             if step < descent.steps:
                 (soft.grad,) = torch.autograd.grad(-match.sum(), soft)  # the frozen model collects none
@@ -87,19 +87,19 @@ def softened(
     return best
 
 
-def _features(reasoner: CodiReasoner, measure: Measure, soft: Tensor, words: Sequence[str]) -> Tensor:
+def _features(reasoner: CodiReasoner, metric: ThoughtMetric, soft: Tensor, words: Sequence[str]) -> Tensor:
     """Read states [N, F] of input vectors [N, T, d] that stand where the tokens of `words` would."""
     begin = torch.tensor([list(reasoner.config.begin_ids)] * len(words), dtype=torch.long, device=soft.device)
     inputs = torch.cat([reasoner.model.embed(begin).detach(), soft], 1)
     layers = reasoner.lm.base_model(inputs_embeds=inputs, output_hidden_states=True).hidden_states
     own = torch.stack(layers, 1)[:, :, -soft.shape[1] :].cpu()  # [N, L + 1, T, d]
-    chosen = own[:, measure.reader.spec.layer_indices(own.shape[1])]
-    taken = [measure.reader.taken(states, text).flatten() for states, text in zip(chosen, words, strict=True)]
+    chosen = own[:, metric.reader.spec.layer_indices(own.shape[1])]
+    taken = [metric.reader.taken(states, text).flatten() for states, text in zip(chosen, words, strict=True)]
     return torch.stack(taken)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Match of gold claims, translations and soft texts on the same held-out live thoughts."""
+    """Match of gold claims, translations and soft texts on the same held-out causally active thoughts."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -113,12 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_folder(options.out, "--out")
     recipe, folder, console = evaluated.recipe, evaluated.verbalizer, VerbConsole()
     reasoner = load_reasoner(recipe.reasoner)
-    measure = Measure.load(folder, reasoner)
-    held = HeldSteps.from_json((folder / HELD_FILE).read_text())
+    metric = ThoughtMetric.load(folder, reasoner)
+    encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
     seed = FIRST_SEED + 10 * options.seed
     out = str(options.out / f"heldout-{options.n}-{seed}")
     traces = open_traces(recipe, reasoner, Split.HELDOUT, options.n, seed, out, console)
-    thoughts = thoughts_of(traces, thought_sites(reasoner.n_thoughts), held, live_only=True)
+    thoughts = thoughts_of(traces, thought_sites(reasoner.n_thoughts), encoded, active_only=True)
     translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
     constant = [CONSTANT] * len(thoughts)
     descent = Descent(steps=options.steps)
@@ -130,11 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_row(name, str(figure), str(figure.n))
 
     def as_words(texts: Sequence[str]) -> Tensor:
-        predicted = measure.predict(texts, thoughts.sites)
-        return measure.match(thoughts.targets, predicted, thoughts.sites)
+        predicted = metric.predict(texts, thoughts.sites)
+        return metric.match(thoughts.targets, predicted, thoughts.sites)
 
     def as_vectors(texts: Sequence[str]) -> Tensor:
-        return softened(reasoner, measure, thoughts.targets, thoughts.sites, texts, descent)
+        return softened(reasoner, metric, thoughts.targets, thoughts.sites, texts, descent)
 
     translations = translator.greedy(thoughts.slots)
     row("gold claim", as_words(thoughts.gold))

@@ -22,15 +22,15 @@ def right(reasoner: Answering, task: Task, outputs: Sequence[str], problems: Seq
 
 
 def mean_thoughts(reasoner: Reasoner, task: Task, seed: int, n: int = MEAN_TRACES) -> Tensor:
-    """The mean [K, d] of each fed vector over training problems that the reasoner can be asked."""
+    """The mean [K, d] of each latent input over training problems that the reasoner can be asked."""
     questions = [p.question for p in task.problems(Split.TRAIN, n, seed)]
     found = faults(reasoner, questions)
     asked = [question for question, fault in zip(questions, found, strict=True) if fault is None]
-    return reasoner.think(asked).fed.mean(0)
+    return reasoner.think(asked).latent_inputs.mean(0)
 
 
 def without_thoughts(
-    reasoner: Reasoner, task: Task, problems: Sequence[Problem], fed: Tensor, mean: Tensor
+    reasoner: Reasoner, task: Task, problems: Sequence[Problem], latent_inputs: Tensor, mean: Tensor
 ) -> dict[str, list[bool]]:
     """For each way to take the thoughts away, whether each problem is still answered rightly.
 
@@ -38,7 +38,7 @@ def without_thoughts(
         reasoner: the frozen model.
         task: reads its answers.
         problems: N problems.
-        fed: their own thoughts [N, K, d].
+        latent_inputs: their own thoughts [N, K, d].
         mean: [K, d] training means.
 
     Returns:
@@ -50,7 +50,11 @@ def without_thoughts(
         next((j for j in _others(i, len(problems)) if problems[j].answer != problems[i].answer), i)
         for i in range(len(problems))
     ]
-    vectors = {"zero": torch.zeros_like(fed), "mean": mean.expand_as(fed), "resampled": fed[donors]}
+    vectors = {
+        "zero": torch.zeros_like(latent_inputs),
+        "mean": mean.expand_as(latent_inputs),
+        "resampled": latent_inputs[donors],
+    }
     outputs = {name: reasoner.think(questions, Patch.all(v)).outputs for name, v in vectors.items()}
     outputs["removed"] = reasoner.think(questions, n_thoughts=0).outputs
     return {name: right(reasoner, task, written, problems) for name, written in outputs.items()}

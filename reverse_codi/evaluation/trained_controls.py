@@ -14,19 +14,19 @@ from pathlib import Path
 from peft import LoraConfig
 from torch import Tensor
 
-from reverse_codi.evaluation.exam import Subject
-from reverse_codi.evaluation.suite.said import Writer
+from reverse_codi.evaluation.eval_set import EvalContext
+from reverse_codi.evaluation.suite.predictions import Method
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.recipe.verbalizer import VerbalizerSection, WarmStartSection
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
-from reverse_codi.verbalize.contract import FILE, Contract
+from reverse_codi.verbalize.config import FILE, VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.translator import Translator
-from reverse_codi.verbalize.warm_start import Pairs, encode, examples, fit
+from reverse_codi.verbalize.warm_start import SftPairs, encode, examples, fit
 
 CONTROL = WarmStartSection(steps=600)
 """Default of a control's training; long enough for a LoRA on a model of 1M parameters."""
@@ -34,17 +34,17 @@ MORE_SFT_RATE = 3e-4
 
 
 def warmed(
-    subject: Subject,
+    context: EvalContext,
     reasoner_folder: Path,
     like: Path,
     out: Path,
     targets: Callable[[Thoughts], Sequence[str]],
     section: WarmStartSection = CONTROL,
-) -> Writer:
+) -> Method:
     """A verbalizer after a short warm start on given texts, and no RL.
 
     Args:
-        subject: frozen model and training traces.
+        context: frozen model and training traces.
         reasoner_folder: where the frozen model lies.
         like: folder of the evaluated verbalizer, whose LoRA shape and prompt are taken.
         out: folder of the control.
@@ -53,17 +53,17 @@ def warmed(
     """
 
     def train() -> Policy:
-        policy = new_like(subject.reasoner, like, section.seed)
-        thoughts = _taught(subject, section)
+        policy = new_like(context.reasoner, like, section.seed)
+        thoughts = _taught(context, section)
         teach(policy, thoughts, targets(thoughts), section, out)
         return policy
 
-    trained_into(out, subject.reasoner, train)
-    return greedy_writer(subject.reasoner, reasoner_folder, out)
+    trained_into(out, context.reasoner, train)
+    return greedy_method(context.reasoner, reasoner_folder, out)
 
 
 def more_sft(
-    subject: Subject,
+    context: EvalContext,
     reasoner_folder: Path,
     warm: Path,
     targets: Sequence[str],
@@ -71,14 +71,14 @@ def more_sft(
     out: Path,
     batch_size: int = CONTROL.batch_size,
     seed: int = 0,
-) -> Writer:
+) -> Method:
     """The evaluated verbalizer's warm start, taught further on as many texts as RL sampled.
 
     The learning rate falls from 3e-4 to 0, as RL's does: a constant 1e-3 undoes in 100 steps what the warm
     start learnt (retrieval .97 to .54 on the embedded model).
 
     Args:
-        subject: frozen model and training traces.
+        context: frozen model and training traces.
         reasoner_folder: where the frozen model lies.
         warm: folder of the warm start.
         targets: N texts, one for each of `subject.thoughts(subject.train)`, in order. Label-free ones where
@@ -97,29 +97,29 @@ def more_sft(
     section = WarmStartSection(steps=steps, batch_size=batch_size, learning_rate=MORE_SFT_RATE, seed=seed)
 
     def train() -> Policy:
-        thoughts = subject.thoughts(subject.train)
+        thoughts = context.thoughts(context.train)
         if len(targets) != len(thoughts):
             raise ValueError(
                 f"{len(targets)} target texts for {len(thoughts)} training thoughts; give one each"
             )
-        policy = Policy.load(warm, subject.reasoner, trainable=True)
+        policy = Policy.load(warm, context.reasoner, trainable=True)
         teach(policy, thoughts, targets, section, out, schedule="linear")
         return policy
 
-    trained_into(out, subject.reasoner, train)
-    return greedy_writer(subject.reasoner, reasoner_folder, out)
+    trained_into(out, context.reasoner, train)
+    return greedy_method(context.reasoner, reasoner_folder, out)
 
 
 def question_only(
-    subject: Subject, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = CONTROL
-) -> Writer:
+    context: EvalContext, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = CONTROL
+) -> Method:
     """A verbalizer that sees the question and which thought is asked for, never the thought.
 
     Its prompt is the question, the thought's number and a full stop. The contract beside its adapter says
     only which reasoner it belongs to: the slot of that template is not used.
 
     Args:
-        subject: frozen model and training traces.
+        context: frozen model and training traces.
         reasoner_folder: where the frozen model lies.
         like: folder of the evaluated verbalizer, whose LoRA shape is taken.
         out: folder of the control.
@@ -128,13 +128,13 @@ def question_only(
     Raises:
         ValueError: the tokenizer does not know a thought's number.
     """
-    reasoner = subject.reasoner
-    for site in subject.sites:
+    reasoner = context.reasoner
+    for site in context.sites:
         require_known(reasoner, _mark(site))
 
     def train() -> Policy:
         policy = new_like(reasoner, like, section.seed)
-        thoughts = _taught(subject, section)
+        thoughts = _taught(context, section)
         prompts = (reasoner.ids(_question_prompt(thoughts, row)) for row in range(len(thoughts)))
         dataset = examples(prompts, thoughts.gold, policy.tokenizer)
         fit(policy.model, dataset, policy.tokenizer, section, out)
@@ -150,10 +150,10 @@ def question_only(
     return write
 
 
-def _taught(subject: Subject, section: WarmStartSection) -> Thoughts:
+def _taught(context: EvalContext, section: WarmStartSection) -> Thoughts:
     """The training thoughts of the problems that have labels; `section.problems` counts these."""
-    thoughts = subject.thoughts(subject.train)
-    most = section.problems or len(subject.train)
+    thoughts = context.thoughts(context.train)
+    most = section.problems or len(context.train)
     return thoughts.take([row for row, problem in enumerate(thoughts.problems) if problem < most])
 
 
@@ -186,13 +186,13 @@ def require_known(reasoner: CodiReasoner, text: str) -> None:
 
 def new_like(reasoner: CodiReasoner, like: Path, seed: int) -> Policy:
     """An untrained verbalizer with the LoRA shape and the contract of the one in folder `like`."""
-    contract = Contract.load(like, reasoner.content_hash, reasoner.tokenizer_hash)
+    verbalizer_config = VerbalizerConfig.load(like, reasoner.content_hash, reasoner.tokenizer_hash)
     lora = LoraConfig.from_pretrained(str(like))
     modules = lora.target_modules
     if not isinstance(modules, (set, list)):
         raise ValueError(f"{like} targets the layers {modules!r}; a control needs a list of their names")
     shape = VerbalizerSection(rank=lora.r, alpha=lora.lora_alpha, target_modules=sorted(modules))
-    return Policy.new(reasoner, shape, contract, seed)
+    return Policy.new(reasoner, shape, verbalizer_config, seed)
 
 
 def trained_into(out: Path, reasoner: CodiReasoner, train: Callable[[], Policy]) -> None:
@@ -201,7 +201,7 @@ def trained_into(out: Path, reasoner: CodiReasoner, train: Callable[[], Policy])
     The contract is written last, so a folder that has one is whole.
     """
     if (out / FILE).is_file():
-        Contract.load(out, reasoner.content_hash, reasoner.tokenizer_hash)
+        VerbalizerConfig.load(out, reasoner.content_hash, reasoner.tokenizer_hash)
     else:
         train().save(out)
 
@@ -215,13 +215,13 @@ def teach(
     schedule: str = "cosine",
 ) -> None:
     """Fine-tune a policy on N thoughts with N texts."""
-    pairs = Pairs(policy.contract.inject(thoughts.slots), texts)
+    pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), texts)
     policy.embedding.set_bank(pairs.vectors.flatten(0, 1))
-    dataset = encode(pairs, policy.contract, policy.tokenizer)
+    dataset = encode(pairs, policy.verbalizer_config, policy.tokenizer)
     fit(policy.model, dataset, policy.tokenizer, section, out, schedule=schedule)
 
 
-def greedy_writer(reasoner: CodiReasoner, reasoner_folder: Path, folder: Path) -> Writer:
+def greedy_method(reasoner: CodiReasoner, reasoner_folder: Path, folder: Path) -> Method:
     """The verbalizer in a folder, decoded greedily."""
     translator = Translator(reasoner, reasoner_folder, folder)
     return lambda thoughts: translator.greedy(thoughts.slots)

@@ -25,7 +25,7 @@ class AffineMap:
     Attributes:
         weight: [F, d].
         bias: [d].
-        mean: [d] the site's mean over the training thoughts that hold a step.
+        mean: [d] the site's mean over the training thoughts that encode a step.
         whitener: [d, d] W with W^T W the inverse residual covariance.
         reference: [R, d] some of those thoughts: what a text is compared with to say how far it can be
             trusted.
@@ -38,17 +38,17 @@ class AffineMap:
     reference: Tensor
 
     @staticmethod
-    def fit(features: Tensor, thoughts: Tensor, ridge: float, live: Tensor | None = None) -> AffineMap:
+    def fit(features: Tensor, thoughts: Tensor, ridge: float, active: Tensor | None = None) -> AffineMap:
         """Fit on training traces.
 
-        The map hears all thoughts; the metric is that of the ones which hold a step. What the others hold is
-        in no text, so it would count as noise and drown the differences between claims.
+        The map is sensitive to all thoughts; the metric is that of the ones which encode a step. What the
+        others hold is in no text, so it would count as noise and drown the differences between claims.
 
         Args:
             features: [N, F] read states.
             thoughts: [N, d] their thoughts.
             ridge: strength, relative to one standardized feature's mean square over N rows times 1e-3.
-            live: [N] whether a thought holds a step; all if None, or if none does.
+            active: [N] whether a thought encodes a step; all if None, or if none does.
         """
         x, y = features.double(), thoughts.double()
         mean, deviation = x.mean(0), x.std(0).clamp(min=1e-6)
@@ -58,13 +58,13 @@ class AffineMap:
         scaled = torch.linalg.solve(gram, z.T @ (y - centre))  # [F, d]
         weight = scaled / deviation[:, None]
         bias = centre - mean @ weight
-        return _with_metric(weight.float(), bias.float(), features, thoughts, live)
+        return _with_metric(weight.float(), bias.float(), features, thoughts, active)
 
     @staticmethod
-    def identity(features: Tensor, thoughts: Tensor, live: Tensor | None = None) -> AffineMap:
+    def identity(features: Tensor, thoughts: Tensor, active: Tensor | None = None) -> AffineMap:
         """The naive reading: the state itself, with the metric of its residuals."""
         eye = torch.eye(thoughts.shape[1])
-        return _with_metric(eye, torch.zeros(len(eye)), features, thoughts, live)
+        return _with_metric(eye, torch.zeros(len(eye)), features, thoughts, active)
 
     def predict(self, features: Tensor) -> Tensor:
         """Predicted thoughts [N, d] of read states [N, F]."""
@@ -80,11 +80,11 @@ class AffineMap:
 
 
 def _with_metric(
-    weight: Tensor, bias: Tensor, features: Tensor, thoughts: Tensor, live: Tensor | None
+    weight: Tensor, bias: Tensor, features: Tensor, thoughts: Tensor, active: Tensor | None
 ) -> AffineMap:
-    """The map with mean, whitener and references of the live thoughts."""
-    if live is not None and bool(live.any()):
-        features, thoughts = features[live], thoughts[live]
+    """The map with mean, whitener and references of the causally active thoughts."""
+    if active is not None and bool(active.any()):
+        features, thoughts = features[active], thoughts[active]
     residual = (thoughts - (features @ weight + bias)).double()
     metric = whitener(residual - residual.mean(0)).float()
     return AffineMap(weight, bias, thoughts.mean(0), metric, thoughts[:REFERENCES].clone())
@@ -106,7 +106,7 @@ def whitener(residual: Tensor, shrinkage: float = 0.02) -> Tensor:
 def trust(map_: AffineMap, thoughts: Tensor, predicted: Tensor, shared: Tensor | None = None) -> Tensor:
     """The share [N] of wrong thoughts from which each text distinguishes its own.
 
-    A wrong thought is a reference of the site, a training thought that holds a step. It is distinguished if
+    A wrong thought is a reference of the site, a training thought that encodes a step. It is distinguished if
     the text matches it less than its own thought, and if its text is another one: what a writer gives to many
     thoughts says little of any, however near one of them happens to lie. A text that fits its own thought no
     better than silence does distinguishes nothing. Matches and not distances: a text is nearer to any thought

@@ -26,10 +26,10 @@ from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.utils.files import strict_json
 
 NO_STEP = "(no step)"
-# Share of answers that a swap moves, from which a thought is live.
-LIVE = 0.1
-# Accuracy from which a step is believed to be in a live thought, and the share of the best-read step's
-# accuracy that others there must reach.
+# Share of answers that a swap moves, from which a thought is causally active.
+ACTIVE_SHARE = 0.1
+# Accuracy from which a step is believed to be in a causally active thought, and the share of the best-read
+# step's accuracy that others there must reach.
 LEAST, BESIDE = 0.3, 0.5
 
 
@@ -47,12 +47,12 @@ def claimed(text: str) -> tuple[str, ...] | None:
     >>> claimed("12 + 5=17 ."), claimed("( no step )"), claimed("28 no)))"), claimed("")
     (('12 + 5 = 17',), (), None, None)
     """
-    claims = tuple(told.claim for told in parse_claims(text))
+    claims = tuple(parsed.claim for parsed in parse_claims(text))
     return claims or (() if re.sub(r"[\s().]", "", text).lower() == "nostep" else None)
 
 
 @dataclass(frozen=True)
-class HeldSteps:
+class EncodedSteps:
     """Which steps each site holds.
 
     Attributes:
@@ -77,7 +77,7 @@ class HeldSteps:
         known = self.accuracy.get((site, n_steps), ())
         floor, moved = self.threshold, self.moved.get((site, n_steps))
         if moved is not None:
-            if moved < LIVE:
+            if moved < ACTIVE_SHARE:
                 return []
             floor = max(min(LEAST, self.threshold), BESIDE * max(known, default=0.0))
         return [step for step, accuracy in enumerate(known) if accuracy >= floor]
@@ -93,12 +93,12 @@ class HeldSteps:
         return strict_json({"threshold": self.threshold, "accuracy": table, "moved": moved}, indent=1)
 
     @staticmethod
-    def from_json(text: str) -> HeldSteps:
+    def from_json(text: str) -> EncodedSteps:
         """Read what `to_json` wrote."""
         stored = json.loads(text)
         accuracy = {_key(name): row for name, row in stored["accuracy"].items()}
         moved = {_key(name): share for name, share in stored.get("moved", {}).items()}
-        return HeldSteps(accuracy, stored["threshold"], moved)
+        return EncodedSteps(accuracy, stored["threshold"], moved)
 
 
 def _key(name: str) -> tuple[Site, int]:
@@ -106,38 +106,38 @@ def _key(name: str) -> tuple[Site, int]:
     return Site.parse(site), int(n_steps)
 
 
-def find_held_steps(
+def find_encoded_steps(
     vectors: Mapping[Site, Tensor],
     claims: Sequence[Sequence[str]],
     threshold: float = 0.6,
     test_share: float = 0.2,
     moved: Mapping[tuple[Site, int], float] | None = None,
-) -> HeldSteps:
+) -> EncodedSteps:
     """Probe every site for every part of every step, and score the probes apart for each problem length.
 
-    One probe serves all lengths: a thought that holds a step holds it alike however many steps follow, and
+    One probe serves all lengths: a thought that encodes a step holds it alike however many steps follow, and
     probes starve on few traces.
 
     Args:
         vectors: site -> [N, d] of training traces.
         claims: N lists of claims.
-        threshold: see `HeldSteps`.
+        threshold: see `EncodedSteps`.
         test_share: last part of the traces, on which the probes are scored.
-        moved: see `HeldSteps`.
+        moved: see `EncodedSteps`.
     """
     lengths = sorted({len(c) for c in claims} - {0})
     accuracy: dict[tuple[Site, int], list[float]] = {(site, n): [] for site in vectors for n in lengths}
     for step in range(max(lengths, default=0)):
         rows = [i for i, c in enumerate(claims) if len(c) > step]
         cut = int(len(rows) * (1 - test_share))
-        said = part_labels(claims[i][step] for i in rows)  # a column of labels for each slot
+        columns = part_labels(claims[i][step] for i in rows)  # a column of labels for each slot
         of_length = {n: [j for j in range(cut, len(rows)) if len(claims[rows[j]]) == n] for n in lengths}
         for site, all_vectors in vectors.items():
             x = all_vectors[rows]
-            probes = [Probe.fit(x[:cut], labels[:cut]) for labels in said]
+            probes = [Probe.fit(x[:cut], labels[:cut]) for labels in columns]
             for n, test in of_length.items():
                 if n > step:
-                    pairs = zip(probes, said, strict=True)
+                    pairs = zip(probes, columns, strict=True)
                     parts = (probe.accuracy(x[test], [labels[j] for j in test]) for probe, labels in pairs)
                     accuracy[site, n].append(min(parts) if test else 0.0)
-    return HeldSteps(accuracy, threshold, moved or {})
+    return EncodedSteps(accuracy, threshold, moved or {})

@@ -57,11 +57,11 @@ def result_swapped(text: str, rng: random.Random) -> str:
 
 def _turned(text: str, rng: random.Random) -> str:
     """One "Every a is a b" turned round; unchanged without any."""
-    rules = [told for told in parse_belongings(text) if told.subject.islower()]
+    rules = [parsed for parsed in parse_belongings(text) if parsed.subject.islower()]
     if not rules:
         return text
-    told = rng.choice(rules)
-    return text.replace(told.claim, Belonging(told.result, told.subject).claim)
+    parsed = rng.choice(rules)
+    return text.replace(parsed.claim, Belonging(parsed.result, parsed.subject).claim)
 
 
 def shuffled(text: str, rng: random.Random) -> str:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.wording import worded
 from reverse_codi.reasoners.sites import Site
@@ -23,39 +23,41 @@ from reverse_codi.traces.store import TraceStore
 def fit_map(
     reader: Reader,
     site: Site,
-    held: HeldSteps,
+    encoded: EncodedSteps,
     train: TraceStore,
     train_claims: Sequence[Sequence[str]],
     framed: float = FRAMED,
 ) -> AffineMap:
     """One site's map, fitted on the texts that it should hear; "(no step)" where it holds nothing."""
-    texts = worded([held.text(site, claims) for claims in train_claims], train.questions, framed)
-    live = torch.tensor([bool(held.steps(site, len(claims))) for claims in train_claims])
+    texts = worded([encoded.text(site, claims) for claims in train_claims], train.questions, framed)
+    active = torch.tensor([bool(encoded.steps(site, len(claims))) for claims in train_claims])
     features, thoughts = reader.features(texts, train.questions), train.vectors(site)
     if reader.spec.map is Map.IDENTITY:
-        return AffineMap.identity(features, thoughts, live)
-    return AffineMap.fit(features, thoughts, reader.spec.ridge, live)
+        return AffineMap.identity(features, thoughts, active)
+    return AffineMap.fit(features, thoughts, reader.spec.ridge, active)
 
 
-def fit_measure(
+def fit_metric(
     reader: Reader,
     sites: Sequence[Site],
-    held: HeldSteps,
+    encoded: EncodedSteps,
     train: TraceStore,
     train_claims: Sequence[Sequence[str]],
     framed: float = FRAMED,
-) -> Measure:
+) -> ThoughtMetric:
     """The maps of all sites, fitted on training traces only and frozen from here on.
 
     Args:
         reader: reads texts.
         sites: one map each.
-        held: which claims make a site's text.
+        encoded: which claims make a site's text.
         train: N traces.
         train_claims: their N lists of claims.
         framed: share of texts that are fitted among random words, see `reading.wording`.
     """
-    return Measure(reader, {site: fit_map(reader, site, held, train, train_claims, framed) for site in sites})
+    return ThoughtMetric(
+        reader, {site: fit_map(reader, site, encoded, train, train_claims, framed) for site in sites}
+    )
 
 
 def retrieval(map_: AffineMap, thoughts: Tensor, predicted: Tensor, among: int = 64) -> float:

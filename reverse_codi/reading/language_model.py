@@ -50,9 +50,9 @@ class LanguageModel:
             model = AutoModelForCausalLM.from_pretrained(where, **named)
             tokenizer = AutoTokenizer.from_pretrained(where, **named)
         except (OSError, ValueError, ImportError) as error:
-            mend = "give a folder with a transformers checkpoint, a hub id, or a .gguf file"
+            fix = "give a folder with a transformers checkpoint, a hub id, or a .gguf file"
             raise LanguageModelError(
-                f"no language model could be loaded from {source!r}: {error}; {mend}"
+                f"no language model could be loaded from {source!r}: {error}; {fix}"
             ) from None
         return LanguageModel(model.eval().requires_grad_(False).to(device), tokenizer)
 
@@ -74,7 +74,7 @@ class LanguageModel:
             ids = torch.tensor([[start, *rows[i], *[start] * (longest - len(rows[i]))] for i in batch])
             ids = ids.to(self.model.device)
             scores = self.model(input_ids=ids).logits[:, :-1].float().log_softmax(-1)
-            said = scores.gather(2, ids[:, 1:, None])[:, :, 0].cpu()
+            logprobs = scores.gather(2, ids[:, 1:, None])[:, :, 0].cpu()
             for place, i in enumerate(batch):
-                result[i] = -said[place, : len(rows[i])].mean()
+                result[i] = -logprobs[place, : len(rows[i])].mean()
         return result

@@ -1,7 +1,7 @@
 """Linear probes: which parts of which step are held by which site.
 
 A probe is a multinomial logistic regression on standardized vectors. They say which claims a site's
-gold text holds (`HeldSteps`), and whether a reasoner is worth translating. Trained on training
+gold text holds (`EncodedSteps`), and whether a reasoner is worth translating. Trained on training
 traces only.
 
 Shapes: N traces, d width, C distinct labels.
@@ -78,8 +78,8 @@ def parts_of(claim: str) -> tuple[str, ...]:
 
     What the parser does not know is a label of its own in place of operands and operators.
     """
-    told = parse_claims(claim)
-    return told[0].slots if told else (claim, claim, claim, result_of(claim))
+    parsed = parse_claims(claim)
+    return parsed[0].slots if parsed else (claim, claim, claim, result_of(claim))
 
 
 def part_labels(claims: Iterable[str]) -> list[list[str]]:

@@ -193,8 +193,8 @@ class SharedCoTraining:
         answered, _ = ray.wait([answers], timeout=START_TIMEOUT_S)
         if not answered:
             wants = f"it wants {section.cpus:g} CPU and {section.gpus:g} GPU"
-            mend = "lower its cpus, or those of other actors"
-            raise RuntimeError(f"the reconstructor did not start in {START_TIMEOUT_S:g} s: {wants}; {mend}")
+            fix = "lower its cpus, or those of other actors"
+            raise RuntimeError(f"the reconstructor did not start in {START_TIMEOUT_S:g} s: {wants}; {fix}")
         ray.get(answers)
         return actor
 

@@ -1,4 +1,4 @@
-"""Random words around claims, so that a map hears what is claimed and not how it is put.
+"""Random words around claims, so that a map is sensitive to what is claimed and not how it is put.
 
 A map fitted on bare claims takes any other wording for noise: another sentence with the same claim then
 matches 5 to 100 times worse than silence (docs/evaluation.md). Fitted on claims among random words, it loses

@@ -21,13 +21,13 @@ class Chains:
     """Latent chains of N questions, on the CPU in float32.
 
     Attributes:
-        readouts: [N, K + 1, d], h0..hK.
-        fed: [N, K, d], z0..z(K-1).
+        hidden states: [N, K + 1, d], h0..hK.
+        latent_inputs: [N, K, d], z0..z(K-1).
         outputs: what the model writes after its thoughts, decoded.
     """
 
-    readouts: Tensor
-    fed: Tensor
+    hidden_states: Tensor
+    latent_inputs: Tensor
     outputs: list[str]
 
     def at(self, site: Site) -> Tensor:
@@ -38,7 +38,7 @@ class Chains:
         """
         if site.kind not in ("h", "z"):
             raise ValueError(f"a latent chain has no site {site}; ask for h0..hK or z0..z(K-1)")
-        return (self.readouts if site.kind == "h" else self.fed)[:, site.index]
+        return (self.hidden_states if site.kind == "h" else self.latent_inputs)[:, site.index]
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ class Patch:
     """Thoughts to feed instead of the model's own.
 
     Attributes:
-        fed: [N, K, d] vectors; rows and thoughts outside `where` are ignored.
+        latent_inputs: [N, K, d] vectors; rows and thoughts outside `where` are ignored.
         where: [N, K] bool. Thoughts after a replaced one are recomputed unless replaced as well.
     """
 
-    fed: Tensor
+    latent_inputs: Tensor
     where: Tensor
 
     @staticmethod
-    def all(fed: Tensor) -> Patch:
-        """Replace every thought; `fed` is [N, K, d]."""
-        return Patch(fed, torch.ones(fed.shape[:2], dtype=torch.bool))
+    def all(latent_inputs: Tensor) -> Patch:
+        """Replace every thought; `latent_inputs` is [N, K, d]."""
+        return Patch(latent_inputs, torch.ones(latent_inputs.shape[:2], dtype=torch.bool))
 
 
 class Reasoner(Protocol):
@@ -69,7 +69,7 @@ class Reasoner(Protocol):
 
     @property
     def width(self) -> int:
-        """The width d of readouts and fed vectors."""
+        """The width d of hidden states and latent inputs."""
         ...
 
     @property
@@ -99,12 +99,12 @@ class Reasoner(Protocol):
         """
         ...
 
-    def project(self, readouts: Tensor) -> Tensor:
-        """The vectors [*, d] that would be fed for readouts [*, d] (the model's `prj`)."""
+    def project(self, hidden_states: Tensor) -> Tensor:
+        """The vectors [*, d] that would be fed for hidden states [*, d] (the model's `prj`)."""
         ...
 
-    def logits(self, readouts: Tensor) -> Tensor:
-        """Next-token logits [*, V] of readouts [*, d]: the logit lens."""
+    def logits(self, hidden_states: Tensor) -> Tensor:
+        """Next-token logits [*, V] of hidden states [*, d]: the logit lens."""
         ...
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
@@ -130,7 +130,7 @@ class Reasoner(Protocol):
         ...
 
     def nll(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
-        """Mean negative log-likelihood a token [N] of texts in text mode, in nats.
+        """Mean negative log-likelihood a token [N] of texts in CoT mode, in nats.
 
         Args:
             texts: N texts; an empty one has 0.

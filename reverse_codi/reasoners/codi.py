@@ -25,7 +25,7 @@ from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, Cod
 from reverse_codi.reasoners.distill.data import padded
 from reverse_codi.reasoners.distill.new_model import new_language_model
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
-from reverse_codi.reasoners.latent_lm import Context, LatentLM
+from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 from reverse_codi.utils.files import strict_json
 
@@ -62,7 +62,7 @@ class CodiReasoner:
 
     @property
     def width(self) -> int:
-        """The width d of readouts and fed vectors."""
+        """The width d of hidden states and latent inputs."""
         return self.model.width
 
     @property
@@ -133,7 +133,7 @@ class CodiReasoner:
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
 
-    def _asked(self, questions: Sequence[str]) -> Iterator[tuple[list[int], Context]]:
+    def _asked(self, questions: Sequence[str]) -> Iterator[tuple[list[int], CachedContext]]:
         """Row indices in batches, with the context of each batch's questions up to bot."""
         rows = [[*self.question_ids(question), *self.config.before_bot] for question in questions]
         padding = self.config.reference_masking
@@ -146,7 +146,7 @@ class CodiReasoner:
         """The vectors [B, K, d] to feed and where [B, K], of one batch."""
         if patch is None:
             return None, None
-        return patch.fed[batch].to(self.device), patch.where[batch].to(self.device)
+        return patch.latent_inputs[batch].to(self.device), patch.where[batch].to(self.device)
 
     # ---- the protocol
 
@@ -156,13 +156,16 @@ class CodiReasoner:
     ) -> Chains:
         """Think and answer greedily; see `reasoners.base.Reasoner`."""
         n = self.n_thoughts if n_thoughts is None else n_thoughts
-        readouts = torch.empty(len(questions), n + 1, self.width)
-        fed = torch.empty(len(questions), n, self.width)
+        hidden_states = torch.empty(len(questions), n + 1, self.width)
+        latent_inputs = torch.empty(len(questions), n, self.width)
         outputs = [""] * len(questions)
         for batch, context in self._asked(questions):
             vectors, where = self._patched(patch, batch)
             thoughts = self.model.think(context, vectors, where, n, self.config.reference_masking)
-            readouts[batch], fed[batch] = thoughts.readouts.float().cpu(), thoughts.fed.float().cpu()
+            hidden_states[batch], latent_inputs[batch] = (
+                thoughts.hidden_states.float().cpu(),
+                thoughts.latent_inputs.float().cpu(),
+            )
             eot = torch.full((len(batch),), self.config.eot_id, device=self.device)
             answers = self.model.greedy(
                 context,
@@ -173,7 +176,7 @@ class CodiReasoner:
             )
             for i, answer in zip(batch, answers, strict=True):
                 outputs[i] = decoded_answer(self.tokenizer, answer)
-        return Chains(readouts, fed, outputs)
+        return Chains(hidden_states, latent_inputs, outputs)
 
     @torch.no_grad()
     def answer_states(self, questions: Sequence[str], patch: Patch | None = None) -> Tensor:
@@ -189,15 +192,15 @@ class CodiReasoner:
         return states
 
     @torch.no_grad()
-    def project(self, readouts: Tensor) -> Tensor:
-        """Fed vectors of readouts, on the CPU; see `reasoners.base.Reasoner`."""
-        fed: Tensor = self.model.prj(readouts.to(self.lm.device, self.lm.dtype)).float().cpu()
-        return fed
+    def project(self, hidden_states: Tensor) -> Tensor:
+        """Latent inputs of hidden states, on the CPU; see `reasoners.base.Reasoner`."""
+        latent_inputs: Tensor = self.model.prj(hidden_states.to(self.lm.device, self.lm.dtype)).float().cpu()
+        return latent_inputs
 
     @torch.no_grad()
-    def logits(self, readouts: Tensor) -> Tensor:
-        """Next-token logits of readouts, on the CPU; see `reasoners.base.Reasoner`."""
-        return self.model.logits(readouts.to(self.lm.device, self.lm.dtype)).float().cpu()
+    def logits(self, hidden_states: Tensor) -> Tensor:
+        """Next-token logits of hidden states, on the CPU; see `reasoners.base.Reasoner`."""
+        return self.model.logits(hidden_states.to(self.lm.device, self.lm.dtype)).float().cpu()
 
     @torch.no_grad()
     def nll(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
@@ -210,10 +213,10 @@ class CodiReasoner:
             ids, mask = self.left_padded([prefixes[i] + targets[i] for i in batch])
             step, _ = self.model.start(ids, mask)
             scores = self.model.logits(step.last[:, :-1]).log_softmax(-1)  # [B, T - 1, V]
-            said = scores.gather(2, ids[:, 1:, None])[:, :, 0].float().cpu()
+            logprobs = scores.gather(2, ids[:, 1:, None])[:, :, 0].float().cpu()
             for row, i in enumerate(batch):
                 if targets[i]:
-                    result[i] = -said[row, -len(targets[i]) :].mean()
+                    result[i] = -logprobs[row, -len(targets[i]) :].mean()
         return result
 
     def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:
@@ -224,7 +227,7 @@ class CodiReasoner:
 
     @torch.no_grad()
     def continued(self, rows: Sequence[list[int]]) -> list[str]:
-        """What text mode writes, greedily, after token ids."""
+        """What CoT mode writes, greedily, after token ids."""
         outputs = [""] * len(rows)
         for batch in self._batches([len(row) for row in rows]):
             # The last token opens the decoding, so that `greedy` predicts the first new one.

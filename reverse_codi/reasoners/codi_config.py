@@ -32,17 +32,17 @@ class CodiConfig:
 
     Attributes:
         n_thoughts: K.
-        projection_width: hidden width of `prj`; 0 where readouts are fed as they are (Coconut).
+        projection_width: hidden width of `prj`; 0 where hidden states are fed as they are (Coconut).
         bot_id: begin-of-thought token id; may lie beyond the tokenizer's vocabulary.
         eot_id: end-of-thought token id.
         cue: what the model writes between its thoughts and the answer; "" where it writes the answer alone.
-            Then eot, not the cue, ends its written steps in text mode.
+            Then eot, not the cue, ends its written steps in CoT mode.
         max_answer_tokens: longest answer, cue included.
         max_written_tokens: longest text-mode solution.
         question_format: the question's words, with {question} in them.
         begin_ids: before every text (Llama's begin-of-text).
         before_bot: between the question and bot.
-        written_ids: between the question and written steps, in text mode.
+        written_ids: between the question and written steps, in CoT mode.
         unwritten_ids: never chosen while answering.
         reference_masking: thoughts and answer see left padding, as in CODI's published code.
     """

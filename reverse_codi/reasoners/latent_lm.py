@@ -16,7 +16,7 @@ from transformers.cache_utils import CacheLayerMixin
 
 
 @dataclass
-class Context:
+class CachedContext:
     """What later positions may attend to.
 
     Attributes:
@@ -29,15 +29,15 @@ class Context:
     mask: Tensor
     position: Tensor
 
-    def fork(self) -> Context:
+    def fork(self) -> CachedContext:
         """A context that grows on its own; the tensors so far are shared, gradients too."""
         layers = cast(list[CacheLayerMixin], self.cache.layers)  # no linear attention here
         pairs = [(layer.keys, layer.values) for layer in layers]
-        return Context(DynamicCache(ddp_cache_data=pairs), self.mask, self.position)
+        return CachedContext(DynamicCache(ddp_cache_data=pairs), self.mask, self.position)
 
 
 @dataclass
-class Step:
+class ForwardStep:
     """The result of extending a context.
 
     Attributes:
@@ -50,24 +50,24 @@ class Step:
 
 
 @dataclass
-class Thoughts:
+class LatentPass:
     """One latent chain.
 
     Attributes:
-        readouts: [B, K + 1, d], h0..hK.
-        fed: [B, K, d], z0..z(K-1).
+        hidden states: [B, K + 1, d], h0..hK.
+        latent_inputs: [B, K, d], z0..z(K-1).
         context: question, begin-of-thought token and the K thoughts.
     """
 
-    readouts: Tensor
-    fed: Tensor
-    context: Context
+    hidden_states: Tensor
+    latent_inputs: Tensor
+    context: CachedContext
 
 
 def projection(width: int, hidden: int, dropout: float = 0.0) -> nn.Module:
     """CODI's `prj`: keys `1.*`, `3.*` and `ln.*`, as in the public checkpoints.
 
-    Of hidden width 0: none, readouts are fed as they are (Coconut, arXiv 2412.06769).
+    Of hidden width 0: none, hidden states are fed as they are (Coconut, arXiv 2412.06769).
     """
     if hidden == 0:
         return nn.Identity()
@@ -81,7 +81,7 @@ class LatentLM(nn.Module):
 
     Args:
         lm: any Hugging Face causal LM; its embedding table holds bot and eot.
-        prj: maps a readout [*, d] to a fed vector [*, d].
+        prj: maps a hidden state [*, d] to a latent input [*, d].
         n_thoughts: K, the number of latent passes.
         bot_id: begin-of-thought token id.
         eot_id: end-of-thought token id.
@@ -97,7 +97,7 @@ class LatentLM(nn.Module):
 
     @property
     def width(self) -> int:
-        """d, the width of readouts and fed vectors."""
+        """d, the width of hidden states and latent inputs."""
         return int(self.lm.config.hidden_size)
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -111,7 +111,9 @@ class LatentLM(nn.Module):
         scores: Tensor = head(states)
         return scores
 
-    def start(self, ids: Tensor, mask: Tensor, count_padding: bool = False) -> tuple[Step, Context]:
+    def start(
+        self, ids: Tensor, mask: Tensor, count_padding: bool = False
+    ) -> tuple[ForwardStep, CachedContext]:
         """Read left-padded ids [B, T] with mask [B, T] from an empty context.
 
         Args:
@@ -119,7 +121,7 @@ class LatentLM(nn.Module):
             mask: [B, T] 1 at real positions.
             count_padding: padding takes positions, as in CODI's published code. Else no result depends on it.
         """
-        empty = Context(
+        empty = CachedContext(
             DynamicCache(),
             mask.new_zeros(len(ids), 0),
             torch.zeros(len(ids), dtype=torch.long, device=ids.device),
@@ -134,12 +136,12 @@ class LatentLM(nn.Module):
 
     def extend(
         self,
-        context: Context,
+        context: CachedContext,
         embeds: Tensor,
         mask: Tensor | None = None,
         layers: bool = False,
         positions: Tensor | None = None,
-    ) -> Step:
+    ) -> ForwardStep:
         """Append embeddings [B, T, d] to `context`, which grows in place.
 
         Args:
@@ -163,16 +165,16 @@ class LatentLM(nn.Module):
             use_cache=True,
             output_hidden_states=layers,
         )
-        return Step(out.last_hidden_state, tuple(out.hidden_states) if layers else ())
+        return ForwardStep(out.last_hidden_state, tuple(out.hidden_states) if layers else ())
 
     def think(
         self,
-        context: Context,
+        context: CachedContext,
         patch: Tensor | None = None,
         patched: Tensor | None = None,
         n_thoughts: int | None = None,
         see_padding: bool = False,
-    ) -> Thoughts:
+    ) -> LatentPass:
         """Read the begin-of-thought token, then think K times.
 
         Args:
@@ -183,23 +185,23 @@ class LatentLM(nn.Module):
             see_padding: what comes after bot sees the question's padding, as in CODI's published code.
         """
         bot = torch.full((len(context.mask), 1), self.bot_id, device=context.mask.device)
-        readouts = [self.extend(context, self.embed(bot)).last]  # [B, 1, d]
+        hidden_states = [self.extend(context, self.embed(bot)).last]  # [B, 1, d]
         if see_padding:
             context.mask = torch.ones_like(context.mask)
         fed: list[Tensor] = []
         for k in range(self.n_thoughts if n_thoughts is None else n_thoughts):
-            z = self.prj(readouts[-1])  # [B, 1, d]
+            z = self.prj(hidden_states[-1])  # [B, 1, d]
             if patch is not None and patched is not None:
                 z = torch.where(patched[:, k, None, None], patch[:, k : k + 1].to(z.dtype), z)
             fed.append(z)
-            readouts.append(self.extend(context, z).last)
-        d = readouts[0]
-        fed_vectors = torch.cat(fed, 1) if fed else d.new_zeros(len(d), 0, d.shape[-1])
-        return Thoughts(torch.cat(readouts, 1), fed_vectors, context)
+            hidden_states.append(self.extend(context, z).last)
+        d = hidden_states[0]
+        latent_inputs = torch.cat(fed, 1) if fed else d.new_zeros(len(d), 0, d.shape[-1])
+        return LatentPass(torch.cat(hidden_states, 1), latent_inputs, context)
 
     @torch.no_grad()
     def greedy(
-        self, context: Context, first: Tensor, stop_id: int, max_new: int, unwritten: Sequence[int] = ()
+        self, context: CachedContext, first: Tensor, stop_id: int, max_new: int, unwritten: Sequence[int] = ()
     ) -> list[list[int]]:
         """Decode greedily from `first` [B] token ids until `stop_id` or `max_new` tokens a row.
 

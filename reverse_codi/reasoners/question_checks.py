@@ -49,7 +49,7 @@ def longest_question(reasoner: CodiReasoner, writes: bool = False) -> int | None
 
     Args:
         reasoner: who is asked.
-        writes: its longest solution in text mode has to fit, too.
+        writes: its longest solution in CoT mode has to fit, too.
 
     Returns None where the model does not say how many positions it has.
     """
@@ -70,7 +70,7 @@ def faults(reasoner: Reasoner, questions: Sequence[str], writes: bool = False) -
     Args:
         reasoner: who is to be asked; the length is known of CODI's and Coconut's kind alone.
         questions: N questions.
-        writes: they are to be solved in text mode, too.
+        writes: they are to be solved in CoT mode, too.
     """
     codi = reasoner if isinstance(reasoner, CodiReasoner) else None
     limit = None if codi is None else longest_question(codi, writes)

@@ -20,10 +20,10 @@ class Site:
     """One vector, written `h2`, `z4`, `h2@12` (layer 12; the final one if absent), `t5:16` or `answer`.
 
     Attributes:
-        kind: "h" a readout, "z" a fed vector, "t" a token's recurrent state, "answer" the state at the
+        kind: "h" a hidden state, "z" a latent input, "t" a token's recurrent state, "answer" the state at the
             answer cue, after all thoughts.
         index: k, or the token, from 0; 0 for the answer.
-        layer: hidden layer of a readout, None for the final one (after the last norm).
+        layer: hidden layer of a hidden state, None for the final one (after the last norm).
         iteration: how often the recurrent block has run, of a "t" only.
     """
 
@@ -38,7 +38,7 @@ class Site:
             raise ValueError(f"site index {self.index} is negative; thoughts are numbered from 0")
         if self.kind == "z" and self.layer is not None:
             raise ValueError(
-                f"{self.kind}{self.index}@{self.layer}: a fed vector has no layer; write z{self.index}"
+                f"{self.kind}{self.index}@{self.layer}: a latent input has no layer; write z{self.index}"
             )
         if self.kind == "t" and (self.iteration is None or self.iteration < 0 or self.layer is not None):
             raise ValueError(

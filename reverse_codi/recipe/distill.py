@@ -94,7 +94,7 @@ class DistillSection(Section):
     """next_token (fitted to hand on the next token's embedding before the latent phase, which costs much
     with a large vocabulary) or random, as CODI has it."""
     max_written_tokens: int = Field(default=64, gt=0)
-    """Longest solution in text mode; a model that writes no end is stopped there."""
+    """Longest solution in CoT mode; a model that writes no end is stopped there."""
     n_problems: int = Field(default=150_000, gt=0)
     """Distinct training problems."""
     seed: int = 0

@@ -106,7 +106,7 @@ class ReadingSection(Section):
     spec: ReadSpec = ReadSpec()
     """The ReadSpec; its default is what scripts/reading_study found best."""
     fit_on: Literal["written", "gold"] = "written"
-    """written (claims of the model's own written steps, no labels) or gold (claims of the task)."""
+    """written (claims of the model's self-generated CoT, no labels) or gold (claims of the task)."""
     traces: int = Field(default=30_000, ge=0)
     """Training traces that probes and maps are fitted on, the first ones; 0 for all."""
     framed: float = Field(default=FRAMED, ge=0, le=1)
@@ -114,5 +114,5 @@ class ReadingSection(Section):
     disagreeing: int = Field(default=3, ge=1)
     """written: times that a trace counts whose thoughts and written steps give different answers. They are
     rare, and the only ones where thinking and solving part."""
-    held_threshold: float = Field(default=0.6, gt=0, le=1)
-    """Probe accuracy from which a site holds a step, where the task makes no minimal pairs that decide it."""
+    encoded_threshold: float = Field(default=0.6, gt=0, le=1)
+    """Probe accuracy from which a site encodes a step, where the task makes no minimal pairs."""

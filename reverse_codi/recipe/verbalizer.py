@@ -27,7 +27,7 @@ class WarmStartSection(Section):
     """Supervised fine-tuning before RL."""
 
     kind: Literal["written", "nearest", "gold"] = "written"
-    """Without labels: written (the model's own written steps, ending with the answer that the trace gave) or
+    """Without labels: written (the model's self-generated CoT, ending with the answer that the trace gave) or
     nearest (of those and of sampled ones the steps that read nearest to the thought). With labels: gold
     (claims of the task)."""
     problems: int = Field(default=0, ge=0)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from reverse_codi.reading.measure import Measure
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.utils.config import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardBatch(Rows):
+class RewardBatch(Candidates):
     """What a reward function is shown: well-formed rows only, already read.
 
     A batch is one actor's share of a step, so a row's value may depend on that row and on `step` alone. Lists
@@ -34,7 +34,7 @@ class RewardBatch(Rows):
 
     states: Tensor
     predicted: Tensor
-    reader: Measure
+    reader: ThoughtMetric
     log: Callable[[str, float], None]
     layers: dict[int, Tensor] = field(default_factory=dict)
 

@@ -16,8 +16,8 @@ import xxhash
 from torch import Tensor
 
 from reverse_codi.rewards.batch import RewardBatch, RewardError
-from reverse_codi.rewards.candidates import Step
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.candidates import StepTexts
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.utils.user_code import innermost
 
 # Modules whose functions are tested not to write; a run that uses no others pays for no checksum.
@@ -46,20 +46,20 @@ class BatchGuard:
         functions: all of them.
     """
 
-    def __init__(self, batch: RewardBatch, functions: Sequence[Registered]) -> None:
+    def __init__(self, batch: RewardBatch, functions: Sequence[RewardSpec]) -> None:
         self.batch = batch
         self._watched = {reward.name for reward in functions if not _is_tested(reward)}
         self._shown: dict[str, RewardBatch] = {}
         self._maps = self._map_versions()
         self._sums = _sums(batch) if self._watched else {}
 
-    def shown_to(self, reward: Registered) -> RewardBatch:
+    def shown_to(self, reward: RewardSpec) -> RewardBatch:
         """The batch with lists of its own, and tensors whose in-place operations are counted apart."""
         own = {field.name: _own(getattr(self.batch, field.name)) for field in fields(self.batch)}
         self._shown[reward.name] = replace(self.batch, **own)
         return self._shown[reward.name]
 
-    def check(self, reward: Registered, beside: Sequence[str]) -> None:
+    def check(self, reward: RewardSpec, beside: Sequence[str]) -> None:
         """Whether the batch is still what it was, after a function is done.
 
         Args:
@@ -94,7 +94,7 @@ def _error(name: str, what: str) -> RewardError:
     return RewardError(name, f"wrote into {what}, which all rewards share; write into a copy: .clone()")
 
 
-def _is_tested(reward: Registered) -> bool:
+def _is_tested(reward: RewardSpec) -> bool:
     return getattr(innermost(reward.function), "__module__", "") in TESTED
 
 
@@ -102,8 +102,8 @@ def _own(value: Any) -> Any:
     """Lists copied, tensors shared under a handle of their own, the rest as it is."""
     if isinstance(value, list):
         return [list(item) if isinstance(item, list) else item for item in value]
-    if isinstance(value, Step):
-        return Step(list(value.texts), list(value.thoughts))
+    if isinstance(value, StepTexts):
+        return StepTexts(list(value.texts), list(value.thoughts))
     if isinstance(value, dict):
         return {key: _own(item) for key, item in value.items()}
     # `.data` shares the memory and starts a count of in-place operations at 0.

@@ -13,13 +13,13 @@ from typing import Any
 
 from reverse_codi.rewards.batch import Columns, RewardBatch, RewardError, figure
 from reverse_codi.rewards.batch_guard import BatchGuard
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.values import ReturnedError, WrongLengthError, checked, values_of
 from reverse_codi.utils.user_code import file_of, in_one_line, raised_at
 
 
 def run_rewards(
-    functions: Sequence[Registered],
+    functions: Sequence[RewardSpec],
     batch: RewardBatch,
     under_way: Callable[[list[str]], None] | None = None,
 ) -> Columns:
@@ -42,7 +42,7 @@ def run_rewards(
         return scores
     guard = BatchGuard(batch if len(rows) == len(batch) else batch.take(rows), functions)
 
-    def called(reward: Registered) -> _Call:
+    def called(reward: RewardSpec) -> _Call:
         shown = guard.shown_to(reward)
         return _Call(reward, replace(shown, log=_log_of(reward.name, shown.log)))
 
@@ -82,7 +82,7 @@ def _log_of(reward: str, log: Callable[[str, float], None]) -> Callable[[str, fl
 class _Call:
     """A function at work on a batch, in a thread of its own, so that a hang does not hold up its caller."""
 
-    def __init__(self, reward: Registered, shown: RewardBatch) -> None:
+    def __init__(self, reward: RewardSpec, shown: RewardBatch) -> None:
         self.reward, self.shown = reward, shown
         self._deadline = time.monotonic() + reward.timeout_s
         self._future = _in_thread(lambda: _returned(reward, shown))
@@ -90,7 +90,7 @@ class _Call:
     def values(self) -> list[Any]:
         """What it returned, unchecked but for its form; the `row` of errors counts in `shown`."""
         if not _done(self._future, self._deadline - time.monotonic()):
-            limit, fix = self.reward.timeout_s, "mend it, or raise its timeout_s"
+            limit, fix = self.reward.timeout_s, "fix it, or raise its timeout_s"
             raise self._blaming(f"not done after {limit:g} s on {len(self.shown)} texts; {fix}")
         error = self._future.exception()
         if error is None:
@@ -128,7 +128,7 @@ def _in_thread(work: Callable[[], Any]) -> Future[Any]:
     return future
 
 
-def _returned(reward: Registered, shown: RewardBatch) -> list[Any]:
+def _returned(reward: RewardSpec, shown: RewardBatch) -> list[Any]:
     """The function's values, awaited if need be."""
     result = reward.function(shown)
 
@@ -138,7 +138,7 @@ def _returned(reward: Registered, shown: RewardBatch) -> list[Any]:
     return values_of(asyncio.run(awaited(result)) if isinstance(result, Awaitable) else result, len(shown))
 
 
-def _culprit(reward: Registered, shown: RewardBatch) -> int | None:
+def _culprit(reward: RewardSpec, shown: RewardBatch) -> int | None:
     """The first row found, by halving, on which the function breaks or hangs alone.
 
     It asks for little more rows than there are. The halves share the function's time limit, the row that is

@@ -17,7 +17,7 @@ from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
 
 
 @dataclass(frozen=True)
-class Step:
+class StepTexts:
     """Every text of one step, for rewards that compare texts with each other.
 
     Attributes:
@@ -30,7 +30,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class Candidates:
     """Candidate texts with the thoughts they stand for, before anything is read.
 
     Attributes:
@@ -58,7 +58,7 @@ class Rows:
     claims: list[list[str]] | None = None
     policy_version: int = 0
     thoughts: list[int] = field(default_factory=list)
-    step: Step = field(default_factory=Step)
+    step: StepTexts = field(default_factory=StepTexts)
 
     def __post_init__(self) -> None:
         """Number the thoughts, refuse columns of different lengths."""
@@ -72,7 +72,7 @@ class Rows:
                 rows = f"{len(column)} rows where texts has {len(self.texts)}"
                 raise ValueError(f"{name} has {rows}; make them equal")
         if not self.step.texts:
-            object.__setattr__(self, "step", Step(self.texts, self.thoughts))
+            object.__setattr__(self, "step", StepTexts(self.texts, self.thoughts))
 
     def __len__(self) -> int:
         """N."""
@@ -96,7 +96,7 @@ class Rows:
         return replace(self, **{name: taken(getattr(self, name)) for name in self.__dataclass_fields__})
 
 
-def balanced(rows: Rows, n: int, spec: ReadSpec) -> list[list[int]]:
+def balanced(rows: Candidates, n: int, spec: ReadSpec) -> list[list[int]]:
     """Row numbers of at most `n` shares: rows that read the same stay together, lengths are evened."""
     groups: dict[tuple[str, str], list[int]] = {}
     for row, (text, question) in enumerate(zip(rows.texts, rows.questions, strict=True)):

@@ -11,8 +11,8 @@ import torch
 
 from reverse_codi.recipe.reward import Over, RewardItem
 from reverse_codi.rewards.batch import Columns, RewardError
-from reverse_codi.rewards.candidates import Rows
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.candidates import Candidates
+from reverse_codi.rewards.declare import RewardSpec
 
 # As TRL adds to a spread before it divides by it.
 EPSILON = 1e-4
@@ -43,14 +43,14 @@ class Combination:
         items: what the recipe says of each, in the same order; a number is a weight and nothing else.
     """
 
-    def __init__(self, functions: Sequence[Registered], items: Sequence[RewardItem | float]) -> None:
+    def __init__(self, functions: Sequence[RewardSpec], items: Sequence[RewardItem | float]) -> None:
         self.worst = {function.name: function.worst for function in functions}
         self.items = {
             name: item if isinstance(item, RewardItem) else RewardItem(name=name, weight=item)
             for name, item in zip(self.worst, items, strict=True)
         }
 
-    def __call__(self, raw: Columns, rows: Rows, step: int) -> Combined:
+    def __call__(self, raw: Columns, rows: Candidates, step: int) -> Combined:
         """Combine what the functions returned for all rows of a step.
 
         Raises:
@@ -67,8 +67,8 @@ class Combination:
             if item.normalize is not Over.NOTHING:
                 groups = rows.thoughts if item.normalize is Over.GROUP else [0] * len(rows)
                 column = normalized(column, groups)
-            if column is not raw[name] and (said := [value for value in raw[name] if value is not None]):
-                figures[f"raw/{name}"] = math.fsum(said) / len(said)
+            if column is not raw[name] and (values := [value for value in raw[name] if value is not None]):
+                figures[f"raw/{name}"] = math.fsum(values) / len(values)
             if item.schedule is not None:
                 figures[f"weight/{name}"] = item.weight_at(step)
             columns[name] = column
@@ -110,14 +110,14 @@ def weighted(columns: Columns, weights: Mapping[str, float], texts: Sequence[str
     for row, text in enumerate(texts):
         values = {name: value for name, column in columns.items() if (value := column[row]) is not None}
         if not values:
-            mend = "add one that applies to every text, as brevity does"
-            problem = f"no function applies to this text (all returned None); {mend}"
+            fix = "add one that applies to every text, as brevity does"
+            problem = f"no function applies to this text (all returned None); {fix}"
             raise RewardError(" + ".join(columns), problem, row, text)
         totals.append(sum(weights[name] * value for name, value in values.items()))
     return totals
 
 
-def correlations(raw: Columns, rows: Rows) -> dict[str, float]:
+def correlations(raw: Columns, rows: Candidates) -> dict[str, float]:
     """Pearson's, of each two rewards and of each with the length in tokens, over well-formed rows.
 
     Failed rows are left out: they are at the worst of every reward at once. A pair of which one side does not

@@ -34,7 +34,7 @@ RewardFunction = Callable[[RewardBatch], Values | Awaitable[Values]]
 
 
 @dataclass(frozen=True)
-class Registered:
+class RewardSpec:
     """A reward function ready to run.
 
     Attributes:
@@ -100,7 +100,7 @@ def reward(
             raise ValueError(
                 f"name = {own_name!r}: write letters, digits and _ . + - only, as it is a part of keys"
             )
-        record = Registered(own_name, function, worst, description, supervised, slow, layers)
+        record = RewardSpec(own_name, function, worst, description, supervised, slow, layers)
         setattr(declared, MARK, record)
         return declared
 

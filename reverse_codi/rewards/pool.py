@@ -10,15 +10,15 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.recipe.reading import ReadSpec
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.rewards.batch import RewardError
-from reverse_codi.rewards.candidates import Rows, balanced
+from reverse_codi.rewards.candidates import Candidates, balanced
 from reverse_codi.rewards.combining import Combination
 from reverse_codi.rewards.registry import find_functions
-from reverse_codi.rewards.scoring import LocalScorer, Scores, Share, merged
+from reverse_codi.rewards.scoring import LocalScorer, PartialScores, Scores, merged
 from reverse_codi.utils.config import UserError
 
 START_TIMEOUT_S = 600.0
@@ -37,23 +37,23 @@ class RewardActor:
     Args:
         section: the reward functions.
         reasoner: the reasoner's folder, as in the recipe.
-        measure: folder of the maps.
+        metric: folder of the maps.
         root: the driver's working directory, which paths of reward files are relative to.
     """
 
-    def __init__(self, section: RewardSection, reasoner: str, measure: str, root: str) -> None:
+    def __init__(self, section: RewardSection, reasoner: str, metric: str, root: str) -> None:
         # More threads than CPUs make torch processes on one machine wait for each other's barriers
         # (20 times slower, field notes).
         torch.set_num_threads(max(1, int(section.cpus_per_actor)))
         device = "cuda" if section.gpus_per_actor > 0 else "cpu"
-        loaded = Measure.load(measure, load_reasoner(reasoner, device))
+        loaded = ThoughtMetric.load(metric, load_reasoner(reasoner, device))
         self.scorer = LocalScorer.from_section(section, loaded, root)
 
     def spec(self) -> ReadSpec:
         """How texts are read."""
-        return self.scorer.measure.reader.spec
+        return self.scorer.metric.reader.spec
 
-    def share(self, rows: Rows, places: list[int]) -> Share:
+    def share(self, rows: Candidates, places: list[int]) -> PartialScores:
         """Reward one share of a step; `places` are its rows' numbers in the step, for errors."""
         try:
             return self.scorer.share(rows)
@@ -72,25 +72,25 @@ class RewardPool:
     Args:
         section: the reward functions, and how many actors score.
         reasoner: the reasoner's folder, as in the recipe.
-        measure: folder of the maps.
+        metric: folder of the maps.
 
     Raises:
         RecipeError: no such reward function, or wrong options.
         ScoringError: an actor does not start.
     """
 
-    def __init__(self, section: RewardSection, reasoner: str, measure: str | Path) -> None:
+    def __init__(self, section: RewardSection, reasoner: str, metric: str | Path) -> None:
         functions = find_functions(section)  # a wrong name should fail here, not inside an actor
         self.section = section
         self.combination = Combination(functions, section.functions)
         # Actors may run in another folder.
-        folders = (reasoner_folder(reasoner), Path(measure), Path.cwd())
+        folders = (reasoner_folder(reasoner), Path(metric), Path.cwd())
         self._arguments = (section, *(str(folder.resolve()) for folder in folders))
         self.actors = [self._start() for _ in range(section.actors)]
         starts = {actor.spec.remote(): i for i, actor in enumerate(self.actors)}
         self.spec: ReadSpec = self._results(starts, START_TIMEOUT_S)[0]
 
-    def score(self, rows: Rows, step: int = 0) -> Scores:
+    def score(self, rows: Candidates, step: int = 0) -> Scores:
         """Score a step: equal texts go to one actor, and actors get about equal amounts of text.
 
         Args:
@@ -127,8 +127,8 @@ class RewardPool:
         results = {ref: self._result(ref, calls[ref]) for ref in done}
         if late:
             stuck = ", ".join(self._replaced(calls[ref]) for ref in late)
-            mend = "mend the function, or raise timeout_s"
-            raise ScoringError(f"not done after {timeout_s:g} s: {stuck}; {mend}")
+            fix = "fix the function, or raise timeout_s"
+            raise ScoringError(f"not done after {timeout_s:g} s: {stuck}; {fix}")
         return [results[ref] for ref in calls]
 
     def _result(self, ref: Any, i: int) -> Any:

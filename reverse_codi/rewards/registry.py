@@ -24,7 +24,7 @@ from typing import Any, cast, get_type_hints
 from pydantic import BaseModel
 
 from reverse_codi.recipe.reward import RewardSection
-from reverse_codi.rewards.declare import MARK, Registered, RewardFunction
+from reverse_codi.rewards.declare import MARK, RewardFunction, RewardSpec
 from reverse_codi.rewards.loading import module_in, module_of, users
 from reverse_codi.utils.config import RecipeError, validated
 from reverse_codi.utils.user_code import file_of, in_one_line, innermost, place_of
@@ -32,7 +32,7 @@ from reverse_codi.utils.user_code import file_of, in_one_line, innermost, place_
 ENTRY_POINTS = "reverse_codi.rewards"
 
 
-def find(name: str, options: Mapping[str, Any] | None = None, root: str = "") -> Registered:
+def find(name: str, options: Mapping[str, Any] | None = None, root: str = "") -> RewardSpec:
     """The reward function of a recipe's name, with its options bound.
 
     Args:
@@ -48,16 +48,16 @@ def find(name: str, options: Mapping[str, Any] | None = None, root: str = "") ->
     return _bound(declared(name, root), options or {})
 
 
-def names() -> dict[str, Registered]:
+def names() -> dict[str, RewardSpec]:
     """Every reward function of the package `reward`, by name."""
     import reward as package
 
-    found: dict[str, Registered] = {}
+    found: dict[str, RewardSpec] = {}
     for info in pkgutil.iter_modules(package.__path__, "reward."):
         module = importlib.import_module(info.name)
         for value in vars(module).values():
             record = getattr(value, MARK, None)
-            if isinstance(record, Registered) and value.__module__ == info.name:
+            if isinstance(record, RewardSpec) and value.__module__ == info.name:
                 found[record.name] = record
     return found
 
@@ -67,7 +67,7 @@ def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
-def config_model(record: Registered) -> type[BaseModel] | None:
+def config_model(record: RewardSpec) -> type[BaseModel] | None:
     """The model of a declared function's options; None where it takes none.
 
     Raises:
@@ -87,7 +87,7 @@ def config_model(record: Registered) -> type[BaseModel] | None:
     return model
 
 
-def declared(name: str, root: str = "") -> Registered:
+def declared(name: str, root: str = "") -> RewardSpec:
     """The reward function of a recipe's name as it was declared, without options; see `find`."""
     place, colon, attribute = name.rpartition(":")
     if colon:
@@ -107,7 +107,7 @@ def declared(name: str, root: str = "") -> Registered:
     raise RecipeError(f"no reward function is named {name!r}; {hint}; for your own write {forms}")
 
 
-def _declared(module: ModuleType, attribute: str) -> Registered:
+def _declared(module: ModuleType, attribute: str) -> RewardSpec:
     if not hasattr(module, attribute):
         there = [key for key, value in vars(module).items() if hasattr(value, MARK)]
         near = difflib.get_close_matches(attribute, there, n=3) or there
@@ -116,14 +116,14 @@ def _declared(module: ModuleType, attribute: str) -> Registered:
     return _marked(getattr(module, attribute), f"{attribute!r} of {module.__file__}")
 
 
-def _marked(value: object, source: str) -> Registered:
+def _marked(value: object, source: str) -> RewardSpec:
     record = getattr(value, MARK, None)
-    if not isinstance(record, Registered):
+    if not isinstance(record, RewardSpec):
         raise RecipeError(f"{source} is no reward function; declare its worst value with @reward(worst=...)")
     return record
 
 
-def _bound(record: Registered, options: Mapping[str, Any]) -> Registered:
+def _bound(record: RewardSpec, options: Mapping[str, Any]) -> RewardSpec:
     function: Any = record.function
     arguments: dict[str, BaseModel] = {}
     if model := config_model(record):
@@ -138,7 +138,7 @@ def _bound(record: Registered, options: Mapping[str, Any]) -> Registered:
     return replace(record, function=functools.partial(function, **arguments)) if arguments else record
 
 
-def refuse_uncallable(record: Registered, arguments: Mapping[str, object]) -> None:
+def refuse_uncallable(record: RewardSpec, arguments: Mapping[str, object]) -> None:
     """Refuse a function that cannot be called with one batch, or a class whose instances cannot.
 
     Args:
@@ -197,7 +197,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
     return {} if signature is None else signature.parameters
 
 
-def find_functions(section: RewardSection, root: str = "") -> list[Registered]:
+def find_functions(section: RewardSection, root: str = "") -> list[RewardSpec]:
     """A recipe's reward functions, options and time limits bound.
 
     Args:
@@ -208,15 +208,15 @@ def find_functions(section: RewardSection, root: str = "") -> list[Registered]:
         RecipeError: no such function, options that it refuses, two of one name, or a gate by none of them.
     """
     # `reward` imports this package, so it is imported only when it is asked for.
-    find: Callable[..., Registered] = importlib.import_module("reverse_codi.rewards.registry").find
+    find: Callable[..., RewardSpec] = importlib.import_module("reverse_codi.rewards.registry").find
     found = [
         replace(find(item.name, item.options, root), timeout_s=item.timeout_s or section.timeout_s / 4)
         for item in section.functions
     ]
     names = [function.name for function in found]
     if twice := {name for name in names if names.count(name) > 1}:
-        mend = "rename one with @reward(name=...)"
-        raise RecipeError(f"two reward functions are named {twice.pop()!r}; {mend}")
+        fix = "rename one with @reward(name=...)"
+        raise RecipeError(f"two reward functions are named {twice.pop()!r}; {fix}")
     for name, item in zip(names, section.functions, strict=True):
         if item.gate is not None and item.gate.by not in {*names} - {name}:
             others = ", ".join(other for other in names if other != name) or "none"

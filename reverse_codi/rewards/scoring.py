@@ -16,26 +16,26 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.shared import SharedReader
 from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.rewards.batch import Columns, RewardBatch
 from reverse_codi.rewards.calls import run_rewards
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.combining import Combination
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find_functions
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class PartialScores:
     """What the reward functions said of N rows, each apart.
 
     Attributes:
         raw: what each function returned, its `worst` for failed rows, None where it did not apply.
-        match: `Measure.match` of each row, None for failed rows; always there, for logging.
+        match: `ThoughtMetric.match` of each row, None for failed rows; always there, for logging.
         scalars: what functions logged, averaged over rows.
         read_s: seconds of reading the texts (the slowest actor's).
         reward_s: seconds of the reward functions, their own readings included (the slowest actor's).
@@ -51,7 +51,7 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores(Share):
+class Scores(PartialScores):
     """The rewards of N rows, each apart and all together.
 
     Attributes:
@@ -65,40 +65,40 @@ class Scores(Share):
     total: list[float]
 
     @classmethod
-    def of(cls, share: Share, combination: Combination, rows: Rows, step: int) -> Scores:
+    def of(cls, share: PartialScores, combination: Combination, rows: Candidates, step: int) -> Scores:
         """Combine what was said of all rows of a step."""
-        said = {field.name: getattr(share, field.name) for field in fields(share)}
+        merged = {field.name: getattr(share, field.name) for field in fields(share)}
         combined = combination(share.raw, rows, step)
-        said["scalars"] = share.scalars | combined.figures
-        return cls(**said, columns=combined.columns, weights=combined.weights, total=combined.total)
+        merged["scalars"] = share.scalars | combined.figures
+        return cls(**merged, columns=combined.columns, weights=combined.weights, total=combined.total)
 
 
 class LocalScorer:
     """Scores rows in this process.
 
     Args:
-        measure: reads and compares.
+        metric: reads and compares.
         functions: reward functions with their options bound, see `find_functions`.
         weights: of each function, in the same order, a factor or all that a recipe says of it.
     """
 
     def __init__(
-        self, measure: Measure, functions: Sequence[Registered], weights: Sequence[float | RewardItem]
+        self, metric: ThoughtMetric, functions: Sequence[RewardSpec], weights: Sequence[float | RewardItem]
     ) -> None:
         asked = dict.fromkeys(function.layers for function in functions if function.layers)
-        self.reader = SharedReader(measure.reader, asked)
-        self.measure = Measure(self.reader, measure.maps)
+        self.reader = SharedReader(metric.reader, asked)
+        self.metric = ThoughtMetric(self.reader, metric.maps)
         self.functions = list(functions)
         self.combination = Combination(functions, weights)
         self.doing = "nothing"
         """What is under way, for messages about hangs."""
 
     @classmethod
-    def from_section(cls, section: RewardSection, measure: Measure, root: str = "") -> LocalScorer:
+    def from_section(cls, section: RewardSection, metric: ThoughtMetric, root: str = "") -> LocalScorer:
         """A scorer with a recipe's functions; `root` as in `find_functions`."""
-        return cls(measure, find_functions(section, root), section.functions)
+        return cls(metric, find_functions(section, root), section.functions)
 
-    def score(self, rows: Rows, step: int = 0) -> Scores:
+    def score(self, rows: Candidates, step: int = 0) -> Scores:
         """Read every distinct well-formed text of a step once and reward all rows.
 
         Args:
@@ -110,7 +110,7 @@ class LocalScorer:
         """
         return Scores.of(self.share(rows), self.combination, rows, step)
 
-    def share(self, rows: Rows) -> Share:
+    def share(self, rows: Candidates) -> PartialScores:
         """Read and reward rows that may be a part of a step; combining them takes the whole."""
         self.reader.clear()
         logged: dict[str, list[float]] = {}
@@ -122,13 +122,13 @@ class LocalScorer:
         match: list[float | None] = [None] * len(rows)
         if good:
             sites = [rows.sites[i] for i in good]
-            values = self.measure.match(rows.targets[good], batch.predicted[good], sites).tolist()
+            values = self.metric.match(rows.targets[good], batch.predicted[good], sites).tolist()
             for i, value in zip(good, values, strict=True):
                 match[i] = value
         raw = run_rewards(self.functions, batch, self._running)
         done = time.perf_counter()
         self.doing = "nothing"
-        return Share(
+        return PartialScores(
             raw=raw,
             match=match,
             scalars={name: sum(values) / len(values) for name, values in logged.items()},
@@ -137,13 +137,13 @@ class LocalScorer:
             n_read=self.reader.n_read,
         )
 
-    def _read(self, rows: Rows, good: list[int], log: Callable[[str, float], None]) -> RewardBatch:
+    def _read(self, rows: Candidates, good: list[int], log: Callable[[str, float], None]) -> RewardBatch:
         """All rows with what was read; failed rows, which no function sees, hold NaN."""
         shown = rows.take(good)
         features = self.reader.features(shown.texts, shown.questions) if good else torch.empty(0, 0)
         asked = any(function.layers for function in self.functions)  # else they would double the memory
         layers = self.reader.layers(shown.texts, shown.questions) if good and asked else {}
-        predicted = self.measure.apply(features, shown.sites)
+        predicted = self.metric.apply(features, shown.sites)
 
         def among_all(values: Tensor, width: Sequence[int]) -> Tensor:
             out = torch.full((len(rows), *width), torch.nan)
@@ -156,7 +156,7 @@ class LocalScorer:
             **columns,
             states=among_all(features, features.shape[1:]),
             predicted=among_all(predicted, rows.targets.shape[1:]),
-            reader=self.measure,
+            reader=self.metric,
             log=log,
             layers={layer: among_all(states, states.shape[1:]) for layer, states in layers.items()},
         )
@@ -170,7 +170,7 @@ def _record(logged: dict[str, list[float]], name: str, value: float) -> None:
     logged.setdefault(name, []).append(value)
 
 
-def merged(shares: Sequence[Sequence[int]], parts: Sequence[Share]) -> Share:
+def merged(shares: Sequence[Sequence[int]], parts: Sequence[PartialScores]) -> PartialScores:
     """What was said of shares, put back into the order of the rows."""
     order = {row: place for place, row in enumerate(row for share in shares for row in share)}
 
@@ -182,7 +182,7 @@ def merged(shares: Sequence[Sequence[int]], parts: Sequence[Share]) -> Share:
     for share, part in zip(shares, parts, strict=True):
         for name, value in part.scalars.items():
             logged.setdefault(name, []).append((value, len(share)))
-    return Share(
+    return PartialScores(
         raw={name: column(part.raw[name] for part in parts) for name in parts[0].raw},
         match=column(part.match for part in parts),
         scalars={k: sum(v * n for v, n in pairs) / sum(n for _, n in pairs) for k, pairs in logged.items()},

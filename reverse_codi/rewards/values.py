@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from reverse_codi.rewards.batch import RewardError
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.declare import RewardSpec
 
 
 class ReturnedError(Exception):
@@ -67,7 +67,7 @@ def described(value: Any) -> str:
     return f"{article} {kind}"
 
 
-def checked(reward: Registered, value: Any, row: int, text: str) -> float | None:
+def checked(reward: RewardSpec, value: Any, row: int, text: str) -> float | None:
     """One value as a float, or None.
 
     Args:

@@ -38,7 +38,7 @@ class Answering(Protocol):
 
 
 def answer_of(reasoner: Answering, task: Task, text: str) -> str | None:
-    """The canonical answer that a text of the reasoner states, in thoughts' mode or in text mode; or None."""
+    """The canonical answer that a text of the reasoner states, in thoughts' mode or in CoT mode; or None."""
     return task.extract_answer(text, reasoner.answer_cue)
 
 

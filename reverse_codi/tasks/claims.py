@@ -54,7 +54,7 @@ class Belonging:
         >>> [near.claim for near in Belonging("Tom", "wumpus").near("Tom is a wumpus. Amy is a lempus.")]
         ['Tom is a lempus', 'Amy is a wumpus']
         """
-        named = sorted({part for told in parse_belongings(text) for part in told.slots} - {*self.slots})
+        named = sorted({part for parsed in parse_belongings(text) for part in parsed.slots} - {*self.slots})
         alike = [name for name in named if name.islower() == self.subject.islower()]
         results = [replace(self, result=name) for name in named if name.islower()]
         return results + [replace(self, subject=name) for name in alike]
@@ -83,8 +83,8 @@ def result_of(claim: str) -> str:
     >>> result_of("12 + 5 = 17"), result_of("Every wumpus is a tumpus")
     ('17', 'tumpus')
     """
-    told = parse_belongings(claim)
-    return told[0].result if told else claim.rpartition("=")[2].strip()
+    parsed = parse_belongings(claim)
+    return parsed[0].result if parsed else claim.rpartition("=")[2].strip()
 
 
 def with_result(claim: str, result: str) -> str:
@@ -93,9 +93,9 @@ def with_result(claim: str, result: str) -> str:
     >>> with_result("12 + 5 = 17", "19"), with_result("Every wumpus is a tumpus", "lempus")
     ('12 + 5 = 19', 'Every wumpus is a lempus')
     """
-    told = parse_belongings(claim)
-    if told:
-        return replace(told[0], result=result).claim if result.islower() else claim
+    parsed = parse_belongings(claim)
+    if parsed:
+        return replace(parsed[0], result=result).claim if result.islower() else claim
     left, equals, _ = claim.rpartition("= ")
     return f"{left}{equals}{result}"
 

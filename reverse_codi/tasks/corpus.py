@@ -181,9 +181,9 @@ class Corpus:
     @classmethod
     def of_splits(cls, source: str, train: Iterable[Problem], heldout: Iterable[Problem]) -> Corpus:
         """Keep the source's own split; what is in both sides is held out."""
-        held = {problem.signature: problem for problem in heldout}
-        kept = {problem.signature: problem for problem in train if problem.signature not in held}
-        return cls(source, tuple(kept.values()), tuple(held.values()))
+        encoded = {problem.signature: problem for problem in heldout}
+        kept = {problem.signature: problem for problem in train if problem.signature not in encoded}
+        return cls(source, tuple(kept.values()), tuple(encoded.values()))
 
     @classmethod
     def of_pool(cls, source: str, problems: Iterable[Problem], heldout_percent: int) -> Corpus:

@@ -66,8 +66,8 @@ class DatasetTask(ABC):
         names = self._heldout_names(splits)
         if names:
             train = () if TRAIN in names else splits.get(TRAIN, ())
-            held = (row for name in names for row in splits[name])
-            sides = (skipped.parsed(rows, self.parse) for rows in (train, held))
+            encoded = (row for name in names for row in splits[name])
+            sides = (skipped.parsed(rows, self.parse) for rows in (train, encoded))
             corpus = Corpus.of_splits(self.source, *sides)
         else:
             rows = (row for split in splits.values() for row in split)

@@ -48,7 +48,7 @@ def collect(
         recipe_hash: kept in the store; a store of another recipe is refused.
         console: where the progress bar is shown.
         on_bad: what to do with questions that the reasoner cannot be asked; skipped ones make fewer traces.
-        writes: the reasoner is to solve the questions in text mode later, too.
+        writes: the reasoner is to solve the questions in CoT mode later, too.
 
     Raises:
         QuestionError: a question is empty, or longer than the reasoner's positions.
@@ -88,7 +88,10 @@ def collect(
 def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> list[Trace]:
     """Let the reasoner think about problems, in one call."""
     chains = reasoner.think([problem.question for problem in problems])
-    readouts, fed = chains.readouts.numpy(), chains.fed.numpy()  # [N, K + 1, d], [N, K, d]
+    hidden_states, latent_inputs = (
+        chains.hidden_states.numpy(),
+        chains.latent_inputs.numpy(),
+    )  # [N, K + 1, d], [N, K, d]
     traces = []
     for i, (problem, output) in enumerate(zip(problems, chains.outputs, strict=True)):
         answer = answer_of(reasoner, task, output)
@@ -98,8 +101,8 @@ def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> li
                 signature=problem.signature,
                 gold=problem.answer,
                 claims=problem.claims,
-                readouts=readouts[i],
-                fed=fed[i],
+                hidden_states=hidden_states[i],
+                latent_inputs=latent_inputs[i],
                 output=output,
                 answer=answer,
                 correct=answer == problem.answer,

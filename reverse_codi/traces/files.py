@@ -41,8 +41,8 @@ class Trace:
         signature: identity of the problem up to wording.
         gold: canonical gold answer, None if unknown.
         claims: gold claims in order; empty if unknown.
-        readouts: [K + 1, d] float32, h0..hK.
-        fed: [K, d] float32, z0..z(K-1).
+        hidden states: [K + 1, d] float32, h0..hK.
+        latent_inputs: [K, d] float32, z0..z(K-1).
         output: what the reasoner wrote after its thoughts.
         answer: canonical answer that `output` states, or None.
         correct: whether it is the gold answer, None if that is unknown.
@@ -52,8 +52,8 @@ class Trace:
     signature: str
     gold: str | None
     claims: list[str]
-    readouts: NDArray[np.float32]
-    fed: NDArray[np.float32]
+    hidden_states: NDArray[np.float32]
+    latent_inputs: NDArray[np.float32]
     output: str
     answer: str | None
     correct: bool | None
@@ -165,8 +165,8 @@ def write_atomically(path: Path, data: bytes | pa.Buffer) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        mend = "what the manifest lists is whole; mend the disk and run the same command again"
-        raise OSError(error.errno, f"{error.strerror}; {mend}", str(path)) from error
+        fix = "what the manifest lists is whole; fix the disk and run the same command again"
+        raise OSError(error.errno, f"{error.strerror}; {fix}", str(path)) from error
     # The rename itself has to survive a power cut, or the manifest could list a file that is not there.
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -1,7 +1,7 @@
 """Traces from vectors that were collected elsewhere.
 
-Whoever exports them numbers them as `reverse_codi.reasoners.sites` does: readout 0 is taken at the
-begin-of-thought token, and fed vector k is the projection of readout k.
+Whoever exports them numbers them as `reverse_codi.reasoners.sites` does: hidden state 0 is taken at the
+begin-of-thought token, and latent input k is the projection of hidden state k.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def import_arrays(
 
     Args:
         path: folder of the new store.
-        arrays: "readouts" [N, K + 1, d] and "fed" [N, K, d], each an array, a .npy or a .npz file.
+        arrays: "hidden states" [N, K + 1, d] and "fed" [N, K, d], each an array, a .npy or a .npz file.
         manifest: lists of N entries: "questions" and, if known, "gold", "claims", "signatures", "outputs",
             "answers"; and header values: "reasoner_hash" and, if known, "reasoner", "tokenizer_hash",
             "recipe_hash", "seed", "split".
@@ -62,27 +62,31 @@ def import_arrays(
     for key in ("questions", "reasoner_hash"):
         if key not in manifest:
             raise StoreError(f"the manifest has no {key!r}; add it")
-    readouts, fed = load_vectors("readouts", arrays), load_vectors("fed", arrays)
-    n, rows, width = readouts.shape
-    if fed.shape != (n, rows - 1, width):
+    hidden_states, latent_inputs = (
+        load_vectors("hidden_states", arrays),
+        load_vectors("latent_inputs", arrays),
+    )
+    n, rows, width = hidden_states.shape
+    if latent_inputs.shape != (n, rows - 1, width):
         wanted = (n, rows - 1, width)
         raise StoreError(
-            f"readouts are [N, K + 1, d] = {readouts.shape}, so fed must be {wanted}, not {fed.shape}"
+            f"hidden states are [N, K + 1, d] = {hidden_states.shape}, so latent inputs must "
+            f"be {wanted}, not {latent_inputs.shape}"
         )
     columns = {key: list(manifest[key]) for key in _COLUMNS if manifest.get(key) is not None}
     for key, values in columns.items():
         if len(values) != n:
-            raise StoreError(f"{key} has {len(values)} entries for {n} rows of readouts; give one a row")
-    for name, vectors in (("readouts", readouts), ("fed", fed)):
+            raise StoreError(f"{key} has {len(values)} entries for {n} rows of hidden states; give one a row")
+    for name, vectors in (("hidden_states", hidden_states), ("latent_inputs", latent_inputs)):
         _check_finite(name, vectors, arrays[name], columns["questions"])
     others = {key: manifest.get(key, default) for key, default in _HEADER_DEFAULTS.items()}
     # A store is gone on with by the same import only.
-    others["recipe_hash"] = others["recipe_hash"] or _identity(columns, readouts, fed)
+    others["recipe_hash"] = others["recipe_hash"] or _identity(columns, hidden_states, latent_inputs)
     header = TraceHeader(reasoner_hash=manifest["reasoner_hash"], n_thoughts=rows - 1, width=width, **others)
     writer = TraceWriter.open(path, header, n)
     for start in range(writer.rows, n, shard_rows):
         stop = min(start + shard_rows, n)
-        writer.append_shard([_trace(columns, readouts, fed, i) for i in range(start, stop)])
+        writer.append_shard([_trace(columns, hidden_states, latent_inputs, i) for i in range(start, stop)])
     return TraceStore.open(path)
 
 
@@ -118,7 +122,7 @@ def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
         StoreError: it is missing, or is no floating-point array of three dimensions.
     """
     if name not in arrays:
-        raise StoreError(f"no array {name!r} among {sorted(arrays)}; readouts and fed are needed")
+        raise StoreError(f"no array {name!r} among {sorted(arrays)}; hidden states and fed are needed")
     source = arrays[name]
     if isinstance(source, str | Path):
         file = source
@@ -138,29 +142,40 @@ def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
 
 
 def not_projected(reasoner: Reasoner, arrays: Mapping[str, Vectors]) -> int:
-    """How many of the N x K fed vectors are not what the reasoner makes of their readouts.
+    """How many of the N x K latent inputs are not what the reasoner makes of their hidden states.
 
     Raises:
         StoreError: an array is missing or no such array, or not of this reasoner's thoughts and width.
     """
-    readouts, fed = load_vectors("readouts", arrays), load_vectors("fed", arrays)
+    hidden_states, latent_inputs = (
+        load_vectors("hidden_states", arrays),
+        load_vectors("latent_inputs", arrays),
+    )
     k, d = reasoner.n_thoughts, reasoner.width
-    for name, vectors, wanted in (("readouts", readouts, (k + 1, d)), ("fed", fed, (k, d))):
+    for name, vectors, wanted in (
+        ("hidden_states", hidden_states, (k + 1, d)),
+        ("latent_inputs", latent_inputs, (k, d)),
+    ):
         if vectors.shape[1:] != wanted:
             raise StoreError(
                 f"{name} are {list(vectors.shape)}; the reasoner's are [N, {wanted[0]}, {wanted[1]}]: "
                 f"it thinks {k} times in width {d}"
             )
     strange = 0
-    for start in range(0, min(len(readouts), len(fed)), _ROWS):
+    for start in range(0, min(len(hidden_states), len(latent_inputs)), _ROWS):
         rows = slice(start, start + _ROWS)
-        h, z = (torch.from_numpy(np.array(part[rows], dtype=np.float32)) for part in (readouts[:, :-1], fed))
+        h, z = (
+            torch.from_numpy(np.array(part[rows], dtype=np.float32))
+            for part in (hidden_states[:, :-1], latent_inputs)
+        )
         gap = (reasoner.project(h) - z).norm(dim=-1) / z.norm(dim=-1).clamp(min=1e-12)  # [B, K]
         strange += int((~(gap <= _TOLERANCE)).sum())
     return strange
 
 
-def _trace(columns: Mapping[str, list[Any]], readouts: NDArray[Any], fed: NDArray[Any], i: int) -> Trace:
+def _trace(
+    columns: Mapping[str, list[Any]], hidden_states: NDArray[Any], latent_inputs: NDArray[Any], i: int
+) -> Trace:
     row = {key: values[i] for key, values in columns.items()}
     gold, answer = (
         text if text is None else canonical_plain(text) for text in (row.get("gold"), row.get("answers"))
@@ -170,8 +185,8 @@ def _trace(columns: Mapping[str, list[Any]], readouts: NDArray[Any], fed: NDArra
         signature=row.get("signatures") or question_signature(row["questions"]),
         gold=gold,
         claims=row.get("claims") or [],
-        readouts=np.asarray(readouts[i], dtype=np.float32),
-        fed=np.asarray(fed[i], dtype=np.float32),
+        hidden_states=np.asarray(hidden_states[i], dtype=np.float32),
+        latent_inputs=np.asarray(latent_inputs[i], dtype=np.float32),
         output=row.get("outputs") or "",
         answer=answer,
         correct=None if gold is None or answer is None else gold == answer,

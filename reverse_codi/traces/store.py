@@ -158,8 +158,11 @@ class TraceStore:
         k, d = self.manifest.header.n_thoughts, self.manifest.header.width
         row = self._table.slice(range(len(self))[index], 1)
         fields = row.drop_columns(["readouts", "fed"]).to_pylist()[0]
-        readouts, fed = vectors_of(row, "readouts", k + 1, d)[0], vectors_of(row, "fed", k, d)[0]
-        return Trace(readouts=readouts, fed=fed, **fields)
+        hidden_states, latent_inputs = (
+            vectors_of(row, "readouts", k + 1, d)[0],
+            vectors_of(row, "fed", k, d)[0],
+        )
+        return Trace(hidden_states=hidden_states, latent_inputs=latent_inputs, **fields)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -180,13 +183,13 @@ class TraceStore:
         return len(self) == self.manifest.rows_expected
 
     @functools.cached_property
-    def readouts(self) -> Tensor:
+    def hidden_states(self) -> Tensor:
         """h0..hK: [N, K + 1, d] float32."""
         header = self.manifest.header
         return torch.from_numpy(vectors_of(self._table, "readouts", header.n_thoughts + 1, header.width))
 
     @functools.cached_property
-    def fed(self) -> Tensor:
+    def latent_inputs(self) -> Tensor:
         """z0..z(K-1): [N, K, d] float32."""
         header = self.manifest.header
         return torch.from_numpy(vectors_of(self._table, "fed", header.n_thoughts, header.width))
@@ -203,11 +206,11 @@ class TraceStore:
             return self.answer_states
         if str(site) not in self.manifest.sites:
             raise StoreError(f"site {site} is not stored; choose from: {', '.join(self.manifest.sites)}")
-        return (self.readouts if site.kind == "h" else self.fed)[:, site.index]
+        return (self.hidden_states if site.kind == "h" else self.latent_inputs)[:, site.index]
 
     def with_answer_states(self, reasoner: Reasoner) -> TraceStore:
         """The same traces with the states that `reasoner` has at its answer cue after the stored thoughts."""
-        states = reasoner.answer_states(self.questions, Patch.all(self.fed))
+        states = reasoner.answer_states(self.questions, Patch.all(self.latent_inputs))
         return TraceStore(self.manifest, self._table, states)
 
     def _column(self, name: str) -> list[Any]:

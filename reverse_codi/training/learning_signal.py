@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.utils.config import UserError
 
@@ -73,7 +73,7 @@ class LearningSignal:
         self.flat = 0
         """Batches in a row in which no group's texts differed in reward."""
 
-    def __call__(self, step: int, rows: Rows, scores: Scores) -> None:
+    def __call__(self, step: int, rows: Candidates, scores: Scores) -> None:
         """Count one batch, sampled after `step` optimizer steps.
 
         Raises:
@@ -94,7 +94,7 @@ class LearningSignal:
                 "reward, which teaches nothing; raise grpo.temperature or grpo.samples, or change the rewards"
             )
 
-    def _teaches(self, rows: Rows, scores: Scores) -> bool:
+    def _teaches(self, rows: Candidates, scores: Scores) -> bool:
         """Whether some thought's texts differ in what counts."""
         counted = [column for name, column in scores.columns.items() if scores.weights[name]]
         for column in counted if self.by_column else [scores.total]:

@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from reverse_codi.recipe.grpo import Keep
 from reverse_codi.rewards.batch import FIGURES, figure
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.training.rollouts import Rollouts
 from reverse_codi.training.sync import PolicySync
@@ -105,7 +105,7 @@ class Completions:
     def __init__(self, path: Path) -> None:
         self.log = JsonLog(path)
 
-    def __call__(self, step: int, rows: Rows, scores: Scores) -> None:
+    def __call__(self, step: int, rows: Candidates, scores: Scores) -> None:
         """Append one batch: each reward as its function gave it, and what they add up to."""
         for i, text in enumerate(rows.texts):
             self.log.write(

@@ -14,7 +14,7 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.traces.files import MANIFEST, Manifest, StoreError
 from reverse_codi.training.reasoner_fit import (
-    Facts,
+    ReasonerFacts,
     check_layers,
     check_lengths,
     check_template_alone,
@@ -46,7 +46,7 @@ def check(recipe: Recipe, fetch: bool, traces: bool = True) -> list[str]:
     check_folder(heldout(recipe), "trace.out-heldout")
     notices = check_training(recipe)
     check_rewards(recipe)
-    facts = Facts.of(reasoner_folder(recipe.reasoner) if fetch else recipe.reasoner.path)
+    facts = ReasonerFacts.of(reasoner_folder(recipe.reasoner) if fetch else recipe.reasoner.path)
     if facts is None:
         check_template_alone(recipe)
         notices.append(
@@ -59,7 +59,7 @@ def check(recipe: Recipe, fetch: bool, traces: bool = True) -> list[str]:
     return notices
 
 
-def check_reasoner(recipe: Recipe, facts: Facts) -> None:
+def check_reasoner(recipe: Recipe, facts: ReasonerFacts) -> None:
     """Everything that depends on the reasoner: prompt, lengths, layers, number of thoughts.
 
     Raises:
@@ -135,7 +135,8 @@ def check_batch(recipe: Recipe, thoughts: int, qualifier: str = "") -> None:
             " x steps_per_generation" if section.steps_per_generation > 1 else ""
         )
         raise RecipeError(
-            f"{of} = {wanted}, but there are {qualifier}{thoughts} training thoughts that hold a step, so no "
+            f"{of} = {wanted}, but there are {qualifier}{thoughts} training thoughts that encode a "
+            f"step, so no "
             "step would be taken; raise trace.n, or lower it"
         )
 

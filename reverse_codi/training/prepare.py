@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from reverse_codi.reading.claims import HeldSteps, find_held_steps
-from reverse_codi.reading.fit import fit_measure
-from reverse_codi.reading.interventions.liveness import liveness
-from reverse_codi.reading.measure import MAPS_FILE, Measure
+from reverse_codi.reading.claims import EncodedSteps, find_encoded_steps
+from reverse_codi.reading.fit import fit_metric
+from reverse_codi.reading.interventions.causal_activity import causal_activity
+from reverse_codi.reading.metric import MAPS_FILE, ThoughtMetric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
@@ -29,16 +29,21 @@ from reverse_codi.training.rollouts import bank_rows
 from reverse_codi.utils.files import write_whole
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import log_point, tracked
-from reverse_codi.verbalize.contract import FILE as CONTRACT_FILE
-from reverse_codi.verbalize.contract import Contract
-from reverse_codi.verbalize.own_steps import OwnSteps, candidates, nearest_steps, own_steps
+from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
+from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored, score
+from reverse_codi.verbalize.self_generated_cot import (
+    SelfGeneratedCot,
+    candidates,
+    nearest_steps,
+    self_generated_cot,
+)
 from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thought_sites, thoughts_of
-from reverse_codi.verbalize.warm_start import Pairs, warm_start
+from reverse_codi.verbalize.warm_start import SftPairs, warm_start
 
-HELD_FILE = "held_steps.json"
-# Minimal pairs of training problems that say which thoughts are live.
+ENCODED_FILE = "encoded_steps.json"
+# Minimal pairs of training problems that say which thoughts are causally active.
 SWAPPED_PAIRS = 300
 
 
@@ -53,26 +58,26 @@ class Prepared:
         claims: what each training trace is taken to say: its gold steps or its own.
         heldout: held-out traces.
         sites: the thoughts h0..h(K-1), or the answer.
-        held: which steps each site holds.
-        measure: reader and maps.
-        folder: where `maps.safetensors` and `held_steps.json` lie.
+        encoded: which steps each site holds.
+        metric: reader and maps.
+        folder: where `maps.safetensors` and `encoded_steps.json` lie.
     """
 
     reasoner: CodiReasoner
     train: TraceStore
-    own: OwnSteps | None
+    own: SelfGeneratedCot | None
     claims: list[list[str]]
     heldout: TraceStore
     sites: list[Site]
-    held: HeldSteps
-    measure: Measure
+    encoded: EncodedSteps
+    metric: ThoughtMetric
     folder: Path
 
-    def thoughts(self, split: Split, live_only: bool) -> Thoughts:
+    def thoughts(self, split: Split, active_only: bool) -> Thoughts:
         """The thoughts of one side."""
         if split is Split.TRAIN:
-            return thoughts_of(self.train, self.sites, self.held, live_only, self.claims)
-        return thoughts_of(self.heldout, self.sites, self.held, live_only)
+            return thoughts_of(self.train, self.sites, self.encoded, active_only, self.claims)
+        return thoughts_of(self.heldout, self.sites, self.encoded, active_only)
 
 
 def open_traces(
@@ -91,7 +96,7 @@ def open_traces(
         recipe_hash=recipe.trace_hash,
         console=console,
         on_bad=recipe.trace.on_bad_question,
-        writes=needs_own_steps(recipe),
+        writes=needs_self_generated_cot(recipe),
     )
 
 
@@ -119,24 +124,28 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     if ANSWER in sites:
         train, heldout = (traces.with_answer_states(reasoner) for traces in (train, heldout))
-    own = own_steps(reasoner, train, Path(recipe.trace.out), console) if needs_own_steps(recipe) else None
-    claims = own.said if own and recipe.reading.fit_on == "written" else train.claims
+    own = (
+        self_generated_cot(reasoner, train, Path(recipe.trace.out), console)
+        if needs_self_generated_cot(recipe)
+        else None
+    )
+    claims = own.claims if own and recipe.reading.fit_on == "written" else train.claims
     folder = out / "reading"
     inputs = {
         "reading": recipe.reading.model_dump(mode="json"),
         "task": recipe.task.model_dump(mode="json"),
         "traces": train.identity,
     }
-    if not finished(folder, inputs, (MAPS_FILE, HELD_FILE)):
+    if not finished(folder, inputs, (MAPS_FILE, ENCODED_FILE)):
         record(folder, inputs)
         fit_reading(recipe, reasoner, train, claims, own, sites, folder, console)
-    held = HeldSteps.from_json((folder / HELD_FILE).read_text())
-    measure = Measure.load(folder, reasoner)
-    return Prepared(reasoner, train, own, claims, heldout, sites, held, measure, folder)
+    encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
+    metric = ThoughtMetric.load(folder, reasoner)
+    return Prepared(reasoner, train, own, claims, heldout, sites, encoded, metric, folder)
 
 
-def needs_own_steps(recipe: Recipe) -> bool:
-    """Whether maps or warm start are made from the model's own written steps."""
+def needs_self_generated_cot(recipe: Recipe) -> bool:
+    """Whether maps or warm start are made from the model's self-generated CoT."""
     return recipe.reading.fit_on == "written" or recipe.warm_start.kind != "gold"
 
 
@@ -145,7 +154,7 @@ def fit_reading(
     reasoner: CodiReasoner,
     train: TraceStore,
     claims: list[list[str]],
-    own: OwnSteps | None,
+    own: SelfGeneratedCot | None,
     sites: list[Site],
     folder: Path,
     console: Console,
@@ -155,15 +164,15 @@ def fit_reading(
     n = min(len(train), recipe.reading.traces or len(train))
     probed = {site: train.vectors(site)[:n] for site in thought_sites(reasoner.n_thoughts)}
     moved = moved_by_swaps(reasoner, recipe.task.build(), recipe.trace.seed)
-    held = find_held_steps(probed, claims[:n], recipe.reading.held_threshold, moved=moved)
+    encoded = find_encoded_steps(probed, claims[:n], recipe.reading.encoded_threshold, moved=moved)
     console.print("fitting the maps from read texts to thoughts")
-    again = [row for row in own.disagreeing if row < n] if own and claims is own.said else []
+    again = [row for row in own.disagreeing if row < n] if own and claims is own.claims else []
     rows = [*range(n), *again * (recipe.reading.disagreeing - 1)]
     reader = Reader(reasoner, recipe.reading.spec)
-    said = [claims[row] for row in rows]
-    measure = fit_measure(reader, sites, held, train.select(rows), said, recipe.reading.framed)
-    measure.save(folder)
-    write_whole(folder / HELD_FILE, held.to_json())
+    claims = [claims[row] for row in rows]
+    metric = fit_metric(reader, sites, encoded, train.select(rows), claims, recipe.reading.framed)
+    metric.save(folder)
+    write_whole(folder / ENCODED_FILE, encoded.to_json())
 
 
 def moved_by_swaps(reasoner: CodiReasoner, task: Any, seed: int) -> dict[tuple[Site, int], float]:
@@ -173,28 +182,28 @@ def moved_by_swaps(reasoner: CodiReasoner, task: Any, seed: int) -> dict[tuple[S
     """
     if not hasattr(task, "minimal_pairs"):
         return {}
-    return liveness(reasoner, task, task.minimal_pairs(Split.TRAIN, SWAPPED_PAIRS, seed)).moved()
+    return causal_activity(reasoner, task, task.minimal_pairs(Split.TRAIN, SWAPPED_PAIRS, seed)).moved()
 
 
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
     """Target texts of the warm start, in the order of `thoughts`."""
     if recipe.warm_start.kind == "gold":
         rows = zip(thoughts.sites, thoughts.problems, strict=True)
-        return [prepared.held.text(site, prepared.train.claims[row]) for site, row in rows]
-    assert prepared.own is not None  # by `needs_own_steps`
-    said = prepared.own.texts(thoughts, prepared.held)
+        return [prepared.encoded.text(site, prepared.train.claims[row]) for site, row in rows]
+    assert prepared.own is not None  # by `needs_self_generated_cot`
+    claims = prepared.own.texts(thoughts, prepared.encoded)
     if recipe.warm_start.kind == "written":
-        return said
+        return claims
     taught = prepared.train.select(range(max(thoughts.problems) + 1))
     own = candidates(
         prepared.reasoner, reasoner_folder(recipe.reasoner), recipe.warm_start, prepared.own, taught
     )
-    return nearest_steps(thoughts, said, taught, own, prepared.measure)
+    return nearest_steps(thoughts, claims, taught, own, prepared.metric)
 
 
 def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
     """The thoughts of the warm start, those of disagreeing traces several times where no labels are used."""
-    thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
+    thoughts = prepared.thoughts(Split.TRAIN, active_only=False)
     section = recipe.warm_start
     rows = [row for row, p in enumerate(thoughts.problems) if not section.problems or p < section.problems]
     if section.kind != "gold" and prepared.own is not None:
@@ -204,16 +213,16 @@ def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
     return thoughts.take(rows)
 
 
-def new_contract(recipe: Recipe, prepared: Prepared) -> Contract:
+def new_contract(recipe: Recipe, prepared: Prepared) -> VerbalizerConfig:
     """The contract of a new verbalizer."""
     reasoner = prepared.reasoner
-    return Contract(
+    return VerbalizerConfig(
         template=recipe.verbalizer.template,
         n_slots=reasoner.n_thoughts if ANSWER in prepared.sites else 1,
         n_vocab=reasoner.lm.get_input_embeddings().num_embeddings,
         reasoner_hash=reasoner.content_hash,
         tokenizer_hash=reasoner.tokenizer_hash,
-        read_spec=prepared.measure.reader.spec.model_dump(mode="json"),
+        read_spec=prepared.metric.reader.spec.model_dump(mode="json"),
         map_file=MAPS_FILE,
     )
 
@@ -225,9 +234,9 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
         "warm_start": recipe.warm_start.model_dump(mode="json", exclude={"eval_steps"}),
         "verbalizer": recipe.verbalizer.model_dump(mode="json"),
         "traces": prepared.train.identity,
-        "reading": {name: file_hash(prepared.folder / name) for name in (MAPS_FILE, HELD_FILE)},
+        "reading": {name: file_hash(prepared.folder / name) for name in (MAPS_FILE, ENCODED_FILE)},
     }
-    if finished(folder, inputs, (CONTRACT_FILE,)):
+    if finished(folder, inputs, (VERBALIZER_FILE,)):
         return Policy.load(folder, prepared.reasoner, trainable=True)
     record(folder, inputs)
     thoughts = taught_thoughts(recipe, prepared)
@@ -245,13 +254,13 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
         write_whole(out / "warm_curve.csv", "\n".join(["step," + ",".join(figures), *curve]) + "\n")
         console.print(f"warm start {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
-    pairs = Pairs(policy.contract.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
+    pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
     with tracked(recipe.log, "warm start", console) as report_to:
         warm_start(
             policy.model,
             policy.embedding,
             policy.tokenizer,
-            policy.contract,
+            policy.verbalizer_config,
             pairs,
             recipe.warm_start,
             out / "sft",
@@ -263,18 +272,18 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
 
 
 def selection_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
-    """The held-out live thoughts that curves show and the best checkpoint is chosen on."""
-    thoughts = prepared.thoughts(Split.HELDOUT, live_only=True)
+    """The held-out causally active thoughts that curves show and the best checkpoint is chosen on."""
+    thoughts = prepared.thoughts(Split.HELDOUT, active_only=True)
     return thoughts.take(range(min(len(thoughts), recipe.grpo.eval_thoughts)))
 
 
 def heldout_scorer(recipe: Recipe, prepared: Prepared) -> Callable[[Policy], Scored]:
-    """Greedy translations of held-out live thoughts, scored; for curves during training."""
+    """Greedy translations of held-out causally active thoughts, scored; for curves during training."""
     thoughts = selection_thoughts(recipe, prepared)
     eos = prepared.reasoner.tokenizer.eos_token_id
 
     def evaluate(policy: Policy) -> Scored:
-        slots = policy.contract.inject(thoughts.slots)
+        slots = policy.verbalizer_config.inject(thoughts.slots)
         prompts = torch.tensor(policy.prompts(bank_rows(thoughts)))
         policy.embedding.set_bank(slots.flatten(0, 1))
         written = policy.model.generate(
@@ -285,6 +294,6 @@ def heldout_scorer(recipe: Recipe, prepared: Prepared) -> Callable[[Policy], Sco
             eos_token_id=eos,
         )
         texts = [prepared.reasoner.decode(ids) for ids in written[:, prompts.shape[1] :].tolist()]
-        return score(thoughts, texts, prepared.measure)
+        return score(thoughts, texts, prepared.metric)
 
     return evaluate

@@ -16,11 +16,11 @@ from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.utils.config import RecipeError, UserError
-from reverse_codi.verbalize.contract import MARKER, Contract, ContractError, check_template
+from reverse_codi.verbalize.config import MARKER, VerbalizerConfig, VerbalizerConfigError, check_template
 
 
 @dataclass(frozen=True)
-class Facts:
+class ReasonerFacts:
     """What checks need to know of a reasoner; no weights are read.
 
     Attributes:
@@ -62,7 +62,7 @@ def check_template_alone(recipe: Recipe) -> None:
         raise RecipeError(f"verbalizer.template = {template!r} has {MARKER} {times} times; write it once")
 
 
-def prompt_length(recipe: Recipe, facts: Facts) -> int:
+def prompt_length(recipe: Recipe, facts: ReasonerFacts) -> int:
     """Tokens of the verbalizer's prompt.
 
     Raises:
@@ -72,12 +72,12 @@ def prompt_length(recipe: Recipe, facts: Facts) -> int:
     template = recipe.verbalizer.template
     try:
         check_template(template, slots)
-    except ContractError as error:
+    except VerbalizerConfigError as error:
         raise RecipeError(f"verbalizer.{error}") from None
-    contract = Contract(
+    verbalizer_config = VerbalizerConfig(
         template=template, n_slots=slots, n_vocab=facts.n_vocab, reasoner_hash="", tokenizer_hash=""
     )
-    return len(contract.build_prompt(facts.tokenizer, range(slots)))
+    return len(verbalizer_config.build_prompt(facts.tokenizer, range(slots)))
 
 
 def check_lengths(recipe: Recipe, prompt: int, positions: int | None) -> None:
@@ -107,7 +107,7 @@ def check_lengths(recipe: Recipe, prompt: int, positions: int | None) -> None:
         )
 
 
-def check_layers(recipe: Recipe, facts: Facts) -> None:
+def check_layers(recipe: Recipe, facts: ReasonerFacts) -> None:
     """Refuse layers that the model does not have, in the reading and in what rewards ask for.
 
     Raises:

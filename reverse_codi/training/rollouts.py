@@ -14,7 +14,7 @@ from trl import GRPOTrainer
 
 from reverse_codi.reasoners.plain_text import decoded
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Finish, Sampling
@@ -69,7 +69,7 @@ class Rollouts:
         rewards: RewardPool,
         sync: PolicySync,
         section: GrpoSection,
-        on_texts: Callable[[int, Rows, Scores], None],
+        on_texts: Callable[[int, Candidates, Scores], None],
     ) -> None:
         self.policy = policy
         self.thoughts = thoughts
@@ -132,10 +132,10 @@ class Rollouts:
 
     def _rows(
         self, owners: list[int], token_ids: list[list[int]], finish: list[Finish], version: int
-    ) -> Rows:
+    ) -> Candidates:
         chosen = self.thoughts.take(owners)
         texts = [decoded(self.policy.tokenizer, ids) for ids in token_ids]
-        return Rows(
+        return Candidates(
             texts=texts,
             token_ids=token_ids,
             questions=chosen.questions,

@@ -44,8 +44,8 @@ def fleeting(out: str) -> str:
     here = os.getcwd()
     if "working_dir_files" not in here or os.path.isabs(out):
         return ""
-    mend = "give --train.out an absolute path on storage that stays"
-    return f"{out} lies in this job's copy of the working directory ({here}), which Ray deletes; {mend}"
+    fix = "give --train.out an absolute path on storage that stays"
+    return f"{out} lies in this job's copy of the working directory ({here}), which Ray deletes; {fix}"
 
 
 def has_vllm() -> bool:
@@ -80,36 +80,36 @@ def gold_steps(recipe: Recipe) -> str:
 
 
 @dataclass(frozen=True)
-class Share:
+class Resources:
     """CPUs and GPUs that are asked for, or offered."""
 
     cpus: float
     gpus: float
 
 
-def own_actors(reward: RewardSection) -> dict[str, Share]:
+def own_actors(reward: RewardSection) -> dict[str, Resources]:
     """Rewards with an actor of their own, which say in their config what it takes."""
     configs = {f.name: getattr(f.function, "config", None) for f in find_functions(reward)}
-    return {n: Share(c.cpus, c.gpus) for n, c in configs.items() if c is not None and hasattr(c, "cpus")}
+    return {n: Resources(c.cpus, c.gpus) for n, c in configs.items() if c is not None and hasattr(c, "cpus")}
 
 
-def demanded(recipe: Recipe) -> Share:
+def demanded(recipe: Recipe) -> Resources:
     """What all actors of a run ask Ray for."""
     rollout, reward = recipe.rollout, recipe.reward
     own = own_actors(reward).values()
     cpus = rollout.actors * rollout.cpus + reward.actors * reward.cpus_per_actor
     gpus = rollout.actors * rollout.gpus + reward.actors * reward.gpus_per_actor
-    return Share(cpus + sum(share.cpus for share in own), gpus + sum(share.gpus for share in own))
+    return Resources(cpus + sum(share.cpus for share in own), gpus + sum(share.gpus for share in own))
 
 
-def offered() -> Share | None:
+def offered() -> Resources | None:
     """What Ray has, or would have if it started on this machine; None where a run would join a cluster."""
     if ray.is_initialized():
         total = ray.cluster_resources()
-        return Share(total.get("CPU", 0.0), total.get("GPU", 0.0))
+        return Resources(total.get("CPU", 0.0), total.get("GPU", 0.0))
     if joins_cluster():
         return None
-    return Share(float(os.cpu_count() or 1), float(torch.cuda.device_count()))
+    return Resources(float(os.cpu_count() or 1), float(torch.cuda.device_count()))
 
 
 def joins_cluster() -> bool:

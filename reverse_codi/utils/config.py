@@ -1,4 +1,4 @@
-"""Strict pydantic base for recipe sections, and errors that name key, value and mend."""
+"""Strict pydantic base for recipe sections, and errors that name key, value and fix."""
 
 from __future__ import annotations
 

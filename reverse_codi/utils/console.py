@@ -49,15 +49,15 @@ def progress(console: Console, title: str, total: int, done: int = 0) -> Iterato
             bar = bars.add_task(title, total=total, completed=done)
             yield lambda n: bars.advance(bar, n)
         return
-    first, begun, said = done, monotonic(), monotonic()
+    first, begun, reported = done, monotonic(), monotonic()
 
     def advance(n: int) -> None:
-        nonlocal done, said
+        nonlocal done, reported
         done += n
-        if (now := monotonic()) - said >= PAUSE and done < total:
+        if (now := monotonic()) - reported >= PAUSE and done < total:
             left = (now - begun) / (done - first) * (total - done)
             console.print(f"{title}: {done:,} of {total:,}, {left / 60:.1f} minutes left", markup=False)
-            said = now
+            reported = now
 
     yield advance
 

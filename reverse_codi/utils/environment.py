@@ -118,15 +118,15 @@ def check_temporary_folder() -> None:
         MachineError: names the variable, its value and the fix.
     """
     name, folder = _temporary()
-    said = f"{name} = {folder!r}" if name else folder
+    named = f"{name} = {folder!r}" if name else folder
     room = LONGEST_SOCKET - SESSION
     if len(os.fsencode(folder)) > room:
         raise MachineError(
-            f"{said} is {len(os.fsencode(folder))} bytes long, and Ray's sockets below it allow {room}: "
+            f"{named} is {len(os.fsencode(folder))} bytes long, and Ray's sockets below it allow {room}: "
             "set RAY_TMPDIR to a shorter folder (RAY_TMPDIR=/tmp)"
         )
     if not writable(folder):
-        raise MachineError(f"{said} cannot be written to: set RAY_TMPDIR to a folder that can")
+        raise MachineError(f"{named} cannot be written to: set RAY_TMPDIR to a folder that can")
 
 
 # ---- home
@@ -185,5 +185,5 @@ def _token(file: Path) -> dict[str, str]:
 
 def settle_home_and_say() -> None:
     """`settle_home`, with what it says on standard error."""
-    if told := settle_home():
-        print(told, file=sys.stderr)
+    if message := settle_home():
+        print(message, file=sys.stderr)

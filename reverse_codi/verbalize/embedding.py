@@ -79,7 +79,7 @@ class LatentEmbedding(nn.Embedding):
         """Replace the bank.
 
         Args:
-            vectors: [N, d], already scaled as the contract says (`Contract.inject`).
+            vectors: [N, d], already scaled as the contract says (`VerbalizerConfig.inject`).
 
         Raises:
             ValueError: the shape is not [N, d], or a value is not finite.

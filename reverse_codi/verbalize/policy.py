@@ -1,7 +1,7 @@
 """The verbalizer: the reasoner's own language model with a LoRA, read through a contract.
 
 A verbalizer's folder holds the PEFT adapter, `verbalizer.json` (contract), `maps.safetensors`
-(how its texts are read) and `held_steps.json` (which claims taught which site).
+(how its texts are read) and `encoded_steps.json` (which claims taught which site).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.utils.finite import non_finite
-from reverse_codi.verbalize.contract import Contract, ContractError
+from reverse_codi.verbalize.config import VerbalizerConfig, VerbalizerConfigError
 from reverse_codi.verbalize.embedding import LatentEmbedding
 
 
@@ -29,19 +29,23 @@ class Policy:
 
     Attributes:
         model: language model with its LoRA; input embedding replaced by `embedding`.
-        embedding: ids from `contract.n_vocab` on index its bank of vectors.
-        contract: builds prompts.
+        embedding: ids from `verbalizer_config.n_vocab` on index its bank of vectors.
+        verbalizer_config: builds prompts.
         tokenizer: the reasoner's.
     """
 
     model: PeftModel
     embedding: LatentEmbedding
-    contract: Contract
+    verbalizer_config: VerbalizerConfig
     tokenizer: PreTrainedTokenizerBase
 
     @classmethod
     def new(
-        cls, reasoner: CodiReasoner, section: VerbalizerSection, contract: Contract, seed: int = 0
+        cls,
+        reasoner: CodiReasoner,
+        section: VerbalizerSection,
+        verbalizer_config: VerbalizerConfig,
+        seed: int = 0,
     ) -> Self:
         """A fresh LoRA on a copy of the reasoner's language model; the reasoner stays as it is."""
         torch.manual_seed(seed)
@@ -54,31 +58,32 @@ class Policy:
         )
         model = get_peft_model(base, lora)
         assert isinstance(model, PeftModel)
-        return cls(model, LatentEmbedding.install(model), contract, reasoner.tokenizer)
+        return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     @classmethod
     def load(cls, folder: str | Path, reasoner: CodiReasoner, trainable: bool = False) -> Self:
         """Load an adapter with its contract.
 
         Raises:
-            ContractError: of another reasoner (both hashes are named), or with weights that are not finite.
+            VerbalizerConfigError: of another reasoner (both hashes are named), or with weights that are not
+                finite.
         """
-        contract = Contract.load(
+        verbalizer_config = VerbalizerConfig.load(
             folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash
         )
         model = PeftModel.from_pretrained(copy.deepcopy(reasoner.lm), str(folder), is_trainable=trainable)
         if (name := non_finite((n, w) for n, w in model.named_parameters() if "lora_" in n)) is not None:
-            raise ContractError(f"{folder}: {name} holds values that are not finite; train it anew")
-        return cls(model, LatentEmbedding.install(model), contract, reasoner.tokenizer)
+            raise VerbalizerConfigError(f"{folder}: {name} holds values that are not finite; train it anew")
+        return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     def save(self, folder: str | Path) -> None:
         """Write adapter and contract."""
         self.model.save_pretrained(str(folder), selected_adapters=["default"])
-        self.contract.save(folder)
+        self.verbalizer_config.save(folder)
 
     def prompts(self, rows: list[list[int]]) -> list[list[int]]:
         """Prompt ids for lists of bank rows."""
-        return [self.contract.build_prompt(self.tokenizer, bank) for bank in rows]
+        return [self.verbalizer_config.build_prompt(self.tokenizer, bank) for bank in rows]
 
     def prompt_embeds(self, vectors: Tensor) -> list[Tensor]:
         """Prompt embeddings, each [T, d], for slot vectors [N, S, d]; built by the embedding itself."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading.fit import retrieval
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.tasks.equations import Equation
 from reverse_codi.utils.bootstrap import Floats, Interval, explained, interval
@@ -93,28 +93,28 @@ class Scored:
 
 
 def _content(text: str) -> tuple[list[str], list[str], list[list[str]]]:
-    told = parse_claims(text)
+    parsed = parse_claims(text)
     return (
-        [t.result for t in told],
-        [t.claim for t in told],
-        [list(t.operators) for t in told if isinstance(t, Equation)],
+        [t.result for t in parsed],
+        [t.claim for t in parsed],
+        [list(t.operators) for t in parsed if isinstance(t, Equation)],
     )
 
 
-def score(thoughts: Thoughts, texts: Sequence[str], measure: Measure) -> Scored:
+def score(thoughts: Thoughts, texts: Sequence[str], metric: ThoughtMetric) -> Scored:
     """Read the texts and compare them with thoughts and gold texts."""
-    predicted = measure.predict(texts, thoughts.sites, thoughts.questions)
+    predicted = metric.predict(texts, thoughts.sites, thoughts.questions)
     hits = []
     for site in sorted(set(thoughts.sites)):
         rows = [i for i, s in enumerate(thoughts.sites) if s == site]
         if len(rows) >= 64:
-            hits.append(retrieval(measure.map_of(site), thoughts.targets[rows], predicted[rows]))
+            hits.append(retrieval(metric.map_of(site), thoughts.targets[rows], predicted[rows]))
     stated = [_content(text) for text in texts]
     gold = [_content(text) for text in thoughts.gold]
     same = torch.tensor([[s[i] == g[i] for i in range(3)] for s, g in zip(stated, gold, strict=True)]).float()
     return Scored(
-        distance=measure.distance(thoughts.targets, predicted, thoughts.sites),
-        to_mean=measure.distance_to_mean(thoughts.targets, thoughts.sites),
+        distance=metric.distance(thoughts.targets, predicted, thoughts.sites),
+        to_mean=metric.distance_to_mean(thoughts.targets, thoughts.sites),
         retrieved=float(np.mean(hits)) if hits else 0.0,
         result=same[:, 0],
         claim=same[:, 1],

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from reverse_codi.reading.best_of import best_of
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import parse_claims, result_of, with_result
 from reverse_codi.traces.store import TraceStore
@@ -19,7 +19,7 @@ from reverse_codi.traces.store import TraceStore
 
 def written_claims(solutions: Sequence[str]) -> list[list[str]]:
     """The claims that the reasoner's own written solutions state, in order; no label is used."""
-    return [[told.claim for told in parse_claims(text)] for text in solutions]
+    return [[parsed.claim for parsed in parse_claims(text)] for text in solutions]
 
 
 def with_answer(claims: Sequence[str], answer: str | None) -> list[str]:
@@ -51,7 +51,7 @@ def nearest_texts(
     traces: TraceStore,
     site: Site,
     candidates: Sequence[Sequence[str]],
-    measure: Measure,
+    metric: ThoughtMetric,
     first: Sequence[str] | None = None,
 ) -> list[str]:
     """For each thought the candidate that reads nearest to it.
@@ -60,14 +60,14 @@ def nearest_texts(
         traces: N traces.
         site: which thought.
         candidates: N lists of texts, the reasoner's own; none may be empty.
-        measure: reads texts and compares.
+        metric: reads texts and compares.
         first: N first choices, each left for another candidate by a margin only (`reading.best_of`).
     """
     flat = [text for texts in candidates for text in texts]
     owner = torch.tensor([row for row, texts in enumerate(candidates) for _ in texts])
     questions = [traces.questions[row] for row in owner.tolist()]
-    predicted = measure.predict(flat, [site] * len(flat), questions)
-    match = iter(measure.match(traces.vectors(site)[owner], predicted, [site] * len(flat)).tolist())
+    predicted = metric.predict(flat, [site] * len(flat), questions)
+    match = iter(metric.match(traces.vectors(site)[owner], predicted, [site] * len(flat)).tolist())
     chosen: Sequence[str | None] = [None] * len(candidates) if first is None else first
     return [
         best_of(texts, [next(match) for _ in texts], text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import Target
 from reverse_codi.traces.store import TraceStore
@@ -16,7 +16,7 @@ from reverse_codi.utils.config import UserError
 
 
 def thought_sites(n_thoughts: int) -> list[Site]:
-    """The readouts h0..h(K-1); hK is never fed, so it is no thought."""
+    """The hidden states h0..h(K-1); hK is never fed, so it is no thought."""
     return [Site("h", k) for k in range(n_thoughts)]
 
 
@@ -25,28 +25,28 @@ def target_sites(target: Target, n_thoughts: int) -> list[Site]:
     return [ANSWER] if target is Target.ANSWER else thought_sites(n_thoughts)
 
 
-def slots_at(fed: Tensor, site: Site) -> Tensor:
-    """What the verbalizer is given for `site`, of fed vectors [N, K, d]: [N, S, d].
+def slots_at(latent_inputs: Tensor, site: Site) -> Tensor:
+    """What the verbalizer is given for `site`, of latent inputs [N, K, d]: [N, S, d].
 
-    S = 1, the fed vector of the same index; for the answer S = K, all of them.
+    S = 1, the latent input of the same index; for the answer S = K, all of them.
     """
-    return fed if site == ANSWER else fed[:, site.index, None]
+    return latent_inputs if site == ANSWER else latent_inputs[:, site.index, None]
 
 
 def thoughts_of(
     traces: TraceStore,
     sites: Sequence[Site],
-    held: HeldSteps,
-    live_only: bool = False,
+    encoded: EncodedSteps,
+    active_only: bool = False,
     claims: Sequence[Sequence[str]] | None = None,
 ) -> Thoughts:
     """Every thought of every trace, problem by problem.
 
     Args:
         traces: N traces.
-        sites: readouts, or the answer alone.
-        held: which claims make a thought's gold text.
-        live_only: leave out thoughts that hold no step.
+        sites: hidden states, or the answer alone.
+        encoded: which claims make a thought's gold text.
+        active_only: leave out thoughts that encode no step.
         claims: N lists of claims to take for the steps; the traces' gold ones if None.
 
     Raises:
@@ -57,15 +57,15 @@ def thoughts_of(
         (row, site)
         for row, of_problem in enumerate(steps)
         for site in sites
-        if not live_only or held.steps(site, len(of_problem))
+        if not active_only or encoded.steps(site, len(of_problem))
     ]
     if not pairs:
         raise UserError(
-            "no thought holds a step, so there is nothing to translate: raise trace.n (probes starve on "
-            "a few hundred traces), lower reading.held_threshold, or choose another reasoner "
+            "no thought encodes a step, so there is nothing to translate: raise trace.n (probes starve on "
+            "a few hundred traces), lower reading.encoded_threshold, or choose another reasoner "
             "(reverse-codi check-reasoner says what it holds)"
         )
-    slots = {site: slots_at(traces.fed, site) for site in sites}
+    slots = {site: slots_at(traces.latent_inputs, site) for site in sites}
     targets = {site: traces.vectors(site) for site in sites}
     return Thoughts(
         slots=torch.stack([slots[site][row] for row, site in pairs]),
@@ -73,7 +73,7 @@ def thoughts_of(
         sites=[site for _, site in pairs],
         problems=[row for row, _ in pairs],
         questions=[traces.questions[row] for row, _ in pairs],
-        gold=[held.text(site, steps[row]) for row, site in pairs],
+        gold=[encoded.text(site, steps[row]) for row, site in pairs],
         claims=[list(steps[row]) for row, _ in pairs],
         answers=[traces.answers[row] for row, _ in pairs],
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from reverse_codi.reading.best_of import MARGIN, best_of, candidates
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.rollout import EngineConfig
@@ -61,7 +61,7 @@ class Translator:
         targets: Tensor,
         sites: Sequence[Site],
         questions: Sequence[str],
-        measure: Measure,
+        metric: ThoughtMetric,
         seed: int = 0,
         margin: float = MARGIN,
     ) -> list[str]:
@@ -75,7 +75,7 @@ class Translator:
             targets: [N, d] what the texts are compared with.
             sites: N sites.
             questions: N questions.
-            measure: reads texts and compares.
+            metric: reads texts and compares.
             seed: of sampling.
             margin: in match.
         """
@@ -89,15 +89,17 @@ class Translator:
         if not flat:
             return greedy
         flat_sites = [sites[row] for row in owner]
-        predicted = measure.predict(flat, flat_sites, [questions[row] for row in owner])
-        match = iter(measure.match(targets[owner], predicted, flat_sites).tolist())
+        predicted = metric.predict(flat, flat_sites, [questions[row] for row in owner])
+        match = iter(metric.match(targets[owner], predicted, flat_sites).tolist())
         return [
             best_of(texts, [next(match) for _ in texts], first, margin) if texts else first
             for texts, first in zip(tried, greedy, strict=True)
         ]
 
     def _texts(self, slots: Tensor, n: int, temperature: float, seed: int) -> list[list[str]]:
-        embeds = self.policy.prompt_embeds(self.policy.contract.inject(slots.flatten(0, 1)).view_as(slots))
+        embeds = self.policy.prompt_embeds(
+            self.policy.verbalizer_config.inject(slots.flatten(0, 1)).view_as(slots)
+        )
         eos = self.policy.tokenizer.eos_token_id
         sampling = Sampling(
             max_new_tokens=self.max_new_tokens, temperature=temperature, seed=seed, stop_ids=(eos,)

@@ -28,12 +28,12 @@ from transformers import (
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
-from reverse_codi.verbalize.contract import Contract
+from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.embedding import LatentEmbedding
 
 
 @dataclass(frozen=True)
-class Pairs:
+class SftPairs:
     """Thoughts with their target texts.
 
     Attributes:
@@ -45,11 +45,13 @@ class Pairs:
     texts: Sequence[str]
 
 
-def encode(pairs: Pairs, contract: Contract, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+def encode(
+    pairs: SftPairs, verbalizer_config: VerbalizerConfig, tokenizer: PreTrainedTokenizerBase
+) -> Dataset:
     """Token ids and labels; slot s of row i indexes bank row i * S + s."""
     slots = pairs.vectors.shape[1]
     prompts = (
-        contract.build_prompt(tokenizer, list(range(i * slots, (i + 1) * slots)))
+        verbalizer_config.build_prompt(tokenizer, list(range(i * slots, (i + 1) * slots)))
         for i in range(len(pairs.texts))
     )
     return examples(prompts, pairs.texts, tokenizer)
@@ -117,8 +119,8 @@ def warm_start(
     policy: PeftModel,
     embedding: LatentEmbedding,
     tokenizer: PreTrainedTokenizerBase,
-    contract: Contract,
-    pairs: Pairs,
+    verbalizer_config: VerbalizerConfig,
+    pairs: SftPairs,
     section: WarmStartSection,
     out: Path,
     on_point: Callable[[int], None],
@@ -130,7 +132,7 @@ def warm_start(
         policy: the reasoner's language model with a LoRA.
         embedding: its input embedding, whose bank is set here.
         tokenizer: the reasoner's.
-        contract: builds prompts.
+        verbalizer_config: builds prompts.
         pairs: training thoughts with texts.
         section: hyperparameters.
         out: folder of the trainer's logs.
@@ -150,7 +152,7 @@ def warm_start(
         evaluate(0)
     fit(
         policy,
-        encode(pairs, contract, tokenizer),
+        encode(pairs, verbalizer_config, tokenizer),
         tokenizer,
         section,
         out,

@@ -50,7 +50,7 @@ def made(reasoner: CodiReasoner, out: Path, **settings: Any) -> ThoughtTrainer:
         noise = torch.Generator().manual_seed(trainer.state.global_step)
         ids = torch.randint(4, 30, (len(prompts), 3), generator=noise).tolist()
         return {
-            "prompt_ids": [[policy.contract.n_vocab + int(prompt)] for prompt in prompts],
+            "prompt_ids": [[policy.verbalizer_config.n_vocab + int(prompt)] for prompt in prompts],
             "completion_ids": ids,
             "logprobs": [[-3.0] * 3 for _ in prompts],
             "reward_brevity": [-float(sum(row)) for row in ids],

@@ -192,7 +192,7 @@ def test_stop_ids_end_a_text_and_stay_in_it(ask: Ask, folder: Path) -> None:
 
 
 def test_embeddings_get_no_prompt_logprobs(ask: Ask) -> None:
-    """So the canary scores one token a request; mend `VllmEngine.score` when this fails."""
+    """So the canary scores one token a request; fix `VllmEngine.score` when this fails."""
 
     def prompt_logprobs(llm: Any) -> Any:
         from vllm import SamplingParams

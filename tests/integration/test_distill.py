@@ -83,7 +83,7 @@ def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(
     assert loaded.content_hash == resumed.content_hash
     assert loaded.n_thoughts == uninterrupted.n_thoughts == 2
     [problem] = Arithmetic().problems(Split.HELDOUT, 1, seed=0)
-    assert loaded.think([problem.question]).fed.shape == (1, 2, 32)
+    assert loaded.think([problem.question]).latent_inputs.shape == (1, 2, 32)
 
 
 def test_finished_phases_are_not_trained_again(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ def test_one_command_leads_to_translations_and_a_second_one_does_nothing_twice(
         "n_thoughts: 2, projection_width: 16, projection_start: random, n_problems: 200, threads: 1, "
         "written: {steps: 2, student: 0, distill: 0}, latent: {steps: 2}}\n"
         f"trace: {{out: {tmp_path / 'traces'}, n: 200, n_heldout: 20, shard_rows: 100}}\n"
-        "reading: {held_threshold: 0.01, fit_on: gold}\n"
+        "reading: {encoded_threshold: 0.01, fit_on: gold}\n"
         "verbalizer: {rank: 4, alpha: 8}\n"
         "warm_start: {kind: gold, steps: 4, batch_size: 16, eval_steps: 4}\n"
         "rollout: {cpus: 0.4, engine: {kind: transformers, max_model_len: 64}}\n"

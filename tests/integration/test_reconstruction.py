@@ -7,7 +7,7 @@ import ray
 import torch
 from ray.exceptions import ActorDiedError
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reconstructor import Reconstructor, Scale
 from reverse_codi.reading.reconstructor_actor import CoTrainingSection, SharedCoTraining
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -19,8 +19,8 @@ from tests.tiny import make_problems, make_rows
 SITE = Site("h", 1)
 
 
-def scales(measure: Measure) -> dict[Site, Scale]:
-    return {site: Scale.of(fitted.reference, fitted.mean) for site, fitted in measure.maps.items()}
+def scales(metric: ThoughtMetric) -> dict[Site, Scale]:
+    return {site: Scale.of(fitted.reference, fitted.mean) for site, fitted in metric.maps.items()}
 
 
 def section(options: dict[str, object]) -> RewardSection:
@@ -50,7 +50,7 @@ def test_two_reward_actors_share_one_reconstructor(
 
 
 def test_an_actor_that_is_gone_is_replaced_and_goes_on(
-    ray_session: None, tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path: Path
+    ray_session: None, tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tmp_path: Path
 ) -> None:
     given = CoTrainingSection(out=str(tmp_path), save_every=1, cpus=0.5)
     shared = SharedCoTraining(tiny_reasoner, scales(tiny_measure), given)
@@ -64,7 +64,7 @@ def test_an_actor_that_is_gone_is_replaced_and_goes_on(
 
 
 def test_why_it_cannot_start_is_told(
-    ray_session: None, tiny_reasoner: CodiReasoner, tiny_measure: Measure
+    ray_session: None, tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric
 ) -> None:
     with pytest.raises(ActorDiedError, match="folder 'nowhere' holds no reconstructor"):
         SharedCoTraining(tiny_reasoner, scales(tiny_measure), CoTrainingSection(folder="nowhere", cpus=0.5))

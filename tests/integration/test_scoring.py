@@ -9,18 +9,18 @@ import pytest
 import ray
 import torch
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
 from reverse_codi.recipe.reward import Over, RewardItem, RewardSection
 from reverse_codi.rewards.batch import RewardBatch, RewardError
-from reverse_codi.rewards.candidates import Rows, balanced
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.candidates import Candidates, balanced
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.pool import RewardPool, ScoringError
 from reverse_codi.rewards.registry import find_functions
-from reverse_codi.rewards.scoring import LocalScorer, Scores, Share, merged
+from reverse_codi.rewards.scoring import LocalScorer, PartialScores, Scores, merged
 from reverse_codi.utils.config import RecipeError, UserError
 from reward.contrastive import near_misses
 from tests.tiny import make_problems, make_tiny_measure
@@ -79,12 +79,12 @@ SITES = [Site("h", 1 + i % 2) for i in range(len(TEXTS))]
 
 
 @pytest.fixture(scope="module")
-def rows(tiny_reasoner: CodiReasoner) -> Rows:
+def rows(tiny_reasoner: CodiReasoner) -> Candidates:
     problems = make_problems(len(TEXTS), seed=5)
     chains = tiny_reasoner.think([p.question for p in problems])
     targets = torch.stack([chains.at(site)[i] for i, site in enumerate(SITES)])
     others = [[j for j in range(len(TEXTS)) if j != i][:4] for i in range(len(TEXTS))]
-    return Rows(
+    return Candidates(
         texts=list(TEXTS),
         token_ids=[tiny_reasoner.ids(text) for text in TEXTS],
         questions=[p.question for p in problems],
@@ -110,7 +110,7 @@ def assert_alike(one: Scores, other: Scores) -> None:
 # ---- in this process
 
 
-def test_local_scores_hold_the_weighted_sum_and_worst(tiny_measure: Measure, rows: Rows) -> None:
+def test_local_scores_hold_the_weighted_sum_and_worst(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
     items = [
         RewardItem(name="hidden_match", weight=2.0),
         RewardItem(name="brevity", weight=0.5, options={"budget": 5, "span": 10}),
@@ -145,17 +145,17 @@ class Counting:
         return self.reasoner.offsets(text)
 
 
-def counted(measure: Measure, reasoner: CodiReasoner) -> tuple[Measure, Counting]:
+def counted(metric: ThoughtMetric, reasoner: CodiReasoner) -> tuple[ThoughtMetric, Counting]:
     counting = Counting(reasoner)
-    return Measure(Reader(counting, measure.reader.spec), measure.maps), counting  # type: ignore[arg-type]
+    return ThoughtMetric(Reader(counting, metric.reader.spec), metric.maps), counting  # type: ignore[arg-type]
 
 
 def test_each_text_is_read_once_by_all_functions_together(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, rows: Rows
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, rows: Candidates
 ) -> None:
-    measure, counting = counted(tiny_measure, tiny_reasoner)
+    metric, counting = counted(tiny_measure, tiny_reasoner)
     items = [RewardItem(name="contrastive", options={"near_misses": 2}), RewardItem(name="hidden_match")]
-    scorer = LocalScorer.from_section(section(*items), measure)
+    scorer = LocalScorer.from_section(section(*items), metric)
     scores = scorer.score(rows)
     wanted = {text.strip() for i, text in enumerate(TEXTS) if i not in FAILED}
     wanted |= {miss for text in wanted for miss in near_misses(text, 2)}
@@ -168,27 +168,27 @@ def test_each_text_is_read_once_by_all_functions_together(
 
 
 def test_a_text_is_read_once_a_question_where_questions_count(
-    tiny_reasoner: CodiReasoner, rows: Rows
+    tiny_reasoner: CodiReasoner, rows: Candidates
 ) -> None:
     spec = ReadSpec(prefix=Prefix.QUESTION)
-    measure, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
-    scorer = LocalScorer.from_section(section(RewardItem(name="hidden_match")), measure)
+    metric, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
+    scorer = LocalScorer.from_section(section(RewardItem(name="hidden_match")), metric)
     pairs = {(TEXTS[i].strip(), rows.questions[i]) for i in range(len(TEXTS)) if i not in FAILED}
     assert scorer.score(rows).n_read == len(pairs) == len(counting.seen)
 
 
 def test_a_reward_gets_the_layers_that_it_asks_for_from_the_one_reading(
-    tiny_reasoner: CodiReasoner, rows: Rows
+    tiny_reasoner: CodiReasoner, rows: Candidates
 ) -> None:
     spec = ReadSpec(point=Point.LAST, layers="final")
-    measure, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
+    metric, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
     shown: list[RewardBatch] = []
 
     def asking(batch: RewardBatch) -> list[float]:
         shown.append(batch)
         return [0.0] * len(batch)
 
-    LocalScorer(measure, [Registered("asking", asking, -1.0, layers="0")], [1.0]).score(rows)
+    LocalScorer(metric, [RewardSpec("asking", asking, -1.0, layers="0")], [1.0]).score(rows)
     [batch] = shown
     assert {layer: states.shape for layer, states in batch.layers.items()} == {
         layer: (len(batch), 1, tiny_reasoner.width) for layer in (0, 2)
@@ -199,28 +199,28 @@ def test_a_reward_gets_the_layers_that_it_asks_for_from_the_one_reading(
     assert len(counting.seen) == len({text.strip() for text in batch.texts})
 
 
-def test_layers_that_the_model_lacks_are_refused(tiny_measure: Measure, rows: Rows) -> None:
-    far = Registered("far", lambda batch: [0.0] * len(batch), -1.0, layers="9")
+def test_layers_that_the_model_lacks_are_refused(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
+    far = RewardSpec("far", lambda batch: [0.0] * len(batch), -1.0, layers="9")
     with pytest.raises(UserError, match="layers '9': this model has 0 to 2"):
         LocalScorer(tiny_measure, [far], [1.0]).score(rows)
 
 
-def test_a_logged_nan_is_named(tiny_measure: Measure, rows: Rows) -> None:
+def test_a_logged_nan_is_named(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
     def logs(batch: RewardBatch) -> list[float]:
         batch.log("share", float("nan"))
         return [0.0] * len(batch)
 
     with pytest.raises(RewardError, match=r"'logs': raised ValueError.*batch\.log\('share', nan\)"):
-        LocalScorer(tiny_measure, [Registered("logs", logs, -1.0)], [1.0]).score(rows)
+        LocalScorer(tiny_measure, [RewardSpec("logs", logs, -1.0)], [1.0]).score(rows)
 
 
-def test_all_rows_failed(tiny_measure: Measure, rows: Rows) -> None:
+def test_all_rows_failed(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
     scorer = LocalScorer.from_section(section(RewardItem(name="contrastive")), tiny_measure)
     scores = scorer.score(rows.take([2, 7, 10]))
     assert (scores.total, scores.match, scores.n_read) == ([-1.0] * 3, [None] * 3, 0)
 
 
-def test_balanced_keeps_equal_texts_together_and_evens_lengths(rows: Rows) -> None:
+def test_balanced_keeps_equal_texts_together_and_evens_lengths(rows: Candidates) -> None:
     shares = balanced(rows, 3, ReadSpec())
     assert sorted(row for share in shares for row in share) == list(range(len(TEXTS)))
     texts = [{TEXTS[row].strip() for row in share} for share in shares]
@@ -229,14 +229,16 @@ def test_balanced_keeps_equal_texts_together_and_evens_lengths(rows: Rows) -> No
     assert max(loads) - min(loads) <= max(map(len, TEXTS))
     # "12 + 5 = 17" and "12 + 5 = 18" read the same before their results
     cut = rows.take([0, 1])
-    cut = Rows(**{**vars(cut), "texts": ["12 + 5 = 17", "12 + 5 = 18"]})
+    cut = Candidates(**{**vars(cut), "texts": ["12 + 5 = 17", "12 + 5 = 18"]})
     assert balanced(cut, 2, ReadSpec(point=Point.BEFORE_RESULT)) == [[0, 1]]
     assert balanced(cut, 2, ReadSpec()) == [[0], [1]]
 
 
 def test_merged_weighs_scalars_by_rows() -> None:
-    one = Share(raw={"a": [1.0]}, match=[None], scalars={"x": 1.0}, read_s=0.5, reward_s=0.1, n_read=1)
-    two = Share(
+    one = PartialScores(
+        raw={"a": [1.0]}, match=[None], scalars={"x": 1.0}, read_s=0.5, reward_s=0.1, n_read=1
+    )
+    two = PartialScores(
         raw={"a": [2.0, None, 3.0]},
         match=[0.2, 0.3, 0.4],
         scalars={"x": 2.0, "y": 5.0},
@@ -301,11 +303,11 @@ def test_pool_agrees_with_local_and_reads_each_text_once(
     script: Path,
     tiny_folders: tuple[Path, Path],
     tiny_reasoner: CodiReasoner,
-    rows: Rows,
+    rows: Candidates,
 ) -> None:
     scores = pool.score(rows)
-    measure = Measure.load(tiny_folders[1], tiny_reasoner)
-    local = LocalScorer.from_section(given, measure, str(script.parent))
+    metric = ThoughtMetric.load(tiny_folders[1], tiny_reasoner)
+    local = LocalScorer.from_section(given, metric, str(script.parent))
     assert_alike(scores, local.score(rows))
     for i, text in enumerate(TEXTS):
         expected = -9.0 if i in FAILED else len(text) + rows.targets[i, 0].item()
@@ -315,16 +317,16 @@ def test_pool_agrees_with_local_and_reads_each_text_once(
     assert "correlation/marked/hidden_match" in scores.scalars
 
 
-def test_nan_is_raised_with_name_row_and_text(pool: RewardPool, rows: Rows) -> None:
+def test_nan_is_raised_with_name_row_and_text(pool: RewardPool, rows: Candidates) -> None:
     texts = [*TEXTS[:8], "7 + 6 = 13", *TEXTS[9:]]
     message = r"'scripted': returned nan.*row 8, text '7 \+ 6 = 13'"
     with pytest.raises(RewardError, match=message) as caught:
-        pool.score(Rows(**{**vars(rows), "texts": texts}))
+        pool.score(Candidates(**{**vars(rows), "texts": texts}))
     assert caught.value.row == 8
 
 
 def test_a_reward_that_hangs_ends_the_step_with_its_name_and_the_next_step_works(
-    pool: RewardPool, script: Path, rows: Rows
+    pool: RewardPool, script: Path, rows: Candidates
 ) -> None:
     script.write_text("sleep\n")
     with pytest.raises(RewardError, match=r"'scripted': not done after 4 s on \d texts.*first text: '"):
@@ -333,7 +335,7 @@ def test_a_reward_that_hangs_ends_the_step_with_its_name_and_the_next_step_works
 
 
 def test_a_reward_that_ends_the_process_ends_the_step_with_its_line_and_no_actor(
-    pool: RewardPool, script: Path, rows: Rows
+    pool: RewardPool, script: Path, rows: Candidates
 ) -> None:
     script.write_text("exit\n")
     with pytest.raises(
@@ -356,14 +358,14 @@ def test_a_file_is_found_in_the_working_directory_that_a_job_ships(ray_session: 
 
 
 def test_an_actor_that_dies_comes_back_and_its_share_is_scored_again(
-    pool: RewardPool, script: Path, rows: Rows
+    pool: RewardPool, script: Path, rows: Candidates
 ) -> None:
     script.write_text("die\n")
     assert pool.score(rows).raw["scripted"][0] == 0.0
     assert script.read_text() == ""
 
 
-def test_an_actor_that_keeps_dying_is_an_error(pool: RewardPool, script: Path, rows: Rows) -> None:
+def test_an_actor_that_keeps_dying_is_an_error(pool: RewardPool, script: Path, rows: Candidates) -> None:
     script.write_text("die\n" * 4)
     with pytest.raises(ScoringError, match=r"reward actor \d died, in 1 retries too"):
         pool.score(rows)
@@ -377,7 +379,7 @@ def test_an_actor_that_cannot_start_says_why(ray_session: None, tiny_folders: tu
 
 
 def test_timeout_names_actor_reward_and_seconds_and_the_next_step_works(
-    pool: RewardPool, script: Path, rows: Rows
+    pool: RewardPool, script: Path, rows: Candidates
 ) -> None:
     pool.score(rows)  # whatever died before is back
     usual = pool.section

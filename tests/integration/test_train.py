@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.schema import Recipe, load_recipe
@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "log: {wandb: false}\n"
         f"reasoner: {{path: {folder / 'reasoner'}}}\n"
         f"trace: {{out: {folder / 'traces'}, n: 240, n_heldout: 60, shard_rows: 120}}\n"
-        "reading: {held_threshold: 0.01, fit_on: gold}\n"
+        "reading: {encoded_threshold: 0.01, fit_on: gold}\n"
         "verbalizer: {rank: 4, alpha: 8}\n"
         "warm_start: {kind: gold, steps: 80, batch_size: 32, eval_steps: 80, learning_rate: 1.0e-2}\n"
         "rollout: {cpus: 0.4, engine: {kind: transformers, max_model_len: 64, kv_cache_mib: 64}}\n"
@@ -89,9 +89,9 @@ def test_every_step_is_logged_with_phases_figures_and_importance(trained: Path) 
 
 
 def test_heldout_figures_come_before_and_after(trained: Path) -> None:
-    held = [line for line in lines(trained / "metrics.jsonl") if "heldout/match" in line]
-    assert [line["step"] for line in held] == [0, 2, 4]
-    assert set(held[0]) == {
+    encoded = [line for line in lines(trained / "metrics.jsonl") if "heldout/match" in line]
+    assert [line["step"] for line in encoded] == [0, 2, 4]
+    assert set(encoded[0]) == {
         "step", "heldout/match", "heldout/retrieval", "heldout/result", "heldout/claim", "heldout/operation",
         "heldout/distinct", "heldout/top_share",
     }  # fmt: skip
@@ -122,9 +122,10 @@ def test_the_verbalizer_is_whole_and_the_reasoner_as_it_was(trained: Path, root:
     assert reasoner.content_hash == make_sharp_reasoner(hidden=128).content_hash
     policy = Policy.load(trained / "verbalizer", reasoner)
     assert (
-        policy.contract.read_spec == Measure.load(trained / "verbalizer", reasoner).reader.spec.model_dump()
+        policy.verbalizer_config.read_spec
+        == ThoughtMetric.load(trained / "verbalizer", reasoner).reader.spec.model_dump()
     )
-    assert (trained / "verbalizer/held_steps.json").is_file()
+    assert (trained / "verbalizer/encoded_steps.json").is_file()
     assert (trained / "warm_curve.csv").read_text().startswith("step,match,")
 
 
@@ -261,7 +262,7 @@ def test_a_policy_of_nan_ends_the_run_at_its_step_and_the_last_finite_one_is_gon
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--grpo.thoughts_per_step", "700"], r"but there are \d+ training thoughts that hold a step"),
+        (["--grpo.thoughts_per_step", "700"], r"but there are \d+ training thoughts that encode a step"),
         (["--grpo.max_new_tokens", "2"], "max_new_tokens = 2 cuts every text that the warm start taught"),
     ],
 )
@@ -310,9 +311,9 @@ def test_a_dry_run_prints_recipe_and_placement_and_does_nothing(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([str(root / "recipe.yaml"), "--dry-run", "--train.out", str(root / "never")])
-    told = capsys.readouterr().out
-    assert "max_new_tokens: 8" in told
-    assert "1 rollout actor(s): transformers, 0.4 CPU" in told
+    message = capsys.readouterr().out
+    assert "max_new_tokens: 8" in message
+    assert "1 rollout actor(s): transformers, 0.4 CPU" in message
     assert not (root / "never").exists()
 
 
@@ -327,11 +328,11 @@ def test_the_answer_target_trains_on_whole_chains_with_a_slot_a_thought(root: Pa
         Console(quiet=True),
     )
     reasoner = CodiReasoner.from_pretrained(root / "reasoner")
-    assert Policy.load(folder, reasoner).contract.n_slots == reasoner.n_thoughts
-    measure = Measure.load(folder, reasoner)
-    assert measure.sites == [ANSWER]
+    assert Policy.load(folder, reasoner).verbalizer_config.n_slots == reasoner.n_thoughts
+    metric = ThoughtMetric.load(folder, reasoner)
+    assert metric.sites == [ANSWER]
     questions = [problem.question for problem in make_problems(3)]
-    rows = translate_questions(Translator(reasoner, root / "reasoner", folder), measure, questions)
+    rows = translate_questions(Translator(reasoner, root / "reasoner", folder), metric, questions)
     assert [[row.site for row in of_question] for of_question in rows] == [["answer"]] * 3
     written = lines(root / "answer/completions.jsonl")
     assert {row["site"] for row in written} == {"answer"} and len(written) == THOUGHTS * SAMPLES

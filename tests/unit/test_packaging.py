@@ -172,7 +172,9 @@ def test_everything_that_is_imported_is_declared() -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "verbalizer/model.bin", "x/.DS_Store"])
 def test_assets_are_not_ignored(name: str) -> None:
-    done = subprocess.run(["git", "check-ignore", "-q", f"reverse_codi/reasoners/embedded/{name}"], cwd=ROOT, check=False)
+    done = subprocess.run(
+        ["git", "check-ignore", "-q", f"reverse_codi/reasoners/embedded/{name}"], cwd=ROOT, check=False
+    )
     if done.returncode == 128:
         pytest.skip("not a git repository")
     assert done.returncode == 1

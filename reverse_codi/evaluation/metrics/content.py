@@ -52,12 +52,12 @@ class Overlap:
 
     Attributes:
         common: items that both have.
-        said: items of the text.
+        stated: items of the text.
         gold: items of the gold text.
     """
 
     common: int
-    said: int
+    stated: int
     gold: int
 
     @property
@@ -68,27 +68,27 @@ class Overlap:
     @property
     def precision(self) -> float:
         """Share of the said items that are gold."""
-        return self._share(self.said)
+        return self._share(self.stated)
 
     @property
     def f1(self) -> float:
         """Harmonic mean of recall and precision; 1 exactly if both sides are equal."""
-        return 2 * self.common / (self.said + self.gold) if self.said + self.gold else 1.0
+        return 2 * self.common / (self.stated + self.gold) if self.stated + self.gold else 1.0
 
     def _share(self, of: int) -> float:
-        return self.common / of if of else float(self.said == self.gold)
+        return self.common / of if of else float(self.stated == self.gold)
 
 
 def stated(text: str) -> Stated:
     """What a text states; a listing or a bare list of numbers states results only (see `tasks.listings`)."""
-    told = parse_claims(text)
-    if not told:
+    parsed = parse_claims(text)
+    if not parsed:
         return Stated(results=tuple(number for latent in listing_results(text) for number in latent))
     return Stated(
-        claims=tuple(t.claim for t in told),
-        results=tuple(t.result for t in told),
-        operands=tuple(t.operands for t in told),
-        operators=tuple(t.operators for t in told if isinstance(t, Equation)),
+        claims=tuple(t.claim for t in parsed),
+        results=tuple(t.result for t in parsed),
+        operands=tuple(t.operands for t in parsed),
+        operators=tuple(t.operators for t in parsed if isinstance(t, Equation)),
     )
 
 
@@ -105,12 +105,12 @@ def gold_stated(claims: Sequence[str]) -> Stated:
 
 
 def _canonical(claim: str) -> list[str]:
-    return [told.claim for told in parse_claims(claim)]
+    return [parsed.claim for parsed in parse_claims(claim)]
 
 
-def recall_precision(said: Stated, gold: Stated) -> dict[Part, Overlap]:
+def recall_precision(stated: Stated, gold: Stated) -> dict[Part, Overlap]:
     """Multiset overlap of each part; operands and operators are compared claim by claim, in their order."""
-    return {part: _overlap(getattr(said, part), getattr(gold, part)) for part in Part}
+    return {part: _overlap(getattr(stated, part), getattr(gold, part)) for part in Part}
 
 
 def f1(text: str, claims: Sequence[str]) -> dict[Part, float]:
@@ -141,10 +141,10 @@ def lens_hit(tokens: Sequence[str], result: str, k: int) -> bool:
 
 def implied_answer(texts: Sequence[str]) -> str | None:
     """The result of the last claim that the translations of a trace's thoughts state, or None."""
-    results = [told.result for text in texts for told in parse_claims(text)]
+    results = [parsed.result for text in texts for parsed in parse_claims(text)]
     return results[-1] if results else None
 
 
-def _overlap(said: Sequence[Hashable], gold: Sequence[Hashable]) -> Overlap:
-    common = Counter(said) & Counter(gold)
-    return Overlap(common.total(), len(said), len(gold))
+def _overlap(stated: Sequence[Hashable], gold: Sequence[Hashable]) -> Overlap:
+    common = Counter(stated) & Counter(gold)
+    return Overlap(common.total(), len(stated), len(gold))

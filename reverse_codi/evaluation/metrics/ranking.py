@@ -20,7 +20,7 @@ def ranks(distances: Tensor) -> Tensor:
     """
     if distances.isnan().any():
         rows = distances.isnan().any(1).nonzero().flatten().tolist()
-        raise ValueError(f"distances of rows {rows[:8]} are NaN; mend the reading before ranking")
+        raise ValueError(f"distances of rows {rows[:8]} are NaN; fix the reading before ranking")
     return 1 + (distances[:, 1:] <= distances[:, :1]).sum(1)
 
 

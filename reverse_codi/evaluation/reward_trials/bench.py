@@ -19,19 +19,19 @@ from pydantic import Field
 from rich.console import Console
 from torch import Tensor
 
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.edits import shuffled
-from reverse_codi.reading.foils import CONSTANT
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.hard_negatives import CONSTANT
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, load_reasoner, reasoner_folder
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reasoner import EMBEDDED
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.tasks import Arithmetic, Split
 from reverse_codi.traces.collect import collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.prepare import HELD_FILE
+from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.config import Section, UserError
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
 from reverse_codi.verbalize.translator import Translator
@@ -41,7 +41,7 @@ FIRST_SEED = 700_000
 DISTRACTORS = 15
 
 
-class Kind(StrEnum):
+class TextKind(StrEnum):
     """Texts whose worth is known."""
 
     GOLD = "gold"
@@ -58,17 +58,17 @@ class Kind(StrEnum):
     """One claim for every thought."""
 
 
-WORTHLESS = (Kind.OTHER, Kind.SHUFFLED, Kind.EMPTY, Kind.CONSTANT)
-"""What no reward that hears the content may value as it values gold."""
+WORTHLESS = (TextKind.OTHER, TextKind.SHUFFLED, TextKind.EMPTY, TextKind.CONSTANT)
+"""What no reward that is sensitive to the content may value as it values gold."""
 
 
-class Source(Section):
+class TrialSource(Section):
     """Where the thoughts of a trial come from."""
 
     reasoner: str = EMBEDDED
     """Folder, hub id or name of the reasoner."""
     verbalizer: Path = ASSETS / "verbalizer"
-    """Its folder: maps, held steps, and who writes the sampled texts."""
+    """Its folder: maps, encoded steps, and who writes the sampled texts."""
     traces: Path | None = None
     """A trace store with steps; if none, the embedded reasoner thinks about fresh held-out problems."""
     problems: int = Field(default=100, ge=2)
@@ -79,24 +79,24 @@ class Source(Section):
 
 @dataclass(frozen=True)
 class Bench:
-    """Thoughts that hold a step, with texts.
+    """Thoughts that encode a step, with texts.
 
     Attributes:
         reasoner: who thought them.
-        measure: how texts are read.
+        metric: how texts are read.
         thoughts: N thoughts.
         texts: N texts of each kind.
         seed: of distractors.
     """
 
     reasoner: CodiReasoner
-    measure: Measure
+    metric: ThoughtMetric
     thoughts: Thoughts
-    texts: Mapping[Kind, list[str]]
+    texts: Mapping[TextKind, list[str]]
     seed: int
 
     @staticmethod
-    def of(source: Source) -> Bench:
+    def of(source: TrialSource) -> Bench:
         """Load, think and write.
 
         Raises:
@@ -104,27 +104,27 @@ class Bench:
                 steps, or no two problems have a thought of one site.
         """
         reasoner = load_reasoner(source.reasoner)
-        measure = Measure.load(source.verbalizer, reasoner)
-        held = HeldSteps.from_json((source.verbalizer / HELD_FILE).read_text())
+        metric = ThoughtMetric.load(source.verbalizer, reasoner)
+        encoded = EncodedSteps.from_json((source.verbalizer / ENCODED_FILE).read_text())
         with _traces(source, reasoner) as traces:
-            if ANSWER in measure.maps:
+            if ANSWER in metric.maps:
                 traces = traces.with_answer_states(reasoner)
-            thoughts = with_others(thoughts_of(traces, measure.sites, held, live_only=True))
+            thoughts = with_others(thoughts_of(traces, metric.sites, encoded, active_only=True))
         translator = Translator(reasoner, reasoner_folder(source.reasoner), source.verbalizer)
         sampled = translator.sampled(thoughts.slots, 1, source.seed)
         others = other_thoughts(thoughts, thoughts.sites, thoughts.questions, 1, source.seed)
         rng = random.Random(source.seed)
         texts = {
-            Kind.GOLD: thoughts.gold,
-            Kind.SAMPLED: [text for [text] in sampled],
-            Kind.OTHER: [thoughts.gold[row] for [row] in others],
-            Kind.SHUFFLED: [shuffled(text, rng) for text in thoughts.gold],
-            Kind.EMPTY: [""] * len(thoughts),
-            Kind.CONSTANT: [CONSTANT] * len(thoughts),
+            TextKind.GOLD: thoughts.gold,
+            TextKind.SAMPLED: [text for [text] in sampled],
+            TextKind.OTHER: [thoughts.gold[row] for [row] in others],
+            TextKind.SHUFFLED: [shuffled(text, rng) for text in thoughts.gold],
+            TextKind.EMPTY: [""] * len(thoughts),
+            TextKind.CONSTANT: [CONSTANT] * len(thoughts),
         }
-        return Bench(reasoner, measure, thoughts, texts, source.seed)
+        return Bench(reasoner, metric, thoughts, texts, source.seed)
 
-    def rows(self, texts: Sequence[str]) -> Rows:
+    def rows(self, texts: Sequence[str]) -> Candidates:
         """The first thoughts with one text each, as one training step would have them scored."""
         thoughts = self.thoughts.take(range(len(texts)))
         return self.rows_of(texts, thoughts.questions, thoughts.sites, thoughts.targets, thoughts.claims)
@@ -136,10 +136,10 @@ class Bench:
         sites: list[Site],
         targets: Tensor,
         claims: list[list[str]],
-    ) -> Rows:
+    ) -> Candidates:
         """Any N thoughts with one text each; distractors come from the bench."""
         others = other_thoughts(self.thoughts, sites, questions, DISTRACTORS, self.seed)
-        return Rows(
+        return Candidates(
             texts=list(texts),
             token_ids=[self.reasoner.ids(text) for text in texts],
             questions=questions,
@@ -185,7 +185,7 @@ def other_thoughts(
 
 
 @contextmanager
-def _traces(source: Source, reasoner: CodiReasoner) -> Iterator[TraceStore]:
+def _traces(source: TrialSource, reasoner: CodiReasoner) -> Iterator[TraceStore]:
     if source.traces is not None:
         store = TraceStore.open(source.traces, reasoner)
         chosen = store.select(range(min(source.problems, len(store))))

@@ -10,11 +10,11 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from reverse_codi.evaluation.reward_trials.bench import Bench, Kind, Source
+from reverse_codi.evaluation.reward_trials.bench import Bench, TextKind, TrialSource
 from reverse_codi.evaluation.reward_trials.trial import Trial, Values, run, score
 from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.rewards.candidates import balanced
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find_functions
 
 # float32 sums differ with the composition of a batch.
@@ -26,17 +26,17 @@ def check_reward(
     name: str,
     options: Mapping[str, Any] | None = None,
     *,
-    hears_content: bool = True,
+    sensitive_to_content: bool = True,
     by_row: bool = True,
-    source: Source | None = None,
+    source: TrialSource | None = None,
 ) -> Trial:
     """Fail unless a reward keeps its contract on texts of the embedded model's thoughts.
 
     Args:
         name: what a recipe would say: module:function, ./path.py:function, or a registered name.
         options: of the reward.
-        hears_content: gold texts must score better than worthless ones (`Trial.won_by`). False for a reward
-            of form or length.
+        sensitive_to_content: gold texts must score better than worthless ones (`Trial.won_by`). False for a
+            reward of form or length.
         by_row: a row's value must not depend on which rows are scored with it, since actors share a step.
             False for a reward that learns while it scores.
         source: other thoughts than those of 40 fresh problems.
@@ -51,26 +51,27 @@ def check_reward(
     """
     item = RewardItem(name=name, options=dict(options or {}))
     [record] = find_functions(RewardSection(functions=[item]))
-    bench = _bench(source or Source(problems=40))
+    bench = _bench(source or TrialSource(problems=40))
     trial = run(record, bench)
-    if hears_content and trial.won_by:
+    if sensitive_to_content and trial.won_by:
         raise AssertionError(
             f"reward {record.name!r}: {', '.join(trial.won_by)} texts score as well as gold, so it can be "
-            "won without content; mend it, or say hears_content=False and use it beside one that hears it"
+            "won without content; fix it, or say sensitive_to_content=False and use it beside one "
+            "that is sensitive to it"
         )
     if by_row:
-        check_by_row(record, bench, trial.values[Kind.SAMPLED])
+        check_by_row(record, bench, trial.values[TextKind.SAMPLED])
     return trial
 
 
-def check_by_row(record: Registered, bench: Bench, together: Values) -> None:
+def check_by_row(record: RewardSpec, bench: Bench, together: Values) -> None:
     """Score the sampled texts again, backwards and in two shares; `together` is what they got at once.
 
     Raises:
         AssertionError: a value is another one.
     """
-    rows = bench.rows(bench.texts[Kind.SAMPLED])
-    for share in balanced(rows, 2, bench.measure.reader.spec):  # as actors share a step
+    rows = bench.rows(bench.texts[TextKind.SAMPLED])
+    for share in balanced(rows, 2, bench.metric.reader.spec):  # as actors share a step
         order = share[::-1]
         for row, value in zip(order, score(record, rows.take(order), bench), strict=True):
             first = together[row]

@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BaseModel, Field
 from reverse_codi.evaluation.reward_trials.bench import Bench
 from reverse_codi.reasoners.question_checks import faults
 from reverse_codi.reasoners.sites import ANSWER, Site
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.tasks.corpus import Row
 from reverse_codi.tasks.records import Records
 from reverse_codi.utils.config import UserError, validated
@@ -35,7 +35,7 @@ class Line(BaseModel):
     text: str = Field(validation_alias=AliasChoices("text", "translation"))
 
 
-def texts_of(records: Records, bench: Bench) -> Rows:
+def texts_of(records: Records, bench: Bench) -> Candidates:
     """The texts of a file with their thoughts.
 
     Args:
@@ -65,7 +65,7 @@ def _parsed(row: Row, bench: Bench) -> tuple[Line, Site]:
     parsed = validated(Line, dict(row.fields), row.where)
     try:
         site = Site.parse(parsed.site)
-        bench.measure.map_of(site)
+        bench.metric.map_of(site)
     except (ValueError, KeyError) as error:
         raise TextsError(f"{row.where}: {error.args[0]}") from None
     [fault] = faults(bench.reasoner, [parsed.question])
@@ -74,7 +74,7 @@ def _parsed(row: Row, bench: Bench) -> tuple[Line, Site]:
     return parsed, site
 
 
-def _named(lines: Sequence[tuple[Line, Site]], bench: Bench) -> Rows:
+def _named(lines: Sequence[tuple[Line, Site]], bench: Bench) -> Candidates:
     """Rows of thoughts that the reasoner thinks now; claims are known for the trial's questions only."""
     sites = [site for _, site in lines]
     questions, texts = [line.question for line, _ in lines], [line.text for line, _ in lines]

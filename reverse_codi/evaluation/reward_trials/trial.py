@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reverse_codi.evaluation.reward_trials.bench import WORTHLESS, Bench, Kind
-from reverse_codi.rewards.candidates import Rows
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.evaluation.reward_trials.bench import WORTHLESS, Bench, TextKind
+from reverse_codi.rewards.candidates import Candidates
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.scoring import LocalScorer
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import mean
@@ -56,35 +56,35 @@ class Trial:
         problems: the problem of each thought.
     """
 
-    reward: Registered
-    values: dict[Kind, Values]
+    reward: RewardSpec
+    values: dict[TextKind, Values]
     problems: list[int]
 
-    def lead(self, kind: Kind) -> Interval:
+    def lead(self, kind: TextKind) -> Interval:
         """By how much gold texts are valued above this kind's, thought by thought; of both that apply."""
-        pairs = zip(self.values[Kind.GOLD], self.values[kind], self.problems, strict=True)
+        pairs = zip(self.values[TextKind.GOLD], self.values[kind], self.problems, strict=True)
         known = [(a - b, problem) for a, b, problem in pairs if a is not None and b is not None]
         return mean([lead for lead, _ in known], [problem for _, problem in known])
 
     @property
-    def won_by(self) -> list[Kind]:
+    def won_by(self) -> list[TextKind]:
         """Worthless kinds that score as well as gold: the lead's 95 % interval is not above 0."""
         return [kind for kind in WORTHLESS if self.lead(kind).low <= 0]
 
 
-def score(reward: Registered, rows: Rows, bench: Bench) -> Values:
+def score(reward: RewardSpec, rows: Candidates, bench: Bench) -> Values:
     """The values of rows, as training would have them: failed texts get the reward's `worst`.
 
     Raises:
         RewardError: the reward raised, or returned what it may not; see `run_rewards`.
     """
-    return LocalScorer(bench.measure, [reward], [1.0]).share(rows).raw[reward.name]
+    return LocalScorer(bench.metric, [reward], [1.0]).share(rows).raw[reward.name]
 
 
-def run(reward: Registered, bench: Bench) -> Trial:
+def run(reward: RewardSpec, bench: Bench) -> Trial:
     """Score every kind of text, each kind as one training step."""
     values = {}
-    for kind in Kind:
+    for kind in TextKind:
         torch.manual_seed(bench.seed)
         values[kind] = score(reward, bench.rows(bench.texts[kind]), bench)
     return Trial(reward, values, bench.thoughts.problems)

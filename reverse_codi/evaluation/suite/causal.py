@@ -1,6 +1,6 @@
 """Does the model go on from a translation as from the thought itself?
 
-The text is read, mapped to a readout, projected, and fed in place of the thought.
+The text is read, mapped to a hidden state, projected, and fed in place of the thought.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 
 from reverse_codi.evaluation.counterfactual import edited_step
-from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.suite.said import Said, by_trace
+from reverse_codi.evaluation.eval_set import EvalSet
+from reverse_codi.evaluation.suite.predictions import Predictions, by_trace
 from reverse_codi.reading.interventions.follow import Edits, follow
 from reverse_codi.reading.interventions.replace import (
     Moments,
@@ -36,34 +36,34 @@ CONSTANT = (
 )
 
 
-def _setting(exam: Exam, texts: list[str]) -> tuple[Traced, Sources]:
+def _setting(eval_set: EvalSet, texts: list[str]) -> tuple[Traced, Sources]:
     """Held-out traces that can lose an answer, and what replaces their thoughts."""
-    rows = exam.traced.usable
-    traced = exam.traced.take(rows)
-    gold = by_trace(exam.thoughts.gold, exam.thoughts)
-    translations = by_trace(texts, exam.thoughts)
+    rows = eval_set.traced.usable
+    traced = eval_set.traced.take(rows)
+    gold = by_trace(eval_set.thoughts.gold, eval_set.thoughts)
+    translations = by_trace(texts, eval_set.thoughts)
     sources = Sources(
-        exam.subject.reasoner,
-        exam.subject.measure,
-        Moments.of(exam.subject.train.fed),
-        traced.donors(exam.seed),
+        eval_set.context.reasoner,
+        eval_set.context.metric,
+        Moments.of(eval_set.context.train.latent_inputs),
+        traced.donors(eval_set.seed),
         [gold[row] for row in rows],
         [translations[row] for row in rows],
-        exam.seed,
+        eval_set.seed,
     )
     return traced, sources
 
 
-def replaced(said: Said) -> Figures:
+def replaced(predictions: Predictions) -> Figures:
     """`causal.kept_all`, `.kept_each` of translations, and `causal.kept_all.other_text` of another's."""
-    exam = said.exam
-    reasoner, task = exam.subject.reasoner, exam.subject.task
-    traced, sources = _setting(exam, said.heldout)
-    fed = replacement_vectors(Replacement.TRANSLATION, traced, sources)
+    eval_set = predictions.eval_set
+    reasoner, task = eval_set.context.reasoner, eval_set.context.task
+    traced, sources = _setting(eval_set, predictions.heldout)
+    latent_inputs = replacement_vectors(Replacement.TRANSLATION, traced, sources)
     other = replacement_vectors(Replacement.OTHER_TEXT, traced, sources)
-    each = kept_each(reasoner, task, traced, fed)
+    each = kept_each(reasoner, task, traced, latent_inputs)
     return {
-        "causal.kept_all": figures.share(kept_all(reasoner, task, traced, fed), range(len(traced))),
+        "causal.kept_all": figures.share(kept_all(reasoner, task, traced, latent_inputs), range(len(traced))),
         "causal.kept_each": figures.share(each.kept, each.rows),
         "causal.kept_all.other_text": figures.share(
             kept_all(reasoner, task, traced, other), range(len(traced))
@@ -71,10 +71,10 @@ def replaced(said: Said) -> Figures:
     }
 
 
-def constant_replacements(exam: Exam) -> Figures:
+def constant_replacements(eval_set: EvalSet) -> Figures:
     """`causal.kept_all.KIND` for replacements that no writer has a part in."""
-    traced, sources = _setting(exam, [""] * len(exam.thoughts))
-    reasoner, task = exam.subject.reasoner, exam.subject.task
+    traced, sources = _setting(eval_set, [""] * len(eval_set.thoughts))
+    reasoner, task = eval_set.context.reasoner, eval_set.context.task
     return {
         f"causal.kept_all.{kind}": figures.share(
             kept_all(reasoner, task, traced, replacement_vectors(kind, traced, sources)), range(len(traced))
@@ -83,27 +83,27 @@ def constant_replacements(exam: Exam) -> Figures:
     }
 
 
-def counterfactual(said: Said) -> Figures:
+def counterfactual(predictions: Predictions) -> Figures:
     """`causal.counterfactual`: the answer becomes what the translation implies with a number changed.
 
     The translation's last operand is changed and its result with it; the text is read and fed in place of its
     thought alone. Edits stay among the steps that the model was trained on, where those are a closed world
-    (`Exam.repertoire`). `.inconsistent` changes the result only. Thoughts of right traces; a translation in
-    which no number can be changed, which the next step does not start from, or which ends the chain with
+    (`EvalSet.repertoire`). `.inconsistent` changes the result only. Thoughts of right traces; a translation
+    in which no number can be changed, which the next step does not start from, or which ends the chain with
     another result than the answer, counts as a failure.
     """
-    exam = said.exam
-    rng = random.Random(exam.seed)
-    thoughts = exam.thoughts
+    eval_set = predictions.eval_set
+    rng = random.Random(eval_set.seed)
+    thoughts = eval_set.thoughts
     asked: list[tuple[int, int]] = []  # (problem, thought) of every edit that gold allows
     made: dict[int, tuple[str, str, str]] = {}
-    for row in exam.editable:
-        claims, [step] = thoughts.claims[row], exam.steps_held[row]
-        stated = [equation.claim for equation in parse_equations(said.heldout[row])]
+    for row in eval_set.editable:
+        claims, [step] = thoughts.claims[row], eval_set.steps_encoded[row]
+        stated = [equation.claim for equation in parse_equations(predictions.heldout[row])]
         if len(stated) == 1:
             chain = [*claims[:step], stated[0], *claims[step + 1 :]]
             follows = result_of(chain[-1]) == thoughts.answers[row]
-            edit = edited_step(chain, step, rng, exam.plausible) if follows else None
+            edit = edited_step(chain, step, rng, eval_set.plausible) if follows else None
             if edit is not None:
                 made[len(asked)] = edit.claim, edit.inconsistent, edit.answer
         asked.append((thoughts.problems[row], thoughts.sites[row].index))
@@ -118,8 +118,8 @@ def counterfactual(said: Said) -> Figures:
                 [f"{made[place][which]}." for place in places],
                 [made[place][2] for place in places],
             )
-            subject = exam.subject
-            followed = follow(subject.reasoner, subject.measure, subject.task, exam.traced, edits)
+            context = eval_set.context
+            followed = follow(context.reasoner, context.metric, context.task, eval_set.traced, edits)
             for place, value in zip(places, followed.became.tolist(), strict=True):
                 became[place] = value
         found[name] = figures.share(became, [problem for problem, _ in asked])

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
-from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.metrics import content
 from reverse_codi.evaluation.metrics.content import Part
-from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.reading.claims import claimed
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
@@ -40,40 +40,43 @@ class Held:
     right: bool
 
 
-def held_steps(exam: Exam) -> list[Held]:
+def held_steps(eval_set: EvalSet) -> list[Held]:
     """Every step that a live held-out thought holds."""
-    thoughts = exam.thoughts
+    thoughts = eval_set.thoughts
     return [
-        Held(row, step, step == len(thoughts.claims[row]) - 1, exam.right[thoughts.problems[row]])
-        for row in exam.live
-        for step in exam.steps_held[row]
+        Held(row, step, step == len(thoughts.claims[row]) - 1, eval_set.right[thoughts.problems[row]])
+        for row in eval_set.active
+        for step in eval_set.steps_encoded[row]
     ]
 
 
-def steps(said: Said) -> Figures:
+def steps(predictions: Predictions) -> Figures:
     """F1 of results, operands and operations against the claims that the thought holds.
 
     A claim without an operation ("Tom is a wumpus") has no part in the figures of operations.
     """
-    exam = said.exam
-    claims = {row: [exam.thoughts.claims[row][s] for s in exam.steps_held[row]] for row in exam.live}
-    scores = {row: content.f1(said.heldout[row], claims[row]) for row in exam.live}
-    with_operation = {row for row in exam.live if content.gold_stated(claims[row]).operators}
-    held = held_steps(exam)
+    eval_set = predictions.eval_set
+    claims = {
+        row: [eval_set.thoughts.claims[row][s] for s in eval_set.steps_encoded[row]]
+        for row in eval_set.active
+    }
+    scores = {row: content.f1(predictions.heldout[row], claims[row]) for row in eval_set.active}
+    with_operation = {row for row in eval_set.active if content.gold_stated(claims[row]).operators}
+    encoded = held_steps(eval_set)
 
     def figure(part: Part, chosen: list[Held]) -> Interval:
         if part is Part.OPERATORS:
             chosen = [h for h in chosen if h.row in with_operation]
-        problems = [exam.thoughts.problems[h.row] for h in chosen]
+        problems = [eval_set.thoughts.problems[h.row] for h in chosen]
         return figures.share([scores[h.row][part] for h in chosen], problems)
 
-    right = [h for h in held if h.right]
+    right = [h for h in encoded if h.right]
     middle = [h for h in right if not h.last]
     found = {
         f"step_result.{k + 1}": figure(Part.RESULTS, [h for h in middle if h.step == k]) for k in range(STEPS)
     }
     for k in range(STEPS):
-        every = [h for h in held if h.step == k and not h.last]
+        every = [h for h in encoded if h.step == k and not h.last]
         found[f"step_result.{k + 1}.all"] = figure(Part.RESULTS, every)
     for name, part in (
         ("operands", Part.OPERANDS),
@@ -81,32 +84,32 @@ def steps(said: Said) -> Figures:
         ("claims.f1", Part.CLAIMS),
     ):
         found[name] = figure(part, middle)
-        found[f"{name}.all"] = figure(part, held)
+        found[f"{name}.all"] = figure(part, encoded)
     last = [h for h in right if h.last]
     for name, part in (("result", Part.RESULTS), ("operands", Part.OPERANDS), ("operation", Part.OPERATORS)):
         found[f"last.{name}"] = figure(part, last)
-    found |= above_lens(exam, {row: score[Part.RESULTS] for row, score in scores.items()}, middle)
+    found |= above_lens(eval_set, {row: score[Part.RESULTS] for row, score in scores.items()}, middle)
     return found
 
 
-def above_lens(exam: Exam, results: dict[int, float], middle: list[Held]) -> Figures:
+def above_lens(eval_set: EvalSet, results: dict[int, float], middle: list[Held]) -> Figures:
     """`step_result.K.above_lens_top1` and `.above_lens_top5`: paired differences on the same thoughts."""
     found = {}
-    hits = lens_hits(exam, middle)
+    hits = lens_hits(eval_set, middle)
     for k in range(STEPS):
         rows = [i for i, h in enumerate(middle) if h.step == k]
-        problems = [exam.thoughts.problems[middle[i].row] for i in rows]
+        problems = [eval_set.thoughts.problems[middle[i].row] for i in rows]
         for name, hit in hits.items():
             lens, text = [hit[i] for i in rows], [results[middle[i].row] for i in rows]
             found[f"step_result.{k + 1}.above_{name}"] = figures.change(lens, text, problems)
     return found
 
 
-def lens_hits(exam: Exam, held: list[Held]) -> dict[str, list[float]]:
-    """Whether the gold result is among the lens's first 1 and first 5 tokens at the thought's readout."""
-    thoughts = exam.thoughts.take([h.row for h in held])
-    tokens = exam.subject.lens(thoughts.targets)
-    results = [content.gold_stated([thoughts.claims[i][h.step]]).results for i, h in enumerate(held)]
+def lens_hits(eval_set: EvalSet, encoded: list[Held]) -> dict[str, list[float]]:
+    """Whether the gold result is among the lens's first 1 and first 5 tokens."""
+    thoughts = eval_set.thoughts.take([h.row for h in encoded])
+    tokens = eval_set.context.lens(thoughts.targets)
+    results = [content.gold_stated([thoughts.claims[i][h.step]]).results for i, h in enumerate(encoded)]
     return {
         f"lens_top{k}": [
             float(bool(gold) and content.lens_hit(top, gold[0], k))
@@ -116,25 +119,28 @@ def lens_hits(exam: Exam, held: list[Held]) -> dict[str, list[float]]:
     }
 
 
-def claims(said: Said) -> Figures:
-    """Claims that nothing in the trace supports, and whether the writer knows which thoughts hold a step."""
-    exam = said.exam
-    problems = exam.thoughts.problems
+def claims(predictions: Predictions) -> Figures:
+    """Claims that nothing in the trace supports, and whether the method knows which thoughts encode one."""
+    eval_set = predictions.eval_set
+    problems = eval_set.thoughts.problems
     counts = [
-        content.unsupported(text, exam.supports[problem])
-        for text, problem in zip(said.heldout, problems, strict=True)
+        content.unsupported(text, eval_set.supports[problem])
+        for text, problem in zip(predictions.heldout, problems, strict=True)
     ]
-    live = set(exam.live)
-    right = [_speaks(text) if row in live else _is_silent(text) for row, text in enumerate(said.heldout)]
+    active = set(eval_set.active)
+    right = [
+        _speaks(text) if row in active else _is_silent(text) for row, text in enumerate(predictions.heldout)
+    ]
     told = torch.tensor(right).float()
-    # Live and inert thoughts weigh alike, so that always speaking, and always silence, get one half.
-    n = {True: len(live), False: len(right) - len(live)}
-    weight = torch.tensor([0.5 / n[row in live] for row in range(len(right))])
+    # Causally active and inactive thoughts weigh alike, so that always speaking, and always silence, get one
+    # half.
+    n = {True: len(active), False: len(right) - len(active)}
+    weight = torch.tensor([0.5 / n[row in active] for row in range(len(right))])
     if not all(n.values()):  # nothing to tell apart
         weight = torch.zeros(len(right))
     return {
         "claims.unsupported": figures.share([c[0] for c in counts], problems, [c[1] for c in counts]),
-        "inert.told_from_live": figures.share(told * weight, problems, weight),
+        "inactive.detected": figures.share(told * weight, problems, weight),
     }
 
 

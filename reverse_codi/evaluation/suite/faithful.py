@@ -6,12 +6,12 @@ A writer that solves the problem from the question fails here and nowhere else.
 from __future__ import annotations
 
 from reverse_codi.evaluation.counterfactual import implied_by
-from reverse_codi.evaluation.exam import Exam, Pairs
+from reverse_codi.evaluation.eval_set import EvalSet, MinimalPairs
 from reverse_codi.evaluation.metrics.content import implied_answer, stated
-from reverse_codi.evaluation.suite.said import Said, by_trace
-from reverse_codi.reading.interventions.liveness import swapped
+from reverse_codi.evaluation.suite.predictions import Predictions, by_trace
+from reverse_codi.reading.interventions.causal_activity import swapped
+from reverse_codi.reasoners.cot_mode import conclude
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.reasoners.text_mode import conclude
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.claims import result_of
 from reverse_codi.traces.store import TraceStore
@@ -21,10 +21,12 @@ from reverse_codi.utils.figures import Figures
 from reverse_codi.verbalize.thoughts import Thoughts
 
 
-def wrong_traces(said: Said) -> Figures:
+def wrong_traces(predictions: Predictions) -> Figures:
     """`faithful.wrong`: on wrong traces the translations imply the model's own answer; `.gold`: gold's."""
-    traces = said.exam.wrong
-    implied = [implied_answer(texts) for texts in by_trace(said.wrong, said.exam.wrong_thoughts)]
+    traces = predictions.eval_set.wrong
+    implied = [
+        implied_answer(texts) for texts in by_trace(predictions.wrong, predictions.eval_set.wrong_thoughts)
+    ]
     problems = range(len(traces))
     return {
         "faithful.wrong": figures.share(list(map(_answered, implied, traces.answers)), problems),
@@ -37,73 +39,75 @@ def _answered(implied: str | None, answer: str | None) -> float:
     return float(implied is not None and answer is not None and implied == result_of(answer))
 
 
-def agreement(said: Said) -> Figures:
-    """`cot.agree.right|wrong`: text mode, given question and chain, gives the answer that the thoughts gave.
+def agreement(predictions: Predictions) -> Figures:
+    """`cot.agree.right|wrong`: CoT mode, given question and chain, gives the answer that the thoughts gave.
 
     The answer is asked for right after the chain, so that the model cannot solve the problem in the steps
     that a poor chain leaves out.
     """
-    exam = said.exam
-    rows = [row for row, right in enumerate(exam.right) if right]
-    right = [by_trace(said.heldout, exam.thoughts)[row] for row in rows]
+    eval_set = predictions.eval_set
+    rows = [row for row, right in enumerate(eval_set.right) if right]
+    right = [by_trace(predictions.heldout, eval_set.thoughts)[row] for row in rows]
     return {
-        "cot.agree.right": _agree(exam, exam.heldout.select(rows), right),
-        "cot.agree.wrong": _agree(exam, exam.wrong, by_trace(said.wrong, exam.wrong_thoughts)),
+        "cot.agree.right": _agree(eval_set, eval_set.heldout.select(rows), right),
+        "cot.agree.wrong": _agree(
+            eval_set, eval_set.wrong, by_trace(predictions.wrong, eval_set.wrong_thoughts)
+        ),
     }
 
 
-def _agree(exam: Exam, traces: TraceStore, texts: list[list[str]]) -> Interval:
-    reasoner, task = exam.subject.reasoner, exam.subject.task
+def _agree(eval_set: EvalSet, traces: TraceStore, texts: list[list[str]]) -> Interval:
+    reasoner, task = eval_set.context.reasoner, eval_set.context.task
     chains = [" ".join(t.strip() for t in of_trace if stated(t).results) for of_trace in texts]
     answers = [answer_of(reasoner, task, output) for output in conclude(reasoner, traces.questions, chains)]
     same = [float(a is not None and a == own) for a, own in zip(answers, traces.answers, strict=True)]
     return figures.share(same, range(len(traces)))
 
 
-def swaps(said: Said) -> Figures:
+def swaps(predictions: Predictions) -> Figures:
     """`faithful.swap`: the translation of a thought swapped in from a minimal pair names the donor's value.
 
     `faithful.swap_next`: the model's next own thought, translated, names what its next step makes of that
     value, which nobody wrote into the question.
     """
-    pairs = said.exam.pairs
+    pairs = predictions.eval_set.pairs
     if pairs is None:
         return {}
     own: list[tuple[int, float]] = []
     after: list[tuple[int, float]] = []
-    for site in said.exam.subject.sites:
+    for site in predictions.eval_set.context.sites:
         k = site.index
-        rows = [row for row in range(len(pairs)) if _differ(said.exam, pairs, row, k)]
+        rows = [row for row in range(len(pairs)) if _differ(predictions.eval_set, pairs, row, k)]
         if not rows:
             continue
         questions = [pairs.recipients[row].question for row in rows]
-        texts = said.write(_thoughts(pairs, rows, site, questions))
+        texts = predictions.write(_thoughts(pairs, rows, site, questions))
         values = [result_of(pairs.donors[row].claims[k]) for row in rows]
         own += [(row, _names(text, value)) for row, text, value in zip(rows, texts, values, strict=True)]
-        if k + 1 < said.exam.subject.reasoner.n_thoughts:
-            after += _next(said, pairs, rows, k, values)
+        if k + 1 < predictions.eval_set.context.reasoner.n_thoughts:
+            after += _next(predictions, pairs, rows, k, values)
     return {
         "faithful.swap": figures.share([hit for _, hit in own], [row for row, _ in own]),
         "faithful.swap_next": figures.share([hit for _, hit in after], [row for row, _ in after]),
     }
 
 
-def _differ(exam: Exam, pairs: Pairs, row: int, k: int) -> bool:
+def _differ(eval_set: EvalSet, pairs: MinimalPairs, row: int, k: int) -> bool:
     """Whether thought k holds step k alone on both sides, with other results, and both answers are right."""
     one, other = pairs.recipients[row], pairs.donors[row]
-    held = exam.subject.held.steps(Site("h", k), len(one.claims))
+    encoded = eval_set.context.encoded.steps(Site("h", k), len(one.claims))
     right = pairs.answers[row] == one.answer and pairs.donor_answers[row] == other.answer
-    return right and held == [k] and result_of(one.claims[k]) != result_of(other.claims[k])
+    return right and encoded == [k] and result_of(one.claims[k]) != result_of(other.claims[k])
 
 
 def _names(text: str, value: str) -> float:
     return float(stated(text).results == (value,))
 
 
-def _thoughts(pairs: Pairs, rows: list[int], site: Site, questions: list[str]) -> Thoughts:
+def _thoughts(pairs: MinimalPairs, rows: list[int], site: Site, questions: list[str]) -> Thoughts:
     """The donors' thoughts at `site`, asked under the recipients' questions."""
     return Thoughts(
-        slots=pairs.donor_chains.fed[rows, site.index, None],
+        slots=pairs.donor_chains.latent_inputs[rows, site.index, None],
         targets=pairs.donor_chains.at(site)[rows],
         sites=[site] * len(rows),
         problems=rows,
@@ -114,7 +118,9 @@ def _thoughts(pairs: Pairs, rows: list[int], site: Site, questions: list[str]) -
     )
 
 
-def _next(said: Said, pairs: Pairs, rows: list[int], k: int, values: list[str]) -> list[tuple[int, float]]:
+def _next(
+    predictions: Predictions, pairs: MinimalPairs, rows: list[int], k: int, values: list[str]
+) -> list[tuple[int, float]]:
     """Translations of thought k + 1 after thought k was swapped, against what the next step then gives."""
     site = Site("h", k + 1)
     expected = {}
@@ -127,10 +133,12 @@ def _next(said: Said, pairs: Pairs, rows: list[int], k: int, values: list[str]) 
     if not chosen:
         return []
     questions = [pairs.recipients[row].question for row in chosen]
-    chains = swapped(said.exam.subject.reasoner, questions, pairs.donor_chains.fed[chosen], k)
+    chains = swapped(
+        predictions.eval_set.context.reasoner, questions, pairs.donor_chains.latent_inputs[chosen], k
+    )
     thoughts = Thoughts(
-        slots=chains.fed[:, k + 1, None],
-        targets=chains.readouts[:, k + 1],
+        slots=chains.latent_inputs[:, k + 1, None],
+        targets=chains.hidden_states[:, k + 1],
         sites=[site] * len(chosen),
         problems=chosen,
         questions=questions,
@@ -138,5 +146,5 @@ def _next(said: Said, pairs: Pairs, rows: list[int], k: int, values: list[str]) 
         claims=[pairs.recipients[row].claims for row in chosen],
         answers=[pairs.answers[row] for row in chosen],
     )
-    texts = said.write(thoughts)
+    texts = predictions.write(thoughts)
     return [(row, _names(text, expected[row])) for row, text in zip(chosen, texts, strict=True)]

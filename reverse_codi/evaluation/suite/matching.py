@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.evaluation.metrics import geometry
-from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.reading.edits import number_changed, paraphrases, shuffled
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.reconstructor import Reconstructor
@@ -25,32 +25,32 @@ RAW = ReadSpec(point=Point.LAST, layers="final", map=Map.IDENTITY)
 ATTEMPTS = 8
 
 
-def matching(said: Said, reconstructor: Reconstructor | None = None) -> Figures:
-    """`match.*`, `cosine.centred` and `fve.*` on live thoughts; `match.inert` on the others."""
-    exam, measure = said.exam, said.exam.subject.measure
-    thoughts, predicted = exam.thoughts.take(exam.live), said.predicted[exam.live]
-    distance = measure.distance(thoughts.targets, predicted, thoughts.sites)
-    to_mean = measure.distance_to_mean(thoughts.targets, thoughts.sites)
+def matching(predictions: Predictions, reconstructor: Reconstructor | None = None) -> Figures:
+    """`match.*`, `cosine.centred` and `fve.*` on causally active thoughts; `match.inactive` on the others."""
+    eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
+    thoughts, predicted = eval_set.thoughts.take(eval_set.active), predictions.predicted[eval_set.active]
+    distance = metric.distance(thoughts.targets, predicted, thoughts.sites)
+    to_mean = metric.distance_to_mean(thoughts.targets, thoughts.sites)
     found = {"match.whitened": figures.over(distance, to_mean, thoughts.problems, explained)}
     for site in sorted(set(thoughts.sites)):
         rows = [row for row, s in enumerate(thoughts.sites) if s == site]
         problems = [thoughts.problems[row] for row in rows]
         found[f"match.{site}"] = figures.over(distance[rows], to_mean[rows], problems, explained)
-    means = torch.stack([measure.map_of(site).mean for site in thoughts.sites])
+    means = torch.stack([metric.map_of(site).mean for site in thoughts.sites])
     cosine = geometry.centred_cosine(thoughts.targets, predicted, means)
     found["cosine.centred"] = figures.mean(cosine, thoughts.problems)
-    texts = said.of_live()
-    raw = Reader(exam.subject.reasoner, RAW).features(texts)
+    texts = predictions.of_active()
+    raw = Reader(eval_set.context.reasoner, RAW).features(texts)
     found["fve.raw"] = _fve(thoughts, raw, means)
     found["fve.affine"] = _fve(thoughts, predicted, means)
     if reconstructor is not None:
         found["fve.reconstructor"] = _fve(thoughts, reconstructor.predict(texts, thoughts.sites), means)
-    rest = sorted(set(range(len(exam.thoughts))) - set(exam.live))
-    inert = exam.thoughts.take(rest)
-    found["match.inert"] = figures.over(
-        measure.distance(inert.targets, said.predicted[rest], inert.sites),
-        measure.distance_to_mean(inert.targets, inert.sites),
-        inert.problems,
+    rest = sorted(set(range(len(eval_set.thoughts))) - set(eval_set.active))
+    inactive = eval_set.thoughts.take(rest)
+    found["match.inactive"] = figures.over(
+        metric.distance(inactive.targets, predictions.predicted[rest], inactive.sites),
+        metric.distance_to_mean(inactive.targets, inactive.sites),
+        inactive.problems,
         explained,
     )
     return found
@@ -62,47 +62,47 @@ def _fve(thoughts: Thoughts, predicted: Tensor, means: Tensor) -> Interval:
     return interval(table, geometry.mean_fve, resamples=RESAMPLES)
 
 
-def robustness(said: Said) -> Figures:
+def robustness(predictions: Predictions) -> Figures:
     """`robust.*`: match lost when a text is paraphrased, has one number changed, or its words shuffled.
 
     Only texts count that lie nearer to their thought than silence does (else there is nothing to lose), and
-    of which the edit can be made. `robust.counted` is the share of live thoughts whose text is near enough; a
-    writer for whom that is less than half has no robustness to speak of, and no figure.
+    of which the edit can be made. `robust.counted` is the share of causally active thoughts whose text is
+    near enough; a writer for whom that is less than half has no robustness to speak of, and no figure.
     """
-    exam, measure = said.exam, said.exam.subject.measure
-    thoughts = exam.thoughts.take(exam.live)
-    match = measure.match(thoughts.targets, said.predicted[exam.live], thoughts.sites)
-    near = [row for row, m in zip(exam.live, match.tolist(), strict=True) if m > 0]
-    if 2 * len(near) < len(exam.live):
+    eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
+    thoughts = eval_set.thoughts.take(eval_set.active)
+    match = metric.match(thoughts.targets, predictions.predicted[eval_set.active], thoughts.sites)
+    near = [row for row, m in zip(eval_set.active, match.tolist(), strict=True) if m > 0]
+    if 2 * len(near) < len(eval_set.active):
         near = []
-    rng = random.Random(exam.seed)
+    rng = random.Random(eval_set.seed)
 
     def changed(text: str) -> list[str]:
         drawn = (number_changed(text, rng) for _ in range(ATTEMPTS))
-        return [other for other in drawn if other != text and exam.subject.knows(other)][:1]
+        return [other for other in drawn if other != text and eval_set.context.knows(other)][:1]
 
     def words_moved(text: str) -> list[str]:
         drawn = (shuffled(text, rng) for _ in range(ATTEMPTS))
         return [other for other in drawn if other.split() != text.split()][:1]
 
     edits: dict[str, Callable[[str], list[str]]] = {
-        "paraphrase": lambda text: paraphrases(text, exam.subject.knows),
+        "paraphrase": lambda text: paraphrases(text, eval_set.context.knows),
         "number": changed,
         "shuffle": words_moved,
     }
-    drops = {f"robust.{name}_drop": _drop(said, near, edit) for name, edit in edits.items()}
+    drops = {f"robust.{name}_drop": _drop(predictions, near, edit) for name, edit in edits.items()}
     return drops | {"robust.counted": figures.share((match > 0).double(), thoughts.problems)}
 
 
-def _drop(said: Said, near: list[int], edit: Callable[[str], list[str]]) -> Interval:
-    exam, measure = said.exam, said.exam.subject.measure
-    pairs = [(row, other) for row in near for other in edit(said.heldout[row])]
+def _drop(predictions: Predictions, near: list[int], edit: Callable[[str], list[str]]) -> Interval:
+    eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
+    pairs = [(row, other) for row in near for other in edit(predictions.heldout[row])]
     if not pairs:
         return figures.NOTHING
     rows = [row for row, _ in pairs]
-    thoughts = exam.thoughts.take(rows)
-    edited = exam.predicted(thoughts, [text for _, text in pairs])
-    before = measure.distance(thoughts.targets, said.predicted[rows], thoughts.sites)
-    after = measure.distance(thoughts.targets, edited, thoughts.sites)
-    to_mean = measure.distance_to_mean(thoughts.targets, thoughts.sites)
+    thoughts = eval_set.thoughts.take(rows)
+    edited = eval_set.predicted(thoughts, [text for _, text in pairs])
+    before = metric.distance(thoughts.targets, predictions.predicted[rows], thoughts.sites)
+    after = metric.distance(thoughts.targets, edited, thoughts.sites)
+    to_mean = metric.distance_to_mean(thoughts.targets, thoughts.sites)
     return figures.over(after - before, to_mean, thoughts.problems)

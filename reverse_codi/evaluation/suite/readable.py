@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reverse_codi.evaluation.metrics import readability as metrics
-from reverse_codi.evaluation.suite.said import Said, by_trace
+from reverse_codi.evaluation.suite.predictions import Predictions, by_trace
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.interventions.diagnostics import prompt_reconstruction
 from reverse_codi.reading.language_model import LanguageModel
@@ -14,13 +14,13 @@ from reverse_codi.utils.figures import Figures
 PROMPT_BLOCKS = 2
 
 
-def readability(said: Said, second: LanguageModel | None = None) -> Figures:
-    """`readability.*` of live thoughts' texts; `nll_second` under a second language model, if any."""
-    exam = said.exam
-    texts = said.of_live()
-    problems = [exam.thoughts.problems[row] for row in exam.live]
+def readability(predictions: Predictions, second: LanguageModel | None = None) -> Figures:
+    """`readability.*` of active thoughts' texts; `nll_second` under a second language model, if any."""
+    eval_set = predictions.eval_set
+    texts = predictions.of_active()
+    problems = [eval_set.thoughts.problems[row] for row in eval_set.active]
     found = {
-        "readability.nll": figures.mean(exam.subject.reasoner.nll(texts), problems),
+        "readability.nll": figures.mean(eval_set.context.reasoner.nll(texts), problems),
         "readability.length": figures.mean(metrics.lengths(texts), problems),
         "top_share": figures.share(metrics.top_share(texts), problems),
     }
@@ -32,12 +32,14 @@ def readability(said: Said, second: LanguageModel | None = None) -> Figures:
     return found
 
 
-def prompt(said: Said) -> Figures:
-    """`prompt.top1_64`: under which of 64 questions the chain of translations is likeliest in text mode."""
-    exam = said.exam
+def prompt(predictions: Predictions) -> Figures:
+    """`prompt.top1_64`: under which of 64 questions the chain of translations is likeliest in CoT mode."""
+    eval_set = predictions.eval_set
     chains = [
         " ".join(text.strip() for text in texts if text.replace(" ", "") != NO_STEP.replace(" ", ""))
-        for texts in by_trace(said.heldout, exam.thoughts)
+        for texts in by_trace(predictions.heldout, eval_set.thoughts)
     ]
-    hits = prompt_reconstruction(exam.subject.reasoner, chains, exam.heldout.questions, limit=PROMPT_BLOCKS)
+    hits = prompt_reconstruction(
+        eval_set.context.reasoner, chains, eval_set.heldout.questions, limit=PROMPT_BLOCKS
+    )
     return {"prompt.top1_64": figures.share(hits, range(len(hits)))}

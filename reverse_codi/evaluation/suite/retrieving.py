@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from reverse_codi.evaluation.candidates import AMONG
 from reverse_codi.evaluation.metrics.ranking import ranks, reciprocal, top1
-from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.retrieval_set import AMONG
+from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.utils import figures
 from reverse_codi.utils.figures import Figures
 
@@ -14,21 +14,25 @@ from reverse_codi.utils.figures import Figures
 BLOCK = 256
 
 
-def retrieval(said: Said) -> Figures:
-    """`retrieval.top1_64` and `.mrr` of live thoughts, all texts under the thought's own question."""
-    exam, measure = said.exam, said.exam.subject.measure
+def retrieval(predictions: Predictions) -> Figures:
+    """`retrieval.top1_64` and `.mrr` of active thoughts, all texts under the thought's own question."""
+    eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
     found = []
-    for start in range(0, len(exam.live), BLOCK):
-        rows = exam.live[start : start + BLOCK]
-        thoughts = exam.thoughts.take(rows)
-        texts = [t for row in rows for t in (said.heldout[row], *exam.candidates.of(row, said.heldout[row]))]
+    for start in range(0, len(eval_set.active), BLOCK):
+        rows = eval_set.active[start : start + BLOCK]
+        thoughts = eval_set.thoughts.take(rows)
+        texts = [
+            t
+            for row in rows
+            for t in (predictions.heldout[row], *eval_set.candidates.of(row, predictions.heldout[row]))
+        ]
         sites = [site for site in thoughts.sites for _ in range(AMONG)]
         questions = [question for question in thoughts.questions for _ in range(AMONG)]
-        predicted = measure.predict(texts, sites, questions)
-        distance = measure.distance(thoughts.targets.repeat_interleave(AMONG, 0), predicted, sites)
+        predicted = metric.predict(texts, sites, questions)
+        distance = metric.distance(thoughts.targets.repeat_interleave(AMONG, 0), predicted, sites)
         found.append(ranks(distance.view(-1, AMONG)))
     ranked = torch.cat(found)
-    problems = [exam.thoughts.problems[row] for row in exam.live]
+    problems = [eval_set.thoughts.problems[row] for row in eval_set.active]
     return {
         "retrieval.top1_64": figures.share(top1(ranked), problems),
         "retrieval.mrr": figures.share(reciprocal(ranked), problems),

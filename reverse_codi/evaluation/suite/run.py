@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.suite import causal, content, faithful, matching, readable, retrieving, thinking
-from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reading.reconstructor import Reconstructor
 from reverse_codi.utils import figures
@@ -12,7 +12,7 @@ from reverse_codi.utils.figures import Figures
 
 
 def evaluate(
-    said: Said,
+    predictions: Predictions,
     *,
     reconstructor: Reconstructor | None = None,
     second: LanguageModel | None = None,
@@ -20,33 +20,33 @@ def evaluate(
     """Every figure of one writer.
 
     Args:
-        said: the exam and who writes, the verbalizer or a control.
+        predictions: the exam and who writes, the verbalizer or a control.
         reconstructor: gives `fve.reconstructor`.
         second: a second language model for `readability.nll_second`.
     """
     return {
-        **matching.matching(said, reconstructor),
-        **retrieving.retrieval(said),
-        **content.steps(said),
-        **content.claims(said),
-        **faithful.wrong_traces(said),
-        **faithful.swaps(said),
-        **faithful.agreement(said),
-        **causal.replaced(said),
-        **causal.counterfactual(said),
-        **matching.robustness(said),
-        **readable.readability(said, second),
+        **matching.matching(predictions, reconstructor),
+        **retrieving.retrieval(predictions),
+        **content.steps(predictions),
+        **content.claims(predictions),
+        **faithful.wrong_traces(predictions),
+        **faithful.swaps(predictions),
+        **faithful.agreement(predictions),
+        **causal.replaced(predictions),
+        **causal.counterfactual(predictions),
+        **matching.robustness(predictions),
+        **readable.readability(predictions, second),
     }
 
 
-def examine(exam: Exam) -> Figures:
+def examine(eval_set: EvalSet) -> Figures:
     """What the thoughts hold and do, whoever writes."""
     return {
-        "accuracy": figures.share(figures.flags(exam.right), range(len(exam.right))),
-        **thinking.lens(exam),
-        **thinking.likelihood(exam),
-        **thinking.liveliness(exam),
-        **thinking.error_ceiling(exam),
-        **thinking.diagnostics(exam),
-        **causal.constant_replacements(exam),
+        "accuracy": figures.share(figures.flags(eval_set.right), range(len(eval_set.right))),
+        **thinking.lens(eval_set),
+        **thinking.likelihood(eval_set),
+        **thinking.liveliness(eval_set),
+        **thinking.error_ceiling(eval_set),
+        **thinking.diagnostics(eval_set),
+        **causal.constant_replacements(eval_set),
     }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 from reverse_codi.evaluation.counterfactual import near_claims
-from reverse_codi.evaluation.exam import Exam, Subject
+from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
 from reverse_codi.evaluation.metrics.content import gold_stated, lens_hit
 from reverse_codi.evaluation.suite.content import STEPS, held_steps, lens_hits
+from reverse_codi.reading.interventions.causal_activity import causal_activity
 from reverse_codi.reading.interventions.diagnostics import early_decoding, step_ablation
-from reverse_codi.reading.interventions.liveness import liveness
 from reverse_codi.reading.interventions.replace import Moments
 from reverse_codi.reading.probes import Probe
 from reverse_codi.reasoners.sites import Site
@@ -22,52 +22,52 @@ from reverse_codi.utils.figures import Figures
 OPERATORS = "+-*/%"
 
 
-def lens(exam: Exam) -> Figures:
+def lens(eval_set: EvalSet) -> Figures:
     """`lens_top1.K`, `lens_top5.K`: the gold result of step K among the lens's tokens; right traces.
 
     `shuffled_top5.K`: the same with another problem's thought of the same site.
     """
-    held = [h for h in held_steps(exam) if h.right and not h.last]
-    hits = lens_hits(exam, held)
+    encoded = [h for h in held_steps(eval_set) if h.right and not h.last]
+    hits = lens_hits(eval_set, encoded)
     found = {}
     for k in range(STEPS):
-        rows = [i for i, h in enumerate(held) if h.step == k]
-        problems = [exam.thoughts.problems[held[i].row] for i in rows]
+        rows = [i for i, h in enumerate(encoded) if h.step == k]
+        problems = [eval_set.thoughts.problems[encoded[i].row] for i in rows]
         for name, hit in hits.items():
             found[f"{name}.{k + 1}"] = figures.share([hit[i] for i in rows], problems)
-        thoughts = exam.thoughts.take([held[i].row for i in rows])
-        tokens = exam.subject.lens(thoughts.targets.roll(1, 0)) if rows else []
+        thoughts = eval_set.thoughts.take([encoded[i].row for i in rows])
+        tokens = eval_set.context.lens(thoughts.targets.roll(1, 0)) if rows else []
         results = [gold_stated([claims[k]]).results for claims in thoughts.claims]
         shuffled = [float(bool(r) and lens_hit(t, r[0], 5)) for t, r in zip(tokens, results, strict=True)]
         found[f"shuffled_top5.{k + 1}"] = figures.share(shuffled, problems)
     return found
 
 
-def likelihood(exam: Exam) -> Figures:
+def likelihood(eval_set: EvalSet) -> Figures:
     """`likelihood.number|operation`: the thought is likelier given its gold step than given a changed one.
 
     The likelihood is the reading's: Gaussian around what the text maps to (Measure.distance). `number` puts
     the step of a minimal pair in place of the gold one; `result` another result, which then does not hold;
-    `operation` another operation on the same numbers. Of a sentence `result` and `subject` are exchanged for
+    `operation` another operation on the same numbers. Of a sentence `result` and `context` are exchanged for
     others that the question names. Kinds of which no step can be changed are left out.
     """
-    rng = random.Random(exam.seed)
-    measure, thoughts = exam.subject.measure, exam.thoughts
-    single = [row for row in exam.live if len(exam.steps_held[row]) == 1]
+    rng = random.Random(eval_set.seed)
+    metric, thoughts = eval_set.context.metric, eval_set.thoughts
+    single = [row for row in eval_set.active if len(eval_set.steps_encoded[row]) == 1]
     pairs: dict[str, list[tuple[int, str]]] = {"number": [], "result": [], "operation": [], "subject": []}
     for row in single:
-        claim = thoughts.claims[row][exam.steps_held[row][0]]
+        claim = thoughts.claims[row][eval_set.steps_encoded[row][0]]
         if told := parse_belongings(claim):
             for name, near in _exchanged(told[0], thoughts.questions[row]).items():
                 pairs[name] += [(row, rng.choice(near))] if near else []
             continue
-        if near := near_claims(claim, exam.subject.knows):
+        if near := near_claims(claim, eval_set.context.knows):
             pairs["number"].append((row, rng.choice(near[:8])))
         equation = parse_equations(claim)[0]
         if equation.right.isdecimal():
             moved = [int(equation.right) + d for d in (-3, -2, -1, 1, 2, 3)]
             wrong = [f"{equation.left} = {r}" for r in moved if r >= 0]
-            if wrong := [text for text in wrong if exam.subject.knows(text)]:
+            if wrong := [text for text in wrong if eval_set.context.knows(text)]:
                 pairs["result"].append((row, rng.choice(wrong)))
         if len(equation.operators) == 1:
             a, operator, b = equation.left.split(" ")
@@ -78,9 +78,9 @@ def likelihood(exam: Exam) -> Figures:
         if not changed:
             continue
         chosen = thoughts.take([row for row, _ in changed])
-        gold = exam.predicted(chosen, chosen.gold)
-        others = exam.predicted(chosen, [f"{claim}." for _, claim in changed])
-        nearer = measure.distance(chosen.targets, gold, chosen.sites) < measure.distance(
+        gold = eval_set.predicted(chosen, chosen.gold)
+        others = eval_set.predicted(chosen, [f"{claim}." for _, claim in changed])
+        nearer = metric.distance(chosen.targets, gold, chosen.sites) < metric.distance(
             chosen.targets, others, chosen.sites
         )
         found[f"likelihood.{name}"] = figures.share(nearer.double(), chosen.problems)
@@ -96,60 +96,62 @@ def _exchanged(told: Belonging, question: str) -> dict[str, list[str]]:
     }
 
 
-def liveliness(exam: Exam) -> Figures:
-    """`live.SITE.N`: share of minimal pairs of N steps whose answer moves when the thought is swapped.
+def liveliness(eval_set: EvalSet) -> Figures:
+    """`active.SITE.N`: share of minimal pairs of N steps whose answer moves when the thought is swapped.
 
-    `live.held`: share of held-out thoughts where holding a step and moving the answer say the same.
+    `active.encoded`: share of held-out thoughts where encoding a step and moving the answer say the same.
     """
-    if exam.pairs is None:
+    if eval_set.pairs is None:
         return {}
-    pairs = list(zip(exam.pairs.recipients, exam.pairs.donors, strict=True))
-    measured = liveness(exam.subject.reasoner, exam.subject.task, pairs)
+    pairs = list(zip(eval_set.pairs.recipients, eval_set.pairs.donors, strict=True))
+    measured = causal_activity(eval_set.context.reasoner, eval_set.context.task, pairs)
     found = {
         f"live.{site}.{n}": figures.share(swaps.moved, range(len(swaps.moved)))
         for (site, n), swaps in sorted(measured.swaps.items())
     }
-    moving, live = measured.live(), set(exam.live)
+    moving, active = measured.active(), set(eval_set.active)
     same = [
-        float((row in live) == ((site, len(claims)) in moving))
-        for row, (site, claims) in enumerate(zip(exam.thoughts.sites, exam.thoughts.claims, strict=True))
+        float((row in active) == ((site, len(claims)) in moving))
+        for row, (site, claims) in enumerate(
+            zip(eval_set.thoughts.sites, eval_set.thoughts.claims, strict=True)
+        )
     ]
-    return found | {"live.held": figures.share(same, exam.thoughts.problems)}
+    return found | {"active.encoded": figures.share(same, eval_set.thoughts.problems)}
 
 
-def error_ceiling(exam: Exam) -> Figures:
-    """`ceiling.wrong`: wrong traces whose own answer a linear probe reads off the last live thought.
+def error_ceiling(eval_set: EvalSet) -> Figures:
+    """`ceiling.wrong`: wrong traces whose own answer a linear probe reads off the last active thought.
 
     It reads the vector that is fed, as the verbalizer does: the projection makes the answer more linear. The
     probes are trained on the answers that training traces gave. What they cannot read the model decides
     after its thoughts, and no translation of thoughts can say it.
     """
-    subject = exam.subject
+    context = eval_set.context
     hits = []
-    for site in subject.sites:
-        train = _ending_at(subject, subject.train, site)
-        wrong = _ending_at(subject, exam.wrong, site)
+    for site in context.sites:
+        train = _ending_at(context, context.train, site)
+        wrong = _ending_at(context, eval_set.wrong, site)
         if train and wrong:
-            answers = [str(subject.train.answers[row]) for row in train]
-            probe = Probe.fit(subject.train.fed[train, site.index], answers)
-            told = probe.predict(exam.wrong.fed[wrong, site.index])
-            hits += [float(t == exam.wrong.answers[row]) for t, row in zip(told, wrong, strict=True)]
+            answers = [str(context.train.answers[row]) for row in train]
+            probe = Probe.fit(context.train.latent_inputs[train, site.index], answers)
+            told = probe.predict(eval_set.wrong.latent_inputs[wrong, site.index])
+            hits += [float(t == eval_set.wrong.answers[row]) for t, row in zip(told, wrong, strict=True)]
     return {"ceiling.wrong": figures.share(hits, range(len(hits)))}
 
 
-def _ending_at(subject: Subject, traces: TraceStore, site: Site) -> list[int]:
-    """Traces whose last live thought is at `site`."""
+def _ending_at(context: EvalContext, traces: TraceStore, site: Site) -> list[int]:
+    """Traces whose last causally active thought is at `site`."""
     lengths = [len(claims) for claims in traces.claims]
-    live = {n: [s for s in subject.sites if subject.held.steps(s, n)] for n in set(lengths)}
-    return [row for row, n in enumerate(lengths) if live[n][-1:] == [site]]
+    active = {n: [s for s in context.sites if context.encoded.steps(s, n)] for n in set(lengths)}
+    return [row for row, n in enumerate(lengths) if active[n][-1:] == [site]]
 
 
-def diagnostics(exam: Exam) -> Figures:
+def diagnostics(eval_set: EvalSet) -> Figures:
     """`ablated.SITE`: answers kept with one thought at its mean; `early.M`: given after M thoughts."""
-    traced = exam.traced
-    reasoner, task = exam.subject.reasoner, exam.subject.task
+    traced = eval_set.traced
+    reasoner, task = eval_set.context.reasoner, eval_set.context.task
     problems = range(len(traced))
-    kept = step_ablation(reasoner, task, traced, Moments.of(exam.subject.train.fed).mean)
+    kept = step_ablation(reasoner, task, traced, Moments.of(eval_set.context.train.latent_inputs).mean)
     early = early_decoding(reasoner, task, traced.questions, traced.answers)
     found = {f"ablated.{Site('h', k)}": figures.share(kept[:, k], problems) for k in range(kept.shape[1])}
     return found | {f"early.{m}": figures.share(early[:, m], problems) for m in range(early.shape[1])}

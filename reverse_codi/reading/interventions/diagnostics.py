@@ -23,10 +23,10 @@ from reverse_codi.utils.bootstrap import Floats
 def step_ablation(reasoner: Reasoner, task: Task, traced: Traced, means: Tensor) -> Floats:
     """[N, K] whether the answer stays when thought k alone is its training mean; `means` is [K, d].
 
-    All thoughts, live or not; later ones are recomputed.
+    All thoughts, causally active or not; later ones are recomputed.
     """
-    every = dataclasses.replace(traced, live=torch.ones_like(traced.live))
-    single = kept_each(reasoner, task, every, means.expand_as(traced.fed))
+    every = dataclasses.replace(traced, active=torch.ones_like(traced.active))
+    single = kept_each(reasoner, task, every, means.expand_as(traced.latent_inputs))
     return single.kept.reshape(len(traced), -1)
 
 
@@ -57,11 +57,11 @@ def prompt_reconstruction(
 ) -> Floats:
     """[V] 1 where a text gives its question away: among the questions of its block it fits its own best.
 
-    A text fits best the question after which it is most likely in text mode. A tie counts against it, so
+    A text fits best the question after which it is most likely in CoT mode. A tie counts against it, so
     an empty text never hits and a constant one hits in one row a block at most; chance is 1 / `among`.
 
     Args:
-        reasoner: the frozen model; must have a text mode.
+        reasoner: the frozen model; must have a CoT mode.
         chains: N texts, the translation of a whole chain each.
         questions: their N questions.
         among: rows a block; `among` ** 2 likelihoods are computed for each.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reverse_codi.reading.interventions.replace import answers_with, fed_of_each, kept, only
+from reverse_codi.reading.interventions.replace import answers_with, kept, latent_inputs_of_each, only
 from reverse_codi.reading.interventions.traced import Traced
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.tasks.base import Task
 from reverse_codi.utils.bootstrap import Floats
@@ -53,10 +53,10 @@ class Followed:
     answers: list[str | None]
 
 
-def follow(reasoner: Reasoner, measure: Measure, task: Task, traced: Traced, edits: Edits) -> Followed:
+def follow(reasoner: Reasoner, metric: ThoughtMetric, task: Task, traced: Traced, edits: Edits) -> Followed:
     """Feed each edited text in place of its one thought, recompute the later ones, compare the answer."""
     single = traced.take(edits.rows)
-    vectors = fed_of_each(reasoner, measure, edits.texts, edits.thoughts, single.questions)  # [M, d]
-    fed = vectors[:, None].expand(-1, reasoner.n_thoughts, -1)  # only thought k of it is used
-    answers = answers_with(reasoner, task, single, fed, only(edits.thoughts, reasoner.n_thoughts))
+    vectors = latent_inputs_of_each(reasoner, metric, edits.texts, edits.thoughts, single.questions)  # [M, d]
+    latent_inputs = vectors[:, None].expand(-1, reasoner.n_thoughts, -1)  # only thought k of it is used
+    answers = answers_with(reasoner, task, single, latent_inputs, only(edits.thoughts, reasoner.n_thoughts))
     return Followed(kept(answers, edits.expected), kept(answers, single.answers), answers)

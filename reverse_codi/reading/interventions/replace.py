@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading.interventions.traced import Traced
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Prefix
@@ -41,7 +41,7 @@ class Replacement(StrEnum):
 
 @dataclass(frozen=True)
 class Moments:
-    """Fed vectors of training traces, site by site.
+    """Latent inputs of training traces, site by site.
 
     Attributes:
         mean: [K, d].
@@ -52,9 +52,9 @@ class Moments:
     deviation: Tensor
 
     @staticmethod
-    def of(fed: Tensor) -> Moments:
-        """From fed vectors [N, K, d] of training traces."""
-        return Moments(fed.mean(0), fed.std(0))
+    def of(latent_inputs: Tensor) -> Moments:
+        """From latent inputs [N, K, d] of training traces."""
+        return Moments(latent_inputs.mean(0), latent_inputs.std(0))
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Sources:
 
     Attributes:
         reasoner: the frozen model.
-        measure: its maps from text to readout, one for each thought.
+        metric: its maps from text to hidden state, one for each thought.
         moments: of training traces.
         donors: N row numbers (`Traced.donors`).
         gold: N lists of K gold texts.
@@ -72,7 +72,7 @@ class Sources:
     """
 
     reasoner: Reasoner
-    measure: Measure
+    metric: ThoughtMetric
     moments: Moments
     donors: Sequence[int]
     gold: Sequence[Sequence[str]]
@@ -80,9 +80,9 @@ class Sources:
     seed: int = 0
 
 
-def fed_of_each(
+def latent_inputs_of_each(
     reasoner: Reasoner,
-    measure: Measure,
+    metric: ThoughtMetric,
     texts: Sequence[str],
     thoughts: Sequence[int],
     questions: Sequence[str],
@@ -93,22 +93,22 @@ def fed_of_each(
     """
     if not texts:
         return torch.empty(0, reasoner.width)
-    with_question = measure.reader.spec.prefix is Prefix.QUESTION
+    with_question = metric.reader.spec.prefix is Prefix.QUESTION
     keys = list(zip(texts, questions if with_question else [""] * len(texts), strict=True))
     row_of = {key: row for row, key in enumerate(dict.fromkeys(keys))}
-    features = measure.reader.features([text for text, _ in row_of], [question for _, question in row_of])
+    features = metric.reader.features([text for text, _ in row_of], [question for _, question in row_of])
     wanted = list(zip(keys, thoughts, strict=True))
     place_of = {pair: place for place, pair in enumerate(dict.fromkeys(wanted))}
-    predicted = measure.apply(
+    predicted = metric.apply(
         features[[row_of[key] for key, _ in place_of]], [Site("h", k) for _, k in place_of]
     )
     return reasoner.project(predicted)[[place_of[pair] for pair in wanted]]
 
 
 def fed_of_texts(
-    reasoner: Reasoner, measure: Measure, texts: Sequence[Sequence[str]], questions: Sequence[str]
+    reasoner: Reasoner, metric: ThoughtMetric, texts: Sequence[Sequence[str]], questions: Sequence[str]
 ) -> Tensor:
-    """The vectors [N, K, d] to feed for N lists of K texts; column k is read as readout h_k.
+    """The vectors [N, K, d] to feed for N lists of K texts; column k is read as hidden state h_k.
 
     Raises:
         ValueError: a row has not K texts.
@@ -120,16 +120,16 @@ def fed_of_texts(
             raise ValueError(f"row {row} has {len(of_row)} texts; give one for each of the {k} thoughts")
     flat = [text for of_row in texts for text in of_row]
     asked = [question for question in questions for _ in range(k)]
-    return fed_of_each(reasoner, measure, flat, list(range(k)) * n, asked).view(n, k, reasoner.width)
+    return latent_inputs_of_each(reasoner, metric, flat, list(range(k)) * n, asked).view(n, k, reasoner.width)
 
 
 def replacement_vectors(kind: Replacement, traced: Traced, sources: Sources) -> Tensor:
-    """The vectors [N, K, d] of one kind of replacement, live thoughts or not."""
+    """The vectors [N, K, d] of one kind of replacement, causally active thoughts or not."""
 
     def read(texts: Sequence[Sequence[str]]) -> Tensor:
-        return fed_of_texts(sources.reasoner, sources.measure, texts, traced.questions)
+        return fed_of_texts(sources.reasoner, sources.metric, texts, traced.questions)
 
-    own, moments = traced.fed, sources.moments
+    own, moments = traced.latent_inputs, sources.moments
     match kind:
         case Replacement.ZERO:
             return torch.zeros_like(own)
@@ -151,13 +151,14 @@ def replacement_vectors(kind: Replacement, traced: Traced, sources: Sources) -> 
 
 
 def answers_with(
-    reasoner: Reasoner, task: Task, traced: Traced, fed: Tensor, where: Tensor | None = None
+    reasoner: Reasoner, task: Task, traced: Traced, latent_inputs: Tensor, where: Tensor | None = None
 ) -> list[str | None]:
-    """N answers with `fed` [N, K, d] in place of the thoughts `where` [N, K], the live ones if None.
+    """N answers with `latent_inputs` [N, K, d] in place of the thoughts `where` [N, K], the active ones if
+    None.
 
     Thoughts after a replaced one are recomputed unless replaced as well.
     """
-    chains = reasoner.think(traced.questions, Patch(fed, traced.live if where is None else where))
+    chains = reasoner.think(traced.questions, Patch(latent_inputs, traced.active if where is None else where))
     return [answer_of(reasoner, task, output) for output in chains.outputs]
 
 
@@ -167,9 +168,9 @@ def kept(answers: Sequence[str | None], own: Sequence[str | None]) -> Floats:
     return np.array(same, dtype=np.float64)
 
 
-def kept_all(reasoner: Reasoner, task: Task, traced: Traced, fed: Tensor) -> Floats:
-    """[N] whether the answer stays with all live thoughts replaced; see `Traced.usable`."""
-    return kept(answers_with(reasoner, task, traced, fed), traced.answers)
+def kept_all(reasoner: Reasoner, task: Task, traced: Traced, latent_inputs: Tensor) -> Floats:
+    """[N] whether the answer stays with all causally active thoughts replaced; see `Traced.usable`."""
+    return kept(answers_with(reasoner, task, traced, latent_inputs), traced.answers)
 
 
 @dataclass(frozen=True)
@@ -187,14 +188,14 @@ class KeptEach:
     kept: Floats
 
 
-def kept_each(reasoner: Reasoner, task: Task, traced: Traced, fed: Tensor) -> KeptEach:
-    """Whether the answer stays with one live thought replaced, for each of them, row by row.
+def kept_each(reasoner: Reasoner, task: Task, traced: Traced, latent_inputs: Tensor) -> KeptEach:
+    """Whether the answer stays with one causally active thought replaced, for each of them, row by row.
 
     Thoughts after it are recomputed.
     """
-    rows, thoughts = (index.tolist() for index in traced.live.nonzero(as_tuple=True))
+    rows, thoughts = (index.tolist() for index in traced.active.nonzero(as_tuple=True))
     single = traced.take(rows)
-    answers = answers_with(reasoner, task, single, fed[rows], only(thoughts, reasoner.n_thoughts))
+    answers = answers_with(reasoner, task, single, latent_inputs[rows], only(thoughts, reasoner.n_thoughts))
     return KeptEach(rows, thoughts, kept(answers, single.answers))
 
 

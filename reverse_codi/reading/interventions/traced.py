@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.traces.store import TraceStore
 
@@ -23,17 +23,17 @@ class Traced:
 
     Attributes:
         questions: N questions.
-        fed: [N, K, d] fed vectors of the model's own thoughts.
-        readouts: [N, K + 1, d] their readouts.
+        latent_inputs: [N, K, d] latent inputs of the model's own thoughts.
+        hidden states: [N, K + 1, d] their hidden states.
         answers: N answers of the model, right or not; None where it states none.
-        live: [N, K] bool, the thoughts to replace.
+        active: [N, K] bool, the thoughts to replace.
     """
 
     questions: list[str]
-    fed: Tensor
-    readouts: Tensor
+    latent_inputs: Tensor
+    hidden_states: Tensor
     answers: list[str | None]
-    live: Tensor
+    active: Tensor
 
     def __len__(self) -> int:
         """N."""
@@ -42,52 +42,52 @@ class Traced:
     @staticmethod
     def of(
         traces: TraceStore,
-        held: HeldSteps,
+        encoded: EncodedSteps,
         claims: Sequence[Sequence[str]] | None = None,
         moving: Collection[tuple[Site, int]] | None = None,
     ) -> Traced:
-        """From stored traces; a thought is live if it holds a step and swapping it moves the answer.
+        """From stored traces; a thought is active if it encodes a step and swapping it moves the answer.
 
         Args:
             traces: N traces.
-            held: which sites hold a step, by the number of steps.
+            encoded: which sites encode a step, by the number of steps.
             claims: N lists of claims, whose length is the number of steps; the traces' own if None.
-            moving: (site, number of steps) whose swap moves the answer (`Liveness.live`); if None, holding
-                a step is enough.
+            moving: (site, number of steps) whose swap moves the answer (`CausalActivity.active`); if None,
+                holding a step is enough.
         """
         steps = traces.claims if claims is None else claims
-        sites = [Site("h", k) for k in range(traces.fed.shape[1])]
+        sites = [Site("h", k) for k in range(traces.latent_inputs.shape[1])]
         of_length = {
-            n: [bool(held.steps(s, n)) and (moving is None or (s, n) in moving) for s in sites]
+            n: [bool(encoded.steps(s, n)) and (moving is None or (s, n) in moving) for s in sites]
             for n in set(map(len, steps))
         }
-        live = torch.tensor([of_length[len(s)] for s in steps], dtype=torch.bool)
-        return Traced(traces.questions, traces.fed, traces.readouts, traces.answers, live)
+        active = torch.tensor([of_length[len(s)] for s in steps], dtype=torch.bool)
+        return Traced(traces.questions, traces.latent_inputs, traces.hidden_states, traces.answers, active)
 
     def take(self, rows: Sequence[int]) -> Traced:
         """The given rows, in order; a row may be named more than once."""
         index = list(rows)
         return Traced(
             [self.questions[i] for i in index],
-            self.fed[index],
-            self.readouts[index],
+            self.latent_inputs[index],
+            self.hidden_states[index],
             [self.answers[i] for i in index],
-            self.live[index],
+            self.active[index],
         )
 
     @property
     def usable(self) -> list[int]:
-        """Rows that can lose an answer: one is stated and at least one thought is live.
+        """Rows that can lose an answer: one is stated and at least one thought is causally active.
 
-        Take these before `kept_all`. A row without a live thought keeps its answer whatever replaces it, and
-        a row without an answer never keeps it.
+        Take these before `kept_all`. A row without an active thought keeps its answer whatever replaces it,
+        and a row without an answer never keeps it.
         """
-        some = self.live.any(1).tolist()
+        some = self.active.any(1).tolist()
         return [i for i, answer in enumerate(self.answers) if answer is not None and some[i]]
 
     def donors(self, seed: int) -> list[int]:
-        """For each row another of a different answer and, where there is one, with the same live thoughts."""
-        return donors(self.answers, seed, [tuple(row) for row in self.live.tolist()])
+        """For each row another of a different answer, with the same active thoughts where there is one."""
+        return donors(self.answers, seed, [tuple(row) for row in self.active.tolist()])
 
 
 def donors(answers: Sequence[str | None], seed: int, kinds: Sequence[Hashable] | None = None) -> list[int]:

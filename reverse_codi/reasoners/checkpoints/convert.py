@@ -97,9 +97,9 @@ def _key(source: Source, checkpoint: Path, files: list[Path]) -> str:
     folder = checkpoint.parent if checkpoint.is_file() else checkpoint
     read = sorted({*files, *folder.glob("*.json")})
     stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in read]
-    said = source.model_dump(mode="json", include=set(Source.model_fields) - {"converted"})
+    note = source.model_dump(mode="json", include=set(Source.model_fields) - {"converted"})
     facts = facts_of(source).values()
-    return hashlib.sha256(json.dumps([FORMAT, said, facts, stamps]).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([FORMAT, note, facts, stamps]).encode()).hexdigest()[:12]
 
 
 def convert(source: Source, weights: Weights, description: Description) -> Converted:
@@ -132,7 +132,7 @@ def convert(source: Source, weights: Weights, description: Description) -> Conve
     config.vocab_size = found.rows
     model = skeleton(config)
     merged = merge(parts.model, model, lambda: facts.alpha(weights.source), where.model)
-    tensors, said = tied(merged.tensors, model, parts)
+    tensors, note = tied(merged.tensors, model, parts)
     expected = {
         name: shape for name, shape in shapes(model.state_dict()).items() if name not in copies(model)
     }
@@ -158,7 +158,7 @@ def convert(source: Source, weights: Weights, description: Description) -> Conve
         rank=merged.rank,
         alpha=facts.lora_alpha.value if facts.lora_alpha and merged.modules else 0,
         aside={kind: len(named) for kind, named in parts.aside.items()},
-        tied=said,
+        tied=note,
         wrappers=list(weights.wrappers),
         padding=found.padding,
         facts=facts.named(bool(merged.modules)),

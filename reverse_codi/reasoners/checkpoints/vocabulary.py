@@ -126,7 +126,7 @@ def tied(
     Raises:
         CheckpointError: the head has another shape.
     """
-    rest, said = dict(tensors), ""
+    rest, note = dict(tensors), ""
     for name, kept in copies(model).items():
         other = rest.pop(name, None)
         if other is None or kept not in rest:
@@ -138,12 +138,12 @@ def tied(
                 "reasoner.base"
             )
         if _same(other, rest[kept]):
-            said = f"{name} is the same as {kept}"
+            note = f"{name} is the same as {kept}"
         else:
             last = kept if SECOND_NAME in parts.aside else name
-            said = f"{name} is other than {kept}; both have the values of {last}, which its authors load last"
+            note = f"{name} is other than {kept}; both have the values of {last}, which its authors load last"
             rest[kept] = rest[kept] if last == kept else other
-    return rest, said
+    return rest, note
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reverse_codi.reasoners.distill.data import Row, padded
+from reverse_codi.reasoners.distill.data import EncodedProblem, padded
 from reverse_codi.reasoners.distill.loss import token_loss
 from reverse_codi.reasoners.distill.phases import DistillTrainer
-from reverse_codi.reasoners.latent_lm import LatentLM, Step
+from reverse_codi.reasoners.latent_lm import ForwardStep, LatentLM
 from reverse_codi.tasks.base import Problem
 
 
@@ -70,7 +70,7 @@ class CoconutCollator:
         self.pad = pad
         self.eot = eot
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[EncodedProblem]) -> dict[str, Tensor]:
         """Pad questions on the left, and eot with what is written after it on the right."""
         question, question_mask = padded([row.question for row in rows], self.pad, left=True)
         tail, tail_mask = padded([[self.eot, *row.steps, *row.answer] for row in rows], self.pad)
@@ -83,7 +83,7 @@ def coconut_loss(model: LatentLM, batch: dict[str, Tensor], n_thoughts: int) -> 
     model.think(context, n_thoughts=n_thoughts)
     step = model.extend(context, model.embed(batch["tail"]), batch["tail_mask"])
     # eot is given, not predicted.
-    after = Step(step.last[:, 1:], ())
+    after = ForwardStep(step.last[:, 1:], ())
     return token_loss(model, step.last[:, 0], after, batch["tail"][:, 1:], batch["tail_mask"][:, 1:])
 
 

@@ -15,7 +15,7 @@ from reverse_codi.tasks.base import Problem
 
 
 @dataclass(frozen=True)
-class Row:
+class EncodedProblem:
     """One problem in token ids.
 
     Attributes:
@@ -47,11 +47,11 @@ class Row:
 
 
 def written_step(claim: str) -> str:
-    """How a step is written in text mode: its claim as a sentence."""
+    """How a step is written in CoT mode: its claim as a sentence."""
     return f"{claim}."
 
 
-class ProblemRows(Dataset[Row]):
+class ProblemRows(Dataset[EncodedProblem]):
     """Problems tokenized once.
 
     Args:
@@ -75,7 +75,7 @@ class ProblemRows(Dataset[Row]):
         cue_length = len(ids([config.cue])[0])
         eos = tokenizer.eos_token_id
         self.rows = [
-            Row(
+            EncodedProblem(
                 question,
                 step,
                 [config.bot_id, *total, config.eot_id],
@@ -92,7 +92,7 @@ class ProblemRows(Dataset[Row]):
         """Number of problems."""
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> EncodedProblem:
         """One problem's token ids."""
         return self.rows[index]
 
@@ -131,7 +131,7 @@ class Collator:
         self.hide_question = hide_question
         self.totals = totals
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[EncodedProblem]) -> dict[str, Tensor]:
         """Draw each row's style and visibility, and pad."""
         chance = torch.rand(4, len(rows))
         solutions = [

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reverse_codi.reasoners.latent_lm import Context, LatentLM, Step
+from reverse_codi.reasoners.latent_lm import CachedContext, ForwardStep, LatentLM
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ class Terms:
     distill: Tensor
 
 
-def token_logits(model: LatentLM, before: Tensor, step: Step, mask: Tensor) -> Tensor:
+def token_logits(model: LatentLM, before: Tensor, step: ForwardStep, mask: Tensor) -> Tensor:
     """Logits [N, V] of the N real tokens that were read, the first predicted from `before` [B, d]."""
     states = torch.cat([before[:, None], step.last[:, :-1]], 1)  # [B, T, d]
     return model.logits(states[mask.bool()])
 
 
-def token_loss(model: LatentLM, before: Tensor, step: Step, ids: Tensor, mask: Tensor) -> Tensor:
+def token_loss(model: LatentLM, before: Tensor, step: ForwardStep, ids: Tensor, mask: Tensor) -> Tensor:
     """Mean cross-entropy of `ids` [B, T], the first predicted from `before` [B, d]."""
     return F.cross_entropy(token_logits(model, before, step, mask), ids[mask.bool()])
 
 
-def _at(step: Step, index: Tensor) -> list[Tensor]:
+def _at(step: ForwardStep, index: Tensor) -> list[Tensor]:
     """Each layer's state [B, d] at position `index` [B]."""
     rows = torch.arange(len(index), device=index.device)
     return [layer[rows, index] for layer in step.layers]
@@ -86,7 +86,7 @@ def distill_distance(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def thought_tail(model: LatentLM, context: Context, batch: Batch) -> Step:
+def thought_tail(model: LatentLM, context: CachedContext, batch: Batch) -> ForwardStep:
     """Think, then read the tail under each row's visibility."""
     n_question = context.mask.shape[1]
     model.think(context)
@@ -119,7 +119,7 @@ def codi_terms(model: LatentLM, batch: Batch, with_student: bool = True) -> Term
     student = token_loss(
         model,
         tail.last[:, 0],
-        Step(tail.last[:, 1:], ()),
+        ForwardStep(tail.last[:, 1:], ()),
         batch.thought[:, 1:],
         batch.thought_mask[:, 1:],
     )

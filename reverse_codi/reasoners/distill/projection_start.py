@@ -17,17 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverse_codi.reasoners.distill.data import Row, padded
+from reverse_codi.reasoners.distill.data import EncodedProblem, padded
 from reverse_codi.reasoners.latent_lm import LatentLM
 
 STEPS, BATCH, LEARNING_RATE = 1_500, 1_024, 2e-3
-# Of the softmax over embeddings, in mean squared distances of a fed vector to a token's embedding.
+# Of the softmax over embeddings, in mean squared distances of a latent input to a token's embedding.
 TEMPERATURE = 0.05
 READ_AT_ONCE = 1_000
 
 
 @torch.no_grad()
-def next_token_pairs(model: LatentLM, rows: Sequence[Row], pad: int) -> tuple[Tensor, Tensor]:
+def next_token_pairs(model: LatentLM, rows: Sequence[EncodedProblem], pad: int) -> tuple[Tensor, Tensor]:
     """Final states [M, d] inside solutions in running totals, and the token ids [M] that follow them."""
     states, following = [], []
     for start in range(0, len(rows), READ_AT_ONCE):
@@ -47,7 +47,7 @@ def next_token_pairs(model: LatentLM, rows: Sequence[Row], pad: int) -> tuple[Te
 def scale_projection(model: LatentLM) -> None:
     """Bring what the projection returns to the size of the embeddings: their root mean square.
 
-    At LayerNorm's unit scale a fed vector would drown every layer's update.
+    At LayerNorm's unit scale a latent input would drown every layer's update.
     """
     table = model.embed(torch.arange(model.lm.config.vocab_size, device=model.lm.device))
     norm = model.prj.get_submodule("ln")
@@ -55,7 +55,7 @@ def scale_projection(model: LatentLM) -> None:
     nn.init.constant_(norm.weight, float(table.square().mean().sqrt()))
 
 
-def start_projection(model: LatentLM, rows: Sequence[Row], pad: int, seed: int) -> float:
+def start_projection(model: LatentLM, rows: Sequence[EncodedProblem], pad: int, seed: int) -> float:
     """Fit the projection to hand on the next token's embedding.
 
     Args:
@@ -65,7 +65,7 @@ def start_projection(model: LatentLM, rows: Sequence[Row], pad: int, seed: int) 
         seed: of the batches.
 
     Returns:
-        The share of positions in the last batch whose fed vector lies nearest to the right embedding.
+        The share of positions in the last batch whose latent input lies nearest to the right embedding.
     """
     states, following = next_token_pairs(model, rows, pad)
     embedding = model.lm.get_input_embeddings()
@@ -73,7 +73,7 @@ def start_projection(model: LatentLM, rows: Sequence[Row], pad: int, seed: int) 
     table = embedding.weight.detach()
     norm = model.prj.get_submodule("ln")
     assert isinstance(norm, nn.LayerNorm)
-    # At LayerNorm's unit scale a fed vector would drown every layer's update.
+    # At LayerNorm's unit scale a latent input would drown every layer's update.
     scale = float(table[following].square().mean().sqrt())
     nn.init.constant_(norm.weight, scale)
     optimizer = torch.optim.Adam(model.prj.parameters(), lr=LEARNING_RATE)
@@ -82,10 +82,10 @@ def start_projection(model: LatentLM, rows: Sequence[Row], pad: int, seed: int) 
     nearest = torch.zeros(1)
     for _ in range(STEPS):
         batch = torch.randint(len(states), (BATCH,), generator=generator)
-        fed = model.prj(states[batch])
-        distance = torch.cdist(fed, table).square() / (scale**2 * model.width)
+        latent_inputs = model.prj(states[batch])
+        distance = torch.cdist(latent_inputs, table).square() / (scale**2 * model.width)
         nearest = (distance.argmin(-1) == following[batch]).float().mean()
-        loss = F.mse_loss(fed, table[following[batch]]) / scale**2
+        loss = F.mse_loss(latent_inputs, table[following[batch]]) / scale**2
         loss = loss + F.cross_entropy(-distance / TEMPERATURE, following[batch])
         optimizer.zero_grad()
         loss.backward()

@@ -51,14 +51,14 @@ class Recital:
 
     Attributes:
         read, read_mask: [B, Q] statements, then the begin-of-thought token; padded on the left.
-        told, told_mask: [B, T] the same statements in another order.
+        recited, recited_mask: [B, T] the same statements in another order.
         ends: [B, T] bool, where the last word of a statement stands, which only the statement tells.
     """
 
     read: Tensor
     read_mask: Tensor
-    told: Tensor
-    told_mask: Tensor
+    recited: Tensor
+    recited_mask: Tensor
     ends: Tensor
 
 
@@ -83,8 +83,8 @@ class Statements:
         Raises:
             UserError: there are none.
         """
-        told = [part.strip() for question in questions for part in re.findall(r"[^.?!]+\.", question)]
-        chosen = [statement for statement in told if re.match(starts_with, statement)]
+        recited = [part.strip() for question in questions for part in re.findall(r"[^.?!]+\.", question)]
+        chosen = [statement for statement in recited if re.match(starts_with, statement)]
         if not chosen:
             raise UserError(f"distill.recall: no question has a statement that starts with {starts_with!r}")
         return cls(tokenizer(chosen, add_special_tokens=False).input_ids)
@@ -118,16 +118,19 @@ class Statements:
             bot: token that stands before what is told.
             pad: padding token.
         """
-        read, told, ends = [], [], []
+        read, recited, ends = [], [], []
         for _ in range(size):
             silent = {token for token in self.common if rng.random() < left_out}
             shown = [[t for t in statement if t not in silent] for statement in self.apart(n, rng)]
             again = rng.sample(shown, n)
             read.append([token for statement in shown for token in statement] + [bot])
-            told.append([token for statement in again for token in statement])
+            recited.append([token for statement in again for token in statement])
             ends.append([i == self._end(statement) for statement in again for i in range(len(statement))])
-        (read_ids, read_mask), (told_ids, told_mask) = padded(read, pad, left=True), padded(told, pad)
-        return Recital(read_ids, read_mask, told_ids, told_mask, padded(ends, 0)[0].bool())
+        (read_ids, read_mask), (recited_ids, recited_mask) = (
+            padded(read, pad, left=True),
+            padded(recited, pad),
+        )
+        return Recital(read_ids, read_mask, recited_ids, recited_mask, padded(ends, 0)[0].bool())
 
     def _end(self, statement: Sequence[int]) -> int:
         return max(i for i, token in enumerate(statement) if token not in self.common)
@@ -183,8 +186,8 @@ def learn(
 def _loss(model: LatentLM, batch: Recital) -> tuple[Tensor, float]:
     """Mean cross-entropy of what is told, and the share of statements whose last word is right."""
     read, context = model.start(batch.read, batch.read_mask)
-    told = model.extend(context, model.embed(batch.told), batch.told_mask)
-    real = batch.told_mask.bool()
-    logits = token_logits(model, read.last[:, -1], told, batch.told_mask)
-    hits = logits.argmax(-1) == batch.told[real]
-    return F.cross_entropy(logits, batch.told[real]), float(hits[batch.ends[real]].float().mean())
+    recited = model.extend(context, model.embed(batch.recited), batch.recited_mask)
+    real = batch.recited_mask.bool()
+    logits = token_logits(model, read.last[:, -1], recited, batch.recited_mask)
+    hits = logits.argmax(-1) == batch.recited[real]
+    return F.cross_entropy(logits, batch.recited[real]), float(hits[batch.ends[real]].float().mean())

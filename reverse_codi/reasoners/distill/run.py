@@ -163,7 +163,7 @@ def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
     elif section.n_thoughts:
         some = rows.rows[:PROJECTION_ROWS]
         right = start_projection(reasoner.model, some, reasoner.tokenizer.pad_token_id, section.seed)
-        run.console.print(f"projection started: {right:.3f} of fed vectors nearest to the next token")
+        run.console.print(f"projection started: {right:.3f} of latent inputs nearest to the next token")
     return rows
 
 

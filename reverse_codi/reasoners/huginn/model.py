@@ -17,7 +17,7 @@ from reverse_codi.reasoners.huginn.config import HuginnConfig
 
 
 @dataclass
-class Context:
+class RecurrentContext:
     """What later tokens may attend to.
 
     Attributes:
@@ -32,7 +32,7 @@ class Context:
     past: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, batch: int, device: torch.device) -> Context:
+    def empty(cls, batch: int, device: torch.device) -> RecurrentContext:
         """Nothing so far."""
         zeros = torch.zeros(batch, dtype=torch.long, device=device)
         return cls(torch.zeros(batch, 0, dtype=torch.bool, device=device), zeros)
@@ -49,7 +49,7 @@ class Pass:
         ran: how many blocks have run.
     """
 
-    context: Context | None
+    context: RecurrentContext | None
     visible: Tensor | None
     rotation: Tensor
     ran: int = 0
@@ -170,7 +170,7 @@ class HuginnModel(nn.Module):
         """Token embeddings [V, d]."""
         return self.transformer.wte.weight
 
-    def enter(self, mask: Tensor, context: Context | None = None) -> Pass:
+    def enter(self, mask: Tensor, context: RecurrentContext | None = None) -> Pass:
         """Begin a pass of new tokens, mask [B, T], padded on the right; `context` grows by them."""
         positions = mask.cumsum(1) - 1
         visible = None

@@ -9,19 +9,23 @@ from typing import Any
 from plotly.io import write_html  # type: ignore[import-untyped]
 from torch import Tensor
 
-from reverse_codi.reasoners.huginn.trajectories import Kind, principal_axes
+from reverse_codi.reasoners.huginn.trajectories import TrajectoryKind, principal_axes
 from reverse_codi.utils.files import whole_file
 
 COLOURS = {
-    Kind.FIXED_POINT: "#4477aa",
-    Kind.ORBIT: "#cc6677",
-    Kind.DRIFT: "#ddaa33",
-    Kind.UNSETTLED: "#999999",
+    TrajectoryKind.FIXED_POINT: "#4477aa",
+    TrajectoryKind.ORBIT: "#cc6677",
+    TrajectoryKind.DRIFT: "#ddaa33",
+    TrajectoryKind.UNSETTLED: "#999999",
 }
 
 
 def figure(
-    states: Tensor, names: Sequence[str], kinds: Sequence[Kind], notes: Sequence[Sequence[str]], axes: int = 3
+    states: Tensor,
+    names: Sequence[str],
+    kinds: Sequence[TrajectoryKind],
+    notes: Sequence[Sequence[str]],
+    axes: int = 3,
 ) -> dict[str, Any]:
     """A Plotly figure: one line a token, one point an iteration, coloured by class.
 

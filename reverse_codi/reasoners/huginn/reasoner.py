@@ -20,7 +20,7 @@ from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.huginn.checkpoint import load_model, local_folder, save_model
 from reverse_codi.reasoners.huginn.initial import InitialStates
-from reverse_codi.reasoners.huginn.model import Context, HuginnModel, Pass
+from reverse_codi.reasoners.huginn.model import HuginnModel, Pass, RecurrentContext
 from reverse_codi.reasoners.huginn.replacing import Replaced, checked, swapped
 from reverse_codi.reasoners.plain_text import Filled, decoded_answer, keep_plain
 
@@ -248,7 +248,7 @@ class HuginnReasoner:
         self, rows: list[list[int]], swaps: list[Replaced], n: int, seed: int, max_new: int
     ) -> list[list[int]]:
         """New token ids of each row, the end-of-text token left out."""
-        context = Context.empty(len(rows), self.device)
+        context = RecurrentContext.empty(len(rows), self.device)
         draws = [InitialStates(self.config, seed) for _ in rows]
         new: list[list[int]] = [[] for _ in rows]
         done = [False] * len(rows)

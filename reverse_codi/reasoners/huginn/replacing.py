@@ -25,8 +25,8 @@ def checked(
     for states, length in zip(replaced, lengths, strict=True):
         for site in states:
             if site.iteration is None or site.index >= length or site.iteration > iterations:
-                held = f"t0:0 to t{length - 1}:{iterations}"
-                raise ValueError(f"{site} cannot be replaced; the states of this text are {held}")
+                encoded = f"t0:0 to t{length - 1}:{iterations}"
+                raise ValueError(f"{site} cannot be replaced; the states of this text are {encoded}")
     return replaced
 
 

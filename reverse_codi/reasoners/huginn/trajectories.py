@@ -28,7 +28,7 @@ ALIVE = 0.7
 _AS_GOOD = 0.05
 
 
-class Kind(StrEnum):
+class TrajectoryKind(StrEnum):
     """What a trajectory does; `UNSETTLED` is none of the three, or not yet."""
 
     FIXED_POINT = "fixed point"
@@ -52,7 +52,7 @@ class Summary:
         decay: mean step in the second half of the tail / in the first.
     """
 
-    kind: Kind
+    kind: TrajectoryKind
     last_step: float
     settled: float
     period: int
@@ -93,19 +93,19 @@ def summarise(states: Tensor) -> Summary:
 
 def classify(
     *, last_step: float, settled: float, recurrence: float, straightness: float, decay: float
-) -> Kind:
+) -> TrajectoryKind:
     """The class that the numbers of a `Summary` make.
 
     Fixed point: both the last step and the last quarter are small. Orbit: comes back, at a size that stays.
     Drift: goes one way, with steps that do not die out.
     """
     if settled < SETTLED and last_step < SETTLED:
-        return Kind.FIXED_POINT
+        return TrajectoryKind.FIXED_POINT
     if recurrence < RETURNS and ALIVE <= decay <= 1 / ALIVE:
-        return Kind.ORBIT
+        return TrajectoryKind.ORBIT
     if straightness >= STRAIGHT and decay >= ALIVE:
-        return Kind.DRIFT
-    return Kind.UNSETTLED
+        return TrajectoryKind.DRIFT
+    return TrajectoryKind.UNSETTLED
 
 
 def closest_return(tail: Tensor) -> tuple[int, float]:

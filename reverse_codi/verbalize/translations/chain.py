@@ -35,8 +35,8 @@ def _claims(text: str) -> list[tuple[str, str]]:
     """Each sentence of a text that claims something: what it claims in canonical form, and its words."""
     found = []
     for sentence in _SENTENCE_END.split(text):
-        if told := parse_claims(f"{sentence.strip()}."):
-            found.append(("; ".join(claim.claim for claim in told), sentence.strip()))
+        if parsed := parse_claims(f"{sentence.strip()}."):
+            found.append(("; ".join(claim.claim for claim in parsed), sentence.strip()))
     return found
 
 

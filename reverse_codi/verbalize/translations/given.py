@@ -1,7 +1,8 @@
 """What is translated: thoughts that the model has now, that a trace store holds, or vectors from anywhere.
 
-What enters the verbalizer is the fed vector z_k; what a text is compared with is the readout h_k. A readout
-gives its fed vector (`Reasoner.project`), a fed vector does not give its readout: its text cannot be scored.
+What enters the verbalizer is the latent input z_k; what a text is compared with is the hidden state h_k. A
+hidden state gives its latent input (`Reasoner.project`), a latent input does not give its hidden state: its
+text cannot be scored.
 
 Shapes: N rows, K thoughts, S slots, d width.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Patch
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
@@ -30,8 +31,8 @@ class Given:
 
     Attributes:
         slots: for each name of a site, what enters the verbalizer, [N, S, d]. Names are those of the rows: z2
-            where only the fed vector of thought 2 is known.
-        targets: what a site's texts are compared with, [N, d]; a site without a readout is left out.
+            where only the latent input of thought 2 is known.
+        targets: what a site's texts are compared with, [N, d]; a site without a hidden state is left out.
         questions: N questions, None where unknown.
         answers: what the model answered, None where unknown.
         sources: file or store and row; None where the model thought anew.
@@ -49,51 +50,51 @@ class Given:
 
 
 def map_site(site: Site) -> Site:
-    """The site whose map reads texts for `site`: a fed vector's thought is read as its readout's."""
+    """The site whose map reads texts for `site`: a latent input's thought is read as its hidden state's."""
     return Site("h", site.index) if site.kind == "z" else site
 
 
-def thought_now(reasoner: CodiReasoner, questions: Sequence[str], measure: Measure) -> Given:
+def thought_now(reasoner: CodiReasoner, questions: Sequence[str], metric: ThoughtMetric) -> Given:
     """The thoughts that the model has about questions, at every site that has a map."""
     chains = reasoner.think(questions)
-    states = {ANSWER: reasoner.answer_states(questions)} if ANSWER in measure.sites else {}
+    states = {ANSWER: reasoner.answer_states(questions)} if ANSWER in metric.sites else {}
     return Given(
-        {site: slots_at(chains.fed, site) for site in measure.sites},
-        {site: states[site] if site == ANSWER else chains.at(site) for site in measure.sites},
+        {site: slots_at(chains.latent_inputs, site) for site in metric.sites},
+        {site: states[site] if site == ANSWER else chains.at(site) for site in metric.sites},
         questions,
         chains.outputs,
         [None] * len(questions),
     )
 
 
-def stored(store: TraceStore, name: str, reasoner: CodiReasoner, measure: Measure) -> Given:
+def stored(store: TraceStore, name: str, reasoner: CodiReasoner, metric: ThoughtMetric) -> Given:
     """The thoughts of a trace store as they lie there, at every site that has a map; nothing is thought anew.
 
     Args:
         store: opened with its reasoner, which checks the content hash.
         name: of the store, for rows.
         reasoner: whose traces they are.
-        measure: has the maps.
+        metric: has the maps.
     """
-    if ANSWER in measure.sites:
+    if ANSWER in metric.sites:
         store = store.with_answer_states(reasoner)
     return Given(
-        {site: slots_at(store.fed, site) for site in measure.sites},
-        {site: store.vectors(site) for site in measure.sites},
+        {site: slots_at(store.latent_inputs, site) for site in metric.sites},
+        {site: store.vectors(site) for site in metric.sites},
         store.questions,
         [output or answer for output, answer in zip(store.outputs, store.answers, strict=True)],
         [f"{name}[{row}]" for row in range(len(store))],
     )
 
 
-def given_vectors(vectors: Vectors, reasoner: CodiReasoner, measure: Measure) -> Given:
+def given_vectors(vectors: Vectors, reasoner: CodiReasoner, metric: ThoughtMetric) -> Given:
     """Vectors from a file, at the sites that they were given for.
 
     Raises:
         UserError: a site is none of this verbalizer's.
     """
-    fed = {site: _fed(reasoner, site, vectors.at(site)) for site in vectors.sites}
-    if ANSWER in measure.sites:
+    latent_inputs = {site: _latent_inputs(reasoner, site, vectors.at(site)) for site in vectors.sites}
+    if ANSWER in metric.sites:
         wanted = [site.index for site in vectors.sites]
         if wanted != list(range(reasoner.n_thoughts)):
             last = reasoner.n_thoughts - 1
@@ -101,23 +102,23 @@ def given_vectors(vectors: Vectors, reasoner: CodiReasoner, measure: Measure) ->
                 "this verbalizer writes one text for all thoughts of a trace: give "
                 f"z0..z{last} or h0..h{last} side by side, not {' '.join(map(str, vectors.sites))}"
             )
-        slots = torch.stack(list(fed.values()), 1)
+        slots = torch.stack(list(latent_inputs.values()), 1)
         asked = [question for question in vectors.questions if question is not None]
         targets: dict[Site, Tensor] = {}
         if len(asked) == len(slots):  # the target is a state after the question
             targets = {ANSWER: reasoner.answer_states(asked, Patch.all(slots))}
         return Given({ANSWER: slots}, targets, vectors.questions, vectors.answers, vectors.sources)
     for site in vectors.sites:
-        if map_site(site) not in measure.maps:
-            known = " ".join(f"{known} z{known.index}" for known in measure.sites)
-            never = ", the last readout is never fed" if site.index == reasoner.n_thoughts else ""
+        if map_site(site) not in metric.maps:
+            known = " ".join(f"{known} z{known.index}" for known in metric.sites)
+            never = ", the last hidden state is never fed" if site.index == reasoner.n_thoughts else ""
             raise UserError(
                 f"site {site}: this verbalizer knows no such thought{never}; choose from: {known}"
             )
-    same = reasoner.config.projection_width == 0  # Coconut feeds its readouts as they are
+    same = reasoner.config.projection_width == 0  # Coconut feeds its hidden states as they are
     targets = {site: vectors.at(site) for site in vectors.sites if same or site.kind == "h"}
     return Given(
-        {site: fed[site][:, None] for site in vectors.sites},
+        {site: latent_inputs[site][:, None] for site in vectors.sites},
         targets,
         vectors.questions,
         vectors.answers,
@@ -125,20 +126,20 @@ def given_vectors(vectors: Vectors, reasoner: CodiReasoner, measure: Measure) ->
     )
 
 
-def _fed(reasoner: CodiReasoner, site: Site, vectors: Tensor) -> Tensor:
+def _latent_inputs(reasoner: CodiReasoner, site: Site, vectors: Tensor) -> Tensor:
     """What is fed of N vectors.
 
     Raises:
-        UserError: a readout is so large that its projection is not finite.
+        UserError: a hidden state is so large that its projection is not finite.
     """
     if site.kind == "z":
         return vectors
-    fed = reasoner.project(vectors)
-    bad = (~fed.isfinite().all(-1)).nonzero().flatten().tolist()
+    latent_inputs = reasoner.project(vectors)
+    bad = (~latent_inputs.isfinite().all(-1)).nonzero().flatten().tolist()
     if bad:
         largest = float(vectors[bad[0]].abs().max())
         raise UserError(
             f"row {bad[0]} ({site}): values up to {largest:g} are too large: the reasoner's projection of "
             "them is not finite; check their scale"
         )
-    return fed
+    return latent_inputs

@@ -9,7 +9,7 @@ from reverse_codi.reading.claims import claimed
 # A translation that distinguishes its thought from a smaller share of wrong ones is not worth believing.
 TRUST_THRESHOLD = 0.9
 # Why a translation has no match and no trust.
-NO_READOUT = "not scored: no readout is known that the text could be compared with"
+NO_HIDDEN_STATE = "not scored: no hidden state is known that the text could be compared with"
 NO_QUESTION = "not scored: texts are read after the question, which is unknown"
 
 
@@ -25,7 +25,7 @@ class Translation:
         trust: share of wrong thoughts of the same site which the text matches less than this one, and which
             the verbalizer gives another text (`reading.affine.trust`); 0 where the mean is nearer or no claim
             can be read; None without a match.
-        lens: logit-lens top 5 of the readout; None without one.
+        lens: logit-lens top 5 of the hidden state; None without one.
         answer: what the model answered; None where that is unknown.
         source: file or store and row that the vectors come from; None where the model thought anew.
         shared: share of wrong thoughts that the verbalizer translates alike; None where that is unknown.
@@ -57,7 +57,7 @@ class Translation:
         if self.shared is not None and self.shared > 1 - TRUST_THRESHOLD:
             return False, f"{self.shared:.0%} of other thoughts get the same text"
         if self.match is None or self.trust is None:
-            return None, NO_READOUT if self.lens is None else NO_QUESTION
+            return None, NO_HIDDEN_STATE if self.lens is None else NO_QUESTION
         if not self.match > 0:
             return False, "the training mean is nearer to the thought"
         if not self.trust >= TRUST_THRESHOLD:

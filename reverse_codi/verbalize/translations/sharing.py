@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading.claims import claimed
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.verbalize.translations.given import map_site
 from reverse_codi.verbalize.translator import Translator
@@ -44,17 +44,17 @@ class Sharing:
         return trust * torch.tensor([1 - (share or 0.0) for share in self.shares])
 
 
-def sharing_of(translator: Translator, measure: Measure, site: Site, texts: Sequence[str]) -> Sharing:
+def sharing_of(translator: Translator, metric: ThoughtMetric, site: Site, texts: Sequence[str]) -> Sharing:
     """Compare N texts with what the verbalizer says of other thoughts.
 
-    The others are the site's references: training thoughts that hold a step. The many that hold none rightly
-    share "(no step)" and are not counted; a verbalizer that writes it for thoughts with a step is found out.
-    References of whole traces are states without vectors to translate: there the others are those of this
-    call.
+    The others are the site's references: training thoughts that encode a step. The many that hold none
+    rightly share "(no step)" and are not counted; a verbalizer that writes it for thoughts with a step is
+    found out. References of whole traces are states without vectors to translate: there the others are those
+    of this call.
 
     Args:
         translator: translates the references.
-        measure: has them.
+        metric: has them.
         site: of all texts; an h or its z, or the answer.
         texts: N texts.
     """
@@ -64,11 +64,11 @@ def sharing_of(translator: Translator, measure: Measure, site: Site, texts: Sequ
             return Sharing(None, [None] * len(contents))
         counts = Counter(contents)
         return Sharing(None, [(counts[own] - 1) / (len(contents) - 1) for own in contents])
-    readouts = measure.map_of(map_site(site)).reference[:WITNESSES]
-    if not len(readouts):
+    hidden_states = metric.map_of(map_site(site)).reference[:WITNESSES]
+    if not len(hidden_states):
         return Sharing(None, [None] * len(contents))
-    fed = translator.reasoner.project(readouts)[:, None]
-    witnesses = [_content(text) for text in translator.greedy(fed)]
+    latent_inputs = translator.reasoner.project(hidden_states)[:, None]
+    witnesses = [_content(text) for text in translator.greedy(latent_inputs)]
     alike = torch.tensor([[other == own for other in witnesses] for own in contents])
     return Sharing(alike, alike.float().mean(1).tolist())
 

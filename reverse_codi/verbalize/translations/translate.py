@@ -9,38 +9,38 @@ import torch
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import claimed
 from reverse_codi.reading.lens import lens
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Prefix
 from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translations.given import Given, map_site, thought_now
-from reverse_codi.verbalize.translations.record import NO_QUESTION, NO_READOUT, Translation
+from reverse_codi.verbalize.translations.record import NO_HIDDEN_STATE, NO_QUESTION, Translation
 from reverse_codi.verbalize.translations.sharing import Sharing, sharing_of
 from reverse_codi.verbalize.translator import Translator
 
 
 def translate_questions(
-    translator: Translator, measure: Measure, questions: Sequence[str], samples: int = 0
+    translator: Translator, metric: ThoughtMetric, questions: Sequence[str], samples: int = 0
 ) -> list[list[Translation]]:
     """Let the model think about N questions and translate its thoughts; see `translate`."""
-    return translate(translator, measure, thought_now(translator.reasoner, questions, measure), samples)
+    return translate(translator, metric, thought_now(translator.reasoner, questions, metric), samples)
 
 
 def translate(
-    translator: Translator, measure: Measure, given: Given, samples: int = 0
+    translator: Translator, metric: ThoughtMetric, given: Given, samples: int = 0
 ) -> list[list[Translation]]:
     """A row for every thought, trace by trace, sites in order.
 
     Args:
         translator: verbalizer and engine.
-        measure: reads the texts.
+        metric: reads the texts.
         given: N traces of thoughts.
         samples: candidates beside the greedy text, reranked by the reader.
 
     Raises:
         UserError: samples of thoughts that no text can be compared with.
     """
-    unscored = _unscored(measure, given)
+    unscored = _unscored(metric, given)
     if samples and unscored:
         first, why = next(iter(unscored.items()))
         raise UserError(f"samples {samples}: {first} is {why}; leave samples out")
@@ -49,11 +49,11 @@ def translate(
         if samples:
             known = [question or "" for question in given.questions]
             targets = given.targets[site], [map_site(site)] * len(given), known
-            texts = translator.reranked(slots, samples, *targets, measure)
+            texts = translator.reranked(slots, samples, *targets, metric)
         else:
             texts = translator.greedy(slots)
-        sharing = sharing_of(translator, measure, site, texts)
-        match, trusts, tops = _scores(translator, measure, given, site, texts, sharing, site in unscored)
+        sharing = sharing_of(translator, metric, site, texts)
+        match, trusts, tops = _scores(translator, metric, given, site, texts, sharing, site in unscored)
         for i, text in enumerate(texts):
             rows[i].append(
                 Translation(
@@ -71,11 +71,11 @@ def translate(
     return rows
 
 
-def _unscored(measure: Measure, given: Given) -> dict[Site, str]:
+def _unscored(metric: ThoughtMetric, given: Given) -> dict[Site, str]:
     """The sites whose texts cannot be compared with anything, and why."""
-    asks = measure.reader.spec.prefix is Prefix.QUESTION and None in given.questions
+    asks = metric.reader.spec.prefix is Prefix.QUESTION and None in given.questions
     return {
-        site: NO_QUESTION if site in given.targets else NO_READOUT
+        site: NO_QUESTION if site in given.targets else NO_HIDDEN_STATE
         for site in given.slots
         if asks or site not in given.targets
     }
@@ -83,7 +83,7 @@ def _unscored(measure: Measure, given: Given) -> dict[Site, str]:
 
 def _scores(
     translator: Translator,
-    measure: Measure,
+    metric: ThoughtMetric,
     given: Given,
     site: Site,
     texts: list[str],
@@ -98,8 +98,8 @@ def _scores(
         return nothing, nothing, tops
     site = map_site(site)
     sites = [site] * len(texts)
-    predicted = measure.predict(texts, sites, [question or "" for question in given.questions])
-    match = measure.match(targets, predicted, sites)
-    trusts = sharing.discount(trust(measure.map_of(site), targets, predicted, sharing.alike))
+    predicted = metric.predict(texts, sites, [question or "" for question in given.questions])
+    match = metric.match(targets, predicted, sites)
+    trusts = sharing.discount(trust(metric.map_of(site), targets, predicted, sharing.alike))
     trusts = trusts * torch.tensor([claimed(text) is not None for text in texts])  # else nothing to trust
     return match.tolist(), trusts.tolist(), tops

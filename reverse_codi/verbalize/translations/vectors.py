@@ -173,7 +173,9 @@ def _sites(names: Sequence[str], n: int, file: Path) -> list[Site]:
         except ValueError as error:
             raise VectorsError(f"--sites: {error}") from None
         if first.kind not in ("h", "z") or first.layer is not None:
-            raise VectorsError(f"--sites {name}: only h0.. (readouts) and z0.. (fed vectors) are translated")
+            raise VectorsError(
+                f"--sites {name}: only h0.. (hidden states) and z0.. (latent inputs) are translated"
+            )
         more = n - len(sites) if name.endswith("..") else 1
         sites += [Site(first.kind, first.index + k) for k in range(more)]
     if len(sites) != n or len({site.index for site in sites}) != n:

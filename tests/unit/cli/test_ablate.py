@@ -10,9 +10,9 @@ from rich.console import Console
 
 from reverse_codi.cli import ablate
 from reverse_codi.cli.ablate import Ablation, made_from, recipe_of, run_row, table
-from reverse_codi.evaluation.candidates import AMONG
+from reverse_codi.evaluation.draw import Size
 from reverse_codi.evaluation.evaluate import Evaluated
-from reverse_codi.evaluation.setting import Size
+from reverse_codi.evaluation.retrieval_set import AMONG
 from reverse_codi.utils.config import RecipeError, read_yaml, validated
 from reverse_codi.utils.stages import StageError, record
 

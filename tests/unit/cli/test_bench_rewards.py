@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from reverse_codi.cli.bench_rewards import make_rows, measured, shown
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 
 
-def test_the_read_is_paid_once_for_five_rewards(tiny_measure: Measure) -> None:
+def test_the_read_is_paid_once_for_five_rewards(tiny_measure: ThoughtMetric) -> None:
     rows = make_rows(tiny_measure, 12)
     assert len(set(rows.texts)) == 12
     assert {str(site) for site in rows.sites} == {"h0", "h1", "h2"}

@@ -10,9 +10,9 @@ from reverse_codi.evaluation import evaluate
 from reverse_codi.evaluation.baselines import NAMES
 from reverse_codi.evaluation.evaluate import find
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.fit import fit_measure
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.fit import fit_metric
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.reconstructor import Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
@@ -20,7 +20,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import ReadSpec, Target
-from reverse_codi.training.prepare import HELD_FILE
+from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.stages import TAKEN_OVER, StageError, record
 from tests.tiny import make_tiny_policy, make_tiny_traces
@@ -111,7 +111,7 @@ def test_maps_of_whole_traces_cannot_examine_thoughts(
     folder = put_verbalizer(tmp_path / "verbalizer")
     map_ = AffineMap.fit(torch.randn(9, tiny_reasoner.width), torch.randn(9, tiny_reasoner.width), 1.0)
     spec = ReadSpec(target=Target.ANSWER)
-    Measure(Reader(tiny_reasoner, spec), {ANSWER: map_}).save(folder)
+    ThoughtMetric(Reader(tiny_reasoner, spec), {ANSWER: map_}).save(folder)
     words = [str(folder), "--out", str(tmp_path / "out"), "--reasoner.path", str(tiny_folders[0])]
     with pytest.raises(RecipeError, match="read whole traces; add --reading FOLDER"):
         evaluate.main(words)
@@ -125,13 +125,13 @@ def test_an_untrained_verbalizer_is_evaluated_and_a_control_is_added_later(
     folder, out = tmp_path / "verbalizer", tmp_path / "out"
     reasoner = load_reasoner("embedded")
     sites = [Site("h", k) for k in range(4)]
-    held = HeldSteps(
+    encoded = EncodedSteps(
         {(s, n): [float(i == s.index) for i in range(n)] for s in sites for n in range(1, 5)}, 0.5
     )
     train = make_tiny_traces(reasoner, tmp_path / "train", 300)
     make_tiny_policy(reasoner).save(folder)
-    fit_measure(Reader(reasoner, ReadSpec(ridge=1.0)), sites, held, train, train.claims).save(folder)
-    (folder / HELD_FILE).write_text(held.to_json())
+    fit_metric(Reader(reasoner, ReadSpec(ridge=1.0)), sites, encoded, train, train.claims).save(folder)
+    (folder / ENCODED_FILE).write_text(encoded.to_json())
     scales = {site: Scale.of(train.vectors(site)) for site in sites}
     Reconstructor.new(reasoner, scales, ReconstructorSection()).save(out / "reconstructor")
     record(out, {TAKEN_OVER: "an untrained reconstructor"})

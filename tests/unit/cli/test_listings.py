@@ -112,11 +112,13 @@ def test_gold_steps_may_come_from_data(log: Path, tmp_path: Path) -> None:
         (["{log}", "--task", "gsm8k_aug", "--path", "{dir}/data.jsonl"], "the data of gsm8k_aug has none"),
     ],
 )
-def test_what_is_missing_is_named_in_one_line(log: Path, tmp_path: Path, words: list[str], said: str) -> None:
+def test_what_is_missing_is_named_in_one_line(
+    log: Path, tmp_path: Path, words: list[str], predictions: str
+) -> None:
     (tmp_path / "other.txt").write_text("Question0...\nHow many?...\n")
     (tmp_path / "bytes.txt").write_bytes(b"Question0...\n\xff")
     (tmp_path / "bare.txt").write_text("Question0...\nHow many?...\ndecoded 0th latent (top5): ['1']\n")
     (tmp_path / "data.jsonl").write_text('{"question": "Z?", "cot": "<<1+1=2>>", "answer": "2"}\n')
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=predictions) as error:
         main([word.format(log=log, dir=tmp_path) for word in words])
     assert "\n" not in str(error.value)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.cli.rewards import main, verdict
-from reverse_codi.evaluation.reward_trials.bench import Kind
+from reverse_codi.evaluation.reward_trials.bench import TextKind
 from reverse_codi.evaluation.reward_trials.trial import Trial
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import names
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.config import RecipeError, run_verb
@@ -49,7 +49,7 @@ def test_a_wrong_name_lists_the_near_ones() -> None:
 def test_try_prints_the_distribution_and_what_can_win(capsys: pytest.CaptureFixture[str]) -> None:
     main(["try", "brevity", "--problems", "8", "--set", "budget=40"])
     told = " ".join(capsys.readouterr().out.split())  # as wide as it may be
-    assert all(kind in told for kind in Kind)
+    assert all(kind in told for kind in TextKind)
     assert "Warning: other, shuffled, constant texts score as well as gold." in told
     assert "brevity does not tell content" in told
 
@@ -66,7 +66,7 @@ def test_try_scores_given_texts_as_json(
         ("h1", "a", 0.0),
     ]
     assert found["kinds"]["empty"]["mean"] == found["worst"] == -1.0
-    assert list(found["kinds"]) == list(Kind) and "constant" in found["won_by"]
+    assert list(found["kinds"]) == list(TextKind) and "constant" in found["won_by"]
 
 
 def test_where_a_reward_does_not_apply_figures_are_null(
@@ -106,7 +106,7 @@ def test_errors_name_the_mend(arguments: list[str], told: str) -> None:
 
 
 def test_the_verdict_of_what_never_applies() -> None:
-    values = {kind: [None] for kind in Kind}
-    never = Trial(Registered("own", lambda batch: [], 0.0), dict(values), [0])
+    values = {kind: [None] for kind in TextKind}
+    never = Trial(RewardSpec("own", lambda batch: [], 0.0), dict(values), [0])
     assert "applies to none of these thoughts" in verdict(never)
-    assert isinstance(never.lead(Kind.EMPTY), Interval)
+    assert isinstance(never.lead(TextKind.EMPTY), Interval)

@@ -63,26 +63,26 @@ def test_vectors_are_imported_under_the_hash_of_their_reasoner(
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"question": q}) + "\n" for q in questions))
     chains = reasoner.think(questions)
 
-    def imported(readouts: torch.Tensor, fed: torch.Tensor, name: str) -> TraceStore:
-        np.save(tmp_path / "h.npy", readouts.numpy())
-        np.save(tmp_path / "z.npy", fed.numpy())
-        files = ["--readouts", str(tmp_path / "h.npy"), "--fed", str(tmp_path / "z.npy")]
+    def imported(hidden_states: torch.Tensor, latent_inputs: torch.Tensor, name: str) -> TraceStore:
+        np.save(tmp_path / "h.npy", hidden_states.numpy())
+        np.save(tmp_path / "z.npy", latent_inputs.numpy())
+        files = ["--hidden-states", str(tmp_path / "h.npy"), "--latent-inputs", str(tmp_path / "z.npy")]
         whose = ["--rows", str(tmp_path / "rows.jsonl"), "--reasoner", str(tmp_path / "reasoner")]
         main(["import", *files, *whose, "--out", str(tmp_path / name)])
         return TraceStore.open(tmp_path / name, reasoner)
 
-    store = imported(chains.readouts, chains.fed, "own")
+    store = imported(chains.hidden_states, chains.latent_inputs, "own")
     assert store.manifest.header.tokenizer_hash == reasoner.tokenizer_hash
-    assert torch.equal(store.fed, chains.fed) and store.questions == questions
+    assert torch.equal(store.latent_inputs, chains.latent_inputs) and store.questions == questions
     assert "not the projection" not in capsys.readouterr().out
-    imported(chains.readouts.bfloat16().float(), chains.fed.bfloat16().float(), "rounded")
+    imported(chains.hidden_states.bfloat16().float(), chains.latent_inputs.bfloat16().float(), "rounded")
     assert "not the projection" not in capsys.readouterr().out
-    imported(chains.readouts, chains.fed.flip(1), "numbered otherwise")
-    assert "6 fed vectors are not the projection of their readouts" in " ".join(
+    imported(chains.hidden_states, chains.latent_inputs.flip(1), "numbered otherwise")
+    assert "6 latent inputs are not the projection of their hidden states" in " ".join(
         capsys.readouterr().out.split()
     )
-    with pytest.raises(StoreError, match=r"readouts are \[3, 2, 16\]; the reasoner's are \[N, 3, 16\]"):
-        imported(chains.readouts[:, 1:], chains.fed[:, 1:], "too few")
+    with pytest.raises(StoreError, match=r"hidden states are \[3, 2, 16\]; the reasoner's are \[N, 3, 16\]"):
+        imported(chains.hidden_states[:, 1:], chains.latent_inputs[:, 1:], "too few")
     with pytest.raises(SystemExit):
-        main(["import", "--readouts", "h.npy", "--fed", "z.npy", "--rows", "rows.jsonl", "--out", "x"])
+        main(["import", "--hidden-states", "h.npy", "--latent-inputs", "z.npy", "--rows", "rows.jsonl", "--out", "x"])
     assert "--reasoner" in capsys.readouterr().err

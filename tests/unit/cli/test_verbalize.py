@@ -14,7 +14,7 @@ from rich.console import Console
 
 from reverse_codi.cli.verbalize import main, save, show
 from reverse_codi.reading.lens import lens
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.question_checks import QuestionError
 from reverse_codi.tasks.records import read_records
@@ -72,8 +72,8 @@ def test_saved_rows_read_back(tmp_path: Path, name: str) -> None:
 
 def test_the_lens_is_the_models_own_head(tiny_reasoner: CodiReasoner) -> None:
     chains = tiny_reasoner.think([make_problems(1)[0].question])
-    [tops] = lens(tiny_reasoner, chains.readouts[:, 0])
-    best = tiny_reasoner.model.logits(chains.readouts[0, 0]).topk(5).indices.tolist()
+    [tops] = lens(tiny_reasoner, chains.hidden_states[:, 0])
+    best = tiny_reasoner.model.logits(chains.hidden_states[0, 0]).topk(5).indices.tolist()
     special = {tiny_reasoner.config.bot_id: "<bot>", tiny_reasoner.config.eot_id: "<eot>"}
     assert tops == [special.get(i) or tiny_reasoner.decode([i]) or "<?>" for i in best]
 
@@ -135,7 +135,10 @@ def make_noise_store(folder: Path, reasoner: CodiReasoner, **header: str) -> Tra
     """Noise as the thoughts about real questions."""
     questions = [problem.question for problem in make_problems(3)]
     noise, k, d = np.random.default_rng(0), reasoner.n_thoughts, reasoner.width
-    arrays = {"readouts": noise.normal(size=(3, k + 1, d)), "fed": noise.normal(size=(3, k, d))}
+    arrays = {
+        "hidden_states": noise.normal(size=(3, k + 1, d)),
+        "latent_inputs": noise.normal(size=(3, k, d)),
+    }
     return import_arrays(folder, arrays, {"questions": questions, **header})
 
 
@@ -149,13 +152,13 @@ def test_of_a_store_what_lies_there_is_translated(
     store = make_noise_store(tmp_path / "noise", tiny_reasoner, reasoner_hash=tiny_reasoner.content_hash)
     monkeypatch.setattr(CodiReasoner, "think", None)  # nothing is thought anew
     rows = called([str(tmp_path / "noise")], tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
-    measure = Measure.load(tiny_verbalizer, tiny_reasoner)
+    metric = ThoughtMetric.load(tiny_verbalizer, tiny_reasoner)
     translator = Translator(tiny_reasoner, tiny_folders[0], tiny_verbalizer)
-    for k, site in enumerate(measure.sites):
+    for k, site in enumerate(metric.sites):
         of_site = [row for row in rows if row["site"] == str(site)]
         texts = [row["translation"] for row in of_site]
-        assert texts == translator.greedy(store.fed[:, k, None])
-        match = measure.match(store.vectors(site), measure.predict(texts, [site] * 3), [site] * 3)
+        assert texts == translator.greedy(store.latent_inputs[:, k, None])
+        match = metric.match(store.vectors(site), metric.predict(texts, [site] * 3), [site] * 3)
         assert [row["match"] for row in of_site] == pytest.approx(match.tolist(), abs=1e-4)
     assert [row["question"] for row in rows[::3]] == store.questions
     assert rows[3]["source"] == f"{tmp_path / 'noise'}[1]"
@@ -186,12 +189,12 @@ def test_fed_vectors_from_a_file_are_translated_and_not_scored(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     chains = tiny_reasoner.think([problem.question for problem in make_problems(2)])
-    np.save(tmp_path / "z.npy", chains.fed.numpy())
+    np.save(tmp_path / "z.npy", chains.latent_inputs.numpy())
     words = ["--vectors", str(tmp_path / "z.npy"), "--sites", "z0.."]
     rows = called(words, tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
     assert [row["site"] for row in rows] == ["z0", "z1", "z2"] * 2
     translator = Translator(tiny_reasoner, tiny_folders[0], tiny_verbalizer)
-    assert [row["translation"] for row in rows[1::3]] == translator.greedy(chains.fed[:, 1, None])
+    assert [row["translation"] for row in rows[1::3]] == translator.greedy(chains.latent_inputs[:, 1, None])
     for row in rows:
         assert row["match"] is row["trust"] is row["lens"] is row["question"] is row["answer"] is None
     assert {row["trusted"] for row in rows} <= {None, False}

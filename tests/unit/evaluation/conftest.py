@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.setting import Size, draw
-from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.fit import fit_measure
+from reverse_codi.evaluation.draw import Size, draw
+from reverse_codi.evaluation.eval_set import EvalSet
+from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.fit import fit_metric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import Site
@@ -19,9 +19,9 @@ from reverse_codi.traces.collect import collect
 N_THOUGHTS, LONGEST = 4, 4
 
 
-def make_plain_held() -> HeldSteps:
+def make_plain_encoded() -> EncodedSteps:
     """Thought k holds step k and nothing else."""
-    return HeldSteps(
+    return EncodedSteps(
         {
             (Site("h", k), n): [float(step == k) for step in range(n)]
             for k in range(N_THOUGHTS)
@@ -32,7 +32,7 @@ def make_plain_held() -> HeldSteps:
 
 
 @pytest.fixture(scope="session")
-def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+def eval_set(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
     """A small exam of the embedded reasoner, with maps of few traces: hence the strong ridge."""
     out, console = tmp_path_factory.mktemp("exam"), Console(quiet=True)
     reasoner = load_reasoner("embedded")
@@ -49,6 +49,6 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
         recipe_hash=recipe.asked_hash,
         console=console,
     )
-    held, reader = make_plain_held(), Reader(reasoner, ReadSpec(ridge=1.0))
-    measure = fit_measure(reader, [Site("h", k) for k in range(N_THOUGHTS)], held, train, train.claims)
-    return draw(recipe, reasoner, measure, held, Size(problems=64, wrong=6, pairs=30), 0, out, console)
+    encoded, reader = make_plain_encoded(), Reader(reasoner, ReadSpec(ridge=1.0))
+    metric = fit_metric(reader, [Site("h", k) for k in range(N_THOUGHTS)], encoded, train, train.claims)
+    return draw(recipe, reasoner, metric, encoded, Size(problems=64, wrong=6, pairs=30), 0, out, console)

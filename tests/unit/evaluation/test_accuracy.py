@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from reverse_codi.evaluation import evaluate
-from reverse_codi.evaluation.accuracy import Accuracies, flat, measure, verdict
+from reverse_codi.evaluation.accuracy import Accuracies, flat, metric, verdict
 from reverse_codi.evaluation.thoughtless import without_thoughts
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.load import load_reasoner
@@ -51,7 +51,7 @@ def test_a_model_that_cannot_write_or_does_not_need_its_thoughts_is_diagnosed() 
 
 
 def test_the_embedded_model_thinks_and_writes() -> None:
-    accuracies = measure(load_reasoner("embedded"), TASK, 150, seed=3, console=Console(quiet=True))
+    accuracies = metric(load_reasoner("embedded"), TASK, 150, seed=3, console=Console(quiet=True))
     assert accuracies.own.value > 0.9 and accuracies.text.value > 0.95
     assert set(accuracies.without) == {"zero", "mean", "resampled", "removed"}
     assert max(figure.value for figure in accuracies.without.values()) < 0.45  # one-step problems
@@ -63,9 +63,11 @@ def test_own_thoughts_given_back_change_nothing_and_donors_answer_otherwise() ->
     reasoner = load_reasoner("embedded")
     problems = TASK.problems(Split.HELDOUT, 40, 8, n_steps=2)
     chains = reasoner.think([p.question for p in problems])
-    own = without_thoughts(reasoner, TASK, problems, chains.fed, chains.fed.mean(0))
+    own = without_thoughts(reasoner, TASK, problems, chains.latent_inputs, chains.latent_inputs.mean(0))
     # In the place of the mean, each problem's own thoughts.
-    given = without_thoughts(reasoner, TASK, problems, torch.zeros_like(chains.fed), chains.fed)
+    given = without_thoughts(
+        reasoner, TASK, problems, torch.zeros_like(chains.latent_inputs), chains.latent_inputs
+    )
     right = [TASK.extract_answer(o) == p.answer for o, p in zip(chains.outputs, problems, strict=True)]
     assert given["mean"] == right and sum(right) > 35
     assert sum(own["resampled"]) <= 1 and given["resampled"] == given["zero"]

@@ -11,15 +11,15 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from reverse_codi.evaluation.accuracy import measure
+from reverse_codi.evaluation.accuracy import metric
+from reverse_codi.reading.interventions.causal_activity import causal_activity
 from reverse_codi.reading.interventions.diagnostics import early_decoding
-from reverse_codi.reading.interventions.liveness import liveness
 from reverse_codi.reading.interventions.replace import kept_all
 from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.latent_lm import Context, LatentLM
+from reverse_codi.reasoners.cot_mode import conclude
+from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.load import load_reasoner
-from reverse_codi.reasoners.text_mode import conclude
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
@@ -36,7 +36,7 @@ class Terse(LatentLM):
     cue: tuple[int, ...] = ()
 
     def greedy(
-        self, context: Context, first: Tensor, stop_id: int, max_new: int, unwritten: Sequence[int] = ()
+        self, context: CachedContext, first: Tensor, stop_id: int, max_new: int, unwritten: Sequence[int] = ()
     ) -> list[list[int]]:
         if bool((first == self.eot_id).all()):
             *given, last = [self.eot_id, *self.cue]
@@ -72,7 +72,7 @@ def test_it_is_as_right_as_with_a_cue(terse: CodiReasoner, embedded: CodiReasone
 
 
 def test_accuracy_and_traces_count_it(terse: CodiReasoner, tmp_path: Path) -> None:
-    found = measure(terse, TASK, 60, 3, Console(quiet=True))
+    found = metric(terse, TASK, 60, 3, Console(quiet=True))
     assert found.own.value > 0.9 and found.text.value > 0.9
     store = collect(
         terse,
@@ -94,13 +94,13 @@ def test_interventions_see_its_answers(terse: CodiReasoner) -> None:
     questions = [p.question for p in problems]
     chains = terse.think(questions)
     answers = [answer_of(terse, TASK, output) for output in chains.outputs]
-    live = torch.ones(chains.fed.shape[:2], dtype=torch.bool)
-    traced = Traced(questions, chains.fed, chains.readouts, answers, live)
-    assert kept_all(terse, TASK, traced, chains.fed).mean() == 1
-    assert kept_all(terse, TASK, traced, chains.fed.roll(1, 0)).mean() < 0.3
+    active = torch.ones(chains.latent_inputs.shape[:2], dtype=torch.bool)
+    traced = Traced(questions, chains.latent_inputs, chains.hidden_states, answers, active)
+    assert kept_all(terse, TASK, traced, chains.latent_inputs).mean() == 1
+    assert kept_all(terse, TASK, traced, chains.latent_inputs.roll(1, 0)).mean() < 0.3
     early = early_decoding(terse, TASK, questions, answers).mean(0)
     assert early[-1] == 1 > early[0]
-    moved = liveness(terse, TASK, TASK.minimal_pairs(Split.HELDOUT, 20, 2, n_steps=3)).moved()
+    moved = causal_activity(terse, TASK, TASK.minimal_pairs(Split.HELDOUT, 20, 2, n_steps=3)).moved()
     assert max(moved.values()) > 0.5
 
 

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from reverse_codi.evaluation import baselines
-from reverse_codi.evaluation.baselines import NAMES, ON_REQUEST, WRITERS, Tools
-from reverse_codi.evaluation.exam import Exam, Subject
-from reverse_codi.evaluation.suite.said import Writer
+from reverse_codi.evaluation.baselines import METHODS, NAMES, ON_REQUEST, Tools
+from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
+from reverse_codi.evaluation.suite.predictions import Method
 from reverse_codi.recipe.reasoner import ReasonerSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
@@ -34,12 +34,12 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     stir(policy)
     policy.save(root / "verbalizer")
     traces = make_tiny_traces(reasoner, root / "traces", n=8)
-    subject = Subject.of(reasoner, Arithmetic(), make_tiny_measure(reasoner), make_held(3), traces)
-    exam = Exam(subject, traces, traces.select([]), None, seed=0)
+    context = EvalContext.of(reasoner, Arithmetic(), make_tiny_measure(reasoner), make_held(3), traces)
+    eval_set = EvalSet(context, traces, traces.select([]), None, seed=0)
     recipe = Recipe(reasoner=ReasonerSection(path=str(root / "reasoner")))
     translator = Translator(reasoner, root / "reasoner", root / "verbalizer")
     return Tools(
-        exam,
+        eval_set,
         recipe,
         root / "verbalizer",
         lambda thoughts: translator.greedy(thoughts.slots),
@@ -49,7 +49,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
 
 
 def test_every_control_has_a_name_and_the_oracle_is_last() -> None:
-    assert set(WRITERS) == set(NAMES) - {"oracle"} and NAMES[-1] == "oracle"
+    assert set(METHODS) == set(NAMES) - {"oracle"} and NAMES[-1] == "oracle"
     assert "best_of_16" in NAMES
     assert not set(ON_REQUEST) & set(NAMES)  # minutes each, so only where they are asked for
 
@@ -61,19 +61,19 @@ def test_the_best_of_16_reads_nearer_than_the_greedy_text_and_never_farther(
     monkeypatch.setattr(baselines, "RERANKED", at_once)
     # An untrained verbalizer writes nothing that can be read, so here every text makes a claim of its own.
     monkeypatch.setattr("reverse_codi.reading.best_of.claimed", lambda text: (text,))
-    exam, thoughts = tools.exam, tools.exam.thoughts
-    measure = exam.subject.measure
+    eval_set, thoughts = tools.eval_set, tools.eval_set.thoughts
+    metric = eval_set.context.metric
 
     def match(texts: list[str]) -> list[float]:
-        return measure.match(thoughts.targets, exam.predicted(thoughts, texts), thoughts.sites).tolist()
+        return metric.match(thoughts.targets, eval_set.predicted(thoughts, texts), thoughts.sites).tolist()
 
-    best = WRITERS["best_of_16"](tools)(thoughts)
+    best = METHODS["best_of_16"](tools)(thoughts)
     pairs = list(zip(match(tools.write(thoughts)), match(best), strict=True))
     assert all(searched >= plain - 1e-5 for plain, searched in pairs)
     assert sum(searched > plain + 1e-3 for plain, searched in pairs) > 0.5 * len(pairs)
-    assert WRITERS["best_of_16"](tools)(thoughts) == best
-    other = replace(tools, exam=replace(exam, seed=1))
-    assert WRITERS["best_of_16"](other)(thoughts) != best
+    assert METHODS["best_of_16"](tools)(thoughts) == best
+    other = replace(tools, eval_set=replace(eval_set, seed=1))
+    assert METHODS["best_of_16"](other)(thoughts) != best
 
 
 def test_the_warm_start_is_the_verbalizer_itself_where_there_was_no_rl(tools: Tools, tmp_path: Path) -> None:
@@ -92,19 +92,19 @@ def test_warm_nearest_is_taught_runs_of_the_models_own_steps(
 ) -> None:
     taught: list[list[str]] = []
 
-    def warmed(subject: Subject, base: Path, like: Path, out: Path, targets: Any, section: Any) -> Writer:
-        taught.append(targets(subject.thoughts(subject.train)))
+    def warmed(context: EvalContext, base: Path, like: Path, out: Path, targets: Any, section: Any) -> Method:
+        taught.append(targets(context.thoughts(context.train)))
         assert section.problems and not section.samples
         return lambda thoughts: [""] * len(thoughts)
 
     monkeypatch.setattr(baselines.trained_controls, "warmed", warmed)
-    subject = tools.exam.subject
-    own = [["1 + 1 = 2", "2 * 3 = 6"]] * len(subject.train)
-    subject.solved.update(zip(subject.train.questions, own, strict=True))
-    WRITERS["warm_nearest"](tools)
+    context = tools.eval_set.context
+    own = [["1 + 1 = 2", "2 * 3 = 6"]] * len(context.train)
+    context.solved.update(zip(context.train.questions, own, strict=True))
+    METHODS["warm_nearest"](tools)
     [texts] = taught
     runs = {"1 + 1 = 2.", "2 * 3 = 6.", "1 + 1 = 2. 2 * 3 = 6.", "(no step)"}
-    assert len(texts) == 3 * len(subject.train)
-    answered = {f"2 * 3 = {answer}." for answer in subject.train.answers if answer}
+    assert len(texts) == 3 * len(context.train)
+    answered = {f"2 * 3 = {answer}." for answer in context.train.answers if answer}
     assert {text for text in texts if "=" in text} <= runs | answered | {f"1 + 1 = 2. {a}" for a in answered}
     assert set(texts[2::3]) == {"(no step)"}  # of two steps the third thought holds none

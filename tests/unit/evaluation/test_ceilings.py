@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reverse_codi.evaluation import ceilings
-from reverse_codi.evaluation.ceilings import Asked, answered, intermediate, told
+from reverse_codi.evaluation.ceilings import ProbedStep, answered, intermediate, probe_hits
 from reverse_codi.reasoners.sites import Site
 
 
@@ -54,10 +54,10 @@ def test_a_hidden_layer_tells_what_no_plane_parts(
     labels = ["same" if x * y > 0 else "other" for x, y in points.tolist()]
     half = len(points) // 2
 
-    def part(rows: range) -> tuple[torch.Tensor, Asked]:
+    def part(rows: range) -> tuple[torch.Tensor, ProbedStep]:
         chosen = [labels[row] for row in rows]
-        return points[list(rows)], Asked(Site("h", 0), list(rows), chosen, [1.0] * len(chosen))
+        return points[list(rows)], ProbedStep(Site("h", 0), list(rows), chosen, [1.0] * len(chosen))
 
-    hits = told(part(range(half)), part(range(half, len(points))), hidden, seed=0)
+    hits = probe_hits(part(range(half)), part(range(half, len(points))), hidden, seed=0)
     assert low <= sum(hits) / len(hits) <= high
-    assert told(part(range(half)), part(range(half, len(points))), hidden, seed=0) == hits
+    assert probe_hits(part(range(half)), part(range(half, len(points))), hidden, seed=0) == hits

@@ -36,11 +36,13 @@ class Oracle:
     ) -> Chains:
         if n_thoughts == 0:
             return Chains(torch.empty(0), torch.empty(0), ["I do not know"] * len(questions))
-        fed = torch.tensor([self.answers[q] for q in questions])[:, None, None]
+        latent_inputs = torch.tensor([self.answers[q] for q in questions])[:, None, None]
         if patch is not None:
-            fed = torch.where(patch.where[..., None], patch.fed, fed)
-        readouts = fed.repeat(1, 2, 1)
-        return Chains(readouts, fed, [f"The answer is: {v:g}" for v in fed.flatten().tolist()])
+            latent_inputs = torch.where(patch.where[..., None], patch.latent_inputs, latent_inputs)
+        hidden_states = latent_inputs.repeat(1, 2, 1)
+        return Chains(
+            hidden_states, latent_inputs, [f"The answer is: {v:g}" for v in latent_inputs.flatten().tolist()]
+        )
 
     def write(self, questions: Sequence[str]) -> list[str]:
         return ["The answer is: 1"] * len(questions)

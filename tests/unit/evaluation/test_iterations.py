@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from reverse_codi.evaluation import evaluate, iterations
-from reverse_codi.evaluation.iterations import Iterated, measure, prompt, solution_of, solved, verdict
+from reverse_codi.evaluation.iterations import Iterated, metric, prompt, solution_of, solved, verdict
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.tasks.arithmetic import Arithmetic
@@ -74,7 +74,7 @@ def test_a_chat_templates_tokens_are_tokens_and_a_problems_words_are_not(reasone
 
 def test_each_count_is_asked_and_the_models_own_is_the_accuracy(reasoner: HuginnReasoner) -> None:
     task = Arithmetic()
-    figures = measure(reasoner, task, 6, seed=0, console=Console(quiet=True), shots=1)
+    figures = metric(reasoner, task, 6, seed=0, console=Console(quiet=True), shots=1)
     assert list(figures.by_iterations) == [1, 4, 8, 16, 32]  # its own, 4, is one of them
     assert figures.own == figures.by_iterations[4] and figures.own.n == 6
     # Once more, one question at a time.

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from reverse_codi.evaluation.reading_study import Row, choose, study_spec
+from reverse_codi.evaluation.reading_study import StudyRow, choose, study_spec
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.fit import retrieval
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Map, Point, Prefix, ReadSpec
@@ -50,7 +50,10 @@ def make_store(folder: Path, seed: int, n: int) -> TraceStore:
     thoughts = thoughts + 0.1 * torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(seed))
     return import_arrays(
         folder,
-        {"readouts": thoughts[:, None].repeat(1, 2, 1).numpy(), "fed": thoughts[:, None].numpy()},
+        {
+            "hidden_states": thoughts[:, None].repeat(1, 2, 1).numpy(),
+            "latent_inputs": thoughts[:, None].numpy(),
+        },
         {
             "questions": [p.question for p in problems],
             "claims": [p.claims for p in problems],
@@ -60,10 +63,10 @@ def make_store(folder: Path, seed: int, n: int) -> TraceStore:
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[StudyRow]:
     root = tmp_path_factory.mktemp("study")
     train, test = make_store(root / "train", 1, 600), make_store(root / "test", 2, 200)
-    held = HeldSteps({(SITE, n): [1.0] + [0.0] * (n - 1) for n in range(1, 5)}, 0.5)
+    encoded = EncodedSteps({(SITE, n): [1.0] + [0.0] * (n - 1) for n in range(1, 5)}, 0.5)
     specs = [
         ReadSpec(point=Point.LAST, map=Map.IDENTITY, layers="final"),
         ReadSpec(point=Point.LAST, ridge=0.1),
@@ -71,31 +74,31 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
     return [
         row
         for spec in specs
-        for row in study_spec(Constructed(), spec, [SITE], held, train, train.claims, test, framed=0)  # type: ignore[arg-type]
+        for row in study_spec(Constructed(), spec, [SITE], encoded, train, train.claims, test, framed=0)  # type: ignore[arg-type]
     ]
 
 
-def test_gold_wins_where_the_reading_is_right(rows: list[Row]) -> None:
+def test_gold_wins_where_the_reading_is_right(rows: list[StudyRow]) -> None:
     affine = rows[1]
     assert affine.match["gold"].value > 0.95
     assert affine.retrieval["gold"] > 0.8  # some of 64 problems share their claim
     assert affine.margin.low > 0.1
     assert affine.match["empty"].value < 0.5
     assert affine.retrieval["empty"] == affine.retrieval["constant"] == 0
-    best = affine.match[affine.best_foil].value
+    best = affine.match[affine.best_negative].value
     assert affine.margin.value == pytest.approx(affine.match["gold"].value - best)
     assert affine.match["gold"].n == 200
 
 
-def test_the_chosen_reading_is_the_one_with_the_larger_margin(rows: list[Row]) -> None:
+def test_the_chosen_reading_is_the_one_with_the_larger_margin(rows: list[StudyRow]) -> None:
     identity, affine = rows
     assert affine.margin.value > identity.margin.value
     assert choose(rows) == affine.spec
 
 
 def test_choose_averages_over_sites() -> None:
-    def row(spec: ReadSpec, k: int, margin: float) -> Row:
-        return Row(spec, Site("h", k), {}, {}, "empty", Interval(margin, margin, margin, 1))
+    def row(spec: ReadSpec, k: int, margin: float) -> StudyRow:
+        return StudyRow(spec, Site("h", k), {}, {}, "empty", Interval(margin, margin, margin, 1))
 
     even, uneven = ReadSpec(ridge=1), ReadSpec(prefix=Prefix.QUESTION)
     given = [row(even, 0, 0.3), row(even, 1, 0.3), row(uneven, 0, 0.5), row(uneven, 1, 0.0)]
@@ -112,9 +115,9 @@ def test_retrieval_counts_own_texts_that_are_nearest() -> None:
 
 
 def test_a_margin_that_is_no_number_is_never_the_best() -> None:
-    def row(spec: ReadSpec, margin: float) -> Row:
+    def row(spec: ReadSpec, margin: float) -> StudyRow:
         interval = Interval(margin, margin, margin, 9)
-        return Row(spec, SITE, {}, {}, "", interval)
+        return StudyRow(spec, SITE, {}, {}, "", interval)
 
     broken, poor, good = ReadSpec(ridge=1.0), ReadSpec(ridge=2.0), ReadSpec(ridge=3.0)
     rows = [row(broken, float("nan")), row(poor, -0.5), row(good, 0.25)]

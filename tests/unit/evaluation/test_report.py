@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.evaluation.controls import gold_claims
-from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.report import (
     AIMS,
     METRICS_FILE,
@@ -21,7 +21,7 @@ from reverse_codi.evaluation.report import (
     save,
     save_texts,
 )
-from reverse_codi.evaluation.suite.said import Said
+from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.bootstrap import Interval
 
@@ -126,17 +126,17 @@ def test_a_control_alone_stands_without_the_verbalizer() -> None:
     assert "verbalizer" not in line(printed(table), "empty")
 
 
-def test_every_text_is_kept_beside_its_gold_text(exam: Exam, tmp_path: Path) -> None:
-    file = save_texts(Said(exam, gold_claims), tmp_path)
+def test_every_text_is_kept_beside_its_gold_text(eval_set: EvalSet, tmp_path: Path) -> None:
+    file = save_texts(Predictions(eval_set, gold_claims), tmp_path)
     records = [json.loads(of_text) for of_text in file.read_text().splitlines()]
-    assert [record["traces"] for record in records] == ["heldout"] * len(exam.thoughts) + ["wrong"] * len(
-        exam.wrong_thoughts
+    assert [record["traces"] for record in records] == ["heldout"] * len(eval_set.thoughts) + ["wrong"] * len(
+        eval_set.wrong_thoughts
     )
     assert all(record["text"] == record["gold"] for record in records)
-    assert [record["question"] for record in records[: len(exam.thoughts)]] == exam.thoughts.questions
+    assert [record["question"] for record in records[: len(eval_set.thoughts)]] == eval_set.thoughts.questions
 
 
-def test_a_model_that_is_never_wrong_keeps_its_texts(exam: Exam, tmp_path: Path) -> None:
-    never = replace(exam, wrong=cast(TraceStore, []))
-    records = save_texts(Said(never, gold_claims), tmp_path).read_text().splitlines()
-    assert [json.loads(record)["traces"] for record in records] == ["heldout"] * len(exam.thoughts)
+def test_a_model_that_is_never_wrong_keeps_its_texts(eval_set: EvalSet, tmp_path: Path) -> None:
+    never = replace(eval_set, wrong=cast(TraceStore, []))
+    records = save_texts(Predictions(never, gold_claims), tmp_path).read_text().splitlines()
+    assert [json.loads(record)["traces"] for record in records] == ["heldout"] * len(eval_set.thoughts)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from reverse_codi.evaluation import samples
 from reverse_codi.evaluation.samples import Tried, by_margin, counts, main, nearest_of_all, tried
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import UserError
@@ -43,26 +43,26 @@ def test_the_proxy_alone_takes_garbled_texts_and_the_rule_does_not(tiny_traces: 
 
 
 def test_counts_are_of_rows_and_right_ones(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tiny_traces: TraceStore
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tiny_traces: TraceStore
 ) -> None:
     thoughts = thoughts_of(tiny_traces.select(range(30)), thought_sites(3), make_held(3))
-    writer = Writes(tiny_reasoner, thoughts.gold)
-    made = tried(writer, tiny_measure, thoughts, 2, seed=0)
+    method = Writes(tiny_reasoner, thoughts.gold)
+    made = tried(method, tiny_measure, thoughts, 2, seed=0)
     assert made.texts[4] == [thoughts.gold[4], thoughts.gold[4], "(no no)"]
     predicted = tiny_measure.predict(["(no no)"], thoughts.sites[4:5])
     match = tiny_measure.match(thoughts.targets[4:5], predicted, thoughts.sites[4:5]).item()
     assert made.match[4]["(no no)"] == pytest.approx(match, abs=1e-4)
-    assert counts(writer, tiny_measure, thoughts, thoughts.gold)[:3] == (0, 1.0, 1.0)
+    assert counts(method, tiny_measure, thoughts, thoughts.gold)[:3] == (0, 1.0, 1.0)
     silent = [row for row, gold in enumerate(thoughts.gold) if gold == "(no step)"]
     spoiled = ["(no no)" if row == silent[0] else gold for row, gold in enumerate(thoughts.gold)]
-    garbled, active, inactive, _ = counts(writer, tiny_measure, thoughts, spoiled)
+    garbled, active, inactive, _ = counts(method, tiny_measure, thoughts, spoiled)
     assert (garbled, active, inactive) == (1, 1.0, pytest.approx(1 - 1 / len(silent)))
 
 
 def test_the_verb_prints_a_row_for_every_rule(
     monkeypatch: pytest.MonkeyPatch,
     tiny_reasoner: CodiReasoner,
-    tiny_measure: Measure,
+    tiny_measure: ThoughtMetric,
     tiny_traces: TraceStore,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -89,7 +89,7 @@ def test_a_verbalizer_of_whole_traces_is_refused(monkeypatch: pytest.MonkeyPatch
     class Whole:
         maps = {ANSWER: None}
 
-    monkeypatch.setattr(Measure, "load", lambda *ignored: Whole())
+    monkeypatch.setattr(ThoughtMetric, "load", lambda *ignored: Whole())
     monkeypatch.setattr("reverse_codi.recipe.schema.ReasonerSection.load", lambda self: None, raising=False)
     with pytest.raises(UserError, match="writes one text a trace"):
         samples.held_out(Recipe(), tmp_path, 2, 0, tmp_path, None)  # type: ignore[arg-type]

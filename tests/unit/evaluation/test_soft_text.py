@@ -16,14 +16,14 @@ SITES = [Site("h", 0), Site("h", 1), Site("h", 0)]
 
 def test_vectors_begin_at_the_words_and_come_nearer_while_the_model_stays() -> None:
     reasoner = make_tiny_reasoner()
-    measure = make_tiny_measure(reasoner)
+    metric = make_tiny_measure(reasoner)
     chains = reasoner.think([problem.question for problem in make_problems(3, seed=5)])
     thoughts = torch.stack([chains.at(site)[row] for row, site in enumerate(SITES)])
     before = reasoner.content_hash
 
-    words = measure.match(thoughts, measure.predict(TEXTS, SITES), SITES)
-    begun = softened(reasoner, measure, thoughts, SITES, TEXTS, Descent(steps=0))
-    moved = softened(reasoner, measure, thoughts, SITES, TEXTS, Descent(steps=30))
+    words = metric.match(thoughts, metric.predict(TEXTS, SITES), SITES)
+    begun = softened(reasoner, metric, thoughts, SITES, TEXTS, Descent(steps=0))
+    moved = softened(reasoner, metric, thoughts, SITES, TEXTS, Descent(steps=30))
 
     assert begun.tolist() == pytest.approx(words.tolist(), abs=1e-3)
     assert bool((moved > begun).all())

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from reverse_codi.reading import claims as module
-from reverse_codi.reading.claims import HeldSteps, claimed, claims_text, find_held_steps
+from reverse_codi.reading.claims import EncodedSteps, claimed, claims_text, find_encoded_steps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.files import NotJsonError
 
 H0, H1 = Site("h", 0), Site("h", 1)
 CLAIMS = ["12 + 5 = 17", "17 * 2 = 34"]
-HELD = HeldSteps({(H0, 2): [0.1, 0.2], (H1, 2): [0.9, 0.5], (H1, 1): [0.75]}, 0.5)
+HELD = EncodedSteps({(H0, 2): [0.1, 0.2], (H1, 2): [0.9, 0.5], (H1, 1): [0.75]}, 0.5)
 
 
 def test_claims_text() -> None:
@@ -29,23 +29,25 @@ def test_a_site_says_the_steps_from_the_threshold_on() -> None:
 
 
 def test_json_round_trip() -> None:
-    assert HeldSteps.from_json(HELD.to_json()) == HELD
+    assert EncodedSteps.from_json(HELD.to_json()) == HELD
     swapped = replace(HELD, moved={(H1, 2): 0.25, (H0, 2): 0.0})
-    assert HeldSteps.from_json(swapped.to_json()) == swapped
-    assert HeldSteps.from_json('{"threshold": 0.5, "accuracy": {}}').moved == {}  # of before there were swaps
+    assert EncodedSteps.from_json(swapped.to_json()) == swapped
+    assert (
+        EncodedSteps.from_json('{"threshold": 0.5, "accuracy": {}}').moved == {}
+    )  # of before there were swaps
 
 
 def test_where_thoughts_were_swapped_only_live_ones_hold_steps_and_weak_probes_suffice() -> None:
     weak = {(H0, 3): [0.33, 0.05, 0.1], (H1, 3): [0.32, 0.7, 0.4], (H1, 2): [0.9, 0.1]}
-    held = HeldSteps(weak, 0.6, {(H0, 3): 0.4, (H1, 3): 1.0, (H1, 2): 0.02})
-    assert held.steps(H0, 3) == [0]
-    assert held.steps(H1, 3) == [1, 2]  # half as well read as the best one
-    assert held.steps(H1, 2) == []  # the result is handed on, and nobody looks
-    assert HeldSteps(weak, 0.6).steps(H1, 2) == [0] and HeldSteps(weak, 0.6).steps(H0, 3) == []
+    encoded = EncodedSteps(weak, 0.6, {(H0, 3): 0.4, (H1, 3): 1.0, (H1, 2): 0.02})
+    assert encoded.steps(H0, 3) == [0]
+    assert encoded.steps(H1, 3) == [1, 2]  # half as well read as the best one
+    assert encoded.steps(H1, 2) == []  # the result is handed on, and nobody looks
+    assert EncodedSteps(weak, 0.6).steps(H1, 2) == [0] and EncodedSteps(weak, 0.6).steps(H0, 3) == []
     assert (
-        HeldSteps({(H0, 1): [0.29]}, 0.6, {(H0, 1): 1.0}).steps(H0, 1) == []
+        EncodedSteps({(H0, 1): [0.29]}, 0.6, {(H0, 1): 1.0}).steps(H0, 1) == []
     )  # live, and nothing is read there
-    assert HeldSteps({(H0, 1): [0.29]}, 0.2, {(H0, 1): 1.0}).steps(H0, 1) == [0]
+    assert EncodedSteps({(H0, 1): [0.29]}, 0.2, {(H0, 1): 1.0}).steps(H0, 1) == [0]
 
 
 def test_find_held_steps_finds_the_step_that_a_site_holds() -> None:
@@ -54,16 +56,16 @@ def test_find_held_steps_finds_the_step_that_a_site_holds() -> None:
     claims = [[f"{a} + 1 = {a}", f"{b} - {c} = {d}"] for a, b, c, d in numbers.tolist()]
 
     def holding(*columns: int) -> torch.Tensor:
-        held = torch.cat([4 * torch.eye(4)[numbers[:, column]] for column in columns], 1)
-        return held + torch.randn(held.shape, generator=rng) / 9
+        encoded = torch.cat([4 * torch.eye(4)[numbers[:, column]] for column in columns], 1)
+        return encoded + torch.randn(encoded.shape, generator=rng) / 9
 
     h2 = Site("h", 2)
     vectors = {H0: torch.randn(600, 4, generator=rng), H1: holding(1, 2, 3), h2: holding(3)}
-    held = find_held_steps(vectors, claims)
-    assert held.steps(H1, 2) == [1]
-    assert held.steps(H0, 2) == []
-    assert held.steps(h2, 2) == []  # a result alone is not the step
-    assert held.accuracy[H1, 2][1] > 0.9
+    encoded = find_encoded_steps(vectors, claims)
+    assert encoded.steps(H1, 2) == [1]
+    assert encoded.steps(H0, 2) == []
+    assert encoded.steps(h2, 2) == []  # a result alone is not the step
+    assert encoded.accuracy[H1, 2][1] > 0.9
 
 
 def test_probes_learn_from_all_lengths_and_are_scored_apart() -> None:
@@ -75,10 +77,10 @@ def test_probes_learn_from_all_lengths_and_are_scored_apart() -> None:
     ]
     holds = torch.cat([4 * torch.eye(4)[numbers[:, column]] for column in range(3)], 1)
     holds[~torch.tensor(long)] = 0  # a thought that lets go of its step where no other follows
-    held = find_held_steps({H0: holds + torch.randn(holds.shape, generator=rng) / 9}, claims)
-    assert held.steps(H0, 2) == [0]
-    assert held.steps(H0, 1) == []
-    assert held.accuracy[H0, 2][0] > 0.9 and held.accuracy[H0, 1][0] < 0.5
+    encoded = find_encoded_steps({H0: holds + torch.randn(holds.shape, generator=rng) / 9}, claims)
+    assert encoded.steps(H0, 2) == [0]
+    assert encoded.steps(H0, 1) == []
+    assert encoded.accuracy[H0, 2][0] > 0.9 and encoded.accuracy[H0, 1][0] < 0.5
 
 
 def test_what_a_text_claims_in_order() -> None:
@@ -93,4 +95,4 @@ def test_what_a_text_claims_in_order() -> None:
 
 def test_an_accuracy_that_is_no_number_is_not_written() -> None:
     with pytest.raises(NotJsonError, match=r"accuracy\.h1/2\.0 = nan"):
-        HeldSteps({(Site("h", 1), 2): [float("nan"), 0.5]}, 0.5).to_json()
+        EncodedSteps({(Site("h", 1), 2): [float("nan"), 0.5]}, 0.5).to_json()

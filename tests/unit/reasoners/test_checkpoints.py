@@ -34,7 +34,7 @@ from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
-from reverse_codi.verbalize.contract import Contract
+from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 from tests.tiny import stir
 from tests.unit.reasoners.conformance.layouts import (
@@ -198,7 +198,7 @@ def test_coconut_keeps_no_projection_and_its_tokens(tmp_path: Path) -> None:
     size = len(gpt2_tokenizer())
     assert (reasoner.config.bot_id, reasoner.config.eot_id) == (size, size + 1)  # start and end, then latent
     chains = reasoner.think(QUESTIONS[:1])
-    assert torch.equal(chains.fed, chains.readouts[:, :-1])
+    assert torch.equal(chains.latent_inputs, chains.hidden_states[:, :-1])
     folder = reasoner_folder(make_coconut(tmp_path).source)
     assert not (folder / "projection.safetensors").exists()
 
@@ -211,18 +211,18 @@ def test_the_converted_folder_serves_a_verbalizer(tmp_path: Path) -> None:
     case = make_codi_gpt2(tmp_path)
     reasoner, folder = load_reasoner(case.source), reasoner_folder(case.source)
     section = VerbalizerSection(rank=2, alpha=4, target_modules=["c_attn", "c_proj", "c_fc"])
-    contract = Contract(
+    verbalizer_config = VerbalizerConfig(
         n_slots=1,
         n_vocab=len(table(case.tensors)),
         reasoner_hash=reasoner.content_hash,
         tokenizer_hash=reasoner.tokenizer_hash,
     )
-    policy = Policy.new(reasoner, section, contract)
+    policy = Policy.new(reasoner, section, verbalizer_config)
     stir(policy)
     policy.save(tmp_path / "policy")
     engine = TransformersEngine(folder, EngineConfig(kind="transformers"))
     engine.load_policy(tmp_path / "policy", 1)
-    prompt = reasoner.think(QUESTIONS[:1]).fed[0, :1]  # one slot, z0
+    prompt = reasoner.think(QUESTIONS[:1]).latent_inputs[0, :1]  # one slot, z0
     [rollout] = engine.generate([prompt], 1, Sampling(max_new_tokens=4, temperature=0))
     merged = policy.model.get_base_model()
     with torch.no_grad():
@@ -236,10 +236,10 @@ def test_the_converted_folder_serves_a_verbalizer(tmp_path: Path) -> None:
 # ---- bad input
 
 
-def rewrite(case: Case, mend: Callable[[dict[str, Tensor]], object]) -> None:
+def rewrite(case: Case, fix: Callable[[dict[str, Tensor]], object]) -> None:
     """Change the tensors of a case's file."""
     tensors = read_weights([case.file]).tensors
-    mend(tensors)
+    fix(tensors)
     if case.file.suffix == ".safetensors":
         save_file(tensors, case.file)
     else:
@@ -258,7 +258,7 @@ AT = "codi.base_model.model.model.layers.0.self_attn.q_proj"
 
 
 @pytest.mark.parametrize(
-    ("mend", "message"),
+    ("fix", "message"),
     [
         (
             lambda t: t.pop(f"{AT}.lora_B.default.weight"),
@@ -299,9 +299,9 @@ AT = "codi.base_model.model.model.layers.0.self_attn.q_proj"
         ),
     ],
 )
-def test_tensors_that_do_not_fit_are_named(tmp_path: Path, mend, message: str) -> None:
+def test_tensors_that_do_not_fit_are_named(tmp_path: Path, fix, message: str) -> None:
     case = make_codi_llama(tmp_path)
-    rewrite(case, mend)
+    rewrite(case, fix)
     refused(case, message)
 
 
@@ -486,7 +486,7 @@ def test_reference_masking_is_the_published_procedure(tmp_path: Path, make: Call
     out = seeing.lm(input_ids=ids, attention_mask=mask, use_cache=True, output_hidden_states=True)
     for k in range(seeing.n_thoughts + 1):
         h = out.hidden_states[-1][:, -1:]
-        torch.testing.assert_close(chains.readouts[:, k], h[:, 0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(chains.hidden_states[:, k], h[:, 0], atol=1e-4, rtol=1e-4)
         out = seeing.lm(
             inputs_embeds=seeing.model.prj(h),
             past_key_values=out.past_key_values,
@@ -497,8 +497,10 @@ def test_reference_masking_is_the_published_procedure(tmp_path: Path, make: Call
     ours = plain.think(QUESTIONS)
     lengths = [len(row) for row in rows]
     longest, shortest = lengths.index(max(lengths)), lengths.index(min(lengths))
-    torch.testing.assert_close(chains.readouts[longest], ours.readouts[longest], atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(chains.readouts[shortest], ours.readouts[shortest], atol=1e-2)
+    torch.testing.assert_close(
+        chains.hidden_states[longest], ours.hidden_states[longest], atol=1e-4, rtol=1e-4
+    )
+    assert not torch.allclose(chains.hidden_states[shortest], ours.hidden_states[shortest], atol=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ QUESTIONS = [p.question for p in make_problems(7)]
 def test_thinking_does_not_depend_on_batch_composition(tiny_reasoner: CodiReasoner) -> None:
     together = tiny_reasoner.think(QUESTIONS)
     alone = [tiny_reasoner.think([question]) for question in QUESTIONS]
-    readouts = torch.cat([chains.readouts for chains in alone])
-    fed = torch.cat([chains.fed for chains in alone])
-    assert torch.allclose(together.readouts, readouts, atol=1e-5)
-    assert torch.allclose(together.fed, fed, atol=1e-5)
+    hidden_states = torch.cat([chains.hidden_states for chains in alone])
+    latent_inputs = torch.cat([chains.latent_inputs for chains in alone])
+    assert torch.allclose(together.hidden_states, hidden_states, atol=1e-5)
+    assert torch.allclose(together.latent_inputs, latent_inputs, atol=1e-5)
     assert together.outputs == [chains.outputs[0] for chains in alone]
 
 
@@ -31,10 +31,10 @@ def test_thinking_equals_a_straight_loop_without_cache(tiny_reasoner: CodiReason
         embeds = model.embed(torch.tensor([[*tiny_reasoner.ids(question), model.bot_id]]))
         for k in range(tiny_reasoner.n_thoughts + 1):
             h = model.lm.base_model(inputs_embeds=embeds).last_hidden_state[:, -1]
-            assert torch.allclose(chains.readouts[row, k], h[0], atol=1e-5)
+            assert torch.allclose(chains.hidden_states[row, k], h[0], atol=1e-5)
             if k < tiny_reasoner.n_thoughts:
                 z = model.prj(h)
-                assert torch.allclose(chains.fed[row, k], z[0], atol=1e-5)
+                assert torch.allclose(chains.latent_inputs[row, k], z[0], atol=1e-5)
                 embeds = torch.cat([embeds, z[:, None]], 1)
 
 
@@ -44,27 +44,27 @@ def test_answer_states_equal_one_forward_pass_over_all_that_was_fed(tiny_reasone
     for row, question in enumerate(QUESTIONS):
         before = model.embed(torch.tensor([*tiny_reasoner.ids(question), model.bot_id]))
         after = model.embed(torch.tensor([model.eot_id, *tiny_reasoner.ids("The answer is:")]))
-        embeds = torch.cat([before, chains.fed[row], after])[None]
+        embeds = torch.cat([before, chains.latent_inputs[row], after])[None]
         h = model.lm.base_model(inputs_embeds=embeds).last_hidden_state[0, -1]
         assert torch.allclose(states[row], h, atol=1e-5)
 
 
 def test_own_thoughts_put_back_change_nothing(tiny_reasoner: CodiReasoner) -> None:
     chains = tiny_reasoner.think(QUESTIONS)
-    again = tiny_reasoner.think(QUESTIONS, Patch.all(chains.fed))
-    assert torch.allclose(chains.readouts, again.readouts, atol=1e-5)
+    again = tiny_reasoner.think(QUESTIONS, Patch.all(chains.latent_inputs))
+    assert torch.allclose(chains.hidden_states, again.hidden_states, atol=1e-5)
     assert chains.outputs == again.outputs
 
 
 def test_a_replaced_thought_changes_what_comes_after_it_only(tiny_reasoner: CodiReasoner) -> None:
     chains = tiny_reasoner.think(QUESTIONS)
-    where = torch.zeros(chains.fed.shape[:2], dtype=torch.bool)
+    where = torch.zeros(chains.latent_inputs.shape[:2], dtype=torch.bool)
     where[:, 1] = True
-    patched = tiny_reasoner.think(QUESTIONS, Patch(torch.zeros_like(chains.fed), where))
-    assert torch.equal(patched.at(Site("z", 1)), torch.zeros_like(chains.fed[:, 1]))
-    assert torch.allclose(patched.readouts[:, :2], chains.readouts[:, :2], atol=1e-6)
-    assert not torch.allclose(patched.readouts[:, 2], chains.readouts[:, 2], atol=1e-3)
-    assert not torch.allclose(patched.fed[:, 2], chains.fed[:, 2], atol=1e-3)
+    patched = tiny_reasoner.think(QUESTIONS, Patch(torch.zeros_like(chains.latent_inputs), where))
+    assert torch.equal(patched.at(Site("z", 1)), torch.zeros_like(chains.latent_inputs[:, 1]))
+    assert torch.allclose(patched.hidden_states[:, :2], chains.hidden_states[:, :2], atol=1e-6)
+    assert not torch.allclose(patched.hidden_states[:, 2], chains.hidden_states[:, 2], atol=1e-3)
+    assert not torch.allclose(patched.latent_inputs[:, 2], chains.latent_inputs[:, 2], atol=1e-3)
 
 
 def test_reading_does_not_depend_on_batch_composition(tiny_reasoner: CodiReasoner) -> None:
@@ -89,7 +89,7 @@ def test_saved_and_loaded_it_is_the_same(tiny_reasoner: CodiReasoner, tmp_path: 
     loaded = CodiReasoner.from_pretrained(tmp_path)
     assert loaded.content_hash == tiny_reasoner.content_hash
     assert loaded.tokenizer_hash == tiny_reasoner.tokenizer_hash
-    assert torch.equal(loaded.think(QUESTIONS).readouts, tiny_reasoner.think(QUESTIONS).readouts)
+    assert torch.equal(loaded.think(QUESTIONS).hidden_states, tiny_reasoner.think(QUESTIONS).hidden_states)
     assert not loaded.model.training
 
 
@@ -99,19 +99,17 @@ def test_the_hash_moves_with_any_weight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mend", "message"),
+    ("fix", "message"),
     [
         (lambda t: t.pop("ln.bias"), "ln.bias is missing"),
         (lambda t: t.update({"ghost": torch.zeros(2)}), "ghost is unknown"),
         (lambda t: t.update({"ln.bias": torch.zeros(2)}), r"ln.bias has shape \(2,\), not \(32,\)"),
     ],
 )
-def test_a_broken_projection_is_named(
-    tiny_reasoner: CodiReasoner, tmp_path: Path, mend, message: str
-) -> None:
+def test_a_broken_projection_is_named(tiny_reasoner: CodiReasoner, tmp_path: Path, fix, message: str) -> None:
     tiny_reasoner.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / PROJECTION_FILE)
-    mend(tensors)
+    fix(tensors)
     save_file(tensors, tmp_path / PROJECTION_FILE)
     with pytest.raises(CheckpointError, match=message):
         CodiReasoner.from_pretrained(tmp_path)

@@ -17,7 +17,7 @@ from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 from reverse_codi.tasks.base import Problem
 from reverse_codi.tasks.words import word_tokenizer
-from reverse_codi.verbalize.contract import Contract
+from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.warm_start import examples
 from tests.tiny import make_tiny_reasoner
 
@@ -142,7 +142,7 @@ def test_a_reasoner_thinks_reads_and_scores_characters(make: object) -> None:
     assert torch.allclose(read[-1], states(ids), atol=1e-5)
     assert not torch.allclose(read[-1, -1], states([*first, token, *last])[-1], atol=1e-2)
     assert torch.allclose(
-        reasoner.think([text]).readouts[0, 0], states([*ids, reasoner.config.bot_id])[-1], atol=1e-5
+        reasoner.think([text]).hidden_states[0, 0], states([*ids, reasoner.config.bot_id])[-1], atol=1e-5
     )
     assert reasoner.question_ids(text) == ids
     scores = reasoner.lm(input_ids=torch.tensor([[token, *ids]])).logits.detach()[0, :-1].log_softmax(-1)
@@ -206,8 +206,10 @@ def test_question_format_and_prompt_template_mean_their_control_tokens() -> None
     reasoner = byte_level_reasoner(question_format=f"{BEGIN}{{question}}{LATENT}")
     begin, latent = reasoner.tokenizer.convert_tokens_to_ids([BEGIN, LATENT])
     assert reasoner.question_ids(f"12 {BEGIN}") == [begin, *reasoner.ids(f"12 {BEGIN}"), latent]
-    contract = Contract(template=f"{BEGIN}{{thought}}", n_vocab=400, reasoner_hash="r", tokenizer_hash="t")
-    assert contract.build_prompt(reasoner.tokenizer, [3]) == [begin, 403]
+    verbalizer_config = VerbalizerConfig(
+        template=f"{BEGIN}{{thought}}", n_vocab=400, reasoner_hash="r", tokenizer_hash="t"
+    )
+    assert verbalizer_config.build_prompt(reasoner.tokenizer, [3]) == [begin, 403]
 
 
 # ---- sampled ids

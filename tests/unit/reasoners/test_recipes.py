@@ -13,7 +13,7 @@ from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.training import preflight
-from reverse_codi.training.runtime import Share
+from reverse_codi.training.runtime import Resources
 from reverse_codi.utils.config import RecipeError
 
 ROOT = Path(__file__).parents[3]
@@ -25,11 +25,11 @@ def test_a_dry_run_prints_the_recipe_and_its_gpus(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(ROOT / f"recipes/{name}.yaml")
-    monkeypatch.setattr(preflight, "offered", lambda: Share(2, 0))
+    monkeypatch.setattr(preflight, "offered", lambda: Resources(2, 0))
     with pytest.raises(RecipeError, match=r"ask for 0\.6 GPU, Ray offers 0: lower rollout\.actors"):
         train.main([path, "--dry-run"])
     capsys.readouterr()
-    monkeypatch.setattr(preflight, "offered", lambda: Share(2, 1))
+    monkeypatch.setattr(preflight, "offered", lambda: Resources(2, 1))
     train.main([path, "--dry-run"])
     printed, recipe = capsys.readouterr().out, load_recipe([path])
     assert f"path: {recipe.reasoner.path}" in printed

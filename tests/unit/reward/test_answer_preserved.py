@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 import reward.answer_preserved
-from reverse_codi.evaluation.reward_trials.bench import Bench, Kind, Source
+from reverse_codi.evaluation.reward_trials.bench import Bench, TextKind, TrialSource
 from reverse_codi.evaluation.reward_trials.trial import run, score
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.rewards.batch import RewardBatch
@@ -39,32 +39,32 @@ class Adder:
     answer_cue = "The answer is:"
 
     def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
-        fed = torch.zeros(len(questions), 2, 1)
+        latent_inputs = torch.zeros(len(questions), 2, 1)
         for row, question in enumerate(questions):
             first, *rest = map(float, question.split())
             value = first
             for k, number in enumerate(rest):
                 value += number
                 if patch is not None and patch.where[row, k]:
-                    value = patch.fed[row, k].item()
-                fed[row, k] = value
-        outputs = [f"The answer is: {value:g}" for value in fed[:, -1, 0].tolist()]
-        return Chains(torch.cat([fed, fed[:, -1:]], 1), fed, outputs)
+                    value = patch.latent_inputs[row, k].item()
+                latent_inputs[row, k] = value
+        outputs = [f"The answer is: {value:g}" for value in latent_inputs[:, -1, 0].tolist()]
+        return Chains(torch.cat([latent_inputs, latent_inputs[:, -1:]], 1), latent_inputs, outputs)
 
-    def project(self, readouts: Tensor) -> Tensor:
-        return readouts
+    def project(self, hidden_states: Tensor) -> Tensor:
+        return hidden_states
 
 
 logged: dict[str, float] = {}
 
 
 def batch(texts: list[str], sites: list[Site], question: str = "3 4 5") -> RewardBatch:
-    measure: Measure = make_table_measure(READS, FIRST, [99.0])
-    measure.reader.reasoner = Adder()  # type: ignore[assignment]
-    measure.maps |= dict.fromkeys(sites, measure.maps[FIRST])
+    metric: ThoughtMetric = make_table_measure(READS, FIRST, [99.0])
+    metric.reader.reasoner = Adder()  # type: ignore[assignment]
+    metric.maps |= dict.fromkeys(sites, metric.maps[FIRST])
     n = len(texts)
     rows = make_rows(texts, torch.zeros(n, 1), FIRST, sites=sites, questions=[question] * n)
-    return make_batch(rows, measure, lambda k, v: logged.update({k: v}))
+    return make_batch(rows, metric, lambda k, v: logged.update({k: v}))
 
 
 def test_doctests() -> None:
@@ -97,13 +97,13 @@ def test_a_fed_vector_is_fed_as_it_is() -> None:
 
 
 def test_on_the_embedded_model_gold_wins_and_the_answer_alone_does_not() -> None:
-    bench = Bench.of(Source(problems=24))
+    bench = Bench.of(TrialSource(problems=24))
     record = find("answer_preserved")
     trial = run(record, bench)
     assert trial.won_by == []
     mean = {kind: _mean(values) for kind, values in trial.values.items()}
-    assert mean[Kind.GOLD] > 0.9
-    assert mean[Kind.CONSTANT] < 0.1 and mean[Kind.OTHER] < 0.2
+    assert mean[TextKind.GOLD] > 0.9
+    assert mean[TextKind.CONSTANT] < 0.1 and mean[TextKind.OTHER] < 0.2
     answers = [f"The answer is: {answer}" for answer in bench.thoughts.answers]
     values = score(record, bench.rows(answers), bench)
     assert sum(value is not None for value in values) > len(values) / 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reverse_codi.reading.language_model import LanguageModel
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.batch import RewardBatch, RewardError
@@ -19,12 +19,12 @@ SITE = Site("h", 0)
 TEXTS = ["12 + 5 = 17", "She gets 5", " 12 + 5 = 17"]
 
 
-def batch(measure: Measure, reasoner: CodiReasoner) -> RewardBatch:
-    return make_batch(make_rows(TEXTS, torch.zeros(len(TEXTS), reasoner.width), SITE), measure)
+def batch(metric: ThoughtMetric, reasoner: CodiReasoner) -> RewardBatch:
+    return make_batch(make_rows(TEXTS, torch.zeros(len(TEXTS), reasoner.width), SITE), metric)
 
 
 def test_it_is_the_reasoners_own_likelihood_in_text_mode(
-    tiny_measure: Measure, tiny_reasoner: CodiReasoner
+    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner
 ) -> None:
     values = FluencyReward(Fluency())(batch(tiny_measure, tiny_reasoner))
     ids = torch.tensor([[tiny_reasoner.tokenizer.eos_token_id, *tiny_reasoner.ids(TEXTS[0])]])
@@ -36,7 +36,7 @@ def test_it_is_the_reasoners_own_likelihood_in_text_mode(
 
 
 def test_it_is_clipped_on_both_sides(
-    tiny_measure: Measure, tiny_reasoner: CodiReasoner, monkeypatch: pytest.MonkeyPatch
+    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nll = {"12 + 5 = 17": 0.1, "She gets 5": 40.0}
     monkeypatch.setattr(CodiReasoner, "nll", lambda self, texts: torch.tensor([nll[text] for text in texts]))
@@ -45,14 +45,16 @@ def test_it_is_clipped_on_both_sides(
 
 
 def test_another_language_model_judges(
-    tiny_measure: Measure, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path]
+    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path]
 ) -> None:
     values = FluencyReward(Fluency(model=str(tiny_folders[0])))(batch(tiny_measure, tiny_reasoner))
     expected = (-LanguageModel.load(str(tiny_folders[0])).nll(TEXTS[:2])).tolist()
     assert values[:2] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_missing_model_is_named(tiny_measure: Measure, tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+def test_a_missing_model_is_named(
+    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
     record = find("fluency", {"model": str(tmp_path / "none")})  # nothing is loaded yet
     with pytest.raises(RewardError, match=r"'fluency'.*no language model could be loaded from .*none"):
         run_rewards([record], batch(tiny_measure, tiny_reasoner))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import reward.gold_claim
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.registry import find, names
 from reverse_codi.utils.config import RecipeError
@@ -28,8 +28,8 @@ def values(texts: list[str], claims: list[str] | None = CLAIMS, **options: str) 
 @pytest.fixture
 def held_file(tmp_path: Path) -> str:
     """h1 holds the second of two steps, and none of three."""
-    path = tmp_path / "held_steps.json"
-    path.write_text(HeldSteps({(SITE, 2): [0.0, 1.0], (SITE, 3): [0.0, 0.0, 0.0]}, 0.5).to_json())
+    path = tmp_path / "encoded_steps.json"
+    path.write_text(EncodedSteps({(SITE, 2): [0.0, 1.0], (SITE, 3): [0.0, 0.0, 0.0]}, 0.5).to_json())
     return str(path)
 
 
@@ -50,8 +50,8 @@ def test_with_held_steps_just_the_sites_own_claims_count(held_file: str) -> None
 
 
 def test_a_step_that_is_made_twice_must_be_written_twice(tmp_path: Path) -> None:
-    path = tmp_path / "held_steps.json"
-    path.write_text(HeldSteps({(SITE, 3): [1.0, 1.0, 1.0]}, 0.5).to_json())
+    path = tmp_path / "encoded_steps.json"
+    path.write_text(EncodedSteps({(SITE, 3): [1.0, 1.0, 1.0]}, 0.5).to_json())
     chain = ["10 - 5 = 5", "5 * 2 = 10", "10 - 5 = 5"]
     texts = ["10 - 5 = 5. 5 * 2 = 10. 10 - 5 = 5.", "10 - 5 = 5. 5 * 2 = 10."]
     whole, once = values(texts, chain, held_steps=str(path))

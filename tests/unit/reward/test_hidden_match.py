@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.batch import RewardBatch
 from reward.hidden_match import BEST_LOG, WORST, HiddenMatch, Metric, hidden_match
@@ -31,7 +31,7 @@ def batch() -> RewardBatch:
         torch.eye(2), torch.zeros(2), MEAN, torch.diag(torch.tensor([1.0, 10.0])), torch.zeros(0, 2)
     )
     rows = make_rows(list(READS), torch.tensor([THOUGHT] * len(READS)), SITE)
-    return make_batch(rows, Measure(TableReader(READS), {SITE: fitted}))
+    return make_batch(rows, ThoughtMetric(TableReader(READS), {SITE: fitted}))
 
 
 def test_whitened_hears_the_quiet_direction(batch: RewardBatch) -> None:
@@ -60,7 +60,7 @@ def one_batch(
 ) -> RewardBatch:
     fitted = AffineMap(torch.eye(2), torch.zeros(2), MEAN, torch.eye(2), torch.tensor(references))
     rows = make_rows(list(reads), torch.tensor([thought] * len(reads)), SITE)
-    return make_batch(rows, Measure(TableReader(reads), {SITE: fitted}))
+    return make_batch(rows, ThoughtMetric(TableReader(reads), {SITE: fitted}))
 
 
 def test_neg_log_mse_counts_halvings_and_is_clipped_at_both_ends(batch: RewardBatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.rewards.batch import RewardBatch
 from reward.next_token_match import WORST, NextTokenMatch, next_token_match
@@ -21,7 +21,7 @@ from tests.tiny import (
 
 SITE = Site("h", 1)
 LN3 = math.log(3)
-# Two tokens; a readout's entries are their logits, so the thought says 3/4 and 1/4.
+# Two tokens; a hidden state's entries are their logits, so the thought says 3/4 and 1/4.
 THOUGHT = [LN3, 0.0]
 READS = {
     "same": [LN3, 0.0],
@@ -35,14 +35,14 @@ READS = {
 class TwoTokens:
     """A reasoner whose output head is the identity."""
 
-    def logits(self, readouts: Tensor) -> Tensor:
-        return readouts
+    def logits(self, hidden_states: Tensor) -> Tensor:
+        return hidden_states
 
 
 def batch_at(site: Site) -> RewardBatch:
-    measure = make_table_measure(READS, site)
-    measure.reader.reasoner = TwoTokens()  # type: ignore[assignment]
-    return make_batch(make_rows(list(READS), torch.tensor([THOUGHT] * len(READS)), site), measure)
+    metric = make_table_measure(READS, site)
+    metric.reader.reasoner = TwoTokens()  # type: ignore[assignment]
+    return make_batch(make_rows(list(READS), torch.tensor([THOUGHT] * len(READS)), site), metric)
 
 
 @pytest.mark.parametrize("site", [SITE, ANSWER])
@@ -67,13 +67,13 @@ def test_it_does_not_apply_to_what_the_head_never_reads(site: Site) -> None:
 
 def test_a_constant_text_loses_to_the_right_one() -> None:
     reasoner = make_sharp_reasoner()
-    measure: Measure = make_tiny_measure(reasoner)
+    metric: ThoughtMetric = make_tiny_measure(reasoner)
     problems = make_problems(128)  # those that the maps were fitted on
     targets = reasoner.think([p.question for p in problems]).at(SITE)
     gold = [p.claims[-1] for p in problems]
 
     def mean(texts: list[str]) -> float:
-        values = next_token_match(make_batch(make_rows(texts, targets, SITE), measure), NextTokenMatch())
+        values = next_token_match(make_batch(make_rows(texts, targets, SITE), metric), NextTokenMatch())
         assert all(value is not None and WORST <= value <= 0 for value in values)
         return sum(value or 0.0 for value in values) / len(values)
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reconstructor import Reconstructor, Scale, saved_at
 from reverse_codi.reading.reconstructor_actor import CoTraining, CoTrainingSection, ReasonerParts
 from reverse_codi.reading.reconstructor_network import ReconstructorError, ReconstructorSection
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.registry import find
 from reward.reconstruction import WORST, Reconstruction
 from tests.tiny import make_batch, make_problems, make_rows, make_table_measure
@@ -27,22 +27,22 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def rows(tiny_reasoner: CodiReasoner) -> Rows:
+def rows(tiny_reasoner: CodiReasoner) -> Candidates:
     problems = make_problems(24)
     targets = tiny_reasoner.think([p.question for p in problems]).at(SITE)
     return make_rows([p.claims[0] for p in problems], targets, SITE)
 
 
-def scales(measure: Measure) -> dict[Site, Scale]:
-    return {site: Scale.of(fitted.reference, fitted.mean) for site, fitted in measure.maps.items()}
+def scales(metric: ThoughtMetric) -> dict[Site, Scale]:
+    return {site: Scale.of(fitted.reference, fitted.mean) for site, fitted in metric.maps.items()}
 
 
-def score(function: Any, rows: Rows, measure: Measure) -> tuple[list[float], dict[str, float]]:
+def score(function: Any, rows: Candidates, metric: ThoughtMetric) -> tuple[list[float], dict[str, float]]:
     logged: dict[str, float] = {}
-    return function(make_batch(rows, measure, logged.__setitem__)), logged
+    return function(make_batch(rows, metric, logged.__setitem__)), logged
 
 
-def test_it_scores_before_it_learns_and_rises(tiny_measure: Measure, rows: Rows) -> None:
+def test_it_scores_before_it_learns_and_rises(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
     function = find("reconstruction", {"reconstructor": FAST}).function
     first, logged = score(function, rows, tiny_measure)
     assert first == pytest.approx([0.0] * len(rows), abs=0.1)  # a new one says the mean
@@ -55,7 +55,7 @@ def test_it_scores_before_it_learns_and_rises(tiny_measure: Measure, rows: Rows)
 
 
 def test_values_are_the_formula_on_the_weights_before_the_update(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, rows: Rows
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, rows: Candidates
 ) -> None:
     function = Reconstruction(CoTrainingSection(reconstructor=ReconstructorSection(**FAST)))
     score(function, rows, tiny_measure)
@@ -68,7 +68,7 @@ def test_values_are_the_formula_on_the_weights_before_the_update(
     assert function._training.reconstructor.updates == 2
 
 
-def test_it_is_clipped_at_worst(tiny_measure: Measure, rows: Rows) -> None:
+def test_it_is_clipped_at_worst(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
     function = Reconstruction(CoTrainingSection(reconstructor=ReconstructorSection(**FAST)))
     near = tiny_measure.map_of(SITE).mean + 1e-6 * torch.randn(len(rows), rows.targets.shape[1])
     for _ in range(5):
@@ -78,15 +78,15 @@ def test_it_is_clipped_at_worst(tiny_measure: Measure, rows: Rows) -> None:
 
 
 def test_only_a_reasoner_with_a_language_model_will_do() -> None:
-    measure = make_table_measure({"a": [1.0, 0.0]}, SITE)
-    measure.reader.reasoner = object()  # type: ignore[assignment]
-    batch = make_batch(make_rows(["a"], torch.ones(1, 2), SITE), measure)
+    metric = make_table_measure({"a": [1.0, 0.0]}, SITE)
+    metric.reader.reasoner = object()  # type: ignore[assignment]
+    batch = make_batch(make_rows(["a"], torch.ones(1, 2), SITE), metric)
     with pytest.raises(TypeError, match="not of a object's"):
         Reconstruction(CoTrainingSection())(batch)
 
 
 def test_it_saves_and_goes_on_with_the_newest(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, rows: Rows, tmp_path: Path
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, rows: Candidates, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "folder", tmp_path / "out"
     training = ReconstructorSection(**FAST)
@@ -110,7 +110,9 @@ def test_it_saves_and_goes_on_with_the_newest(
         CoTraining(tiny_reasoner, scales(tiny_measure), CoTrainingSection(out=str(out)))
 
 
-def test_a_start_that_is_missing_is_an_error(tiny_reasoner: CodiReasoner, tiny_measure: Measure) -> None:
+def test_a_start_that_is_missing_is_an_error(
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric
+) -> None:
     with pytest.raises(FileNotFoundError, match="folder 'nowhere' holds no reconstructor"):
         CoTraining(tiny_reasoner, scales(tiny_measure), CoTrainingSection(folder="nowhere"))
 

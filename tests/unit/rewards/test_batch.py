@@ -16,8 +16,8 @@ import torch
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.batch import RewardBatch, RewardError
 from reverse_codi.rewards.calls import run_rewards
-from reverse_codi.rewards.candidates import Step
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.candidates import StepTexts
+from reverse_codi.rewards.declare import RewardSpec
 from tests.tiny import make_batch, make_rows, make_table_measure
 
 SITE = Site("h", 1)
@@ -30,8 +30,8 @@ def batch(**others: Any) -> RewardBatch:
     return make_batch(rows, make_table_measure({"one": [1.0, 0.0]}, SITE, default=[0.0, 1.0]))
 
 
-def returning(*values: Any, worst: float = -1.0) -> Registered:
-    return Registered("fixed", lambda batch: list(values), worst)
+def returning(*values: Any, worst: float = -1.0) -> RewardSpec:
+    return RewardSpec("fixed", lambda batch: list(values), worst)
 
 
 def test_failed_rows_get_worst_and_are_not_shown() -> None:
@@ -41,7 +41,7 @@ def test_failed_rows_get_worst_and_are_not_shown() -> None:
         shown.append(batch)
         return [0.5, 0.25]
 
-    assert run_rewards([Registered("spy", spy, -3.0)], batch()) == {"spy": [0.5, -3.0, 0.25, -3.0]}
+    assert run_rewards([RewardSpec("spy", spy, -3.0)], batch()) == {"spy": [0.5, -3.0, 0.25, -3.0]}
     assert len(shown) == 1
     assert shown[0].texts == ["one", "two words"]
     assert shown[0].targets.tolist() == [[0.0, 1.0], [4.0, 5.0]]
@@ -50,8 +50,8 @@ def test_failed_rows_get_worst_and_are_not_shown() -> None:
 
 def test_every_function_runs_once_and_what_runs_is_told() -> None:
     told: list[list[str]] = []
-    functions = [Registered(name, lambda batch: [0.0] * len(batch), -1.0) for name in "ab"]
-    slow = Registered("slow", lambda batch: [0.5] * len(batch), -1.0, slow=True)
+    functions = [RewardSpec(name, lambda batch: [0.0] * len(batch), -1.0) for name in "ab"]
+    slow = RewardSpec("slow", lambda batch: [0.5] * len(batch), -1.0, slow=True)
     scores = run_rewards([slow, *functions], batch(), told.append)
     assert told == [["a", "slow"], ["b", "slow"], ["slow"]]
     assert list(scores) == ["slow", "a", "b"]  # TRL's columns are in the recipe's order
@@ -62,7 +62,7 @@ def test_no_well_formed_row_calls_nothing() -> None:
     def never(batch: RewardBatch) -> list[float]:
         raise AssertionError
 
-    scores = run_rewards([Registered("never", never, -2.0)], batch(finished=[False] * 4))
+    scores = run_rewards([RewardSpec("never", never, -2.0)], batch(finished=[False] * 4))
     assert scores == {"never": [-2.0] * 4}
 
 
@@ -77,12 +77,12 @@ async def slow(batch: RewardBatch) -> list[float]:
 
 
 def test_async_functions_are_awaited() -> None:
-    assert run_rewards([Registered("slow", slow, -1.0)], batch())["slow"] == [0.5, -1.0, 0.5, -1.0]
+    assert run_rewards([RewardSpec("slow", slow, -1.0)], batch())["slow"] == [0.5, -1.0, 0.5, -1.0]
 
 
 def test_async_functions_are_awaited_inside_a_running_loop() -> None:
     async def notebook() -> list[float | None]:
-        return run_rewards([Registered("slow", slow, -1.0)], batch())["slow"]
+        return run_rewards([RewardSpec("slow", slow, -1.0)], batch())["slow"]
 
     assert asyncio.run(notebook()) == [0.5, -1.0, 0.5, -1.0]
 
@@ -103,9 +103,9 @@ def test_slow_and_async_functions_run_beside_the_others() -> None:
         return await asyncio.to_thread(waiting("async", "thread"), batch)
 
     functions = [
-        Registered("async", remote, -1.0),
-        Registered("thread", waiting("thread", "plain"), -1.0, slow=True),
-        Registered("plain", waiting("plain", "async"), -1.0),
+        RewardSpec("async", remote, -1.0),
+        RewardSpec("thread", waiting("thread", "plain"), -1.0, slow=True),
+        RewardSpec("plain", waiting("plain", "async"), -1.0),
     ]
     assert [function.beside for function in functions] == [True, True, False]
     assert {tuple(column) for column in run_rewards(functions, batch()).values()} == {(0.5, -1.0, 0.5, -1.0)}
@@ -122,7 +122,7 @@ class Judge:
 
 
 def test_an_object_may_be_async_and_keeps_its_state() -> None:
-    judge = Registered("judge", Judge(), -1.0)
+    judge = RewardSpec("judge", Judge(), -1.0)
     assert judge.beside
     assert [run_rewards([judge], batch())["judge"][0] for _ in range(2)] == [1.0, 2.0]
 
@@ -133,10 +133,10 @@ def test_a_function_that_hangs_is_named_with_the_row_that_it_hangs_on(slow: bool
         time.sleep(60 * ("two words" in batch.texts))
         return [0.0] * len(batch)
 
-    hung = Registered("hung", waits, -1.0, slow=slow, timeout_s=0.4)
+    hung = RewardSpec("hung", waits, -1.0, slow=slow, timeout_s=0.4)
     started = time.monotonic()
     with pytest.raises(
-        RewardError, match=r"'hung': not done after 0\.4 s on 2 texts; mend it.*row 2, text 'two words'"
+        RewardError, match=r"'hung': not done after 0\.4 s on 2 texts; fix it.*row 2, text 'two words'"
     ):
         run_rewards([hung], batch())
     assert time.monotonic() - started < 10
@@ -148,7 +148,7 @@ def test_a_function_that_is_merely_slow_blames_no_row() -> None:
         return [0.0] * len(batch)
 
     with pytest.raises(RewardError, match=r"not done after 0\.6 s on 2 texts.*first text: 'one'") as caught:
-        run_rewards([Registered("slow", waits, -1.0, timeout_s=0.6)], batch())
+        run_rewards([RewardSpec("slow", waits, -1.0, timeout_s=0.6)], batch())
     assert caught.value.row is None
 
 
@@ -159,7 +159,7 @@ async def blocked(batch: RewardBatch) -> list[float]:
 
 def test_an_async_function_that_blocks_its_loop_is_named_too() -> None:
     with pytest.raises(RewardError, match=r"'blocked': not done after 0\.2 s"):
-        run_rewards([Registered("blocked", blocked, -1.0, timeout_s=0.2)], batch())
+        run_rewards([RewardSpec("blocked", blocked, -1.0, timeout_s=0.2)], batch())
 
 
 def test_the_row_that_breaks_a_function_is_found() -> None:
@@ -169,7 +169,7 @@ def test_the_row_that_breaks_a_function_is_found() -> None:
     with pytest.raises(
         RewardError, match=r"'f': raised ZeroDivisionError at .*row 2, text 'two words'"
     ) as caught:
-        run_rewards([Registered("f", divides, -9.0)], batch())
+        run_rewards([RewardSpec("f", divides, -9.0)], batch())
     assert caught.value.row == 2
 
 
@@ -180,7 +180,7 @@ def test_what_breaks_on_no_row_alone_names_the_first_text() -> None:
         return [0.0]
 
     with pytest.raises(RewardError, match=r"on 2 texts: one at a time \(the first text: 'one'\)$") as caught:
-        run_rewards([Registered("alone", alone, -9.0)], batch())
+        run_rewards([RewardSpec("alone", alone, -9.0)], batch())
     assert caught.value.row is None
 
 
@@ -194,7 +194,7 @@ def test_a_slow_function_that_breaks_is_asked_for_no_more_rows_than_there_are() 
         return [0.0] * len(batch)
 
     with pytest.raises(RewardError, match=r"raised OSError.*row 2, text 'two words'"):
-        run_rewards([Registered("broken", broken, -1.0, slow=True)], batch())
+        run_rewards([RewardSpec("broken", broken, -1.0, slow=True)], batch())
     assert asked == [2, 1, 1]
 
 
@@ -208,7 +208,7 @@ def test_non_finite_value_names_reward_row_and_text(value: float) -> None:
 def test_wrong_length() -> None:
     with pytest.raises(RewardError, match="'fixed': returned 3 values for 2 texts"):
         run_rewards([returning(0.0, 0.0, 0.0)], batch())
-    leaves_out = Registered("short", lambda batch: [0.0 for text in batch.texts if " " not in text], -1.0)
+    leaves_out = RewardSpec("short", lambda batch: [0.0 for text in batch.texts if " " not in text], -1.0)
     with pytest.raises(RewardError, match=r"'short': returned 1 values for 2 texts.*row 2, text 'two words'"):
         run_rewards([leaves_out], batch())
 
@@ -248,7 +248,7 @@ def test_a_value_below_worst_would_make_failing_pay() -> None:
 )
 def test_what_is_no_list_of_values_is_named_with_what_is_expected(result: Any, told: str) -> None:
     with pytest.raises(RewardError) as caught:
-        run_rewards([Registered("odd", lambda batch: result, -1.0)], batch())
+        run_rewards([RewardSpec("odd", lambda batch: result, -1.0)], batch())
     said = str(caught.value)
     assert said.startswith(f"reward 'odd': returned {told}")
     assert said.endswith("; return a list of 2 values, one for each text, each a float or None")
@@ -261,7 +261,7 @@ async def generates(batch: RewardBatch) -> Any:
 
 def test_an_async_generator_is_none_either() -> None:
     with pytest.raises(RewardError, match="returned an async_generator; return a list of 2 values"):
-        run_rewards([Registered("generates", generates, -1.0)], batch())  # type: ignore[arg-type]
+        run_rewards([RewardSpec("generates", generates, -1.0)], batch())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_an_async_generator_is_none_either() -> None:
     ],
 )
 def test_one_number_a_text_is_taken_from_tensors_arrays_and_tuples(result: Any) -> None:
-    assert run_rewards([Registered("fine", lambda batch: result, -1.0)], batch())["fine"] == [
+    assert run_rewards([RewardSpec("fine", lambda batch: result, -1.0)], batch())["fine"] == [
         0.5, -1.0, 0.25, -1.0
     ]  # fmt: skip
 
@@ -288,7 +288,7 @@ def test_arrays_of_what_is_no_number_are_refused(result: Any) -> None:
     with pytest.raises(
         RewardError, match=r"'odd': returned a \w+, .*for a text; return floats or None.*row 0"
     ):
-        run_rewards([Registered("odd", lambda batch: result, -1.0)], batch())
+        run_rewards([RewardSpec("odd", lambda batch: result, -1.0)], batch())
 
 
 @pytest.mark.parametrize("ending", [SystemExit(0), KeyboardInterrupt(), asyncio.CancelledError()])
@@ -304,7 +304,7 @@ def test_what_would_end_the_process_is_an_error_with_row_and_line(ending: BaseEx
         r"raise an Exception, .* instead of ending the process \(row 2, text 'two words'\)"
     )
     with pytest.raises(RewardError, match=told):
-        run_rewards([Registered("ends", ends, -1.0, slow=slow)], batch())
+        run_rewards([RewardSpec("ends", ends, -1.0, slow=slow)], batch())
 
 
 def test_the_line_is_the_users_where_ours_raised() -> None:
@@ -314,7 +314,7 @@ def test_the_line_is_the_users_where_ours_raised() -> None:
 
     line = asks_wrongly.__code__.co_firstlineno + 1
     with pytest.raises(RewardError, match=rf"raised KeyError at \S+test_rewarding\.py:{line} on 2 texts"):
-        run_rewards([Registered("asks", asks_wrongly, -1.0)], batch())
+        run_rewards([RewardSpec("asks", asks_wrongly, -1.0)], batch())
 
 
 def test_what_is_logged_is_under_the_rewards_name() -> None:
@@ -330,7 +330,7 @@ def test_what_is_logged_is_under_the_rewards_name() -> None:
         return function
 
     shown = replace(batch(), log=lambda name, value: logged.setdefault(name, []).append(value))
-    run_rewards([Registered("a", logs(1.0), -1.0), Registered("step", logs(2.0), -1.0, slow=True)], shown)
+    run_rewards([RewardSpec("a", logs(1.0), -1.0), RewardSpec("step", logs(2.0), -1.0, slow=True)], shown)
     assert logged == {
         f"reward/{reward}/{name}": [value]
         for reward, value in (("a", 1.0), ("step", 2.0))
@@ -347,7 +347,7 @@ def test_what_cannot_be_logged_names_the_users_line(name: Any, value: Any) -> No
     with pytest.raises(
         RewardError, match=r"'logs': raised (Type|Value)Error at \S+test_rewarding\.py:\d+ on"
     ):
-        run_rewards([Registered("logs", logs, -1.0)], batch())
+        run_rewards([RewardSpec("logs", logs, -1.0)], batch())
 
 
 def test_a_function_that_raises_is_named_with_its_line() -> None:
@@ -356,7 +356,7 @@ def test_a_function_that_raises_is_named_with_its_line() -> None:
 
     message = r"'broken': raised KeyError at .*test_rewarding\.py:\d+ on 2 texts"
     with pytest.raises(RewardError, match=message) as caught:
-        run_rewards([Registered("broken", broken, -1.0)], batch())
+        run_rewards([RewardSpec("broken", broken, -1.0)], batch())
     assert isinstance(caught.value.__cause__, KeyError)
 
 
@@ -377,6 +377,6 @@ def test_every_share_knows_the_texts_of_the_whole_step_and_whose_they_are() -> N
     assert rows.thoughts == [0, 1, 0, 2]  # one question has a thought a site
     share = rows.take([3, 2])
     assert (share.texts, share.thoughts) == (["d", "c"], [2, 0])
-    assert share.step == Step(list("abcd"), [0, 1, 0, 2])
+    assert share.step == StepTexts(list("abcd"), [0, 1, 0, 2])
     assert share.take([]).step == share.step
     assert replace(rows, thoughts=[7, 7, 8, 9]).take([0]).thoughts == [7]

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards import batch_guard
 from reverse_codi.rewards.batch import RewardBatch, RewardError
 from reverse_codi.rewards.batch_guard import TESTED, BatchGuard
 from reverse_codi.rewards.calls import run_rewards
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find, names
 from reverse_codi.rewards.scoring import LocalScorer
 from reverse_codi.utils.user_code import innermost
@@ -32,15 +32,15 @@ def shared(**others: Any) -> RewardBatch:
     return replace(batch, layers={3: torch.ones(4, 1, 2)})
 
 
-def writing(write: Callable[[RewardBatch], Any], name: str = "writes", slow: bool = False) -> Registered:
+def writing(write: Callable[[RewardBatch], Any], name: str = "writes", slow: bool = False) -> RewardSpec:
     def function(batch: RewardBatch) -> list[float]:
         write(batch)
         return [0.0] * len(batch)
 
-    return Registered(name, function, -1.0, slow=slow)
+    return RewardSpec(name, function, -1.0, slow=slow)
 
 
-def reading(name: str, slow: bool = False) -> Registered:
+def reading(name: str, slow: bool = False) -> RewardSpec:
     """Sums up everything that it sees."""
 
     def function(batch: RewardBatch) -> list[float]:
@@ -50,7 +50,7 @@ def reading(name: str, slow: bool = False) -> Registered:
         tensors = (batch.states, batch.predicted, batch.targets, batch.distractors, batch.layers[3])
         return [lists + float(sum(tensor.sum() for tensor in tensors))] * len(batch)
 
-    return Registered(name, function, -1.0, slow=slow)
+    return RewardSpec(name, function, -1.0, slow=slow)
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -143,14 +143,14 @@ def test_of_those_that_run_beside_each_other_a_counted_write_names_the_one() -> 
 def test_who_writes_into_a_map_is_named() -> None:
     batch = shared()
     fitted = AffineMap.fit(torch.randn(20, 3), torch.randn(20, 2), 0.1)
-    given = replace(batch, reader=Measure(batch.reader.reader, {SITE: fitted}))
+    given = replace(batch, reader=ThoughtMetric(batch.reader.reader, {SITE: fitted}))
     centred = writing(lambda batch: batch.reader.map_of(SITE).mean.sub_(1.0))
     with pytest.raises(RewardError, match=r"'writes': wrote into batch\.reader's map h1\.mean"):
         run_rewards([reading("reads"), centred], given)
 
 
 def test_the_logged_match_is_taken_before_any_function_runs(
-    tiny_measure: Measure, monkeypatch: pytest.MonkeyPatch
+    tiny_measure: ThoughtMetric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = make_rows(["12 + 5 = 17.", "9 - 8 = 1."], torch.randn(2, 32), SITE)
     plain = LocalScorer(tiny_measure, [find("brevity")], [1.0]).score(rows)
@@ -161,7 +161,7 @@ def test_the_logged_match_is_taken_before_any_function_runs(
 
 @pytest.mark.parametrize("name", sorted(names()))
 def test_the_built_in_ones_do_not_write_and_so_need_no_checksum(
-    name: str, tiny_reasoner: CodiReasoner, tiny_measure: Measure, monkeypatch: pytest.MonkeyPatch
+    name: str, tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = find(name)
     assert innermost(record.function).__module__ in TESTED

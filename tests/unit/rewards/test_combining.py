@@ -6,21 +6,21 @@ import torch
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reward import Gate, Over, RewardItem, Schedule
 from reverse_codi.rewards.batch import Columns, RewardError
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.combining import Combination, correlations, normalized, weighted
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.declare import RewardSpec
 from tests.tiny import make_rows
 
 SITE = Site("h", 1)
 
 
-def rows(texts: list[str], questions: list[str] | None = None) -> Rows:
+def rows(texts: list[str], questions: list[str] | None = None) -> Candidates:
     asked = questions or ["the same"] * len(texts)
     return make_rows(texts, torch.zeros(len(texts), 2), SITE, questions=asked)
 
 
 def combination(*items: RewardItem) -> Combination:
-    return Combination([Registered(item.name, lambda batch: [], -1.0) for item in items], items)
+    return Combination([RewardSpec(item.name, lambda batch: [], -1.0) for item in items], items)
 
 
 def test_weighted_sum_skips_none() -> None:
@@ -35,7 +35,7 @@ def test_a_row_to_which_nothing_applies_is_an_error() -> None:
 
 def test_a_plain_combination_is_the_weighted_sum_of_what_was_said() -> None:
     raw: Columns = {"a": [1.0, None], "b": [0.5, 0.25]}
-    combined = Combination([Registered(name, lambda batch: [], -1.0) for name in "ab"], [2.0, 4.0])(
+    combined = Combination([RewardSpec(name, lambda batch: [], -1.0) for name in "ab"], [2.0, 4.0])(
         raw, rows(["x", "y"]), 7
     )
     assert (combined.columns, combined.weights) == (raw, {"a": 2.0, "b": 4.0})

@@ -62,7 +62,7 @@ def test_the_tutorial_runs_as_written(
         else:
             run(content, monkeypatch)
     told = " ".join(capfd.readouterr().out.split())
-    assert "hears content" in told and "says_result" in told
+    assert "is sensitive to content" in told and "says_result" in told
     assert "│ h0 │ 24 - 9 = 15. │ 1.000 │ Ben starts with 24 balls." in told
     assert "│ h1 │ 10 - 7 = 3. │ 1.000 │" in told
     assert "1 passed" in told

@@ -87,9 +87,9 @@ def test_a_graph_lies_on_one_side_whoever_is_asked_about() -> None:
         found = [sorted(QUERY.findall(p.question)[0][1:]) for p in small.problems(split, 600, seed=1)]
         return {tuple(pair) for pair in found}
 
-    train, held = graphs(Split.TRAIN), graphs(Split.HELDOUT)
-    assert train and held and not train & held
-    assert len(train | held) > 0.8 * len(CLASSES) * (len(CLASSES) - 1) / 2
+    train, encoded = graphs(Split.TRAIN), graphs(Split.HELDOUT)
+    assert train and encoded and not train & encoded
+    assert len(train | encoded) > 0.8 * len(CLASSES) * (len(CLASSES) - 1) / 2
     signatures = [{p.signature for p in TASK.problems(split, 200, 0)} for split in Split]
     assert not signatures[0] & signatures[1]
 

@@ -101,10 +101,10 @@ def test_names_are_wording() -> None:
 
 
 def test_problems_differ_and_sides_are_apart() -> None:
-    held = draw(entries(), Split.HELDOUT, 20, 20)
+    encoded = draw(entries(), Split.HELDOUT, 20, 20)
     train = draw(entries(), Split.TRAIN, 60, 20)
-    assert held == draw(entries(), Split.HELDOUT, 30, 20)[:20]
-    signatures = [p.signature for p in held + train]
+    assert encoded == draw(entries(), Split.HELDOUT, 30, 20)[:20]
+    signatures = [p.signature for p in encoded + train]
     assert len(set(signatures)) == 80
 
 
@@ -156,8 +156,8 @@ def test_a_missing_package_is_told_with_its_install_line() -> None:
 @pytest.mark.skipif(not INSTALLED, reason="reasoning-gym is not installed")
 def test_the_package() -> None:
     task = ReasoningGym()
-    train, held = task.problems(Split.TRAIN, 60, 0), task.problems(Split.HELDOUT, 10, 0)
+    train, encoded = task.problems(Split.TRAIN, 60, 0), task.problems(Split.HELDOUT, 10, 0)
     assert train[:20] == task.problems(Split.TRAIN, 20, 0) and train != task.problems(Split.TRAIN, 60, 1)
-    assert not {p.signature for p in train} & {p.signature for p in held}
+    assert not {p.signature for p in train} & {p.signature for p in encoded}
     assert all(p.steps and "final answer" not in p.question for p in train)
     assert sum(bool(step.result) for p in train for step in p.steps) > 60

@@ -80,7 +80,7 @@ def test_skipped_questions_make_fewer_traces(
     asked = [question for question in store.questions if "zebras" not in question]
     chains = tiny_reasoner.think(asked)
     rows = [store.questions.index(question) for question in asked]
-    assert store.readouts[rows].allclose(chains.readouts, atol=1e-5)
+    assert store.hidden_states[rows].allclose(chains.hidden_states, atol=1e-5)
     assert trace(recipe, console).questions == store.questions  # called again, nothing is left to do
     assert len(TraceStore.open(out, tiny_reasoner)) == 3
     check_traces(recipe)  # a run that skips, too, goes on with this store
@@ -97,7 +97,7 @@ def test_the_key_is_no_other_recipe_for_traces(source: Path, tmp_path: Path) -> 
 def test_means_are_of_the_questions_that_can_be_asked(source: Path, tiny_reasoner: CodiReasoner) -> None:
     task = make_task("jsonl", source=str(source), heldout_percent=1)
     asked = [p.question for p in task.problems(Split.TRAIN, 4, 0) if p.question != LONG]
-    expected = tiny_reasoner.think(asked).fed.mean(0)
+    expected = tiny_reasoner.think(asked).latent_inputs.mean(0)
     assert mean_thoughts(tiny_reasoner, task, 0, 4).allclose(expected, atol=1e-5)
 
 

@@ -50,15 +50,18 @@ class HashReasoner:
             raise KeyboardInterrupt
         self.calls += 1
         time.sleep(self.pause)
-        readouts, fed = torch.empty(len(questions), K + 1, D), torch.empty(len(questions), K, D)
+        hidden_states, latent_inputs = (
+            torch.empty(len(questions), K + 1, D),
+            torch.empty(len(questions), K, D),
+        )
         outputs = []
         for i, question in enumerate(questions):
             seed = int.from_bytes(hashlib.sha256(question.encode()).digest()[:7], "big")
             generator = torch.Generator().manual_seed(seed)
-            readouts[i] = torch.randn(K + 1, D, generator=generator)
-            fed[i] = torch.randn(K, D, generator=generator)
+            hidden_states[i] = torch.randn(K + 1, D, generator=generator)
+            latent_inputs[i] = torch.randn(K, D, generator=generator)
             outputs.append("I do not know" if seed % 5 == 0 else f"The answer is: {seed % 60}")
-        return Chains(readouts, fed, outputs)
+        return Chains(hidden_states, latent_inputs, outputs)
 
     def write(self, questions: Sequence[str]) -> list[str]:
         raise NotImplementedError
@@ -116,8 +119,10 @@ def test_what_is_stored_is_what_was_thought(store: TraceStore) -> None:
     problems = TASK.problems(Split.TRAIN, N, 0)
     chains = HashReasoner().think([problem.question for problem in problems])
     assert len(store) == N and store.complete
-    assert torch.equal(store.readouts, chains.readouts) and torch.equal(store.fed, chains.fed)
-    assert store.readouts.dtype == torch.float32 and store.readouts.shape == (N, K + 1, D)
+    assert torch.equal(store.hidden_states, chains.hidden_states) and torch.equal(
+        store.latent_inputs, chains.latent_inputs
+    )
+    assert store.hidden_states.dtype == torch.float32 and store.hidden_states.shape == (N, K + 1, D)
     assert store.questions == [problem.question for problem in problems]
     assert store.signatures == [problem.signature for problem in problems]
     assert store.claims == [problem.claims for problem in problems]
@@ -128,8 +133,8 @@ def test_what_is_stored_is_what_was_thought(store: TraceStore) -> None:
 
 
 def test_a_site_picks_its_vectors(store: TraceStore) -> None:
-    assert torch.equal(store.vectors(Site("h", 3)), store.readouts[:, 3])
-    assert torch.equal(store.vectors(Site("z", 0)), store.fed[:, 0])
+    assert torch.equal(store.vectors(Site("h", 3)), store.hidden_states[:, 3])
+    assert torch.equal(store.vectors(Site("z", 0)), store.latent_inputs[:, 0])
     for text in ("h4", "z3", "h2@1"):
         with pytest.raises(StoreError, match=f"site {text} is not stored; choose from: h0, h1, h2, h3, z0"):
             store.vectors(Site.parse(text))
@@ -148,11 +153,14 @@ def test_the_answer_site_is_computed_and_goes_with_its_traces(
 def test_the_answer_site_follows_the_stored_thoughts(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
     k, d = tiny_reasoner.n_thoughts, tiny_reasoner.width
     noise = np.random.default_rng(0)
-    arrays = {"readouts": noise.normal(size=(2, k + 1, d)), "fed": noise.normal(size=(2, k, d))}
+    arrays = {
+        "hidden_states": noise.normal(size=(2, k + 1, d)),
+        "latent_inputs": noise.normal(size=(2, k, d)),
+    }
     questions = [problem.question for problem in TASK.problems(Split.TRAIN, 2, 0)]
     store = import_arrays(tmp_path, arrays, {"questions": questions, "reasoner_hash": "x"})
     states = store.with_answer_states(tiny_reasoner).vectors(ANSWER)
-    assert torch.equal(states, tiny_reasoner.answer_states(questions, Patch.all(store.fed)))
+    assert torch.equal(states, tiny_reasoner.answer_states(questions, Patch.all(store.latent_inputs)))
     assert (states - tiny_reasoner.answer_states(questions)).norm() > 0.01
 
 
@@ -168,8 +176,8 @@ def test_traces_of_another_shape_are_refused(whole: Path) -> None:
 def test_one_trace(store: TraceStore) -> None:
     trace = store[7]
     assert (trace.question, trace.claims, trace.gold) == (store.questions[7], store.claims[7], store.gold[7])
-    assert trace.readouts.dtype == np.float32 and trace.readouts.shape == (K + 1, D)
-    assert np.array_equal(trace.fed, store.fed[7].numpy())
+    assert trace.hidden_states.dtype == np.float32 and trace.hidden_states.shape == (K + 1, D)
+    assert np.array_equal(trace.latent_inputs, store.latent_inputs[7].numpy())
     assert store[-1].question == store.questions[-1]
     with pytest.raises(IndexError):
         store[N]
@@ -179,10 +187,10 @@ def test_one_trace(store: TraceStore) -> None:
 def test_select_keeps_the_order_given(store: TraceStore) -> None:
     some = store.select([11, 2, 2, -1])
     assert some.questions == [store.questions[i] for i in (11, 2, 2, -1)]
-    assert torch.equal(some.readouts, store.readouts[[11, 2, 2, -1]])
-    assert torch.equal(some.select([0]).vectors(Site("z", 1)), store.fed[[11], 1])
-    assert torch.equal(store.select(torch.tensor([3])).fed, store.fed[[3]])
-    assert len(store.select([])) == 0 and store.select([]).readouts.shape == (0, K + 1, D)
+    assert torch.equal(some.hidden_states, store.hidden_states[[11, 2, 2, -1]])
+    assert torch.equal(some.select([0]).vectors(Site("z", 1)), store.latent_inputs[[11], 1])
+    assert torch.equal(store.select(torch.tensor([3])).latent_inputs, store.latent_inputs[[3]])
+    assert len(store.select([])) == 0 and store.select([]).hidden_states.shape == (0, K + 1, D)
     with pytest.raises(IndexError):
         store.select([N])
 
@@ -190,8 +198,8 @@ def test_select_keeps_the_order_given(store: TraceStore) -> None:
 def test_changing_a_tensor_leaves_the_disk_alone(whole: Path) -> None:
     before = contents(whole)
     opened = TraceStore.open(whole)
-    opened.readouts.zero_()
-    assert contents(whole) == before and bool(TraceStore.open(whole).readouts.any())
+    opened.hidden_states.zero_()
+    assert contents(whole) == before and bool(TraceStore.open(whole).hidden_states.any())
 
 
 def test_datasets_reads_the_shards(whole: Path, store: TraceStore) -> None:
@@ -200,8 +208,8 @@ def test_datasets_reads_the_shards(whole: Path, store: TraceStore) -> None:
     paths = [str(path) for path in sorted(whole.glob("*.arrow"))]
     rows = datasets.concatenate_datasets([datasets.Dataset.from_file(path) for path in paths])
     assert rows["question"][:] == store.questions
-    read = torch.tensor(np.asarray(rows.with_format("numpy")["fed"][:])).reshape(N, K, D)
-    assert torch.equal(read, store.fed)
+    read = torch.tensor(np.asarray(rows.with_format("numpy")["latent_inputs"][:])).reshape(N, K, D)
+    assert torch.equal(read, store.latent_inputs)
 
 
 def test_the_manifest_says_what_it_holds(whole: Path) -> None:
@@ -239,8 +247,8 @@ def test_a_reasoner_that_does_not_think(tmp_path: Path) -> None:
     trace = Trace("Q", "s", None, [], np.ones((1, 2), np.float32), empty, "", None, None)
     TraceWriter.open(tmp_path, header, 2).append_shard([trace, trace])
     opened = TraceStore.open(tmp_path)
-    assert opened.readouts.shape == (2, 1, 2) and opened.fed.shape == (2, 0, 2)
-    assert opened[1].fed.shape == (0, 2) and opened[0].gold is None and opened[0].correct is None
+    assert opened.hidden_states.shape == (2, 1, 2) and opened.latent_inputs.shape == (2, 0, 2)
+    assert opened[1].latent_inputs.shape == (0, 2) and opened[0].gold is None and opened[0].correct is None
 
 
 # ---- stopping and going on
@@ -277,7 +285,7 @@ def test_a_killed_process_leaves_a_store_that_goes_on(tmp_path: Path, whole: Pat
     assert process.wait() == -signal.SIGKILL
     partial = TraceStore.open(out)
     assert 0 < len(partial) < N
-    assert torch.equal(partial.readouts, TraceStore.open(whole).readouts[: len(partial)])
+    assert torch.equal(partial.hidden_states, TraceStore.open(whole).hidden_states[: len(partial)])
     collected(out)
     assert contents(out) == contents(whole)
 
@@ -377,7 +385,7 @@ def test_answers_read_by_other_rules_are_refused(tmp_path: Path) -> None:
     class Terse(HashReasoner):
         def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
             chains = super().think(questions, patch)
-            return Chains(chains.readouts, chains.fed, ["7"] * len(questions))
+            return Chains(chains.hidden_states, chains.latent_inputs, ["7"] * len(questions))
 
     reasoner = Terse()
     collected(tmp_path / "store", reasoner)
@@ -405,12 +413,12 @@ def test_other_traces_are_not_mixed_in(copy: Path, changes: dict[str, Any], name
 def test_bad_vectors_are_refused_by_question(tmp_path: Path) -> None:
     good, bad = traces_of(HashReasoner(), TASK, TASK.problems(Split.TRAIN, 2, 0))
     writer = TraceWriter.open(tmp_path, TraceStore.open(_one(tmp_path / "o", good)).manifest.header, 2)
-    bad.fed[1, 0] = np.nan
+    bad.latent_inputs[1, 0] = np.nan
     with pytest.raises(StoreError, match=r"fed\[1\] of .* is not finite") as error:
         writer.append_shard([good, bad])
     assert repr(bad.question) in str(error.value)
-    short = Trace(**{**vars(good), "readouts": good.readouts[:-1]})
-    with pytest.raises(StoreError, match=r"readouts of .* has shape \(3, 8\), not \(4, 8\)"):
+    short = Trace(**{**vars(good), "hidden_states": good.hidden_states[:-1]})
+    with pytest.raises(StoreError, match=r"hidden states of .* has shape \(3, 8\), not \(4, 8\)"):
         writer.append_shard([short])
     with pytest.raises(StoreError, match="3 rows, but 2 were announced"):
         writer.append_shard([good, good, good])
@@ -420,9 +428,9 @@ def test_bad_vectors_are_refused_by_question(tmp_path: Path) -> None:
 
 
 def _one(path: Path, trace: Trace) -> Path:
-    np.save(path.parent / "h.npy", trace.readouts[None])
-    np.save(path.parent / "z.npy", trace.fed[None])
-    arrays = {"readouts": path.parent / "h.npy", "fed": path.parent / "z.npy"}
+    np.save(path.parent / "h.npy", trace.hidden_states[None])
+    np.save(path.parent / "z.npy", trace.latent_inputs[None])
+    arrays = {"hidden_states": path.parent / "h.npy", "latent_inputs": path.parent / "z.npy"}
     import_arrays(path, arrays, {"questions": [trace.question], "reasoner_hash": "x"})
     return path
 
@@ -433,7 +441,10 @@ def _one(path: Path, trace: Trace) -> Path:
 @pytest.fixture
 def arrays() -> Iterator[dict[str, Any]]:
     rng = np.random.default_rng(0)
-    yield {"readouts": rng.normal(size=(5, K + 1, D)), "fed": rng.normal(size=(5, K, D)).astype(np.float16)}
+    yield {
+        "hidden_states": rng.normal(size=(5, K + 1, D)),
+        "latent_inputs": rng.normal(size=(5, K, D)).astype(np.float16),
+    }
 
 
 QUESTIONS = {"questions": [f"Q{i}?" for i in range(5)], "reasoner_hash": "c" * 64}
@@ -456,8 +467,8 @@ def test_import_arrays(tmp_path: Path, arrays: dict[str, Any], form: str) -> Non
     manifest = {**QUESTIONS, "gold": ["1", "2", None, "4", "5"], "answers": ["1", "3", "3", None, "5"]}
     store = import_arrays(tmp_path / "out", given, manifest, shard_rows=2)
     assert [shard.rows for shard in store.manifest.shards] == [2, 2, 1]
-    assert torch.equal(store.readouts, torch.tensor(arrays["readouts"], dtype=torch.float32))
-    assert torch.equal(store.fed, torch.tensor(arrays["fed"], dtype=torch.float32))
+    assert torch.equal(store.hidden_states, torch.tensor(arrays["hidden_states"], dtype=torch.float32))
+    assert torch.equal(store.latent_inputs, torch.tensor(arrays["latent_inputs"], dtype=torch.float32))
     assert store.correct == [True, False, None, None, True]
     assert store.claims == [[]] * 5 and len(set(store.signatures)) == 5
     TraceStore.open(tmp_path / "out", HashReasoner())  # an unknown tokenizer hash is not compared
@@ -477,10 +488,10 @@ def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: d
 @pytest.mark.parametrize(
     ("changes", "manifest", "named"),
     [
-        ({"fed": np.zeros((5, K + 1, D))}, {}, r"fed must be \(5, 3, 8\), not \(5, 4, 8\)"),
-        ({"fed": np.zeros((5, K, 9))}, {}, r"fed must be \(5, 3, 8\), not \(5, 3, 9\)"),
-        ({"readouts": np.zeros((5, D))}, {}, r"readouts is float64\[5, 8\]"),
-        ({"readouts": np.zeros((5, K + 1, D), int)}, {}, r"readouts is int64\[5, 4, 8\]"),
+        ({"latent_inputs": np.zeros((5, K + 1, D))}, {}, r"fed must be \(5, 3, 8\), not \(5, 4, 8\)"),
+        ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"fed must be \(5, 3, 8\), not \(5, 3, 9\)"),
+        ({"hidden_states": np.zeros((5, D))}, {}, r"hidden states is float64\[5, 8\]"),
+        ({"hidden_states": np.zeros((5, K + 1, D), int)}, {}, r"hidden states is int64\[5, 4, 8\]"),
         ({}, {"questions": ["Q"]}, "questions has 1 entries for 5 rows"),
         ({}, {"gold": ["1"]}, "gold has 1 entries for 5 rows"),
         ({}, {"golds": ["1"]}, "unknown manifest key 'golds'; did you mean 'gold'"),
@@ -496,19 +507,19 @@ def test_misfits_are_named(
 
 def test_missing_arrays_and_keys_are_named(tmp_path: Path, arrays: dict[str, Any]) -> None:
     with pytest.raises(StoreError, match="no array 'fed'"):
-        import_arrays(tmp_path / "out", {"readouts": arrays["readouts"]}, QUESTIONS)
+        import_arrays(tmp_path / "out", {"hidden_states": arrays["hidden_states"]}, QUESTIONS)
     with pytest.raises(StoreError, match="no 'reasoner_hash'"):
         import_arrays(tmp_path / "out", arrays, {"questions": QUESTIONS["questions"]})
 
 
 def import_command(folder: Path, arrays: dict[str, Any], rows: str) -> list[str]:
-    np.save(folder / "h.npy", arrays["readouts"])
-    np.save(folder / "z.npy", arrays["fed"])
+    np.save(folder / "h.npy", arrays["hidden_states"])
+    np.save(folder / "z.npy", arrays["latent_inputs"])
     (folder / "rows.jsonl").write_text(rows)
     files = [
-        "--readouts",
+        "--hidden-states",
         str(folder / "h.npy"),
-        "--fed",
+        "--latent-inputs",
         str(folder / "z.npy"),
         "--rows",
         str(folder / "rows.jsonl"),
@@ -522,14 +533,14 @@ def test_the_import_command(tmp_path: Path, arrays: dict[str, Any]) -> None:
     store = import_vectors(import_command(tmp_path, arrays, text), QUIET)
     assert store.questions[-1] == "last" and store.gold == ["0", "1", "2", "3", None]
     assert store.claims == [["1 + 1 = 2"]] * 4 + [[]]
-    assert torch.equal(store.fed, torch.tensor(arrays["fed"], dtype=torch.float32))
+    assert torch.equal(store.latent_inputs, torch.tensor(arrays["latent_inputs"], dtype=torch.float32))
 
 
 def test_a_finished_import_is_no_other_import(tmp_path: Path, arrays: dict[str, Any]) -> None:
     """The second one used to report success and keep the first one's vectors."""
     first = import_arrays(tmp_path, arrays, QUESTIONS)
     assert len(import_arrays(tmp_path, arrays, QUESTIONS)) == len(first)  # the same again is done
-    others = {"readouts": arrays["readouts"] + 1, "fed": arrays["fed"]}
+    others = {"hidden_states": arrays["hidden_states"] + 1, "latent_inputs": arrays["latent_inputs"]}
     renamed = {**QUESTIONS, "questions": [f"Who {i}?" for i in range(5)]}
     for given, manifest in ((others, QUESTIONS), (arrays, renamed)):
         with pytest.raises(StoreError, match=r"holds other traces: recipe_hash is .* there, .* here"):
@@ -539,10 +550,10 @@ def test_a_finished_import_is_no_other_import(tmp_path: Path, arrays: dict[str, 
 def test_an_import_that_is_refused_leaves_nothing_and_names_the_file(
     tmp_path: Path, arrays: dict[str, Any]
 ) -> None:
-    arrays["readouts"][3, 1, 0] = np.inf
-    np.save(tmp_path / "h.npy", arrays["readouts"])
-    given = {"readouts": tmp_path / "h.npy", "fed": arrays["fed"]}
-    with pytest.raises(StoreError, match=r"h\.npy: readouts\[3\] \(of 'Q3\?'\) is not finite; leave"):
+    arrays["hidden_states"][3, 1, 0] = np.inf
+    np.save(tmp_path / "h.npy", arrays["hidden_states"])
+    given = {"hidden_states": tmp_path / "h.npy", "latent_inputs": arrays["latent_inputs"]}
+    with pytest.raises(StoreError, match=r"h\.npy: hidden states\[3\] \(of 'Q3\?'\) is not finite; leave"):
         import_arrays(tmp_path / "out", given, QUESTIONS)
     assert not (tmp_path / "out").exists()
 

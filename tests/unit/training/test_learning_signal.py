@@ -5,13 +5,13 @@ import torch
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.training.learning_signal import PATIENCE, LearningSignal, NothingLearntError, check_fits
 from tests.tiny import make_rows
 
 
-def rows(finished: list[bool], texts: list[str] | None = None) -> Rows:
+def rows(finished: list[bool], texts: list[str] | None = None) -> Candidates:
     """Two thoughts with two texts each."""
     questions = ["a", "a", "b", "b"]
     return make_rows(

@@ -85,10 +85,10 @@ def best(out: Path) -> tuple[str, int]:
 def test_the_best_is_kept_by_content_not_by_match(tmp_path: Path) -> None:
     run(make_monitor(tmp_path, [0.2, 0.5, 0.4, 0.5]), 0, 5)
     assert best(tmp_path) == ("3", 2)  # step 2, saved as it was then
-    held = [line for line in lines(tmp_path / "metrics.jsonl") if "heldout/claim" in line]
-    assert [line["step"] for line in held] == [0, 2, 4, 5]  # every 2 steps and at the end
-    assert held[1]["heldout/claim"] == 0.5
-    assert held[1]["heldout/match"] == pytest.approx(0.5)
+    encoded = [line for line in lines(tmp_path / "metrics.jsonl") if "heldout/claim" in line]
+    assert [line["step"] for line in encoded] == [0, 2, 4, 5]  # every 2 steps and at the end
+    assert encoded[1]["heldout/claim"] == 0.5
+    assert encoded[1]["heldout/match"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("keep", "step"), [("match", 0), ("last", 5)])

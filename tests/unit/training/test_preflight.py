@@ -17,7 +17,7 @@ from reverse_codi.traces.files import Manifest, StoreError, TraceHeader
 from reverse_codi.train import main as train_main
 from reverse_codi.train import train
 from reverse_codi.training import preflight
-from reverse_codi.training.runtime import Share, demanded, offered
+from reverse_codi.training.runtime import Resources, demanded, offered
 from reverse_codi.utils.config import RecipeError, UserError, override, validated
 from reverse_codi.utils.outputs import OutputError
 
@@ -171,11 +171,11 @@ def test_other_verbs_check_their_folders_before_work(tmp_path: Path) -> None:
 def test_more_cpus_or_gpus_than_there_are_is_an_error_at_once(
     tmp_path: Path, tiny_folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = Share(2, 0)
+    there = Resources(2, 0)
     monkeypatch.setattr(preflight, "offered", lambda: there)
     preflight.check_actors(made(tmp_path, tiny_folders, "--rollout.cpus", "1.5"))
     wide = made(tmp_path, tiny_folders, "--rollout.actors", "3", "--rollout.cpus", "1")
-    assert demanded(wide) == Share(3.5, 0)
+    assert demanded(wide) == Resources(3.5, 0)
     with pytest.raises(RecipeError, match=r"ask for 3\.5 CPU, Ray offers 2: lower .*rollout\.cpus, reward"):
         preflight.check_actors(wide)
     own = "[{name: hidden_match}, {name: reconstruction, options: {cpus: 1.5}}]"
@@ -200,7 +200,7 @@ def test_a_cluster_says_itself_what_it_offers(tmp_path: Path, monkeypatch: pytes
     assert offered() is None
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 64.0, "memory": 1.0})
-    assert offered() == Share(64, 0)
+    assert offered() == Resources(64, 0)
 
 
 def test_sites_are_counted_by_the_reasoners_thoughts() -> None:

@@ -8,8 +8,8 @@ import pytest
 import wandb
 from rich.console import Console
 
-from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.grpo import GrpoSection
@@ -20,30 +20,30 @@ from reverse_codi.tasks.base import Split
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training import prepare as preparation
 from reverse_codi.training.prepare import (
-    HELD_FILE,
+    ENCODED_FILE,
     Prepared,
-    needs_own_steps,
+    needs_self_generated_cot,
     prepare,
     taught_thoughts,
     warm_policy,
     warm_texts,
 )
 from reverse_codi.utils.stages import StageError
-from reverse_codi.verbalize.own_steps import OwnSteps, candidates
+from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, candidates
 from reverse_codi.verbalize.targets import nearest_texts
 from reverse_codi.verbalize.thoughts import thought_sites
-from reverse_codi.verbalize.warm_start import Pairs
+from reverse_codi.verbalize.warm_start import SftPairs
 from tests.tiny import make_held
 
 
 @pytest.fixture
 def prepared(
-    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: Measure, tmp_path: Path
+    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: ThoughtMetric, tmp_path: Path
 ) -> Prepared:
-    """Traces whose own written steps are not the gold ones."""
+    """Traces whose self-generated CoT are not the gold ones."""
     folder = tmp_path / "reading"
     tiny_measure.save(folder)
-    (folder / HELD_FILE).write_text(make_held(3).to_json())
+    (folder / ENCODED_FILE).write_text(make_held(3).to_json())
     own = [["1 + 1 = 2"] for _ in tiny_traces.claims]
     sites = thought_sites(3)
     return Prepared(
@@ -52,24 +52,24 @@ def prepared(
 
 
 def test_training_thoughts_are_chosen_by_the_steps_that_the_recipe_allows(prepared: Prepared) -> None:
-    train = prepared.thoughts(Split.TRAIN, live_only=True)
+    train = prepared.thoughts(Split.TRAIN, active_only=True)
     assert {str(site) for site in train.sites} == {"h0"} and set(train.gold) == {"1 + 1 = 2."}
-    heldout = prepared.thoughts(Split.HELDOUT, live_only=True)
+    heldout = prepared.thoughts(Split.HELDOUT, active_only=True)
     assert heldout.gold[0] == f"{prepared.heldout.claims[0][0]}."
 
 
 def test_gold_texts_are_gold_whatever_the_maps_are_fitted_on(prepared: Prepared) -> None:
-    thoughts = prepared.thoughts(Split.TRAIN, live_only=False)
+    thoughts = prepared.thoughts(Split.TRAIN, active_only=False)
     texts = warm_texts(Recipe(warm_start=WarmStartSection(kind="gold")), prepared, thoughts)
     for text, problem, site in zip(texts, thoughts.problems, thoughts.sites, strict=True):
         claims = prepared.train.claims[problem]
-        assert text == prepared.held.text(site, claims)
+        assert text == prepared.encoded.text(site, claims)
 
 
 def test_only_the_labelled_problems_are_taught(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taught: list[Pairs] = []
+    taught: list[SftPairs] = []
     monkeypatch.setattr(preparation, "warm_start", lambda *arguments: taught.append(arguments[4]))
     for problems in (7, 0):
         section = WarmStartSection(kind="gold", problems=problems)
@@ -93,7 +93,7 @@ def test_a_warm_start_with_other_settings_is_refused(
     changed: dict[str, dict[str, Any]],
     told: str,
 ) -> None:
-    taught: list[Pairs] = []
+    taught: list[SftPairs] = []
     monkeypatch.setattr(preparation, "warm_start", lambda *arguments: taught.append(arguments[4]))
 
     def warm(values: dict[str, dict[str, Any]]) -> None:
@@ -147,7 +147,7 @@ def test_the_model_writes_only_where_maps_or_warm_start_are_made_from_what_it_wr
     fit_on: str, kind: str, needed: bool
 ) -> None:
     recipe = Recipe.model_validate({"reading": {"fit_on": fit_on}, "warm_start": {"kind": kind}})
-    assert needs_own_steps(recipe) == needed
+    assert needs_self_generated_cot(recipe) == needed
 
 
 @pytest.mark.parametrize(
@@ -169,23 +169,23 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
     traces: int,
 ) -> None:
     fitted: list[list[list[str]]] = []
-    fit = preparation.fit_measure
+    fit = preparation.fit_metric
 
-    def recorded(*arguments: Any) -> Measure:
+    def recorded(*arguments: Any) -> ThoughtMetric:
         fitted.append(arguments[4])
         return fit(*arguments)
 
     def held_by_all(
         probed: Any, claims: list[list[str]], threshold: float, *, moved: dict[Any, float]
-    ) -> HeldSteps:
+    ) -> EncodedSteps:
         fitted.append(claims)
         return make_held(3)
 
     monkeypatch.setattr(preparation, "fit_measure", recorded)
     monkeypatch.setattr(preparation, "find_held_steps", held_by_all)
     written = [["1 + 1 = 2"]] * 50
-    said = [["1 + 1 = 3"] if row in (2, 5) else claims for row, claims in enumerate(written)]
-    monkeypatch.setattr(preparation, "own_steps", lambda *arguments: OwnSteps(written, said))
+    claims = [["1 + 1 = 3"] if row in (2, 5) else claims for row, claims in enumerate(written)]
+    monkeypatch.setattr(preparation, "own_steps", lambda *arguments: SelfGeneratedCot(written, claims))
     recipe = Recipe.model_validate(
         {
             "reasoner": {"path": str(tiny_folders[0])},
@@ -195,7 +195,7 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
         }
     )
     prepared = prepare(recipe, tmp_path / "out", Console(quiet=True))
-    assert (prepared.own is None) == (not needs_own_steps(recipe))
+    assert (prepared.own is None) == (not needs_self_generated_cot(recipe))
     probed, read = fitted
     n = traces or 50
     assert probed == prepared.claims[:n]
@@ -203,12 +203,12 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
         assert prepared.claims == prepared.train.claims
         assert read == prepared.claims[:n]
     else:
-        assert prepared.claims == said
+        assert prepared.claims == claims
         again = 2 * sum(row < n for row in (2, 5))  # disagreeing traces count three times
-        assert read == [*said[:n], *[["1 + 1 = 3"]] * again]
+        assert read == [*claims[:n], *[["1 + 1 = 3"]] * again]
     again = prepare(recipe, tmp_path / "out", Console(quiet=True))
     assert len(fitted) == 2  # not fitted again
-    assert (again.own, again.claims, again.held) == (prepared.own, prepared.claims, prepared.held)
+    assert (again.own, again.claims, again.encoded) == (prepared.own, prepared.claims, prepared.encoded)
     other = recipe.reading.model_copy(update={"framed": 0.25})
     with pytest.raises(StageError, match=r"reading was made with reading\.framed = 0\.65, now 0\.25; set"):
         prepare(recipe.model_copy(update={"reading": other}), tmp_path / "out", Console(quiet=True))
@@ -220,12 +220,12 @@ WRITTEN = NEAREST.model_copy(update={"kind": "written"})
 
 @pytest.fixture
 def parted(prepared: Prepared) -> Prepared:
-    """Of 200 traces, rows 2 and 5 gave another answer than the model's own written steps."""
+    """Of 200 traces, rows 2 and 5 gave another answer than the model's self-generated CoT."""
     written = [["1 + 1 = 2", "2 * 3 = 6"] for _ in prepared.claims]
     claims = [list(own) for own in written]
     for row in (2, 5):
         claims[row][-1] = "2 * 3 = 7"
-    return replace(prepared, own=OwnSteps(written, claims), claims=claims)
+    return replace(prepared, own=SelfGeneratedCot(written, claims), claims=claims)
 
 
 def test_disagreeing_traces_are_taught_again_where_no_labels_are_used(parted: Prepared) -> None:
@@ -265,17 +265,17 @@ def test_written_steps_are_taught_with_the_answer_that_the_trace_gave(parted: Pr
     recipe = Recipe(warm_start=WRITTEN.model_copy(update={"problems": 4}))
     taught = taught_thoughts(recipe, parted)
     texts = warm_texts(recipe, parted, taught)
-    said = {
+    claims = {
         (row, site.index): text for row, site, text in zip(taught.problems, taught.sites, texts, strict=True)
     }
-    assert said == {
+    assert claims == {
         (row, k): ("1 + 1 = 2.", "2 * 3 = 7." if row == 2 else "2 * 3 = 6.", "(no step)")[k]
         for row in range(4)
         for k in range(3)
     }
     assert [taught.problems.count(row) for row in range(4)] == [3, 3, 12, 3]  # errors are rare, so they recur
     # one text a thought, however often it is taught, and gold claims have no part in it
-    assert texts == [said[row, site.index] for row, site in zip(taught.problems, taught.sites, strict=True)]
+    assert texts == [claims[row, site.index] for row, site in zip(taught.problems, taught.sites, strict=True)]
     assert not set(texts) & {f"{claim}." for claims in parted.train.claims[:4] for claim in claims}
 
 
@@ -283,14 +283,14 @@ def test_a_thought_that_holds_no_step_is_taught_none_though_some_claim_reads_nea
     parted: Prepared,
 ) -> None:
     recipe = Recipe(warm_start=NEAREST)
-    taught = parted.thoughts(Split.TRAIN, live_only=False)
+    taught = parted.thoughts(Split.TRAIN, active_only=False)
     assert parted.own is not None
     of_recipe = candidates(parted.reasoner, "unused", recipe.warm_start, parted.own, parted.train)
-    nearest = {site: nearest_texts(parted.train, site, of_recipe, parted.measure) for site in parted.sites}
+    nearest = {site: nearest_texts(parted.train, site, of_recipe, parted.metric) for site in parted.sites}
     assert set(nearest[Site("h", 2)]) - {"(no step)"}  # two steps: the third thought holds nothing
     for text, site, row in zip(
         warm_texts(recipe, parted, taught), taught.sites, taught.problems, strict=True
     ):
         assert text == ("(no step)" if site.index == 2 else nearest[site][row])
-    parted.own.said[0] = []  # who said nothing holds nothing
+    parted.own.claims[0] = []  # who said nothing holds nothing
     assert warm_texts(recipe, parted, taught)[:3] == ["(no step)"] * 3

@@ -11,7 +11,7 @@ import torch
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.rewards.candidates import Rows
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Finish, Rollout, Sampling
 from reverse_codi.traces.store import TraceStore
@@ -53,7 +53,7 @@ class Rewards:
 
     calls = 0
 
-    def score(self, rows: Rows, step: int) -> Scores:
+    def score(self, rows: Candidates, step: int) -> Scores:
         self.rows = rows
         self.calls += 1
         raw: list[float | None] = [None if i % G == G - 1 else float(i) for i in range(len(rows))]
@@ -92,7 +92,7 @@ def make_rollouts(reasoner: CodiReasoner, thoughts: Thoughts, **values: Any) -> 
 
 @pytest.fixture(scope="module")
 def thoughts(tiny_traces: TraceStore) -> Thoughts:
-    return thoughts_of(tiny_traces, thought_sites(3), make_held(3), live_only=True)
+    return thoughts_of(tiny_traces, thought_sites(3), make_held(3), active_only=True)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_one_batch_keeps_every_column_in_order(rollouts: Rollouts, thoughts: Tho
     prompts = ["5"] * G + ["2"] * G
     trainer = SimpleNamespace(state=SimpleNamespace(global_step=8))
     out = rollouts(prompts, trainer)  # type: ignore[arg-type]
-    n_vocab = rollouts.policy.contract.n_vocab
+    n_vocab = rollouts.policy.verbalizer_config.n_vocab
     assert out["prompt_ids"] == [[n_vocab + 5]] * G + [[n_vocab + 2]] * G
     whole, cut = rollouts.pool.ids, rollouts.pool.ids[:2]  # type: ignore[attr-defined]
     assert out["completion_ids"] == [whole, whole, cut] * 2
@@ -119,7 +119,7 @@ def test_one_batch_keeps_every_column_in_order(rollouts: Rollouts, thoughts: Tho
 
 def test_the_rewards_see_the_right_thoughts(rollouts: Rollouts, thoughts: Thoughts) -> None:
     rollouts(["5"] * G + ["2"] * G, SimpleNamespace(state=SimpleNamespace(global_step=8)))  # type: ignore[arg-type]
-    rows: Rows = rollouts.rewards.rows  # type: ignore[attr-defined]
+    rows: Candidates = rollouts.rewards.rows  # type: ignore[attr-defined]
     owners = [5] * G + [2] * G
     assert torch.equal(rows.targets, thoughts.targets[owners])
     assert rows.questions == [thoughts.questions[i] for i in owners]

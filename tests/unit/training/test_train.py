@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from reverse_codi import train as module
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.traces.store import TraceStore
@@ -29,7 +29,7 @@ def recipe(*words: str) -> Recipe:
 
 
 @pytest.fixture
-def prepared(tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: Measure) -> Prepared:
+def prepared(tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: ThoughtMetric) -> Prepared:
     claims = tiny_traces.claims
     sites = thought_sites(3)
     return Prepared(
@@ -50,13 +50,13 @@ def test_thoughts_that_can_teach_pass(prepared: Prepared) -> None:
 
 
 def test_fewer_live_thoughts_than_a_batch_are_refused(prepared: Prepared) -> None:
-    live = len(prepared.thoughts(module.Split.TRAIN, live_only=True))
-    check_thoughts(recipe("--grpo.thoughts_per_step", str(live)), prepared, QUIET)
+    active = len(prepared.thoughts(module.Split.TRAIN, active_only=True))
+    check_thoughts(recipe("--grpo.thoughts_per_step", str(active)), prepared, QUIET)
     with pytest.raises(
-        RecipeError, match=rf"there are {live} training thoughts that hold a step, so no step"
+        RecipeError, match=rf"there are {active} training thoughts that encode a step, so no step"
     ):
-        check_thoughts(recipe("--grpo.thoughts_per_step", str(live + 1)), prepared, QUIET)
-    check_thoughts(recipe("--grpo.thoughts_per_step", str(live + 1), "--grpo.steps", "0"), prepared, QUIET)
+        check_thoughts(recipe("--grpo.thoughts_per_step", str(active + 1)), prepared, QUIET)
+    check_thoughts(recipe("--grpo.thoughts_per_step", str(active + 1), "--grpo.steps", "0"), prepared, QUIET)
 
 
 def test_a_limit_below_every_text_is_refused_and_below_some_reported(prepared: Prepared) -> None:

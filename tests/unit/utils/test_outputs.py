@@ -100,9 +100,9 @@ NOWHERE = "reasoner: {path: no/such/reasoner}\n"
             trace.main,
             [
                 "import",
-                "--readouts",
+                "--hidden-states",
                 "no",
-                "--fed",
+                "--latent-inputs",
                 "no",
                 "--rows",
                 "no",

@@ -7,7 +7,7 @@ import torch
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.hashing import weights_hash
-from reverse_codi.verbalize.contract import ContractError
+from reverse_codi.verbalize.config import VerbalizerConfigError
 from reverse_codi.verbalize.policy import Policy
 from tests.tiny import make_tiny_policy, make_tiny_reasoner, stir
 
@@ -24,7 +24,7 @@ def test_saved_and_loaded_it_says_the_same(tiny_reasoner: CodiReasoner, tmp_path
     stir(policy)
     policy.save(tmp_path)
     loaded = Policy.load(tmp_path, tiny_reasoner)
-    assert loaded.contract == policy.contract
+    assert loaded.verbalizer_config == policy.verbalizer_config
     torch.testing.assert_close(logits(loaded, vectors), logits(policy, vectors))
     assert not torch.allclose(logits(make_tiny_policy(tiny_reasoner), vectors), logits(policy, vectors))
     assert not any(p.requires_grad for p in loaded.model.parameters())
@@ -44,7 +44,7 @@ def test_training_the_lora_leaves_the_reasoner_as_it_is() -> None:
     optimizer = torch.optim.AdamW([p for p in policy.model.parameters() if p.requires_grad], lr=0.1)
     frozen = {name: p.clone() for name, p in policy.model.named_parameters() if not p.requires_grad}
     ids = torch.tensor([[*prompt, 5, 6] for prompt in policy.prompts([[0], [1], [2], [3]])])
-    labels = ids.masked_fill(ids >= policy.contract.n_vocab, -100)
+    labels = ids.masked_fill(ids >= policy.verbalizer_config.n_vocab, -100)
     policy.model(input_ids=ids, labels=labels).loss.backward()
     optimizer.step()
     assert weights_hash(reasoner.model.state_dict(), reasoner.config.recorded()) == reasoner.content_hash
@@ -57,7 +57,7 @@ def test_another_reasoners_verbalizer_is_refused_with_both_hashes(
 ) -> None:
     make_tiny_policy(tiny_reasoner).save(tmp_path)
     other = make_tiny_reasoner(seed=1)
-    with pytest.raises(ContractError) as caught:
+    with pytest.raises(VerbalizerConfigError) as caught:
         Policy.load(tmp_path, other)
     assert tiny_reasoner.content_hash in str(caught.value)
     assert other.content_hash in str(caught.value)
@@ -78,6 +78,6 @@ def test_an_adapter_of_nan_is_refused(tiny_reasoner: CodiReasoner, tmp_path: Pat
     assert bool(logits(policy, torch.randn(2, 32)).isfinite().all())
     policy.save(tmp_path)
     with pytest.raises(
-        ContractError, match=r"q_proj\.lora_B.* holds values that are not finite; train it anew"
+        VerbalizerConfigError, match=r"q_proj\.lora_B.* holds values that are not finite; train it anew"
     ):
         Policy.load(tmp_path, tiny_reasoner)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.verbalize.scores import Scored, by_problem, match_gain, score
 from reverse_codi.verbalize.thoughts import Thoughts
@@ -28,7 +28,7 @@ def make_thoughts(gold: list[str], targets: torch.Tensor | None = None) -> Thoug
 
 
 @pytest.fixture
-def measure() -> Measure:
+def metric() -> ThoughtMetric:
     return make_table_measure({"12 + 5 = 17.": [1.0, 0, 0, 0]}, SITE, default=[0.0, 0, 0, 0])
 
 
@@ -52,31 +52,31 @@ GOLD = "12 + 5 = 17."
         ("12 + 5 = 16. 12 + 5 = 17. 12 + 5 = 18.", 0, 0, 0),
     ],
 )
-def test_content(measure: Measure, text: str, result: int, claim: int, operation: int) -> None:
-    scored = score(make_thoughts([GOLD]), [text], measure)
+def test_content(metric: ThoughtMetric, text: str, result: int, claim: int, operation: int) -> None:
+    scored = score(make_thoughts([GOLD]), [text], metric)
     assert (scored.result.item(), scored.claim.item(), scored.operation.item()) == (result, claim, operation)
     assert scored.content == pytest.approx((result + claim + operation) / 3)
 
 
-def test_no_step_is_right_only_where_the_thought_holds_none(measure: Measure) -> None:
-    scored = score(make_thoughts(["(no step)", GOLD]), ["(no step)"] * 2, measure)
+def test_no_step_is_right_only_where_the_thought_holds_none(metric: ThoughtMetric) -> None:
+    scored = score(make_thoughts(["(no step)", GOLD]), ["(no step)"] * 2, metric)
     assert scored.claim.tolist() == [1, 0]
 
 
-def test_match_is_a_ratio_of_sums(measure: Measure) -> None:
+def test_match_is_a_ratio_of_sums(metric: ThoughtMetric) -> None:
     # distances: 0 and |(0, 3)|^2 / 4; to the mean (0): 1/4 and 9/4
     thoughts = make_thoughts([GOLD, GOLD], torch.tensor([[1.0, 0, 0, 0], [0, 3.0, 0, 0]]))
-    scored = score(thoughts, [GOLD, "?"], measure)
+    scored = score(thoughts, [GOLD, "?"], metric)
     assert scored.match == pytest.approx(1 - 9 / 10)
 
 
 def test_retrieval_of_own_texts_and_of_a_constant_text() -> None:
     points = torch.randn(128, 4, generator=torch.Generator().manual_seed(0))
     table = {f"text {i}": point.tolist() for i, point in enumerate(points)}
-    measure, thoughts = make_table_measure(table, SITE), make_thoughts([GOLD] * 128, points)
-    own = score(thoughts, list(table), measure)
+    metric, thoughts = make_table_measure(table, SITE), make_thoughts([GOLD] * 128, points)
+    own = score(thoughts, list(table), metric)
     assert (own.retrieved, own.distinct, own.top_share) == (1.0, 1.0, 1 / 128)
-    constant = score(thoughts, ["text 0"] * 128, measure)
+    constant = score(thoughts, ["text 0"] * 128, metric)
     assert (constant.retrieved, constant.distinct, constant.top_share) == (0.0, 1 / 128, 1.0)
     assert constant.match < 0.2
 
@@ -111,9 +111,9 @@ def test_by_problem_sums() -> None:
     assert by_problem(torch.tensor([1.0, 2.0, 4.0]), [7, 3, 7]).tolist() == [2.0, 5.0]
 
 
-def test_sentences_are_scored_without_operations(measure: Measure) -> None:
+def test_sentences_are_scored_without_operations(metric: ThoughtMetric) -> None:
     gold = ["Tom is a wumpus.", "Every wumpus is a tumpus."]
-    scored = score(make_thoughts(gold), [gold[0], "Every lempus is a tumpus ."], measure)
+    scored = score(make_thoughts(gold), [gold[0], "Every lempus is a tumpus ."], metric)
     assert (scored.claim.tolist(), scored.result.tolist()) == ([1, 0], [1, 1])
     assert "operation" not in scored.summary()
     assert scored.content == pytest.approx(0.75)

@@ -48,17 +48,20 @@ def test_the_answer_stands_in_the_last_claim(
 
 def test_the_nearest_candidate_wins_among_its_own_traces_only(tmp_path: Path) -> None:
     site = Site("h", 0)
-    measure = make_table_measure({"x": [1.0, 0.0], "y": [0.0, 1.0], "both": [1.0, 1.0]}, site)
+    metric = make_table_measure({"x": [1.0, 0.0], "y": [0.0, 1.0], "both": [1.0, 1.0]}, site)
     thoughts = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.9, 0.8], [0.9, 0.1]])
     traces = import_arrays(
         tmp_path / "traces",
-        {"readouts": thoughts[:, None].repeat(1, 2, 1).numpy(), "fed": thoughts[:, None].numpy()},
+        {
+            "hidden_states": thoughts[:, None].repeat(1, 2, 1).numpy(),
+            "latent_inputs": thoughts[:, None].numpy(),
+        },
         {"questions": ["?"] * 4, "reasoner_hash": "constructed"},
     )
     candidates = [["y", "x", "both"], ["x", "y"], ["x", "y", "both"], ["y"]]
-    assert nearest_texts(traces, site, candidates, measure) == ["x", "y", "both", "y"]
+    assert nearest_texts(traces, site, candidates, metric) == ["x", "y", "both", "y"]
     # The third's first choice is left, by .06 of match; the first's is right; the second's is no candidate.
     first = ["x", "both", "y", "y"]
-    assert nearest_texts(traces, site, candidates, measure, first) == ["x", "y", "both", "y"]
+    assert nearest_texts(traces, site, candidates, metric, first) == ["x", "y", "both", "y"]
     near = make_table_measure({"x": [0.9, 0.1], "y": [0.91, 0.1], "both": [1.0, 1.0]}, site)
     assert nearest_texts(traces, site, [["x", "y"]] * 4, near, ["y", "x", "x", "y"]) == ["y", "x", "x", "y"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import Target
@@ -32,9 +32,9 @@ def test_every_thought_has_its_own_vectors_and_gold_text(tiny_traces: TraceStore
 
 
 def test_live_only_leaves_out_thoughts_that_hold_nothing(tiny_traces: TraceStore) -> None:
-    live = thoughts_of(tiny_traces, thought_sites(3), make_held(3), live_only=True)
-    assert len(live) == sum(min(3, len(claims)) for claims in tiny_traces.claims)
-    assert "(no step)" not in live.gold
+    active = thoughts_of(tiny_traces, thought_sites(3), make_held(3), active_only=True)
+    assert len(active) == sum(min(3, len(claims)) for claims in tiny_traces.claims)
+    assert "(no step)" not in active.gold
 
 
 def test_the_answer_has_all_thoughts_as_slots_and_the_whole_chain_as_text(
@@ -42,8 +42,8 @@ def test_the_answer_has_all_thoughts_as_slots_and_the_whole_chain_as_text(
 ) -> None:
     traces = tiny_traces.select(range(20)).with_answer_states(tiny_reasoner)
     assert target_sites(Target.ANSWER, 3) == [ANSWER]
-    answers = thoughts_of(traces, [ANSWER], make_held(3), live_only=True)
-    assert torch.equal(answers.slots, traces.fed)
+    answers = thoughts_of(traces, [ANSWER], make_held(3), active_only=True)
+    assert torch.equal(answers.slots, traces.latent_inputs)
     # The stored thoughts are fed, where the model would work them out again: rounding may differ.
     assert torch.allclose(answers.targets, tiny_reasoner.answer_states(traces.questions), atol=1e-5)
     assert answers.gold == [" ".join(f"{c}." for c in claims) for claims in traces.claims]
@@ -51,4 +51,4 @@ def test_the_answer_has_all_thoughts_as_slots_and_the_whole_chain_as_text(
 
 def test_nothing_held_at_all_is_an_error_that_says_what_to_do(tiny_traces: TraceStore) -> None:
     with pytest.raises(ValueError, match=r"raise trace\.n"):
-        thoughts_of(tiny_traces, thought_sites(3), HeldSteps({}, 0.5), live_only=True)
+        thoughts_of(tiny_traces, thought_sites(3), EncodedSteps({}, 0.5), active_only=True)

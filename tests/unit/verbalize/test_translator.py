@@ -36,8 +36,8 @@ def reranked(greedy: list[str], sampled: list[list[str]], targets: Tensor) -> li
         "9 + 9 = 18.": [0.19, 0.9],
     }
     n = len(greedy)
-    measure = make_table_measure(table, SITE)
-    return Writes(greedy, sampled).reranked(torch.zeros(n, 1, 2), 3, targets, [SITE] * n, ["?"] * n, measure)
+    metric = make_table_measure(table, SITE)
+    return Writes(greedy, sampled).reranked(torch.zeros(n, 1, 2), 3, targets, [SITE] * n, ["?"] * n, metric)
 
 
 def test_garbled_texts_that_read_nearer_replace_neither_silence_nor_a_claim() -> None:

@@ -11,7 +11,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.policy import Policy
-from reverse_codi.verbalize.warm_start import Pairs, WordDropout, encode, warm_start
+from reverse_codi.verbalize.warm_start import SftPairs, WordDropout, encode, warm_start
 from tests.tiny import make_sharp_reasoner, make_tiny_policy
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5.", "(no step)", "9 * 2 = 18. 18 / 3 = 6."]
@@ -22,11 +22,11 @@ def reasoner() -> CodiReasoner:
     return make_sharp_reasoner()
 
 
-def make_pairs() -> Pairs:
-    return Pairs(torch.randn(4, 1, 32, generator=torch.Generator().manual_seed(0)), TEXTS)
+def make_pairs() -> SftPairs:
+    return SftPairs(torch.randn(4, 1, 32, generator=torch.Generator().manual_seed(0)), TEXTS)
 
 
-def run(policy: Policy, pairs: Pairs, out: Path, **values: object) -> list[int]:
+def run(policy: Policy, pairs: SftPairs, out: Path, **values: object) -> list[int]:
     given = {"steps": 60, "batch_size": 4, "learning_rate": 2e-2, "eval_steps": 25, **values}
     points: list[int] = []
 
@@ -37,27 +37,34 @@ def run(policy: Policy, pairs: Pairs, out: Path, **values: object) -> list[int]:
 
     section = WarmStartSection.model_validate(given)
     warm_start(
-        policy.model, policy.embedding, policy.tokenizer, policy.contract, pairs, section, out, on_point
+        policy.model,
+        policy.embedding,
+        policy.tokenizer,
+        policy.verbalizer_config,
+        pairs,
+        section,
+        out,
+        on_point,
     )
     return points
 
 
-def loss(policy: Policy, pairs: Pairs) -> float:
+def loss(policy: Policy, pairs: SftPairs) -> float:
     policy.embedding.set_bank(pairs.vectors.flatten(0, 1))
     policy.model.eval()
     with torch.no_grad():
         losses = [
             policy.model(input_ids=torch.tensor([r["input_ids"]]), labels=torch.tensor([r["labels"]])).loss
-            for r in encode(pairs, policy.contract, policy.tokenizer)
+            for r in encode(pairs, policy.verbalizer_config, policy.tokenizer)
         ]
     return float(torch.stack(losses).mean())
 
 
 def test_rows_are_prompt_then_text_then_eos_and_only_the_text_is_learnt(reasoner: CodiReasoner) -> None:
     policy, pairs = make_tiny_policy(reasoner), make_pairs()
-    for i, row in enumerate(encode(pairs, policy.contract, policy.tokenizer)):
+    for i, row in enumerate(encode(pairs, policy.verbalizer_config, policy.tokenizer)):
         text = [*reasoner.ids(TEXTS[i]), reasoner.tokenizer.eos_token_id]
-        assert row["input_ids"] == [policy.contract.n_vocab + i, *text]
+        assert row["input_ids"] == [policy.verbalizer_config.n_vocab + i, *text]
         assert row["labels"] == [-100, *text]
 
 
@@ -75,7 +82,7 @@ def test_the_loss_falls_and_only_the_lora_learns(reasoner: CodiReasoner, tmp_pat
 def test_thoughts_are_told_apart_by_their_vectors(reasoner: CodiReasoner, tmp_path: Path) -> None:
     policy, pairs = make_tiny_policy(reasoner, rank=16), make_pairs()
     run(policy, pairs, tmp_path)
-    swapped = Pairs(pairs.vectors.roll(1, 0), TEXTS)
+    swapped = SftPairs(pairs.vectors.roll(1, 0), TEXTS)
     assert loss(policy, swapped) > 1.5 * loss(policy, pairs)
 
 

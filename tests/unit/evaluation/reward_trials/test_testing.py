@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.evaluation.reward_trials.bench import Kind, Source
+from reverse_codi.evaluation.reward_trials.bench import TextKind, TrialSource
 from reverse_codi.evaluation.reward_trials.testing import check_reward
 from reverse_codi.rewards.batch import RewardError
 
@@ -40,7 +40,7 @@ def broken(batch: RewardBatch) -> list[float | None]:
 def short(batch: RewardBatch) -> list[float | None]:
     return [0.0]
 '''
-SOURCE = Source(problems=16)
+SOURCE = TrialSource(problems=16)
 
 
 @pytest.fixture
@@ -51,19 +51,19 @@ def own(tmp_path: Path) -> str:
 
 def test_a_sound_reward_passes_and_its_values_are_returned(own: str) -> None:
     trial = check_reward(f"{own}:right", source=SOURCE)
-    assert set(trial.values[Kind.GOLD]) == {1.0}
+    assert set(trial.values[TextKind.GOLD]) == {1.0}
 
 
 def test_one_that_can_be_won_without_content_fails(own: str) -> None:
-    with pytest.raises(AssertionError, match=r"'length': .*constant.* as well as gold.*hears_content=False"):
+    with pytest.raises(AssertionError, match=r"'length': .*constant.* as well as gold.*sensitive_to_content=False"):
         check_reward(f"{own}:length", source=SOURCE)
-    check_reward(f"{own}:length", source=SOURCE, hears_content=False)
+    check_reward(f"{own}:length", source=SOURCE, sensitive_to_content=False)
 
 
 def test_one_that_depends_on_the_other_rows_fails(own: str) -> None:
     with pytest.raises(AssertionError, match=r"'rank': .* rows, .* among .*; let it depend on the row"):
-        check_reward(f"{own}:rank", source=SOURCE, hears_content=False)
-    check_reward(f"{own}:rank", source=SOURCE, hears_content=False, by_row=False)
+        check_reward(f"{own}:rank", source=SOURCE, sensitive_to_content=False)
+    check_reward(f"{own}:rank", source=SOURCE, sensitive_to_content=False, by_row=False)
 
 
 @pytest.mark.parametrize(("name", "problem"), [("broken", "returned nan"), ("short", "returned 1 values")])
@@ -74,4 +74,4 @@ def test_one_that_breaks_its_contract_is_named(own: str, name: str, problem: str
 
 @pytest.mark.parametrize("name", ["novelty", "contrastive", "format"])
 def test_the_built_in_ones_depend_on_row_and_step_alone(name: str) -> None:
-    check_reward(name, source=SOURCE, hears_content=name == "contrastive")
+    check_reward(name, source=SOURCE, sensitive_to_content=name == "contrastive")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.evaluation.reward_trials.bench import Bench, Kind, Source, other_thoughts
+from reverse_codi.evaluation.reward_trials.bench import Bench, TextKind, TrialSource, other_thoughts
 from reverse_codi.evaluation.reward_trials.texts import texts_of
 from reverse_codi.evaluation.reward_trials.trial import Spread, Trial, run, score
 from reverse_codi.rewards.batch import RewardBatch, RewardError
-from reverse_codi.rewards.declare import Registered
+from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find
 from reverse_codi.tasks.records import read_records
 from reverse_codi.utils.config import UserError
@@ -18,7 +18,7 @@ from reverse_codi.utils.config import UserError
 @pytest.fixture(scope="module")
 def bench() -> Bench:
     """Thoughts of 16 problems of the embedded model."""
-    return Bench.of(Source(problems=16))
+    return Bench.of(TrialSource(problems=16))
 
 
 def test_the_spread_is_of_what_applies() -> None:
@@ -28,15 +28,19 @@ def test_the_spread_is_of_what_applies() -> None:
 
 def trial(**values: list[float | None]) -> Trial:
     gold = values.pop("gold")
-    every = {kind: [0.0] * len(gold) for kind in Kind} | {Kind(name): v for name, v in values.items()}
-    return Trial(Registered("own", lambda batch: [], 0.0), every | {Kind.GOLD: gold}, list(range(len(gold))))
+    every = {kind: [0.0] * len(gold) for kind in TextKind} | {TextKind(name): v for name, v in values.items()}
+    return Trial(
+        RewardSpec("own", lambda batch: [], 0.0), every | {TextKind.GOLD: gold}, list(range(len(gold)))
+    )
 
 
 def test_gold_must_lead_thought_by_thought() -> None:
     gold: list[float | None] = [1.0, 2.0, 3.0, 4.0]
     assert trial(gold=gold).won_by == []
-    assert trial(gold=gold, constant=[1.0, 2.0, 3.0, 4.0]).won_by == [Kind.CONSTANT]
-    assert trial(gold=gold, empty=[9.0, None, None, None], other=[0.0, 1.0, None, 3.5]).won_by == [Kind.EMPTY]
+    assert trial(gold=gold, constant=[1.0, 2.0, 3.0, 4.0]).won_by == [TextKind.CONSTANT]
+    assert trial(gold=gold, empty=[9.0, None, None, None], other=[0.0, 1.0, None, 3.5]).won_by == [
+        TextKind.EMPTY
+    ]
     # The mean of "shuffled" is higher, but of the texts where both apply gold always leads.
     assert trial(gold=[1.0, 1.0, None], shuffled=[0.5, 0.5, 90.0]).won_by == []
 
@@ -47,16 +51,16 @@ def test_a_reward_that_never_applies_is_won_by_nothing() -> None:
 
 def test_the_texts_are_what_they_are_called(bench: Bench) -> None:
     thoughts, texts = bench.thoughts, bench.texts
-    assert texts[Kind.GOLD] == thoughts.gold and set(texts[Kind.EMPTY]) == {""}
-    assert len(set(texts[Kind.CONSTANT])) == 1
-    for gold, mixed in zip(texts[Kind.GOLD], texts[Kind.SHUFFLED], strict=True):
+    assert texts[TextKind.GOLD] == thoughts.gold and set(texts[TextKind.EMPTY]) == {""}
+    assert len(set(texts[TextKind.CONSTANT])) == 1
+    for gold, mixed in zip(texts[TextKind.GOLD], texts[TextKind.SHUFFLED], strict=True):
         assert sorted(gold.split()) == sorted(mixed.split())
-    assert sum(a == b for a, b in zip(texts[Kind.GOLD], texts[Kind.OTHER], strict=True)) < 4
-    assert {kind: len(of_kind) for kind, of_kind in texts.items()} == dict.fromkeys(Kind, len(thoughts))
+    assert sum(a == b for a, b in zip(texts[TextKind.GOLD], texts[TextKind.OTHER], strict=True)) < 4
+    assert {kind: len(of_kind) for kind, of_kind in texts.items()} == dict.fromkeys(TextKind, len(thoughts))
 
 
 def test_the_same_seed_gives_the_same_texts(bench: Bench) -> None:
-    again = Bench.of(Source(problems=16))
+    again = Bench.of(TrialSource(problems=16))
     assert again.texts == bench.texts
     assert (again.rows(["x"]).distractors == bench.rows(["x"]).distractors).all()
 
@@ -74,22 +78,22 @@ def test_no_other_problem_is_told(bench: Bench) -> None:
         other_thoughts(one, one.sites, one.questions, 1, seed=0)
 
 
-def test_hidden_match_hears_content_and_brevity_does_not(bench: Bench) -> None:
+def test_hidden_match_sensitive_to_content_and_brevity_does_not(bench: Bench) -> None:
     heard = run(find("hidden_match"), bench)
     assert heard.won_by == []
-    assert set(heard.values[Kind.EMPTY]) == {heard.reward.worst}  # as in training
-    assert {Kind.OTHER, Kind.SHUFFLED, Kind.CONSTANT} <= set(run(find("brevity"), bench).won_by)
+    assert set(heard.values[TextKind.EMPTY]) == {heard.reward.worst}  # as in training
+    assert {TextKind.OTHER, TextKind.SHUFFLED, TextKind.CONSTANT} <= set(run(find("brevity"), bench).won_by)
 
 
 def test_a_reward_that_applies_to_some_rows_only_is_shown_as_it_is(bench: Bench) -> None:
     def some(batch: RewardBatch) -> list[float | None]:
         return [None if row % 2 else 1.0 for row in range(len(batch))]
 
-    assert score(Registered("some", some, 0.0), bench.rows(["a", "b", "c"]), bench) == [1.0, None, 1.0]
+    assert score(RewardSpec("some", some, 0.0), bench.rows(["a", "b", "c"]), bench) == [1.0, None, 1.0]
 
 
 def test_nan_names_the_reward_and_the_text(bench: Bench) -> None:
-    broken = Registered("broken", lambda batch: [math.nan] * len(batch), 0.0)
+    broken = RewardSpec("broken", lambda batch: [math.nan] * len(batch), 0.0)
     with pytest.raises(RewardError, match=r"reward 'broken': returned nan.* = "):
         run(broken, bench)
 

@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 
 from reverse_codi.evaluation import controls
-from reverse_codi.evaluation.exam import Exam
-from reverse_codi.evaluation.setting import Size, draw
+from reverse_codi.evaluation.draw import Size, draw
+from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.suite import faithful, matching, thinking
 from reverse_codi.evaluation.suite.content import steps
+from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.evaluation.suite.run import evaluate
-from reverse_codi.evaluation.suite.said import Said
-from reverse_codi.reading.fit import fit_measure
+from reverse_codi.reading.fit import fit_metric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import ReadSpec
@@ -35,7 +35,7 @@ N_THOUGHTS = 3
 
 
 @pytest.fixture(scope="module")
-def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
+def eval_set(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
     """An exam of an untrained reasoner: figures of the model mean nothing here, those of texts do."""
     out, console = tmp_path_factory.mktemp("sentences"), Console(quiet=True)
     reasoner = make_tiny_reasoner(N_THOUGHTS, task=Graph())
@@ -52,27 +52,27 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Exam:
         recipe_hash=recipe.asked_hash,
         console=console,
     )
-    held, reader = make_held(N_THOUGHTS), Reader(reasoner, ReadSpec(ridge=1.0))
-    measure = fit_measure(reader, [Site("h", k) for k in range(N_THOUGHTS)], held, train, train.claims)
-    drawn = draw(recipe, reasoner, measure, held, Size(problems=100, wrong=1, pairs=8), 0, out, console)
+    encoded, reader = make_held(N_THOUGHTS), Reader(reasoner, ReadSpec(ridge=1.0))
+    metric = fit_metric(reader, [Site("h", k) for k in range(N_THOUGHTS)], encoded, train, train.claims)
+    drawn = draw(recipe, reasoner, metric, encoded, Size(problems=100, wrong=1, pairs=8), 0, out, console)
     # Nobody taught it to answer: as if it had, so that figures of right traces have something to count.
     vars(drawn)["right"] = [True] * len(drawn.heldout)
     return drawn
 
 
 @pytest.fixture(scope="module")
-def gold(exam: Exam) -> Figures:
+def gold(eval_set: EvalSet) -> Figures:
     with pytest.MonkeyPatch.context() as patch:
         for module in (figures, matching):
             patch.setattr(module, "RESAMPLES", 20)
-        return evaluate(Said(exam, controls.gold_claims))
+        return evaluate(Predictions(eval_set, controls.gold_claims))
 
 
 def test_gold_states_subjects_and_results(gold: Figures) -> None:
     for key in ("step_result.1", "step_result.2", "operands", "claims.f1", "last.result", "last.operands"):
         assert (gold[key].value, gold[key].n > 0) == (1.0, True), key
     assert gold["claims.unsupported"].value == 0
-    assert gold["inert.told_from_live"].value == 1
+    assert gold["inactive.detected"].value == 1
 
 
 def test_what_makes_no_sense_is_counted_nowhere(gold: Figures) -> None:
@@ -82,56 +82,56 @@ def test_what_makes_no_sense_is_counted_nowhere(gold: Figures) -> None:
     assert gold["causal.counterfactual"].n == 0
 
 
-def test_a_wrong_subject_loses_operands_and_claim_alone(exam: Exam) -> None:
+def test_a_wrong_subject_loses_operands_and_claim_alone(eval_set: EvalSet) -> None:
     def other_subject(thoughts: Thoughts) -> list[str]:
-        said = [parse_belongings(text) for text in thoughts.gold]
-        return [" ".join(f"{replace(t, subject='zimp').claim}." for t in told) for told in said]
+        predictions = [parse_belongings(text) for text in thoughts.gold]
+        return [" ".join(f"{replace(t, context='zimp').claim}." for t in told) for told in predictions]
 
-    found = steps(Said(exam, other_subject))
+    found = steps(Predictions(eval_set, other_subject))
     assert found["step_result.1"].value == 1.0
     assert found["operands"].value < 0.1
     assert found["claims.f1"].value < 0.1
 
 
-def test_likelihood_exchanges_result_and_subject(exam: Exam) -> None:
-    found = thinking.likelihood(exam)
+def test_likelihood_exchanges_result_and_subject(eval_set: EvalSet) -> None:
+    found = thinking.likelihood(eval_set)
     assert set(found) == {"likelihood.result", "likelihood.subject"}
     assert all(figure.n > 50 for figure in found.values())
 
 
-def test_the_constant_control_says_a_sentence(exam: Exam) -> None:
-    (text,) = set(controls.constant(exam.thoughts))
-    assert parse_belongings(text) and text in exam.thoughts.gold
+def test_the_constant_control_says_a_sentence(eval_set: EvalSet) -> None:
+    (text,) = set(controls.constant(eval_set.thoughts))
+    assert parse_belongings(text) and text in eval_set.thoughts.gold
 
 
-def test_linear_probes_write_sentences(exam: Exam) -> None:
-    texts = controls.LinearProbes.fit(exam.subject)(exam.thoughts.take(exam.live))
+def test_linear_probes_write_sentences(eval_set: EvalSet) -> None:
+    texts = controls.LinearProbes.fit(eval_set.context)(eval_set.thoughts.take(eval_set.active))
     assert any(parse_belongings(text) for text in texts)
 
 
-def test_candidates_are_near_misses_of_the_questions_own_classes(exam: Exam) -> None:
-    row = next(row for row in exam.live if exam.steps_held[row] == [0])
-    gold = exam.thoughts.gold[row]
-    others = exam.candidates.of(row, gold)
-    near = {f"{other.claim}." for other in parse_belongings(gold)[0].near(exam.thoughts.questions[row])}
+def test_candidates_are_near_misses_of_the_questions_own_classes(eval_set: EvalSet) -> None:
+    row = next(row for row in eval_set.active if eval_set.steps_encoded[row] == [0])
+    gold = eval_set.thoughts.gold[row]
+    others = eval_set.candidates.of(row, gold)
+    near = {f"{other.claim}." for other in parse_belongings(gold)[0].near(eval_set.thoughts.questions[row])}
     assert len(others) == 63 and gold not in others
     assert near & set(others)
 
 
-def test_swaps_expect_the_donors_own_next_step(exam: Exam) -> None:
+def test_swaps_expect_the_donors_own_next_step(eval_set: EvalSet) -> None:
     """Both people's rules are in both questions, so the next step after a swapped thought is the donor's."""
-    assert exam.pairs is not None
-    said = []
+    assert eval_set.pairs is not None
+    predictions = []
 
     def write(thoughts: Thoughts) -> list[str]:
-        said.append(list(thoughts.gold))
+        predictions.append(list(thoughts.gold))
         return [""] * len(thoughts)
 
     answered = replace(
-        exam.pairs,
-        answers=[problem.answer for problem in exam.pairs.recipients],
-        donor_answers=[problem.answer for problem in exam.pairs.donors],
+        eval_set.pairs,
+        answers=[problem.answer for problem in eval_set.pairs.recipients],
+        donor_answers=[problem.answer for problem in eval_set.pairs.donors],
     )
-    found = faithful.swaps(Said(replace(exam, pairs=answered), write))
+    found = faithful.swaps(Predictions(replace(eval_set, pairs=answered), write))
     assert found["faithful.swap"].n == len(answered)
     assert found["faithful.swap_next"].n > 0

@@ -10,14 +10,14 @@ import pytest
 
 from reverse_codi.evaluation import controls
 from reverse_codi.evaluation.counterfactual import near_claims
-from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.report import AIMS
 from reverse_codi.evaluation.suite import causal, content, matching
 from reverse_codi.evaluation.suite.faithful import swaps
+from reverse_codi.evaluation.suite.predictions import Method, Predictions, by_trace
 from reverse_codi.evaluation.suite.run import evaluate, examine
-from reverse_codi.evaluation.suite.said import Said, Writer, by_trace
 from reverse_codi.evaluation.suite.thinking import liveliness
-from reverse_codi.reading.claims import NO_STEP, HeldSteps
+from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import result_of
 from reverse_codi.tasks.numbers import canonical_number
@@ -37,25 +37,25 @@ def list_all_numbers(thoughts: Thoughts) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def writers(exam: Exam) -> dict[str, Writer]:
+def writers(eval_set: EvalSet) -> dict[str, Method]:
     return {
         "gold": controls.gold_claims,
         "empty": controls.empty,
         "constant": controls.constant,
         "question_restated": controls.question_restated,
         "final_answer": controls.final_answer,
-        "question_solved": functools.partial(controls.question_solved, exam.subject),
+        "question_solved": functools.partial(controls.question_solved, eval_set.context),
         "shuffled": functools.partial(controls.shuffled_thoughts, controls.gold_claims),
         "all_numbers": list_all_numbers,
     }
 
 
 @pytest.fixture(scope="module")
-def found(exam: Exam, writers: dict[str, Writer]) -> dict[str, Figures]:
+def found(eval_set: EvalSet, writers: dict[str, Method]) -> dict[str, Figures]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (figures, matching):
             patch.setattr(module, "RESAMPLES", 50)
-        return {name: evaluate(Said(exam, write)) for name, write in writers.items()}
+        return {name: evaluate(Predictions(eval_set, write)) for name, write in writers.items()}
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def gold(found: dict[str, Figures]) -> Figures:
 
 
 @pytest.fixture(scope="module")
-def thinking(exam: Exam) -> Figures:
-    return examine(exam)
+def thinking(eval_set: EvalSet) -> Figures:
+    return examine(eval_set)
 
 
 def aims_met(of_writer: Figures) -> set[str]:
@@ -76,7 +76,7 @@ def test_gold_says_what_thoughts_hold(gold: Figures) -> None:
     for key in (*CONTENT, *(f"{key}.all" for key in CONTENT), "last.result", "last.operands"):
         assert gold[key].value == 1.0, key
     assert gold["claims.unsupported"].value == 0
-    assert gold["inert.told_from_live"].value == 1
+    assert gold["inactive.detected"].value == 1
 
 
 def test_gold_lies_nearest_to_its_thought(gold: Figures) -> None:
@@ -96,10 +96,10 @@ def test_the_model_goes_on_from_gold_as_from_its_thoughts(gold: Figures) -> None
 
 
 def test_a_text_that_says_nothing_of_its_thought_is_no_cause_of_the_answer(
-    exam: Exam, found: dict[str, Figures]
+    eval_set: EvalSet, found: dict[str, Figures]
 ) -> None:
     """An edited constant is followed wherever it stands last: the answer becomes its result."""
-    asked = {exam.thoughts.problems[row] for row in exam.editable}
+    asked = {eval_set.thoughts.problems[row] for row in eval_set.editable}
     for name in ("constant", "empty", "final_answer", "question_restated", "all_numbers"):
         for key in ("causal.counterfactual", "causal.counterfactual.inconsistent"):
             assert found[name][key].value < 0.03, (name, key)
@@ -107,24 +107,26 @@ def test_a_text_that_says_nothing_of_its_thought_is_no_cause_of_the_answer(
 
 
 def test_a_last_step_counts_where_it_ends_in_the_answer_and_others_where_the_next_goes_on_from_it(
-    exam: Exam,
+    eval_set: EvalSet,
 ) -> None:
     def ends_the_chain(row: int) -> bool:
-        return exam.steps_held[row] == [len(exam.thoughts.claims[row]) - 1]
+        return eval_set.steps_encoded[row] == [len(eval_set.thoughts.claims[row]) - 1]
 
     def near_miss(row: int) -> str:
-        claim = exam.thoughts.claims[row][exam.steps_held[row][0]]
-        near = near_claims(claim, exam.subject.knows)
+        claim = eval_set.thoughts.claims[row][eval_set.steps_encoded[row][0]]
+        near = near_claims(claim, eval_set.context.knows)
         return next((f"{other}." for other in near if result_of(other) != result_of(claim)), "")
 
     def counted(texts: list[str]) -> Figures:
-        return causal.counterfactual(Said(exam, lambda _: texts))
+        return causal.counterfactual(Predictions(eval_set, lambda _: texts))
 
-    gold, silence = exam.thoughts.gold, [""] * len(exam.thoughts)
-    last = [text if row in exam.live and ends_the_chain(row) else "" for row, text in enumerate(gold)]
-    others = [text if row in exam.live and not ends_the_chain(row) else "" for row, text in enumerate(gold)]
-    one_off = [near_miss(row) if row in exam.live else "" for row in range(len(gold))]
-    assert sum(map(bool, one_off)) > 0.9 * len(exam.live)
+    gold, silence = eval_set.thoughts.gold, [""] * len(eval_set.thoughts)
+    last = [text if row in eval_set.active and ends_the_chain(row) else "" for row, text in enumerate(gold)]
+    others = [
+        text if row in eval_set.active and not ends_the_chain(row) else "" for row, text in enumerate(gold)
+    ]
+    one_off = [near_miss(row) if row in eval_set.active else "" for row in range(len(gold))]
+    assert sum(map(bool, one_off)) > 0.9 * len(eval_set.active)
     assert min(counted(texts)["causal.counterfactual"].value for texts in (last, others)) > 0.1
     for texts in (one_off, silence):
         assert {key: figure.value for key, figure in counted(texts).items()} == {
@@ -133,21 +135,21 @@ def test_a_last_step_counts_where_it_ends_in_the_answer_and_others_where_the_nex
         }
 
 
-def test_counterfactuals_are_asked_of_thoughts_of_right_traces_that_hold_one_step(exam: Exam) -> None:
-    assert 0.8 * len(exam.live) < len(exam.editable) < len(exam.live)
-    for row in exam.editable:
-        assert exam.right[exam.thoughts.problems[row]]
-        assert len(exam.steps_held[row]) == 1
-    assert replace(exam, heldout=exam.wrong).editable == []
-    both = HeldSteps({(Site("h", 0), n): [1.0] * n for n in range(2, 5)}, 0.5)
-    crowded = replace(exam, subject=replace(exam.subject, held=both))
-    assert crowded.live and crowded.editable == []
+def test_counterfactuals_are_asked_of_thoughts_of_right_traces_that_hold_one_step(eval_set: EvalSet) -> None:
+    assert 0.8 * len(eval_set.active) < len(eval_set.editable) < len(eval_set.active)
+    for row in eval_set.editable:
+        assert eval_set.right[eval_set.thoughts.problems[row]]
+        assert len(eval_set.steps_encoded[row]) == 1
+    assert replace(eval_set, heldout=eval_set.wrong).editable == []
+    both = EncodedSteps({(Site("h", 0), n): [1.0] * n for n in range(2, 5)}, 0.5)
+    crowded = replace(eval_set, context=replace(eval_set.context, encoded=both))
+    assert crowded.active and crowded.editable == []
 
 
-def test_a_closed_world_of_steps_is_not_left_by_edits(exam: Exam) -> None:
-    claims = {claim for of in exam.heldout.claims for claim in of}
-    half = replace(exam, subject=replace(exam.subject, train=exam.heldout.select(range(32))))
-    closed = replace(exam, subject=replace(exam.subject, train=exam.heldout))
+def test_a_closed_world_of_steps_is_not_left_by_edits(eval_set: EvalSet) -> None:
+    claims = {claim for of in eval_set.heldout.claims for claim in of}
+    half = replace(eval_set, context=replace(eval_set.context, train=eval_set.heldout.select(range(32))))
+    closed = replace(eval_set, context=replace(eval_set.context, train=eval_set.heldout))
     assert half.repertoire is None and closed.repertoire == claims
     met, false = sorted(claims)[0], "10 + 10 = 21"
     unmet = next(c for c in ("10 + 10 = 20", "11 + 10 = 21", "12 + 10 = 22") if c not in claims)
@@ -161,7 +163,7 @@ def test_a_closed_world_of_steps_is_not_left_by_edits(exam: Exam) -> None:
         assert (half.plausible(text), closed.plausible(text)) == (by_open, by_closed), text
     assert 0 < len(closed.editable) < len(half.editable)
     assert set(closed.editable) < set(half.editable)
-    of_gold = causal.counterfactual(Said(closed, controls.gold_claims))["causal.counterfactual"]
+    of_gold = causal.counterfactual(Predictions(closed, controls.gold_claims))["causal.counterfactual"]
     assert of_gold.n == len({closed.thoughts.problems[row] for row in closed.editable})
     assert of_gold.value > 0.8  # the model reckons with what it was trained on
 
@@ -203,11 +205,11 @@ def test_a_writer_that_mostly_says_less_than_silence_has_no_robustness_figure(
         assert (math.isnan(drop.value), drop.n) == (True, 0), edit
 
 
-def test_half_of_the_texts_must_say_more_than_silence(exam: Exam) -> None:
+def test_half_of_the_texts_must_say_more_than_silence(eval_set: EvalSet) -> None:
     def robustness(share: float) -> Figures:
-        spoken = set(exam.live[: int(share * len(exam.live))])
-        texts = [text if row in spoken else "" for row, text in enumerate(exam.thoughts.gold)]
-        return matching.robustness(Said(exam, lambda _: texts))
+        spoken = set(eval_set.active[: int(share * len(eval_set.active))])
+        texts = [text if row in spoken else "" for row, text in enumerate(eval_set.thoughts.gold)]
+        return matching.robustness(Predictions(eval_set, lambda _: texts))
 
     few, many = robustness(0.4), robustness(0.6)
     assert few["robust.counted"].value == pytest.approx(0.4, abs=0.02)
@@ -215,7 +217,7 @@ def test_half_of_the_texts_must_say_more_than_silence(exam: Exam) -> None:
     for edit in ("paraphrase", "number", "shuffle"):
         assert few[f"robust.{edit}_drop"].n == 0
         # What says nothing is not counted among those that lose nothing.
-        assert 0 < many[f"robust.{edit}_drop"].n < 0.8 * len(exam.heldout)
+        assert 0 < many[f"robust.{edit}_drop"].n < 0.8 * len(eval_set.heldout)
     assert many["robust.number_drop"].value > 0.2
 
 
@@ -235,14 +237,14 @@ def test_listing_numbers_recalls_results_and_pays_for_the_others(found: dict[str
 
 def test_always_speaking_and_silence_do_not_tell_live_from_inert(found: dict[str, Figures]) -> None:
     for name in ("empty", "constant", "all_numbers"):
-        assert found[name]["inert.told_from_live"].value == pytest.approx(0.5)
+        assert found[name]["inactive.detected"].value == pytest.approx(0.5)
 
 
 def test_words_that_are_neither_a_step_nor_silence_are_wrong_about_live_and_inert_thoughts(
-    exam: Exam,
+    eval_set: EvalSet,
 ) -> None:
-    def told_from_live(writer: Writer) -> float:
-        return content.claims(Said(exam, writer))["inert.told_from_live"].value
+    def told_from_live(method: Method) -> float:
+        return content.claims(Predictions(eval_set, method))["inactive.detected"].value
 
     for restated in (controls.question_restated, controls.final_answer):
         assert told_from_live(restated) == 0
@@ -250,17 +252,19 @@ def test_words_that_are_neither_a_step_nor_silence_are_wrong_about_live_and_iner
         assert told_from_live(blind) == pytest.approx(0.5)
     for garbled in ("(no no)", "step no step)", "28 no)))"):
 
-        def writer(thoughts: Thoughts, text: str = garbled) -> list[str]:
+        def method(thoughts: Thoughts, text: str = garbled) -> list[str]:
             return [text if gold == NO_STEP else gold for gold in thoughts.gold]
 
-        assert told_from_live(writer) == pytest.approx(0.5), garbled  # right about the live ones alone
+        assert told_from_live(method) == pytest.approx(0.5), garbled  # right about the live ones alone
 
 
-def test_a_text_without_a_claim_has_nothing_to_paraphrase(exam: Exam, found: dict[str, Figures]) -> None:
+def test_a_text_without_a_claim_has_nothing_to_paraphrase(
+    eval_set: EvalSet, found: dict[str, Figures]
+) -> None:
     def without_equals_sign(thoughts: Thoughts) -> list[str]:
         return [text.replace(" = ", " is ") for text in thoughts.gold]
 
-    robust = matching.robustness(Said(exam, without_equals_sign))
+    robust = matching.robustness(Predictions(eval_set, without_equals_sign))
     assert robust["robust.counted"].value > 0.8
     assert robust["robust.paraphrase_drop"].n == 0
     assert robust["robust.number_drop"].n > 0.8 * PROBLEMS
@@ -284,54 +288,58 @@ def test_what_thoughts_hold_is_read_off_them_and_not_off_others(thinking: Figure
         assert thinking[f"lens_top5.{k}"].value > 0.9 > 0.5 > thinking[f"shuffled_top5.{k}"].value
         assert thinking[f"lens_top1.{k}"].value <= thinking[f"lens_top5.{k}"].value
     assert min(thinking[f"likelihood.{name}"].value for name in ("number", "result", "operation")) > 0.8
-    assert thinking["live.held"].value > 0.9
+    assert thinking["active.encoded"].value > 0.9
     assert thinking["early.4"].value == 1 and thinking["early.0"].value < 0.3
     assert thinking["causal.kept_all.gold_text"].value > 0.6
     for kind in ("zero", "mean", "noise", "other", "empty_text"):
         assert thinking[f"causal.kept_all.{kind}"].value < 0.3, kind
 
 
-def test_accuracy_is_that_of_the_exam(exam: Exam, thinking: Figures) -> None:
-    right = [a == g for a, g in zip(exam.heldout.answers, exam.heldout.gold, strict=True)]
+def test_accuracy_is_that_of_the_exam(eval_set: EvalSet, thinking: Figures) -> None:
+    right = [a == g for a, g in zip(eval_set.heldout.answers, eval_set.heldout.gold, strict=True)]
     assert (thinking["accuracy"].value, thinking["accuracy"].n) == (sum(right) / PROBLEMS, PROBLEMS)
-    wrong = replace(exam, heldout=exam.wrong)
-    assert wrong.right == [False] * len(exam.wrong)
+    wrong = replace(eval_set, heldout=eval_set.wrong)
+    assert wrong.right == [False] * len(eval_set.wrong)
 
 
-def test_a_writer_is_asked_once_and_its_texts_are_grouped_by_trace(exam: Exam) -> None:
+def test_a_writer_is_asked_once_and_its_texts_are_grouped_by_trace(eval_set: EvalSet) -> None:
     asked: list[int] = []
 
     def write(thoughts: Thoughts) -> list[str]:
         asked.append(len(thoughts))
         return thoughts.gold
 
-    said = Said(exam, write)
-    assert said.heldout is said.heldout and said.of_live() == [said.heldout[row] for row in exam.live]
-    assert asked == [len(exam.thoughts)]
-    grouped = by_trace(said.heldout, exam.thoughts)
-    assert len(grouped) == len(exam.heldout) and {len(texts) for texts in grouped} == {4}
-    assert grouped[3] == exam.thoughts.gold[12:16]
+    predictions = Predictions(eval_set, write)
+    assert predictions.heldout is predictions.heldout and predictions.of_active() == [
+        predictions.heldout[row] for row in eval_set.active
+    ]
+    assert asked == [len(eval_set.thoughts)]
+    grouped = by_trace(predictions.heldout, eval_set.thoughts)
+    assert len(grouped) == len(eval_set.heldout) and {len(texts) for texts in grouped} == {4}
+    assert grouped[3] == eval_set.thoughts.gold[12:16]
 
 
-def test_the_exam_is_of_fresh_problems_and_true_errors(exam: Exam) -> None:
-    fresh = set(exam.heldout.signatures) | set(exam.wrong.signatures)
-    assert not fresh & set(exam.subject.train.signatures)
-    assert len(exam.wrong) == 6
-    assert all(a is not None and a != g for a, g in zip(exam.wrong.answers, exam.wrong.gold, strict=True))
-    assert exam.pairs is not None and len(exam.pairs) == 30
-    for answer in exam.heldout.answers:
+def test_the_exam_is_of_fresh_problems_and_true_errors(eval_set: EvalSet) -> None:
+    fresh = set(eval_set.heldout.signatures) | set(eval_set.wrong.signatures)
+    assert not fresh & set(eval_set.context.train.signatures)
+    assert len(eval_set.wrong) == 6
+    assert all(
+        a is not None and a != g for a, g in zip(eval_set.wrong.answers, eval_set.wrong.gold, strict=True)
+    )
+    assert eval_set.pairs is not None and len(eval_set.pairs) == 30
+    for answer in eval_set.heldout.answers:
         assert answer is None or canonical_number(answer) == answer
-    for own, claims in zip(exam.supports, exam.heldout.claims, strict=True):
+    for own, claims in zip(eval_set.supports, eval_set.heldout.claims, strict=True):
         assert own >= set(claims)
 
 
-def test_where_every_thought_holds_a_step_there_is_no_inert_figure(exam: Exam) -> None:
-    longest = [row for row, claims in enumerate(exam.heldout.claims) if len(claims) == 4]
-    all_live = replace(exam, heldout=exam.heldout.select(longest))
-    of_gold = matching.matching(Said(all_live, controls.gold_claims))
-    assert of_gold["match.inert"].n == 0 and of_gold["match.whitened"].n == len(longest)
+def test_where_every_thought_holds_a_step_there_is_no_inert_figure(eval_set: EvalSet) -> None:
+    longest = [row for row, claims in enumerate(eval_set.heldout.claims) if len(claims) == 4]
+    all_live = replace(eval_set, heldout=eval_set.heldout.select(longest))
+    of_gold = matching.matching(Predictions(all_live, controls.gold_claims))
+    assert of_gold["match.inactive"].n == 0 and of_gold["match.whitened"].n == len(longest)
 
 
-def test_without_minimal_pairs_nothing_is_swapped(exam: Exam) -> None:
-    without = replace(exam, pairs=None)
-    assert swaps(Said(without, controls.gold_claims)) == liveliness(without) == {}
+def test_without_minimal_pairs_nothing_is_swapped(eval_set: EvalSet) -> None:
+    without = replace(eval_set, pairs=None)
+    assert swaps(Predictions(without, controls.gold_claims)) == liveliness(without) == {}

@@ -38,5 +38,5 @@ def traced(sharp: CodiReasoner) -> Traced:
     """40 problems with every thought live."""
     questions = [p.question for p in make_problems(40)]
     chains = sharp.think(questions)
-    live = torch.ones(chains.fed.shape[:2], dtype=torch.bool)
-    return Traced(questions, chains.fed, chains.readouts, list(chains.outputs), live)
+    active = torch.ones(chains.latent_inputs.shape[:2], dtype=torch.bool)
+    return Traced(questions, chains.latent_inputs, chains.hidden_states, list(chains.outputs), active)

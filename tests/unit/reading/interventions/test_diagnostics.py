@@ -18,11 +18,11 @@ from tests.tiny import make_problems
 
 
 def test_ablation_is_of_one_thought_at_a_time(sharp: CodiReasoner, task: Task, traced: Traced) -> None:
-    means = traced.fed.mean(0)
+    means = traced.latent_inputs.mean(0)
     table = step_ablation(sharp, task, traced, means)
     assert table.shape == (40, 3)
     for k in range(3):
-        answers = answers_with(sharp, task, traced, means.expand_as(traced.fed), only([k] * 40, 3))
+        answers = answers_with(sharp, task, traced, means.expand_as(traced.latent_inputs), only([k] * 40, 3))
         assert table[:, k].tolist() == [a == b for a, b in zip(answers, traced.answers, strict=True)]
     assert table.mean() < 1
 

@@ -34,9 +34,9 @@ def test_no_donor_at_all_is_an_error() -> None:
 def test_a_thought_is_live_if_it_holds_a_step_and_moves_the_answer(tiny_traces: TraceStore) -> None:
     traced = Traced.of(tiny_traces, make_held(3))
     lengths = torch.tensor([len(claims) for claims in tiny_traces.claims])
-    assert torch.equal(traced.live.sum(1), lengths.clamp(max=3))
+    assert torch.equal(traced.active.sum(1), lengths.clamp(max=3))
     moving = {(Site("h", 1), n) for n in range(1, 5)}
-    only_second = Traced.of(tiny_traces, make_held(3), moving=moving).live
+    only_second = Traced.of(tiny_traces, make_held(3), moving=moving).active
     assert torch.equal(only_second[:, 1], lengths >= 2)
     assert not only_second[:, [0, 2]].any()
 
@@ -44,13 +44,13 @@ def test_a_thought_is_live_if_it_holds_a_step_and_moves_the_answer(tiny_traces: 
 def test_take_and_usable(tiny_traces: TraceStore) -> None:
     traced = Traced.of(tiny_traces, make_held(3)).take([3, 0, 3])
     assert len(traced) == 3 and traced.questions[0] == tiny_traces.questions[3] == traced.questions[2]
-    assert torch.equal(traced.readouts[1], tiny_traces.readouts[0])
-    live = traced.live.clone()
-    live[0] = False
-    assert dataclasses.replace(traced, answers=["1", None, "2"], live=live).usable == [2]
+    assert torch.equal(traced.hidden_states[1], tiny_traces.hidden_states[0])
+    active = traced.active.clone()
+    active[0] = False
+    assert dataclasses.replace(traced, answers=["1", None, "2"], active=active).usable == [2]
 
 
 def test_donors_share_the_live_thoughts_where_possible(tiny_traces: TraceStore) -> None:
     answers = [str(i % 7) for i in range(len(tiny_traces))]
     traced = dataclasses.replace(Traced.of(tiny_traces, make_held(3)), answers=answers)
-    assert torch.equal(traced.live[traced.donors(seed=0)], traced.live)
+    assert torch.equal(traced.active[traced.donors(seed=0)], traced.active)

@@ -20,8 +20,8 @@ from tests.unit.reasoners.conformance.layouts import Case
 class Chain:
     """One question's latent chain and what came after it."""
 
-    readouts: Tensor  # [K + 1, d]
-    fed: Tensor  # [K, d]
+    hidden_states: Tensor  # [K + 1, d]
+    latent_inputs: Tensor  # [K, d]
     answer: list[int]
     embeds: Tensor  # [T, d], question to last thought
 
@@ -128,7 +128,7 @@ class Reference:
         return torch.stack([*states[:-1], norm(x, "model.norm")])
 
     def project(self, h: Tensor) -> Tensor:
-        """What is fed for a readout [d]."""
+        """What is fed for a hidden state [d]."""
         if "prj.1.weight" not in self.tensors:
             return h
         prj = {name.removeprefix("prj."): t for name, t in self.tensors.items() if name.startswith("prj.")}
@@ -141,11 +141,11 @@ class Reference:
     ) -> Chain:
         """Think `n` times after `ids`, whose last one is bot, then answer greedily."""
         embeds = self.table[ids]
-        readouts, fed = [self.layers(embeds)[-1, -1]], []
+        hidden_states, latent_inputs = [self.layers(embeds)[-1, -1]], []
         for _ in range(n):
-            fed.append(self.project(readouts[-1]))
-            embeds = torch.cat([embeds, fed[-1][None]])
-            readouts.append(self.layers(embeds)[-1, -1])
+            latent_inputs.append(self.project(hidden_states[-1]))
+            embeds = torch.cat([embeds, latent_inputs[-1][None]])
+            hidden_states.append(self.layers(embeds)[-1, -1])
         answer: list[int] = []
         for _ in range(longest):
             scores = self.layers(torch.cat([embeds, self.table[[eot, *answer]]]))[-1, -1] @ self.table.T
@@ -154,4 +154,4 @@ class Reference:
             if token == stop:
                 break
             answer.append(token)
-        return Chain(torch.stack(readouts), torch.stack(fed), answer, embeds)
+        return Chain(torch.stack(hidden_states), torch.stack(latent_inputs), answer, embeds)

@@ -72,11 +72,11 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @torch.no_grad()
 def test_thinks_and_answers_as_a_second_implementation(backend: Backend) -> None:
     chains = backend.reasoner.think(QUESTIONS)
-    assert chains.readouts.shape == (len(QUESTIONS), K + 1, backend.reasoner.width)
+    assert chains.hidden_states.shape == (len(QUESTIONS), K + 1, backend.reasoner.width)
     for row, question in enumerate(QUESTIONS):
         wanted = backend.chain(question)
-        torch.testing.assert_close(chains.readouts[row], wanted.readouts, **CLOSE)
-        torch.testing.assert_close(chains.fed[row], wanted.fed, **CLOSE)
+        torch.testing.assert_close(chains.hidden_states[row], wanted.hidden_states, **CLOSE)
+        torch.testing.assert_close(chains.latent_inputs[row], wanted.latent_inputs, **CLOSE)
         assert chains.outputs[row] == decoded_answer(backend.reasoner.tokenizer, wanted.answer)
 
 
@@ -136,8 +136,8 @@ def test_results_do_not_depend_on_the_batch(backend: Backend) -> None:
     read = backend.reasoner.read(texts)
     for row in reversed(range(len(QUESTIONS))):
         alone = backend.reasoner.think([QUESTIONS[row]])
-        torch.testing.assert_close(alone.readouts[0], together.readouts[row], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(alone.fed[0], together.fed[row], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(alone.hidden_states[0], together.hidden_states[row], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(alone.latent_inputs[0], together.latent_inputs[row], atol=1e-5, rtol=1e-5)
         assert alone.outputs[0] == together.outputs[row]
         torch.testing.assert_close(
             backend.reasoner.answer_states([QUESTIONS[row]])[0], states[row], atol=1e-5, rtol=1e-5
@@ -147,32 +147,34 @@ def test_results_do_not_depend_on_the_batch(backend: Backend) -> None:
 
 def test_is_deterministic_and_in_evaluation_mode(backend: Backend) -> None:
     first, second = backend.reasoner.think(QUESTIONS), backend.reasoner.think(QUESTIONS)
-    assert torch.equal(first.readouts, second.readouts)
+    assert torch.equal(first.hidden_states, second.hidden_states)
     assert first.outputs == second.outputs
     assert not any(module.training for module in backend.reasoner.model.modules())
-    assert not first.readouts.requires_grad
+    assert not first.hidden_states.requires_grad
 
 
 def test_answers_with_replaced_thoughts(backend: Backend) -> None:
     chains = backend.reasoner.think(QUESTIONS)
-    same = backend.reasoner.think(QUESTIONS, Patch.all(chains.fed))
-    torch.testing.assert_close(same.readouts, chains.readouts, atol=1e-5, rtol=1e-5)
+    same = backend.reasoner.think(QUESTIONS, Patch.all(chains.latent_inputs))
+    torch.testing.assert_close(same.hidden_states, chains.hidden_states, atol=1e-5, rtol=1e-5)
     assert same.outputs == chains.outputs
-    where = torch.zeros(chains.fed.shape[:2], dtype=torch.bool)
+    where = torch.zeros(chains.latent_inputs.shape[:2], dtype=torch.bool)
     where[:, 1] = True
-    other = backend.reasoner.think(QUESTIONS, Patch(chains.fed.flip(0), where))
-    torch.testing.assert_close(other.fed[:, 1], chains.fed.flip(0)[:, 1])
-    torch.testing.assert_close(other.readouts[:, :2], chains.readouts[:, :2], atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(other.readouts[0, 2:], chains.readouts[0, 2:], atol=1e-3)
-    assert backend.reasoner.think(QUESTIONS, n_thoughts=1).fed.shape[1] == 1
+    other = backend.reasoner.think(QUESTIONS, Patch(chains.latent_inputs.flip(0), where))
+    torch.testing.assert_close(other.latent_inputs[:, 1], chains.latent_inputs.flip(0)[:, 1])
+    torch.testing.assert_close(other.hidden_states[:, :2], chains.hidden_states[:, :2], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(other.hidden_states[0, 2:], chains.hidden_states[0, 2:], atol=1e-3)
+    assert backend.reasoner.think(QUESTIONS, n_thoughts=1).latent_inputs.shape[1] == 1
 
 
 @torch.no_grad()
 def test_projects_and_looks_through_the_logit_lens(backend: Backend) -> None:
     chains = backend.reasoner.think(QUESTIONS[:1])
-    torch.testing.assert_close(backend.reasoner.project(chains.readouts[:, :-1]), chains.fed, **CLOSE)
-    lens = backend.reasoner.logits(chains.readouts)
-    torch.testing.assert_close(lens, chains.readouts @ backend.reference.table.T, **CLOSE)
+    torch.testing.assert_close(
+        backend.reasoner.project(chains.hidden_states[:, :-1]), chains.latent_inputs, **CLOSE
+    )
+    lens = backend.reasoner.logits(chains.hidden_states)
+    torch.testing.assert_close(lens, chains.hidden_states @ backend.reference.table.T, **CLOSE)
 
 
 def test_saved_and_loaded_it_is_the_same(backend: Backend, tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_saved_and_loaded_it_is_the_same(backend: Backend, tmp_path: Path) -> No
     assert again.content_hash == backend.reasoner.content_hash
     assert again.tokenizer_hash == backend.reasoner.tokenizer_hash
     assert again.config == backend.reasoner.config
-    assert torch.equal(again.think(QUESTIONS).readouts, backend.reasoner.think(QUESTIONS).readouts)
+    assert torch.equal(again.think(QUESTIONS).hidden_states, backend.reasoner.think(QUESTIONS).hidden_states)
 
 
 def test_half_precision_gives_float32_vectors_on_the_cpu(backend: Backend) -> None:
@@ -194,10 +196,12 @@ def test_half_precision_gives_float32_vectors_on_the_cpu(backend: Backend) -> No
     assert {weight.dtype for weight in reasoner.model.parameters()} == {torch.bfloat16}
     short = CodiReasoner(reasoner.model, reasoner.tokenizer, backend.reasoner.config)
     chains, full = short.think(QUESTIONS), backend.reasoner.think(QUESTIONS)
-    assert (chains.readouts.dtype, chains.readouts.device.type) == (torch.float32, "cpu")
-    near = torch.cosine_similarity(chains.readouts[:, 0], full.readouts[:, 0])
+    assert (chains.hidden_states.dtype, chains.hidden_states.device.type) == (torch.float32, "cpu")
+    near = torch.cosine_similarity(chains.hidden_states[:, 0], full.hidden_states[:, 0])
     assert near.min() > 0.98
-    assert short.project(chains.readouts).dtype == short.logits(chains.readouts).dtype == torch.float32
+    assert (
+        short.project(chains.hidden_states).dtype == short.logits(chains.hidden_states).dtype == torch.float32
+    )
     assert short.answer_states(QUESTIONS).dtype == short.read(["12"])[0].dtype == torch.float32
 
 
@@ -251,7 +255,7 @@ def test_the_device_is_where_the_weights_go(backend: Backend) -> None:
         source: Source = backend.case.source
         there = load_reasoner(source, "cuda")
         chains = there.think(QUESTIONS[:1])
-        assert chains.readouts.device.type == "cpu"
+        assert chains.hidden_states.device.type == "cpu"
         torch.testing.assert_close(
-            chains.readouts, backend.reasoner.think(QUESTIONS[:1]).readouts, atol=1e-2, rtol=1e-2
+            chains.hidden_states, backend.reasoner.think(QUESTIONS[:1]).hidden_states, atol=1e-2, rtol=1e-2
         )

@@ -105,5 +105,5 @@ def test_distill_trains_stage_after_stage_and_goes_on(tmp_path: Path) -> None:
     assert again.content_hash == reasoner.content_hash
     assert (again.config.projection_width, again.n_thoughts) == (0, 4)
     chains = again.think([p.question for p in make_problems(2)])
-    assert torch.equal(chains.fed, chains.readouts[:, :-1])
+    assert torch.equal(chains.latent_inputs, chains.hidden_states[:, :-1])
     assert distill(recipe, Console(quiet=True)).content_hash == reasoner.content_hash

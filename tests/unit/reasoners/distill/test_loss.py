@@ -29,15 +29,15 @@ def batch(reasoner: CodiReasoner) -> Batch:
 
 
 def tail_states(
-    model: LatentLM, batch: Batch, fed: Tensor | None = None, question: Tensor | None = None
+    model: LatentLM, batch: Batch, latent_inputs: Tensor | None = None, question: Tensor | None = None
 ) -> Tensor:
     """The tail's states [B, S, d] with given thoughts [B, K, d]; `question` replaces the batch's ids."""
     given = batch if question is None else replace(batch, question=question)
     _, context = model.start(given.question, given.question_mask)
     think = model.think
-    if fed is not None:
-        everywhere = torch.ones(fed.shape[:2], dtype=torch.bool)
-        model.think = lambda ctx: think(ctx, fed, everywhere)  # type: ignore[method-assign]
+    if latent_inputs is not None:
+        everywhere = torch.ones(latent_inputs.shape[:2], dtype=torch.bool)
+        model.think = lambda ctx: think(ctx, latent_inputs, everywhere)  # type: ignore[method-assign]
     try:
         return thought_tail(model, context, given).last.detach()
     finally:
@@ -61,11 +61,11 @@ def one_layer() -> LatentLM:
 
 
 def test_a_hidden_question_cannot_be_seen_from_the_tail(batch: Batch) -> None:
-    model, fed = one_layer(), make_fed(0)
+    model, latent_inputs = one_layer(), make_fed(0)
     hidden = torch.tensor([True, False] * 3)
     shown = replace(batch, hidden=hidden)
-    before = tail_states(model, shown, fed)
-    after = tail_states(model, shown, fed, other_question(batch))
+    before = tail_states(model, shown, latent_inputs)
+    after = tail_states(model, shown, latent_inputs, other_question(batch))
     torch.testing.assert_close(after[hidden], before[hidden], atol=1e-5, rtol=1e-5)
     for row in (~hidden).nonzero()[:, 0].tolist():
         assert not torch.allclose(after[row], before[row], atol=1e-4)
@@ -109,7 +109,7 @@ def test_terms_are_those_of_plain_passes_row_by_row(reasoner: CodiReasoner, batc
             chains = reasoner.think([reasoner.decode(question.tolist())])
             tail = batch.thought[i][batch.thought_mask[i].bool()]
             before = model.embed(torch.cat([question, torch.tensor([model.bot_id])]))
-            embeds = torch.cat([before, chains.fed[0], model.embed(tail)])
+            embeds = torch.cat([before, chains.latent_inputs[0], model.embed(tail)])
             out = model.lm(inputs_embeds=embeds[None], output_hidden_states=True)
             first = len(question) + 1 + 3
             student.append(F.cross_entropy(out.logits[0, first:-1], tail[1:], reduction="none"))

@@ -103,7 +103,7 @@ def test_distilled_by_lora_is_a_reasoner_like_any_other(base: Path, tmp_path: Pa
     loaded = CodiReasoner.from_pretrained(tmp_path / "reasoner")
     assert loaded.content_hash == made.content_hash
     questions = [p.question for p in Arithmetic().problems(Split.HELDOUT, 3, 0)]
-    torch.testing.assert_close(loaded.think(questions).fed, made.think(questions).fed)
+    torch.testing.assert_close(loaded.think(questions).latent_inputs, made.think(questions).latent_inputs)
     # A second call trains nothing and comes to the same weights.
     assert distill(recipe, Console(quiet=True)).content_hash == made.content_hash
     # The projection began at the embeddings' size, not at LayerNorm's.

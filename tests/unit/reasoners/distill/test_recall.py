@@ -55,14 +55,14 @@ def test_a_recital_tells_what_was_read_in_another_order(
     orders = 0
     for row in range(16):
         read = batch.read[row][batch.read_mask[row].bool()].tolist()
-        told = batch.told[row][batch.told_mask[row].bool()].tolist()
+        recited = batch.recited[row][batch.recited_mask[row].bool()].tolist()
         assert read[-1] == reasoner.config.bot_id
-        assert sorted(read[:-1]) == sorted(told)
-        orders += read[:-1] != told
-        assert (dot in told) == (left_out == 0.0)
-        words = [token for token in told if token not in statements.common]
+        assert sorted(read[:-1]) == sorted(recited)
+        orders += read[:-1] != recited
+        assert (dot in recited) == (left_out == 0.0)
+        words = [token for token in recited if token not in statements.common]
         assert len(set(words)) == len(words) == 10  # no two statements share one
-        assert batch.told[row][batch.ends[row]].tolist() == words[1::2]
+        assert batch.recited[row][batch.ends[row]].tolist() == words[1::2]
     assert orders > 8
 
 

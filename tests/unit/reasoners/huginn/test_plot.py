@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reverse_codi.reasoners.huginn import plot
-from reverse_codi.reasoners.huginn.trajectories import Kind
+from reverse_codi.reasoners.huginn.trajectories import TrajectoryKind
 
 STATES = torch.randn(13, 2, 6, generator=torch.Generator().manual_seed(0))
 NOTES = [[f"{token}-{i}" for i in range(13)] for token in "ab"]
@@ -15,7 +15,9 @@ NOTES = [[f"{token}-{i}" for i in range(13)] for token in "ab"]
 
 @pytest.mark.parametrize(("axes", "kind"), [(3, "scatter3d"), (2, "scatter")])
 def test_one_line_a_token_and_one_point_an_iteration(axes: int, kind: str) -> None:
-    shown = plot.figure(STATES, ["t0 'a'", "t1 'b'"], [Kind.ORBIT, Kind.DRIFT], NOTES, axes)
+    shown = plot.figure(
+        STATES, ["t0 'a'", "t1 'b'"], [TrajectoryKind.ORBIT, TrajectoryKind.DRIFT], NOTES, axes
+    )
     first, second = shown["data"]
     assert (first["type"], first["name"], second["name"]) == (kind, "t0 'a' (orbit)", "t1 'b' (drift)")
     assert first["line"]["color"] != second["line"]["color"]
@@ -31,7 +33,7 @@ def test_one_line_a_token_and_one_point_an_iteration(axes: int, kind: str) -> No
 def test_all_axes_keep_all_distances() -> None:
     flat = torch.zeros(13, 2, 6)
     flat[..., :2] = STATES[..., :2]
-    first, second = plot.figure(flat, "ab", [Kind.ORBIT] * 2, NOTES, 2)["data"]
+    first, second = plot.figure(flat, "ab", [TrajectoryKind.ORBIT] * 2, NOTES, 2)["data"]
     points = torch.tensor([[first["x"], first["y"]], [second["x"], second["y"]]])  # [T, 2, m]
     across = (points[0] - points[1]).norm(dim=0)
     assert torch.allclose(across, (flat[3:, 0] - flat[3:, 1]).norm(dim=-1), atol=1e-5)
@@ -39,7 +41,7 @@ def test_all_axes_keep_all_distances() -> None:
 
 def test_a_page_stands_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    plot.write_page(page, plot.figure(STATES, "ab", [Kind.ORBIT] * 2, NOTES))
+    plot.write_page(page, plot.figure(STATES, "ab", [TrajectoryKind.ORBIT] * 2, NOTES))
     text = page.read_text()
     assert "iteration 12: b-12" in text
     assert not re.search(r"<script[^>]*\ssrc=", text)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reasoners.huginn.trajectories import (
-    Kind,
+    TrajectoryKind,
     classify,
     closest_return,
     decay,
@@ -39,24 +39,30 @@ def noise(scale: float, seed: int = 1) -> Tensor:
 @pytest.mark.parametrize(
     ("states", "kind"),
     [
-        (plane([complex(0.7**i) for i in range(N + 1)]), Kind.FIXED_POINT),  # straight in
-        (spiral(0.8, 5), Kind.FIXED_POINT),  # in by a spiral
-        (plane([complex((-0.8) ** i) for i in range(N + 1)]), Kind.FIXED_POINT),  # from side to side
-        (torch.ones(N + 1, WIDTH), Kind.FIXED_POINT),  # never moves
-        (plane([0j] * (N + 1)) + noise(0.001), Kind.FIXED_POINT),  # settled but for rounding
-        (spiral(1, 6), Kind.ORBIT),
-        (spiral(1, 6) + noise(0.02), Kind.ORBIT),
-        (spiral(1, 5.5), Kind.ORBIT),  # comes back nearly at 5 and 6, and wholly at 11
-        (plane([complex((-1) ** i) for i in range(N + 1)]), Kind.ORBIT),  # flips between two states
-        (plane([[1, 2j, -1][i % 3] for i in range(N + 1)]), Kind.ORBIT),
-        (spiral(1, 12), Kind.ORBIT),  # slow: each step is small beside the way round
-        (plane([0.1 * complex(i) for i in range(N + 1)]), Kind.DRIFT),
-        (plane([0.1 * complex(i) for i in range(N + 1)]) + noise(0.003), Kind.DRIFT),
-        (plane([0.1 * complex(i, 0.5 * (-1) ** i) for i in range(N + 1)]), Kind.DRIFT),  # zigzag on its way
-        (plane([complex(0.02 * i**1.5) for i in range(N + 1)]), Kind.DRIFT),  # ever faster
+        (plane([complex(0.7**i) for i in range(N + 1)]), TrajectoryKind.FIXED_POINT),  # straight in
+        (spiral(0.8, 5), TrajectoryKind.FIXED_POINT),  # in by a spiral
+        (
+            plane([complex((-0.8) ** i) for i in range(N + 1)]),
+            TrajectoryKind.FIXED_POINT,
+        ),  # from side to side
+        (torch.ones(N + 1, WIDTH), TrajectoryKind.FIXED_POINT),  # never moves
+        (plane([0j] * (N + 1)) + noise(0.001), TrajectoryKind.FIXED_POINT),  # settled but for rounding
+        (spiral(1, 6), TrajectoryKind.ORBIT),
+        (spiral(1, 6) + noise(0.02), TrajectoryKind.ORBIT),
+        (spiral(1, 5.5), TrajectoryKind.ORBIT),  # comes back nearly at 5 and 6, and wholly at 11
+        (plane([complex((-1) ** i) for i in range(N + 1)]), TrajectoryKind.ORBIT),  # flips between two states
+        (plane([[1, 2j, -1][i % 3] for i in range(N + 1)]), TrajectoryKind.ORBIT),
+        (spiral(1, 12), TrajectoryKind.ORBIT),  # slow: each step is small beside the way round
+        (plane([0.1 * complex(i) for i in range(N + 1)]), TrajectoryKind.DRIFT),
+        (plane([0.1 * complex(i) for i in range(N + 1)]) + noise(0.003), TrajectoryKind.DRIFT),
+        (
+            plane([0.1 * complex(i, 0.5 * (-1) ** i) for i in range(N + 1)]),
+            TrajectoryKind.DRIFT,
+        ),  # zigzag on its way
+        (plane([complex(0.02 * i**1.5) for i in range(N + 1)]), TrajectoryKind.DRIFT),  # ever faster
     ],
 )
-def test_each_kind_is_told(states: Tensor, kind: Kind) -> None:
+def test_each_kind_is_told(states: Tensor, kind: TrajectoryKind) -> None:
     assert summarise(states).kind is kind
 
 
@@ -72,19 +78,19 @@ def test_each_kind_is_told(states: Tensor, kind: Kind) -> None:
     ],
 )
 def test_what_is_none_of_them_is_not_called_so(states: Tensor) -> None:
-    assert summarise(states).kind is Kind.UNSETTLED
+    assert summarise(states).kind is TrajectoryKind.UNSETTLED
 
 
 def test_more_iterations_settle_what_was_slow() -> None:
-    assert summarise(spiral(0.95, 6, n=128)).kind is Kind.FIXED_POINT
+    assert summarise(spiral(0.95, 6, n=128)).kind is TrajectoryKind.FIXED_POINT
 
 
 def test_the_random_start_does_not_count() -> None:
     for seed in range(3):
         start = noise(5.0, seed)[:8]
         orbit, drift = spiral(1, 4), plane([0.1 * complex(i) for i in range(N + 1)])
-        assert summarise(torch.cat([start.double(), orbit[8:]])).kind is Kind.ORBIT
-        assert summarise(torch.cat([start.double(), drift[8:]])).kind is Kind.DRIFT
+        assert summarise(torch.cat([start.double(), orbit[8:]])).kind is TrajectoryKind.ORBIT
+        assert summarise(torch.cat([start.double(), drift[8:]])).kind is TrajectoryKind.DRIFT
 
 
 def test_the_class_does_not_depend_on_scale() -> None:
@@ -108,7 +114,7 @@ def test_numbers_by_hand() -> None:
     # A square of side 1, 5 away from the origin.
     corners = torch.tensor([[5.0, 0, 0], [5, 1, 0], [5, 1, 1], [5, 0, 1]])
     square = summarise(corners.repeat(9, 1)[:33])
-    assert (square.kind, square.period, square.recurrence) == (Kind.ORBIT, 4, 0)
+    assert (square.kind, square.period, square.recurrence) == (TrajectoryKind.ORBIT, 4, 0)
     assert square.last_step == pytest.approx(1 / 5)
     assert square.settled == pytest.approx(math.sqrt(2) / 5)
     assert square.straightness == 0
@@ -128,10 +134,10 @@ def test_parts_by_hand() -> None:
 def test_a_long_step_at_the_end_is_no_fixed_point() -> None:
     states = plane([0j] * (N + 1))
     states[-1] += 1
-    assert summarise(states).kind is not Kind.FIXED_POINT
+    assert summarise(states).kind is not TrajectoryKind.FIXED_POINT
     numbers = {"recurrence": 1.0, "straightness": 0.0, "decay": 0.0}
-    assert classify(last_step=0.01, settled=0.01, **numbers) is Kind.FIXED_POINT
-    assert classify(last_step=0.01, settled=0.2, **numbers) is Kind.UNSETTLED
+    assert classify(last_step=0.01, settled=0.01, **numbers) is TrajectoryKind.FIXED_POINT
+    assert classify(last_step=0.01, settled=0.2, **numbers) is TrajectoryKind.UNSETTLED
 
 
 def test_what_cannot_be_told_is_refused() -> None:

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from reverse_codi.verbalize.translations.record import (
+    NO_HIDDEN_STATE,
     NO_QUESTION,
-    NO_READOUT,
     TRUST_THRESHOLD,
     Translation,
 )
@@ -47,7 +47,7 @@ def test_a_text_that_many_thoughts_share_is_not_trusted_even_without_a_match() -
 def test_what_cannot_be_scored_is_neither_trusted_nor_distrusted() -> None:
     row = replace(ROW, match=None, trust=None)
     assert row.trusted is None and row.reason == NO_QUESTION
-    assert replace(row, lens=None).reason == NO_READOUT
+    assert replace(row, lens=None).reason == NO_HIDDEN_STATE
 
 
 def test_the_verdict_is_among_the_saved_values() -> None:

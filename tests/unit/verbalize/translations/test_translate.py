@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap, trust
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
@@ -53,16 +53,16 @@ def make_vectors(values: Tensor, *sites: str) -> Vectors:
 def test_every_thought_of_every_question_is_translated(
     tiny_reasoner: CodiReasoner, tiny_verbalizer: Path, translator: Translator
 ) -> None:
-    measure = Measure.load(tiny_verbalizer, tiny_reasoner)
+    metric = ThoughtMetric.load(tiny_verbalizer, tiny_reasoner)
     questions = [p.question for p in make_problems(4)]
-    rows = translate_questions(translator, measure, questions)
+    rows = translate_questions(translator, metric, questions)
     chains = tiny_reasoner.think(questions)
     assert [[row.site for row in of_question] for of_question in rows] == [["h0", "h1", "h2"]] * 4
     for k in range(3):
-        assert [of[k].translation for of in rows] == translator.greedy(chains.fed[:, k, None])
-    row, site = rows[2][1], measure.sites[1]
-    predicted = measure.predict([row.translation], [site])
-    wanted = measure.match(chains.readouts[2:3, 1], predicted, [site]).item()
+        assert [of[k].translation for of in rows] == translator.greedy(chains.latent_inputs[:, k, None])
+    row, site = rows[2][1], metric.sites[1]
+    predicted = metric.predict([row.translation], [site])
+    wanted = metric.match(chains.hidden_states[2:3, 1], predicted, [site]).item()
     assert row.match == pytest.approx(wanted, abs=1e-4)
     assert (row.question, row.answer, row.source) == (questions[2], chains.outputs[2], None)
 
@@ -75,12 +75,14 @@ def test_sampled_texts_come_back_to_their_own_thought(translator: Translator) ->
 
 
 def test_readouts_are_translated_by_their_fed_vectors_and_scored(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, translator: Translator
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, translator: Translator
 ) -> None:
     questions = [p.question for p in make_problems(4)]
     chains = tiny_reasoner.think(questions)
     thinking = translate(translator, tiny_measure, thought_now(tiny_reasoner, questions, tiny_measure))
-    given = given_vectors(make_vectors(chains.readouts[:, [2, 0]], "h2", "h0"), tiny_reasoner, tiny_measure)
+    given = given_vectors(
+        make_vectors(chains.hidden_states[:, [2, 0]], "h2", "h0"), tiny_reasoner, tiny_measure
+    )
     for row, of_question in zip(translate(translator, tiny_measure, given), thinking, strict=True):
         for one, k in zip(row, (2, 0), strict=True):
             known = of_question[k]
@@ -89,7 +91,7 @@ def test_readouts_are_translated_by_their_fed_vectors_and_scored(
             assert one.question is None and one.answer is None
 
 
-def test_where_readouts_are_fed_as_they_are_a_fed_vector_is_scored_too(tiny_measure: Measure) -> None:
+def test_where_readouts_are_fed_as_they_are_a_fed_vector_is_scored_too(tiny_measure: ThoughtMetric) -> None:
     reasoner = tiny_measure.reader.reasoner
     z = torch.randn(2, 1, 32, generator=torch.Generator().manual_seed(0))
     assert given_vectors(make_vectors(z, "z1"), reasoner, tiny_measure).targets == {}  # type: ignore[arg-type]
@@ -108,7 +110,7 @@ def test_where_readouts_are_fed_as_they_are_a_fed_vector_is_scored_too(tiny_meas
     assert [row[0].match for row in rows] == pytest.approx(match, abs=1e-4)
 
 
-def test_unknown_thoughts_are_refused(tiny_reasoner: CodiReasoner, tiny_measure: Measure) -> None:
+def test_unknown_thoughts_are_refused(tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric) -> None:
     with pytest.raises(UserError, match=r"site h3: .* choose from: h0 z0 h1 z1 h2 z2"):
         given_vectors(make_vectors(torch.zeros(1, 1, 32), "h3"), tiny_reasoner, tiny_measure)
 
@@ -116,19 +118,21 @@ def test_unknown_thoughts_are_refused(tiny_reasoner: CodiReasoner, tiny_measure:
 def test_without_a_question_texts_that_are_read_after_it_are_not_scored(
     tiny_reasoner: CodiReasoner, translator: Translator
 ) -> None:
-    measure = make_tiny_measure(tiny_reasoner, ReadSpec(prefix=Prefix.QUESTION), n=16)
-    given = given_vectors(make_vectors(torch.randn(2, 1, 32), "h0"), tiny_reasoner, measure)
+    metric = make_tiny_measure(tiny_reasoner, ReadSpec(prefix=Prefix.QUESTION), n=16)
+    given = given_vectors(make_vectors(torch.randn(2, 1, 32), "h0"), tiny_reasoner, metric)
     given = replace(given, slots={H: torch.ones(2, 1, 32)})  # no reference gets these texts
     writer = Says(tiny_reasoner, lambda z: "1 + 1 = 2." if bool((z == 1).all()) else "2 + 2 = 4.")
-    [row], _ = translate(writer, measure, given)
+    [row], _ = translate(writer, metric, given)
     assert row.match is row.trust is row.trusted is None and row.reason == NO_QUESTION
     assert row.lens is not None
 
 
-def trusted(reasoner: CodiReasoner, measure: Measure, text: Callable[[Tensor], str]) -> list[Translation]:
+def trusted(
+    reasoner: CodiReasoner, metric: ThoughtMetric, text: Callable[[Tensor], str]
+) -> list[Translation]:
     """Rows of the site's own references, which the texts are meant for."""
-    given = given_vectors(make_vectors(measure.map_of(H).reference[:40, None], "h0"), reasoner, measure)
-    return [row for [row] in translate(Says(reasoner, text), measure, given)]
+    given = given_vectors(make_vectors(metric.map_of(H).reference[:40, None], "h0"), reasoner, metric)
+    return [row for [row] in translate(Says(reasoner, text), metric, given)]
 
 
 def test_one_text_for_every_thought_earns_no_trust_and_others_do(tiny_reasoner: CodiReasoner) -> None:
@@ -142,55 +146,55 @@ def test_one_text_for_every_thought_earns_no_trust_and_others_do(tiny_reasoner: 
     thoughts = features @ weight
     thoughts = thoughts + 0.05 * thoughts.std(0) * torch.randn(thoughts.shape, generator=generator)
     map_ = AffineMap.fit(features, thoughts, 0.1)
-    measure = Measure(reader, {H: map_})
-    fed = tiny_reasoner.project(map_.reference)
-    own = {tuple(z.tolist()): claim for z, claim in zip(fed, claims, strict=True)}
-    right = trusted(tiny_reasoner, measure, lambda z: own[tuple(z.tolist())])
+    metric = ThoughtMetric(reader, {H: map_})
+    latent_inputs = tiny_reasoner.project(map_.reference)
+    own = {tuple(z.tolist()): claim for z, claim in zip(latent_inputs, claims, strict=True)}
+    right = trusted(tiny_reasoner, metric, lambda z: own[tuple(z.tolist())])
     assert sum(row.trusted is True for row in right) > 0.9 * len(right)
 
     # The text nearest to most: by matches alone some of its rows look trustworthy.
     matches = map_.match(map_.reference[None], map_.predict(features)[:, None])  # [texts, thoughts]
     constant = claims[int((matches > 0).sum(1).argmax())]
-    rows = trusted(tiny_reasoner, measure, lambda z: constant)
-    predicted = measure.predict([constant] * len(rows), [H] * len(rows))
+    rows = trusted(tiny_reasoner, metric, lambda z: constant)
+    predicted = metric.predict([constant] * len(rows), [H] * len(rows))
     alone = trust(map_, map_.reference[: len(rows)], predicted)
     assert (alone >= 0.9).any()
     assert all(row.trusted is False and row.trust == 0 and row.shared == 1 for row in rows)
 
     # A few texts for all, none of which says anything of its thought.
-    few = trusted(tiny_reasoner, measure, lambda z: claims[int(z[0] > z[1]) + 2 * int(z[2] > z[3])])
+    few = trusted(tiny_reasoner, metric, lambda z: claims[int(z[0] > z[1]) + 2 * int(z[2] > z[3])])
     assert not any(row.trusted for row in few)
 
     # "(no step)" of a thought that lies elsewhere is right where thoughts with a step get another text.
-    silent = trusted(tiny_reasoner, measure, lambda z: "(no step)")
+    silent = trusted(tiny_reasoner, metric, lambda z: "(no step)")
     assert all(row.trusted is False and row.shared == 1 for row in silent)
     elsewhere = map_.predict(reader.features(["(no step)"]))
-    given = given_vectors(make_vectors(elsewhere[None], "h0"), tiny_reasoner, measure)
+    given = given_vectors(make_vectors(elsewhere[None], "h0"), tiny_reasoner, metric)
     writer = Says(tiny_reasoner, lambda z: own.get(tuple(z.tolist()), "(no step)"))
-    [[row]] = translate(writer, measure, given)
+    [[row]] = translate(writer, metric, given)
     assert (row.translation, row.shared, row.trusted) == ("(no step)", 0, True)
 
 
 def test_stored_traces_of_a_verbalizer_of_whole_traces_are_scored_after_the_stored_thoughts(
-    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: Measure
+    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: ThoughtMetric
 ) -> None:
     store = tiny_traces.select(range(12))
     states = tiny_reasoner.answer_states(store.questions)
     features = tiny_measure.reader.features([f"{claims[-1]}." for claims in store.claims])
-    measure = Measure(tiny_measure.reader, {ANSWER: AffineMap.fit(features, states, 0.1)})
-    given = stored(store, "traces", tiny_reasoner, measure)
-    assert torch.equal(given.slots[ANSWER], store.fed)
+    metric = ThoughtMetric(tiny_measure.reader, {ANSWER: AffineMap.fit(features, states, 0.1)})
+    given = stored(store, "traces", tiny_reasoner, metric)
+    assert torch.equal(given.slots[ANSWER], store.latent_inputs)
     torch.testing.assert_close(given.targets[ANSWER], states)
-    rows = translate(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), measure, given)
+    rows = translate(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), metric, given)
     assert [row.shared for [row] in rows] == [1.0] * 12
     assert not any(row.trusted for [row] in rows)
-    two = stored(store.select([0, 1]), "traces", tiny_reasoner, measure)
-    rows = translate(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), measure, two)
+    two = stored(store.select([0, 1]), "traces", tiny_reasoner, metric)
+    rows = translate(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), metric, two)
     assert [row.shared for [row] in rows] == [None, None]  # two traces say little of a writer
-    z = make_vectors(store.fed, "z0", "z1", "z2")
-    alone = given_vectors(z, tiny_reasoner, measure)
-    assert torch.equal(alone.slots[ANSWER], store.fed) and alone.targets == {}
-    asked = given_vectors(replace(z, questions=list(store.questions)), tiny_reasoner, measure)
+    z = make_vectors(store.latent_inputs, "z0", "z1", "z2")
+    alone = given_vectors(z, tiny_reasoner, metric)
+    assert torch.equal(alone.slots[ANSWER], store.latent_inputs) and alone.targets == {}
+    asked = given_vectors(replace(z, questions=list(store.questions)), tiny_reasoner, metric)
     torch.testing.assert_close(asked.targets[ANSWER], states)
     with pytest.raises(UserError, match=r"give z0\.\.z2 or h0\.\.h2 side by side, not z0"):
-        given_vectors(make_vectors(store.fed[:, :1], "z0"), tiny_reasoner, measure)
+        given_vectors(make_vectors(store.latent_inputs[:, :1], "z0"), tiny_reasoner, metric)

@@ -1,6 +1,6 @@
 """What a verbalizer was trained with, stored beside its PEFT files as `verbalizer.json`.
 
-Training, sampling and inference build every prompt through `Contract.build_prompt`.
+Training, sampling and inference build every prompt through `VerbalizerConfig.build_prompt`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MARKER = "{thought}"
 SCHEMA = 1
 
 
-class ContractError(UserError):
+class VerbalizerConfigError(UserError):
     """A verbalizer does not fit what it is used with; the message says which part and what to do."""
 
 
@@ -32,34 +32,37 @@ def check_template(template: str, n_slots: int) -> None:
     """Refuse a prompt that has no place for its vectors.
 
     Raises:
-        ContractError: `{thought}` stands neither once nor once a slot.
+        VerbalizerConfigError: `{thought}` stands neither once nor once a slot.
     """
     markers = template.count(MARKER)
     if markers not in (1, n_slots):
         expected = "1" if n_slots == 1 else f"1 or {n_slots}"
-        raise ContractError(f"template {template!r} has {MARKER} {markers} times; write it {expected} times")
+        raise VerbalizerConfigError(
+            f"template {template!r} has {MARKER} {markers} times; write it {expected} times"
+        )
 
 
 class Injection(Section):
     """How a thought becomes an input vector."""
 
     kind: Literal["z"] = "z"
-    """z: the fed vector, which the model's own inputs look like."""
+    """z: the latent input, which the model's own inputs look like."""
     norm: float | None = Field(default=None, gt=0)
     """Length that every vector is scaled to; none leaves them as they are."""
 
     @field_validator("kind", mode="before")
     @classmethod
-    def _readouts_do_not_enter(cls, kind: object) -> object:
+    def _hidden_states_do_not_enter(cls, kind: object) -> object:
         if kind == "h":
             raise ValueError(
-                "readouts enter no slot; a file that says h was trained on fed vectors all the same, since "
+                "hidden states enter no slot; a file that says h was trained on latent inputs all the "
+                "same, since "
                 "the field was not looked at: write z, or train again"
             )
         return kind
 
 
-class Contract(Section):
+class VerbalizerConfig(Section):
     """Everything that must be the same wherever a verbalizer is used."""
 
     schema_version: int = SCHEMA
@@ -104,12 +107,16 @@ class Contract(Section):
             rows: S bank rows, in slot order; row r becomes id V + r.
 
         Raises:
-            ContractError: not S rows, a negative row, or template text that means ids beyond V.
+            VerbalizerConfigError: not S rows, a negative row, or template text that means ids beyond V.
         """
         if len(rows) != self.n_slots:
-            raise ContractError(f"{len(rows)} vectors for {self.n_slots} slots; give one bank row a slot")
+            raise VerbalizerConfigError(
+                f"{len(rows)} vectors for {self.n_slots} slots; give one bank row a slot"
+            )
         if min(rows) < 0:
-            raise ContractError(f"bank row {min(rows)} is negative; rows count from 0, ids are made here")
+            raise VerbalizerConfigError(
+                f"bank row {min(rows)} is negative; rows count from 0, ids are made here"
+            )
         pieces = self.template.split(MARKER)
         slots = [self.slot_base + row for row in rows]
         groups = [[slot] for slot in slots] if len(pieces) - 1 == len(slots) else [slots]
@@ -120,7 +127,7 @@ class Contract(Section):
             prompt.append(self.begin_id)
         found = sum(token >= self.slot_base for token in prompt)
         if found != self.n_slots:
-            raise ContractError(
+            raise VerbalizerConfigError(
                 f"the prompt holds {found} ids beyond the vocabulary of {self.n_vocab}, not {self.n_slots}; "
                 f"the tokenizer ({len(tokenizer)} tokens) is not the one of this verbalizer"
             )
@@ -130,14 +137,14 @@ class Contract(Section):
         """Vectors [N, d] as they enter the bank: scaled to `injection.norm`, or unchanged.
 
         Raises:
-            ContractError: a vector of length 0 cannot be scaled.
+            VerbalizerConfigError: a vector of length 0 cannot be scaled.
         """
         if self.injection.norm is None:
             return vectors
         lengths = vectors.norm(dim=-1, keepdim=True)  # [N, 1]
         if bool((lengths == 0).any()):
             row = int((lengths[:, 0] == 0).nonzero()[0])
-            raise ContractError(
+            raise VerbalizerConfigError(
                 f"vector {row} is zero, which norm {self.injection.norm} cannot scale; drop it"
             )
         return vectors * (self.injection.norm / lengths)
@@ -163,7 +170,7 @@ class Contract(Section):
 
         Raises:
             FileNotFoundError: no such file.
-            ContractError: another layout, reasoner or tokenizer.
+            VerbalizerConfigError: another layout, reasoner or tokenizer.
         """
         file = Path(folder) / FILE
         if not file.is_file():
@@ -171,17 +178,17 @@ class Contract(Section):
         values = json.loads(file.read_text())
         version = values.get("schema_version")
         if version != SCHEMA:
-            raise ContractError(
+            raise VerbalizerConfigError(
                 f"{file} has schema version {version}, this code reads {SCHEMA}; train it again"
             )
-        contract = validated(cls, values, str(file))
+        verbalizer_config = validated(cls, values, str(file))
         for what, stored, at_hand in (
-            ("reasoner", contract.reasoner_hash, reasoner_hash),
-            ("tokenizer", contract.tokenizer_hash, tokenizer_hash),
+            ("reasoner", verbalizer_config.reasoner_hash, reasoner_hash),
+            ("tokenizer", verbalizer_config.tokenizer_hash, tokenizer_hash),
         ):
             if at_hand is not None and stored != at_hand:
-                raise ContractError(
+                raise VerbalizerConfigError(
                     f"{file} was trained on the {what} with hash {stored}, the one at hand has {at_hand}; "
                     f"load that {what}, or train a verbalizer on this one"
                 )
-        return contract
+        return verbalizer_config

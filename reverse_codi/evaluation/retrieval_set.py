@@ -19,7 +19,7 @@ AMONG = 64
 EACH = 16
 
 
-class Candidates:
+class RetrievalSet:
     """Draws the other 63 texts of each thought.
 
     Args:
@@ -61,15 +61,17 @@ class Candidates:
             _drawn(near, rng),
             _drawn(self._of_kind[_operators(gold)], rng),
         ]
-        said = _content(own)
+        own_content = _content(own)
         found: dict[str, None] = {}
         for kind in kinds:
-            new = [text for text in dict.fromkeys(kind) if text not in found and _content(text) != said]
+            new = [
+                text for text in dict.fromkeys(kind) if text not in found and _content(text) != own_content
+            ]
             found.update(dict.fromkeys(new[:EACH]))
         for text in _endless(self._gold, rng):
             if len(found) == AMONG - 1:
                 break
-            if _content(text) != said:
+            if _content(text) != own_content:
                 found.setdefault(text)
         return list(found)
 
@@ -99,7 +101,7 @@ def _endless(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
 @functools.cache
 def _content(text: str) -> tuple[str, ...]:
     """What a text claims; one that claims nothing is only equal to itself."""
-    return tuple(told.claim for told in parse_claims(text)) or (text.strip(),)
+    return tuple(parsed.claim for parsed in parse_claims(text)) or (text.strip(),)
 
 
 def _operators(text: str) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from reverse_codi.reading.claims import NO_STEP, HeldSteps
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.claims import NO_STEP, EncodedSteps
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.rollout import EngineConfig
@@ -30,40 +30,42 @@ CHUNK = 10_000
 
 
 @dataclass(frozen=True)
-class OwnSteps:
+class SelfGeneratedCot:
     """What training traces say without labels.
 
     Attributes:
-        written: the steps that the model writes for each question in text mode.
-        said: the same, ending with the answer that the trace's thoughts gave.
+        written: the steps that the model writes for each question in CoT mode.
+        claims: the same, ending with the answer that the trace's thoughts gave.
     """
 
     written: list[list[str]]
-    said: list[list[str]]
+    claims: list[list[str]]
 
     @staticmethod
-    def of(written: list[list[str]], answers: list[str | None]) -> OwnSteps:
+    def of(written: list[list[str]], answers: list[str | None]) -> SelfGeneratedCot:
         """From the written steps and the thoughts' answers."""
-        said = [with_answer(claims, answer) for claims, answer in zip(written, answers, strict=True)]
-        return OwnSteps(written, said)
+        claims = [with_answer(claims, answer) for claims, answer in zip(written, answers, strict=True)]
+        return SelfGeneratedCot(written, claims)
 
-    def texts(self, thoughts: Thoughts, held: HeldSteps) -> list[str]:
-        """What `said` makes of each thought: the steps that its site holds."""
+    def texts(self, thoughts: Thoughts, encoded: EncodedSteps) -> list[str]:
+        """What `claims` makes of each thought: the steps that its site holds."""
         rows = zip(thoughts.sites, thoughts.problems, strict=True)
-        return [held.text(site, self.said[row]) for site, row in rows]
+        return [encoded.text(site, self.claims[row]) for site, row in rows]
 
     @property
     def disagreeing(self) -> list[int]:
         """Traces whose answer is not that of the written steps."""
-        return [row for row, claims in enumerate(self.said) if claims != self.written[row]]
+        return [row for row, claims in enumerate(self.claims) if claims != self.written[row]]
 
 
-def own_claims(reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
+def self_generated_claims(reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
     """Claims of the reasoner's own written solutions."""
     return written_claims(reasoner.write(questions))
 
 
-def own_steps(reasoner: CodiReasoner, traces: TraceStore, folder: Path, console: Console) -> OwnSteps:
+def self_generated_cot(
+    reasoner: CodiReasoner, traces: TraceStore, folder: Path, console: Console
+) -> SelfGeneratedCot:
     """Let the reasoner write, and keep what it wrote beside the traces; what is there is not written again.
 
     Args:
@@ -81,14 +83,14 @@ def own_steps(reasoner: CodiReasoner, traces: TraceStore, folder: Path, console:
     if len(written) < len(questions):
         console.print(f"letting the model write its steps for {len(questions) - len(written):,} questions")
     for start in range(len(written), len(questions), CHUNK):
-        written += own_claims(reasoner, questions[start : start + CHUNK])
+        written += self_generated_claims(reasoner, questions[start : start + CHUNK])
         write_whole(file, strict_json({**_origin(reasoner, questions[: len(written)]), "written": written}))
     if not any(written):
         raise UserError(
             f"the model wrote no step for any of {len(questions):,} questions, so they teach nothing; "
             "use gold ones: --reading.fit_on gold --warm_start.kind gold"
         )
-    return OwnSteps.of(written, traces.answers)
+    return SelfGeneratedCot.of(written, traces.answers)
 
 
 def _kept(file: Path, reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
@@ -114,7 +116,7 @@ def candidates(
     reasoner: CodiReasoner,
     reasoner_folder: str | Path,
     section: WarmStartSection,
-    own: OwnSteps,
+    own: SelfGeneratedCot,
     traces: TraceStore,
 ) -> list[list[str]]:
     """For each trace the runs of claims in the reasoner's own solutions, and no step.
@@ -135,19 +137,19 @@ def candidates(
     return [
         list(
             dict.fromkeys(
-                [*(run for claims in _both_ways(told, answer) for run in prefixes(claims)), NO_STEP]
+                [*(run for claims in _both_ways(parsed, answer) for run in prefixes(claims)), NO_STEP]
             )
         )
-        for told, answer in zip(solutions, traces.answers, strict=True)
+        for parsed, answer in zip(solutions, traces.answers, strict=True)
     ]
 
 
 def nearest_steps(
     thoughts: Thoughts,
-    said: Sequence[str],
+    claims: Sequence[str],
     traces: TraceStore,
     candidates: Sequence[Sequence[str]],
-    measure: Measure,
+    metric: ThoughtMetric,
 ) -> list[str]:
     """For each thought that of its trace's candidates which reads nearest to it.
 
@@ -157,22 +159,22 @@ def nearest_steps(
 
     Args:
         thoughts: M thoughts of the traces.
-        said: what the model's own steps say of each; "(no step)" where it holds none.
+        claims: what the model's self-generated CoT say of each; "(no step)" where it holds none.
         traces: N traces.
         candidates: N lists of texts.
-        measure: reads texts and compares.
+        metric: reads texts and compares.
     """
-    cached = Measure(CachedReader(measure.reader), measure.maps)  # most texts are asked for at every site
+    cached = ThoughtMetric(CachedReader(metric.reader), metric.maps)  # most texts are asked for at every site
     by_site = {}
     for site in dict.fromkeys(thoughts.sites):
         first = [NO_STEP] * len(traces)
-        for text, of, row in zip(said, thoughts.sites, thoughts.problems, strict=True):
+        for text, of, row in zip(claims, thoughts.sites, thoughts.problems, strict=True):
             if of == site:
                 first[row] = text
         by_site[site] = nearest_texts(traces, site, candidates, cached, first)
     return [
         NO_STEP if text == NO_STEP else by_site[site][row]
-        for text, site, row in zip(said, thoughts.sites, thoughts.problems, strict=True)
+        for text, site, row in zip(claims, thoughts.sites, thoughts.problems, strict=True)
     ]
 
 

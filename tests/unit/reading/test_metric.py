@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from reverse_codi.reading.measure import Measure, MeasureError
+from reverse_codi.reading.metric import MetricError, ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Point, ReadSpec
@@ -18,14 +18,14 @@ SITES = [Site("h", 2), Site("h", 0), Site("h", 2)]
 TEXTS = ["12 + 5 = 17.", "(no step)", "8 - 3 = 5."]
 
 
-def test_each_row_goes_by_its_own_sites_map(tiny_measure: Measure) -> None:
+def test_each_row_goes_by_its_own_sites_map(tiny_measure: ThoughtMetric) -> None:
     features = tiny_measure.reader.features(TEXTS)
     predicted = tiny_measure.predict(TEXTS, SITES)
     for row, site in enumerate(SITES):
         torch.testing.assert_close(predicted[row], tiny_measure.map_of(site).predict(features[row]))
 
 
-def test_match_agrees_with_the_maps(tiny_reasoner: CodiReasoner, tiny_measure: Measure) -> None:
+def test_match_agrees_with_the_maps(tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric) -> None:
     chains = tiny_reasoner.think([p.question for p in make_problems(3)])
     thoughts = torch.stack([chains.at(site)[i] for i, site in enumerate(SITES)])
     predicted = tiny_measure.predict(TEXTS, SITES)
@@ -37,35 +37,35 @@ def test_match_agrees_with_the_maps(tiny_reasoner: CodiReasoner, tiny_measure: M
 
 def test_saved_and_loaded_it_reads_the_same(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
     spec = ReadSpec(point=Point.MEAN, ridge=2.5)
-    measure = make_tiny_measure(tiny_reasoner, spec)
-    measure.save(tmp_path)
-    loaded = Measure.load(tmp_path, tiny_reasoner)
+    metric = make_tiny_measure(tiny_reasoner, spec)
+    metric.save(tmp_path)
+    loaded = ThoughtMetric.load(tmp_path, tiny_reasoner)
     assert loaded.reader.spec == spec
-    assert loaded.sites == measure.sites
-    for site in measure.sites:
-        for name, value in vars(measure.map_of(site)).items():
+    assert loaded.sites == metric.sites
+    for site in metric.sites:
+        for name, value in vars(metric.map_of(site)).items():
             torch.testing.assert_close(getattr(loaded.map_of(site), name), value, atol=2e-3, rtol=2e-3)
     assert [path.name for path in tmp_path.iterdir()] == ["maps.safetensors"]
 
 
 def test_what_half_precision_cannot_hold_is_saved_whole(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path: Path
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tmp_path: Path
 ) -> None:
     """As of maps of fewer traces than features, which leave no residual: their distances would be NaN."""
     maps = {
         site: replace(tiny_measure.map_of(site), whitener=scale * torch.eye(32))
         for site, scale in ((Site("h", 0), 3.7e6), (Site("h", 1), 3.7e-7), (Site("h", 2), 3.7))
     }
-    Measure(tiny_measure.reader, maps).save(tmp_path)
-    loaded = Measure.load(tmp_path, tiny_reasoner)
+    ThoughtMetric(tiny_measure.reader, maps).save(tmp_path)
+    loaded = ThoughtMetric.load(tmp_path, tiny_reasoner)
     for site, fitted in maps.items():
         torch.testing.assert_close(loaded.map_of(site).whitener, fitted.whitener, atol=0, rtol=1e-3)
-    thoughts = tiny_reasoner.think([p.question for p in make_problems(1)]).readouts[0, :3]
+    thoughts = tiny_reasoner.think([p.question for p in make_problems(1)]).hidden_states[0, :3]
     sites = list(maps)
     match = loaded.match(thoughts, loaded.predict(TEXTS, sites), sites)
     wanted = tiny_measure.predict(TEXTS, sites)
     torch.testing.assert_close(
-        match, Measure(tiny_measure.reader, maps).match(thoughts, wanted, sites), atol=1e-2, rtol=1e-2
+        match, ThoughtMetric(tiny_measure.reader, maps).match(thoughts, wanted, sites), atol=1e-2, rtol=1e-2
     )
     with safe_open(tmp_path / "maps.safetensors", framework="pt") as file:
         kinds = [str(file.get_slice(f"h{k}/whitener").get_dtype()) for k in range(3)]
@@ -73,38 +73,36 @@ def test_what_half_precision_cannot_hold_is_saved_whole(
 
 
 def test_another_reasoners_maps_are_refused_with_both_hashes(
-    tiny_reasoner: CodiReasoner, tiny_measure: Measure, tmp_path: Path
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tmp_path: Path
 ) -> None:
     tiny_measure.save(tmp_path)
     other = make_tiny_reasoner(seed=1)
-    with pytest.raises(MeasureError) as caught:
-        Measure.load(tmp_path, other)
+    with pytest.raises(MetricError) as caught:
+        ThoughtMetric.load(tmp_path, other)
     assert tiny_reasoner.content_hash in str(caught.value)
     assert other.content_hash in str(caught.value)
 
 
-def test_an_unknown_site_lists_the_known_ones(tiny_measure: Measure) -> None:
+def test_an_unknown_site_lists_the_known_ones(tiny_measure: ThoughtMetric) -> None:
     with pytest.raises(KeyError, match="no map for site h9; there is one for h0, h1, h2"):
         tiny_measure.predict(TEXTS[:1], [Site("h", 9)])
 
 
 def test_missing_maps_are_named(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"maps\.safetensors is missing"):
-        Measure.load(tmp_path, tiny_reasoner)
+        ThoughtMetric.load(tmp_path, tiny_reasoner)
 
 
 def test_maps_that_are_not_finite_are_neither_written_nor_read(
-    tiny_measure: Measure, tiny_reasoner: CodiReasoner, tmp_path: Path
+    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner, tmp_path: Path
 ) -> None:
     site = Site("h", 1)
     whole = tiny_measure.map_of(site)
-    broken = Measure(
+    broken = ThoughtMetric(
         tiny_measure.reader,
         {**tiny_measure.maps, site: replace(whole, bias=torch.full_like(whole.bias, torch.nan))},
     )
-    with pytest.raises(
-        MeasureError, match=r"fitting: bias of the map of h1 holds values that are not finite"
-    ):
+    with pytest.raises(MetricError, match=r"fitting: bias of the map of h1 holds values that are not finite"):
         broken.save(tmp_path)
     assert not (tmp_path / "maps.safetensors").exists()
     tiny_measure.save(tmp_path)
@@ -113,5 +111,5 @@ def test_maps_that_are_not_finite_are_neither_written_nor_read(
         metadata = file.metadata()
     tensors["h1/mean"][0] = torch.inf
     save_file(tensors, tmp_path / "maps.safetensors", metadata=metadata)
-    with pytest.raises(MeasureError, match=r"maps\.safetensors: mean of the map of h1"):
-        Measure.load(tmp_path, tiny_reasoner)
+    with pytest.raises(MetricError, match=r"maps\.safetensors: mean of the map of h1"):
+        ThoughtMetric.load(tmp_path, tiny_reasoner)

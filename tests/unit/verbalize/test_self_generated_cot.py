@@ -8,8 +8,8 @@ from rich.console import Console
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.config import UserError
-from reverse_codi.verbalize import own_steps as module
-from reverse_codi.verbalize.own_steps import FILE, OwnSteps, candidates, own_steps
+from reverse_codi.verbalize import self_generated_cot as module
+from reverse_codi.verbalize.self_generated_cot import FILE, SelfGeneratedCot, candidates, self_generated_cot
 
 NEAREST = WarmStartSection(kind="nearest", samples=0)
 WRITTEN = [["1 + 1 = 2", "2 * 3 = 6"]] * 3
@@ -30,7 +30,7 @@ class WhoWrites:
 
 
 class Traces:
-    """As much of a trace store as own steps take."""
+    """As much of a trace store as self-generated CoT take."""
 
     def __init__(self, answers: list[str | None], questions: str = "") -> None:
         self.answers = answers
@@ -40,9 +40,9 @@ class Traces:
         return len(self.answers)
 
 
-def asked(reasoner: WhoWrites, folder: Path, questions: str = "abc") -> OwnSteps:
+def asked(reasoner: WhoWrites, folder: Path, questions: str = "abc") -> SelfGeneratedCot:
     traces = Traces(["12", "3", "7"], questions)
-    return own_steps(reasoner, traces, folder, Console(quiet=True))  # type: ignore[arg-type]
+    return self_generated_cot(reasoner, traces, folder, Console(quiet=True))  # type: ignore[arg-type]
 
 
 def test_own_steps_are_what_the_model_writes_and_the_same_with_the_answer_that_the_trace_gave(
@@ -50,7 +50,7 @@ def test_own_steps_are_what_the_model_writes_and_the_same_with_the_answer_that_t
 ) -> None:
     own = asked(WhoWrites(), tmp_path)
     assert own.written == [["2 + 3 = 5", "5 * 2 = 10"], ["4 - 1 = 3"], []]
-    assert own.said == [["2 + 3 = 5", "5 * 2 = 12"], ["4 - 1 = 3"], []]
+    assert own.claims == [["2 + 3 = 5", "5 * 2 = 12"], ["4 - 1 = 3"], []]
     assert own.disagreeing == [0]
 
 
@@ -65,7 +65,7 @@ def test_what_was_written_is_not_written_again_and_a_stopped_run_goes_on(
     assert asked(again, tmp_path) == own and again.asked == []
     (tmp_path / FILE).unlink()
     asked_one = Traces(["12"], "a")
-    own_steps(WhoWrites(), asked_one, tmp_path, Console(quiet=True))  # type: ignore[arg-type]
+    self_generated_cot(WhoWrites(), asked_one, tmp_path, Console(quiet=True))  # type: ignore[arg-type]
     assert asked(again, tmp_path) == own and again.asked == ["b", "c"]
 
 
@@ -90,19 +90,19 @@ def test_a_model_that_writes_no_steps_is_refused_with_the_keys_to_change(tmp_pat
 
 
 def test_disagreeing_traces_are_those_whose_written_steps_end_elsewhere() -> None:
-    assert OwnSteps.of(WRITTEN, ["6", "7", None]).disagreeing == [1]
+    assert SelfGeneratedCot.of(WRITTEN, ["6", "7", None]).disagreeing == [1]
 
 
 def test_every_run_is_a_candidate_also_with_the_answer_that_the_trace_gave(
     tiny_reasoner: CodiReasoner,
 ) -> None:
     answers = ["6", "7", None]
-    own = OwnSteps.of(WRITTEN, answers)
+    own = SelfGeneratedCot.of(WRITTEN, answers)
     same, other, silent = candidates(tiny_reasoner, "unused", NEAREST, own, Traces(answers))  # type: ignore[arg-type]
     assert same == silent == [*RUNS, "(no step)"]
     assert other == [*RUNS, "2 * 3 = 7.", "1 + 1 = 2. 2 * 3 = 7.", "(no step)"]
 
 
 def test_who_wrote_nothing_has_no_step_to_choose(tiny_reasoner: CodiReasoner) -> None:
-    own = OwnSteps.of([[]], ["6"])
+    own = SelfGeneratedCot.of([[]], ["6"])
     assert candidates(tiny_reasoner, "unused", NEAREST, own, Traces(["6"])) == [["(no step)"]]  # type: ignore[arg-type]

@@ -10,13 +10,13 @@ from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.utils.config import RecipeError
-from reverse_codi.verbalize.contract import FILE, Contract, ContractError, Injection
+from reverse_codi.verbalize.config import FILE, Injection, VerbalizerConfig, VerbalizerConfigError
 
 V = 1000
 
 
-def make(**values: Any) -> Contract:
-    return Contract(**{"n_vocab": V, "reasoner_hash": "r1", "tokenizer_hash": "t1", **values})
+def make(**values: Any) -> VerbalizerConfig:
+    return VerbalizerConfig(**{"n_vocab": V, "reasoner_hash": "r1", "tokenizer_hash": "t1", **values})
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +52,21 @@ def test_several_slots(tokenizer: PreTrainedTokenizerBase) -> None:
 
 @pytest.mark.parametrize("rows", [[], [1], [1, 2, 3]])
 def test_another_number_of_vectors(tokenizer: PreTrainedTokenizerBase, rows: list[int]) -> None:
-    with pytest.raises(ContractError, match=f"{len(rows)} vectors for 2 slots"):
+    with pytest.raises(VerbalizerConfigError, match=f"{len(rows)} vectors for 2 slots"):
         make(n_slots=2).build_prompt(tokenizer, rows)
 
 
 def test_negative_row(tokenizer: PreTrainedTokenizerBase) -> None:
-    with pytest.raises(ContractError, match="-3 is negative"):
+    with pytest.raises(VerbalizerConfigError, match="-3 is negative"):
         make().build_prompt(tokenizer, [-3])
 
 
 def test_text_that_means_ids_beyond_the_vocabulary(tokenizer: PreTrainedTokenizerBase) -> None:
-    contract = make(template="+ {thought}", n_vocab=1)
+    verbalizer_config = make(template="+ {thought}", n_vocab=1)
     with pytest.raises(
-        ContractError, match=f"2 ids beyond the vocabulary of 1, not 1.*{len(tokenizer)} tokens"
+        VerbalizerConfigError, match=f"2 ids beyond the vocabulary of 1, not 1.*{len(tokenizer)} tokens"
     ):
-        contract.build_prompt(tokenizer, [0])
+        verbalizer_config.build_prompt(tokenizer, [0])
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,22 @@ def test_injection_scales() -> None:
 def test_a_zero_vector_cannot_be_scaled() -> None:
     vectors = torch.ones(3, 4)
     vectors[1] = 0
-    with pytest.raises(ContractError, match="vector 1 is zero"):
+    with pytest.raises(VerbalizerConfigError, match="vector 1 is zero"):
         make(injection=Injection(norm=1.0)).inject(vectors)
 
 
 def test_saves_and_loads(tmp_path: Path) -> None:
-    contract = make(
+    verbalizer_config = make(
         template="12 {thought}",
         begin_id=5,
         injection=Injection(norm=2.5),
         read_spec={"prefix": "none", "ridge": 10.0},
         map_file="maps.safetensors",
     )
-    contract.save(tmp_path / "new")
-    assert Contract.load(tmp_path / "new", reasoner_hash="r1", tokenizer_hash="t1") == contract
+    verbalizer_config.save(tmp_path / "new")
+    assert (
+        VerbalizerConfig.load(tmp_path / "new", reasoner_hash="r1", tokenizer_hash="t1") == verbalizer_config
+    )
     assert [file.name for file in (tmp_path / "new").iterdir()] == [FILE]  # no temporary file stays
 
 
@@ -115,8 +117,8 @@ def test_a_file_that_says_readouts_is_refused_in_one_line(tmp_path: Path) -> Non
     values = json.loads((tmp_path / FILE).read_text())
     values["injection"]["kind"] = "h"
     (tmp_path / FILE).write_text(json.dumps(values))
-    with pytest.raises(RecipeError, match=r"injection\.kind = 'h': .*fed vectors.*write z") as error:
-        Contract.load(tmp_path, reasoner_hash="r1")
+    with pytest.raises(RecipeError, match=r"injection\.kind = 'h': .*latent inputs.*write z") as error:
+        VerbalizerConfig.load(tmp_path, reasoner_hash="r1")
     assert "\n" not in str(error.value)
 
 
@@ -129,7 +131,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         make(begin_id=1).save(tmp_path)
-    assert Contract.load(tmp_path, reasoner_hash="r1").begin_id is None
+    assert VerbalizerConfig.load(tmp_path, reasoner_hash="r1").begin_id is None
 
 
 @pytest.mark.parametrize(
@@ -141,21 +143,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 )
 def test_another_reasoner_or_tokenizer(tmp_path: Path, hashes: dict[str, str], message: str) -> None:
     make().save(tmp_path)
-    with pytest.raises(ContractError, match=message):
-        Contract.load(tmp_path, **hashes)
+    with pytest.raises(VerbalizerConfigError, match=message):
+        VerbalizerConfig.load(tmp_path, **hashes)
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no verbalizer"):
-        Contract.load(tmp_path, reasoner_hash="r1")
+        VerbalizerConfig.load(tmp_path, reasoner_hash="r1")
 
 
 def test_another_schema_and_unknown_keys(tmp_path: Path) -> None:
     make().save(tmp_path)
     values = json.loads((tmp_path / FILE).read_text())
     (tmp_path / FILE).write_text(json.dumps({**values, "schema_version": 99}))
-    with pytest.raises(ContractError, match="schema version 99"):
-        Contract.load(tmp_path, reasoner_hash="r1")
+    with pytest.raises(VerbalizerConfigError, match="schema version 99"):
+        VerbalizerConfig.load(tmp_path, reasoner_hash="r1")
     (tmp_path / FILE).write_text(json.dumps({**values, "tempalte": "x"}))
     with pytest.raises(RecipeError, match="tempalte"):
-        Contract.load(tmp_path, reasoner_hash="r1")
+        VerbalizerConfig.load(tmp_path, reasoner_hash="r1")

@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import Field
 from rich.console import Console
 
-from reverse_codi.evaluation.candidates import AMONG
-from reverse_codi.evaluation.exam import Exam, Pairs, Subject
-from reverse_codi.reading.claims import HeldSteps
-from reverse_codi.reading.measure import Measure
+from reverse_codi.evaluation.eval_set import EvalContext, EvalSet, MinimalPairs
+from reverse_codi.evaluation.retrieval_set import AMONG
+from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.answers import answer_of
@@ -45,21 +45,21 @@ class Size(Section):
 def draw(
     recipe: Recipe,
     reasoner: CodiReasoner,
-    measure: Measure,
-    held: HeldSteps,
+    metric: ThoughtMetric,
+    encoded: EncodedSteps,
     size: Size,
     seed: int,
     out: Path,
     console: Console,
     given: Path | None = None,
-) -> Exam:
+) -> EvalSet:
     """Build the exam of one reasoner.
 
     Args:
         recipe: gives the task.
         reasoner: who thinks.
-        measure: how texts are read.
-        held: which steps each site holds.
+        metric: how texts are read.
+        encoded: which steps each site holds.
         size: how much is asked.
         seed: of the problems drawn.
         out: the evaluation's folder.
@@ -89,7 +89,7 @@ def draw(
         )
 
     train = traces("train", Split.TRAIN, min(TRAIN_TRACES, recipe.trace.n), recipe.trace.seed)
-    subject = Subject.of(reasoner, task, measure, held, train)
+    context = EvalContext.of(reasoner, task, metric, encoded, train)
     first = FIRST_SEED + 10 * seed
     if given is None:
         heldout = traces("heldout", Split.HELDOUT, size.problems, first)
@@ -100,10 +100,10 @@ def draw(
     more = traces("more", Split.HELDOUT, min(MOST_DRAWN, drawn), first + 1)
     wrong = [row for row, ok in enumerate(more.correct) if not ok and more.answers[row] is not None]
     if len(wrong) < size.wrong:
-        told = f"{len(wrong)} wrong traces in {len(more):,} problems; {size.wrong} were wanted"
-        console.print(f"[yellow]{told}[/yellow]")
-    pairs = _pairs(subject, size.pairs, first + 2)
-    return Exam(subject, heldout, more.select(wrong[: size.wrong]), pairs, seed)
+        message = f"{len(wrong)} wrong traces in {len(more):,} problems; {size.wrong} were wanted"
+        console.print(f"[yellow]{message}[/yellow]")
+    pairs = _pairs(context, size.pairs, first + 2)
+    return EvalSet(context, heldout, more.select(wrong[: size.wrong]), pairs, seed)
 
 
 def _checked(traces: TraceStore, path: Path) -> TraceStore:
@@ -118,17 +118,17 @@ def _checked(traces: TraceStore, path: Path) -> TraceStore:
     return traces
 
 
-def _pairs(subject: Subject, n: int, seed: int) -> Pairs | None:
+def _pairs(context: EvalContext, n: int, seed: int) -> MinimalPairs | None:
     """Minimal pairs, where the task can make them."""
-    task: Any = subject.task
+    task: Any = context.task
     if not hasattr(task, "minimal_pairs"):
         return None
     recipients, donors = zip(*task.minimal_pairs(Split.HELDOUT, n, seed), strict=True)
     chains, donor_chains = (
-        subject.reasoner.think([p.question for p in side]) for side in (recipients, donors)
+        context.reasoner.think([p.question for p in side]) for side in (recipients, donors)
     )
     answers, donor_answers = (
-        [answer_of(subject.reasoner, task, output) for output in side.outputs]
+        [answer_of(context.reasoner, task, output) for output in side.outputs]
         for side in (chains, donor_chains)
     )
-    return Pairs(list(recipients), list(donors), chains, donor_chains, answers, donor_answers)
+    return MinimalPairs(list(recipients), list(donors), chains, donor_chains, answers, donor_answers)

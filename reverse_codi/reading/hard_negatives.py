@@ -1,6 +1,6 @@
 """Texts that a blind reading mistakes for the gold claim (docs/architecture.md).
 
-Each foil is made from the problem alone, seeded by its text, so every ReadSpec sees the same ones.
+Each hard negative is made from the problem alone, seeded by its text, so every ReadSpec sees the same ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CONSTANT = "10 + 10 = 20."
 CONSTANT_SENTENCE = "Every wumpus is a tumpus."
 # Classes of sentences whose question names no other.
 _CLASSES = "Tom is a wumpus. Amy is a tumpus. Max is a lempus."
-FOILS = (
+HARD_NEGATIVES = (
     "cut",
     "same_result",
     "wrong_result",
@@ -31,8 +31,8 @@ FOILS = (
 )
 
 
-def foils(question: str, claims: Sequence[str], held: Sequence[int]) -> Mapping[str, str]:
-    """Foils of the gold text that says the `held` steps of `claims`.
+def hard_negatives(question: str, claims: Sequence[str], encoded: Sequence[int]) -> Mapping[str, str]:
+    """Foils of the gold text that says the `encoded` steps of `claims`.
 
     Numbers that are made up are no larger than the result where it is 4 or more, so that a closed vocabulary
     that has the result has them too: an unknown word would be too easy to tell from gold. Classes that are
@@ -41,7 +41,7 @@ def foils(question: str, claims: Sequence[str], held: Sequence[int]) -> Mapping[
     Args:
         question: the problem's question.
         claims: all its claims.
-        held: indices of the gold text's; at least one.
+        encoded: indices of the gold text's; at least one.
 
     Returns:
         name -> text: "cut" stops before the last result, "same_result" gives every held claim other
@@ -49,10 +49,10 @@ def foils(question: str, claims: Sequence[str], held: Sequence[int]) -> Mapping[
         claim with the first one's result where all are), "shuffled" has the gold words in random order;
         the others say what their name says. "constant" alone may be right, by chance.
     """
-    gold = [claims[step] for step in held]
+    gold = [claims[step] for step in encoded]
     text = claims_text(gold)
     rng = random.Random("/".join(gold) + question)
-    rest = claims_text(claim for step, claim in enumerate(claims) if step not in held)
+    rest = claims_text(claim for step, claim in enumerate(claims) if step not in encoded)
     if rest in (text, NO_STEP):
         rest = claims_text([_same_result(claims[0], question, rng)])
     words = gold_words = text.replace(".", " .").split()
@@ -77,8 +77,8 @@ def foils(question: str, claims: Sequence[str], held: Sequence[int]) -> Mapping[
 
 def _wrong_result(claim: str, question: str, rng: random.Random) -> str:
     """A number 1 to 3 away from the claim's result, or another class."""
-    if told := parse_belongings(claim):
-        others = [near.result for near in _near(told[0], question) if near.subject == told[0].subject]
+    if parsed := parse_belongings(claim):
+        others = [near.result for near in _near(parsed[0], question) if near.subject == parsed[0].subject]
         return rng.choice(others)
     value = _last_number(claim)
     return str(value - rng.randint(1, 3) if value >= 4 else value + rng.randint(1, 3))
@@ -86,8 +86,8 @@ def _wrong_result(claim: str, question: str, rng: random.Random) -> str:
 
 def _same_result(claim: str, question: str, rng: random.Random) -> str:
     """Another sum or difference with the claim's result, or another subject in its class."""
-    if told := parse_belongings(claim):
-        others = [near.claim for near in _near(told[0], question) if near.result == told[0].result]
+    if parsed := parse_belongings(claim):
+        others = [near.claim for near in _near(parsed[0], question) if near.result == parsed[0].result]
         return rng.choice(others)
     value = _last_number(claim)
     sums = [f"{value - b} + {b} = {value}" for b in range(2, int(value) - 1)]
@@ -96,11 +96,11 @@ def _same_result(claim: str, question: str, rng: random.Random) -> str:
     return rng.choice([option for option in options if option != claim])
 
 
-def _near(told: Belonging, question: str) -> list[Belonging]:
+def _near(parsed: Belonging, question: str) -> list[Belonging]:
     """Near misses of a sentence, of both kinds."""
-    near = told.near(question)
-    both = {other.subject == told.subject for other in near}
-    return near if len(both) == 2 else told.near(f"{question} {_CLASSES}")
+    near = parsed.near(question)
+    both = {other.subject == parsed.subject for other in near}
+    return near if len(both) == 2 else parsed.near(f"{question} {_CLASSES}")
 
 
 def _last_number(claim: str) -> Decimal:

@@ -8,7 +8,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 
 
 def conclude(reasoner: CodiReasoner, questions: Sequence[str], solutions: Sequence[str]) -> list[str]:
-    """The answers, each after its cue, that text mode gives right after written solutions.
+    """The answers, each after its cue, that CoT mode gives right after written solutions.
 
     The cue is written for the model; where answers stand alone, eot, which ends a solution then.
 

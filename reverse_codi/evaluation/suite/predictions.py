@@ -8,43 +8,43 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reverse_codi.evaluation.exam import Exam
+from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.verbalize.thoughts import Thoughts
 
-Writer = Callable[[Thoughts], list[str]]
+Method = Callable[[Thoughts], list[str]]
 """Thoughts in, one text each: the verbalizer, or a control in its place."""
 
 
 @dataclass(frozen=True)
-class Said:
+class Predictions:
     """One writer's texts.
 
     Attributes:
-        exam: what was asked.
+        eval_set: what was asked.
         write: the writer.
     """
 
-    exam: Exam
-    write: Writer
+    eval_set: EvalSet
+    write: Method
 
     @functools.cached_property
     def heldout(self) -> list[str]:
         """A text for every held-out thought."""
-        return self.write(self.exam.thoughts)
+        return self.write(self.eval_set.thoughts)
 
     @functools.cached_property
     def predicted(self) -> Tensor:
         """The thoughts [N, d] that those texts stand for."""
-        return self.exam.predicted(self.exam.thoughts, self.heldout)
+        return self.eval_set.predicted(self.eval_set.thoughts, self.heldout)
 
     @functools.cached_property
     def wrong(self) -> list[str]:
         """A text for every thought of the wrong traces."""
-        return self.write(self.exam.wrong_thoughts) if len(self.exam.wrong) else []
+        return self.write(self.eval_set.wrong_thoughts) if len(self.eval_set.wrong) else []
 
-    def of_live(self) -> list[str]:
-        """Texts of the held-out thoughts that hold a step."""
-        return [self.heldout[row] for row in self.exam.live]
+    def of_active(self) -> list[str]:
+        """Texts of the held-out thoughts that encode a step."""
+        return [self.heldout[row] for row in self.eval_set.active]
 
 
 def by_trace(texts: Sequence[str], thoughts: Thoughts) -> list[list[str]]:

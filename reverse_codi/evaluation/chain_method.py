@@ -8,27 +8,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.verbalize.thoughts import Thoughts
 
 
 @dataclass(frozen=True)
-class ChainWriter:
+class ChainMethod:
     """Gives each thought the claims of its trace's text that its site holds.
 
     A thought without the others of its trace (one that was swapped in alone) has no text: such a verbalizer
     cannot say what a single thought holds.
 
     Attributes:
-        chains: fed vectors [N, K, d] in, N texts of whole traces out.
-        held: which claims each site holds.
+        chains: latent inputs [N, K, d] in, N texts of whole traces out.
+        encoded: which claims each site holds.
         sites: h0..h(K-1).
     """
 
     chains: Callable[[Tensor], list[str]]
-    held: HeldSteps
+    encoded: EncodedSteps
     sites: list[Site]
 
     def __call__(self, thoughts: Thoughts) -> list[str]:
@@ -39,9 +39,11 @@ class ChainWriter:
         whole = [found for found in rows.values() if found.keys() >= set(self.sites)]
         texts = [""] * len(thoughts)
         if whole:
-            fed = torch.stack([thoughts.slots[[found[site] for site in self.sites], 0] for found in whole])
-            for found, chain in zip(whole, self.chains(fed), strict=True):
-                claims = [told.claim for told in parse_claims(chain)]
+            latent_inputs = torch.stack(
+                [thoughts.slots[[found[site] for site in self.sites], 0] for found in whole]
+            )
+            for found, chain in zip(whole, self.chains(latent_inputs), strict=True):
+                claims = [parsed.claim for parsed in parse_claims(chain)]
                 for site, row in found.items():
-                    texts[row] = self.held.text(site, claims)
+                    texts[row] = self.encoded.text(site, claims)
         return texts

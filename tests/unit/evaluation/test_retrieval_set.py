@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reverse_codi.evaluation.candidates import AMONG, EACH, Candidates
 from reverse_codi.evaluation.counterfactual import near_claims
+from reverse_codi.evaluation.retrieval_set import AMONG, EACH, RetrievalSet
 from reverse_codi.reading.claims import claims_text
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic, split_words
@@ -24,14 +24,16 @@ def make_thoughts(n: int) -> tuple[Thoughts, list[list[int]]]:
     """Four thoughts a problem; thought k holds step k."""
     rows = [(p, k, problem) for p, problem in enumerate(make_problems(n)) for k in range(SITES)]
     steps = [[k] if k < len(problem.claims) else [] for _, k, problem in rows]
-    said = [[problem.claims[s] for s in of_row] for (*_, problem), of_row in zip(rows, steps, strict=True)]
+    predictions = [
+        [problem.claims[s] for s in of_row] for (*_, problem), of_row in zip(rows, steps, strict=True)
+    ]
     thoughts = Thoughts(
         slots=torch.zeros(len(rows), 1, 1),
         targets=torch.zeros(len(rows), 1),
         sites=[Site("h", k) for _, k, _ in rows],
         problems=[p for p, _, _ in rows],
         questions=[problem.question for *_, problem in rows],
-        gold=[claims_text(claims) for claims in said],
+        gold=[claims_text(claims) for claims in predictions],
         claims=[problem.claims for *_, problem in rows],
         answers=[problem.answer for *_, problem in rows],
     )
@@ -39,13 +41,13 @@ def make_thoughts(n: int) -> tuple[Thoughts, list[list[int]]]:
 
 
 THOUGHTS, STEPS = make_thoughts(60)
-LIVE = [row for row, steps in enumerate(STEPS) if steps]
-GOLD = {THOUGHTS.gold[row] for row in LIVE}
+ACTIVE_SHARE = [row for row, steps in enumerate(STEPS) if steps]
+GOLD = {THOUGHTS.gold[row] for row in ACTIVE_SHARE}
 
 
 @pytest.fixture(scope="module")
-def candidates() -> Candidates:
-    return Candidates(THOUGHTS, STEPS, knows)
+def candidates() -> RetrievalSet:
+    return RetrievalSet(THOUGHTS, STEPS, knows)
 
 
 def claims_of(text: str) -> list[str]:
@@ -56,36 +58,36 @@ def operators_of(text: str) -> list[tuple[str, ...]]:
     return [equation.operators for equation in parse_equations(text)]
 
 
-def test_every_thought_has_63_known_others_and_none_says_the_same(candidates: Candidates) -> None:
-    for row in LIVE:
+def test_every_thought_has_63_known_others_and_none_says_the_same(candidates: RetrievalSet) -> None:
+    for row in ACTIVE_SHARE:
         own = THOUGHTS.gold[row]
         others = candidates.of(row, own)
         assert len(others) == len(set(others)) == AMONG - 1
         assert all(claims_of(other) != claims_of(own) and knows(other) for other in others)
 
 
-def test_another_spelling_of_the_own_text_is_no_candidate_either(candidates: Candidates) -> None:
-    row = LIVE[0]
+def test_another_spelling_of_the_own_text_is_no_candidate_either(candidates: RetrievalSet) -> None:
+    row = ACTIVE_SHARE[0]
     own = THOUGHTS.gold[row]
     spelled = f"So we get {own.replace(' ', '')}"
     assert claims_of(spelled) == claims_of(own)
     assert candidates.of(row, spelled) == candidates.of(row, own)
 
 
-def test_the_right_text_is_among_the_others_of_a_wrong_one(candidates: Candidates) -> None:
-    rows = [row for row in LIVE if THOUGHTS.gold[row] in candidates.of(row, "1 + 1 = 2.")]
+def test_the_right_text_is_among_the_others_of_a_wrong_one(candidates: RetrievalSet) -> None:
+    rows = [row for row in ACTIVE_SHARE if THOUGHTS.gold[row] in candidates.of(row, "1 + 1 = 2.")]
     assert rows  # the same operations elsewhere, and random ones, may draw it
-    assert not any(THOUGHTS.gold[row] in candidates.of(row, THOUGHTS.gold[row]) for row in LIVE)
+    assert not any(THOUGHTS.gold[row] in candidates.of(row, THOUGHTS.gold[row]) for row in ACTIVE_SHARE)
 
 
-def test_a_text_without_claims_takes_nothing_out(candidates: Candidates) -> None:
-    row = LIVE[0]
+def test_a_text_without_claims_takes_nothing_out(candidates: RetrievalSet) -> None:
+    row = ACTIVE_SHARE[0]
     assert candidates.of(row, "") == candidates.of(row, "1 2 3 4 5") == candidates.of(row, "(no step)")
 
 
-def test_other_steps_and_near_misses_come_first(candidates: Candidates) -> None:
+def test_other_steps_and_near_misses_come_first(candidates: RetrievalSet) -> None:
     full = 0
-    for row in LIVE:
+    for row in ACTIVE_SHARE:
         own, claims, (step,) = THOUGHTS.gold[row], THOUGHTS.claims[row], STEPS[row]
         others = candidates.of(row, own)
         rest = [claim for s, claim in enumerate(claims) if s != step]
@@ -104,13 +106,13 @@ def test_other_steps_and_near_misses_come_first(candidates: Candidates) -> None:
             start += n
         assert set(others[start:]) <= GOLD
         full += start == 3 * EACH
-    assert full > 0.4 * len(LIVE)
+    assert full > 0.4 * len(ACTIVE_SHARE)
 
 
-def test_near_misses_have_one_other_operand_and_hold(candidates: Candidates) -> None:
+def test_near_misses_have_one_other_operand_and_hold(candidates: RetrievalSet) -> None:
     row = next(
         row
-        for row in LIVE
+        for row in ACTIVE_SHARE
         if len(THOUGHTS.claims[row]) == 1 and len(near_claims(THOUGHTS.claims[row][0], knows)) >= EACH
     )
     own = parse_equations(THOUGHTS.gold[row])[0]
@@ -121,16 +123,16 @@ def test_near_misses_have_one_other_operand_and_hold(candidates: Candidates) -> 
         assert sum(a != b for a, b in zip(one.operands, own.operands, strict=True)) == 1
 
 
-def test_the_draw_is_seeded_and_the_same_in_any_order(candidates: Candidates) -> None:
-    first, last = LIVE[0], LIVE[-1]
+def test_the_draw_is_seeded_and_the_same_in_any_order(candidates: RetrievalSet) -> None:
+    first, last = ACTIVE_SHARE[0], ACTIVE_SHARE[-1]
     forth = [candidates.of(row, THOUGHTS.gold[row]) for row in (first, last)]
-    fresh = Candidates(THOUGHTS, STEPS, knows)
+    fresh = RetrievalSet(THOUGHTS, STEPS, knows)
     back = [fresh.of(row, THOUGHTS.gold[row]) for row in (last, first)]
     assert forth == back[::-1]
-    assert Candidates(THOUGHTS, STEPS, knows, seed=1).of(first, THOUGHTS.gold[first]) != forth[0]
+    assert RetrievalSet(THOUGHTS, STEPS, knows, seed=1).of(first, THOUGHTS.gold[first]) != forth[0]
 
 
 def test_too_few_texts_are_an_error_that_says_what_to_raise() -> None:
-    few = Candidates(*make_thoughts(10), knows)
+    few = RetrievalSet(*make_thoughts(10), knows)
     with pytest.raises(ValueError, match="too few to draw from; raise --problems"):
         few.of(0, "1 + 1 = 2.")

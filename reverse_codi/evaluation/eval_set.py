@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from reverse_codi.evaluation.candidates import Candidates
 from reverse_codi.evaluation.counterfactual import edited_step
-from reverse_codi.reading.claims import HeldSteps
+from reverse_codi.evaluation.retrieval_set import RetrievalSet
+from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.reading.lens import lens
-from reverse_codi.reading.measure import Measure
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.base import Chains
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -26,7 +26,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.base import Problem, Task
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.verbalize.own_steps import own_claims
+from reverse_codi.verbalize.self_generated_cot import self_generated_claims
 from reverse_codi.verbalize.targets import with_answer
 from reverse_codi.verbalize.thoughts import Thoughts, thought_sites, thoughts_of
 
@@ -35,32 +35,32 @@ CLOSED = 0.9
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvalContext:
     """The frozen model with its reading, and the training traces that controls and constants come from.
 
     Attributes:
         reasoner: the latent reasoning model.
         task: where questions and answers come from.
-        measure: reader and maps; its reader remembers what it has read.
-        held: which steps each site holds.
+        metric: reader and maps; its reader remembers what it has read.
+        encoded: which steps each site holds.
         train: training traces.
         solved: the steps that the model has written so far, by question.
     """
 
     reasoner: CodiReasoner
     task: Task
-    measure: Measure
-    held: HeldSteps
+    metric: ThoughtMetric
+    encoded: EncodedSteps
     train: TraceStore
     solved: dict[str, list[str]] = field(default_factory=dict)
 
     @staticmethod
     def of(
-        reasoner: CodiReasoner, task: Task, measure: Measure, held: HeldSteps, train: TraceStore
-    ) -> Subject:
+        reasoner: CodiReasoner, task: Task, metric: ThoughtMetric, encoded: EncodedSteps, train: TraceStore
+    ) -> EvalContext:
         """With a reader that reads no text twice: controls share most of theirs."""
-        cached = Measure(CachedReader(measure.reader), measure.maps)
-        return Subject(reasoner, task, cached, held, train)
+        cached = ThoughtMetric(CachedReader(metric.reader), metric.maps)
+        return EvalContext(reasoner, task, cached, encoded, train)
 
     @property
     def sites(self) -> list[Site]:
@@ -73,27 +73,27 @@ class Subject:
         return unknown is None or unknown not in self.reasoner.ids(text)
 
     def written(self, questions: list[str]) -> list[list[str]]:
-        """The steps that the model writes for N questions in text mode; none is asked twice."""
+        """The steps that the model writes for N questions in CoT mode; none is asked twice."""
         if new := [question for question in dict.fromkeys(questions) if question not in self.solved]:
-            self.solved.update(zip(new, own_claims(self.reasoner, new), strict=True))
+            self.solved.update(zip(new, self_generated_claims(self.reasoner, new), strict=True))
         return [self.solved[question] for question in questions]
 
-    def lens(self, readouts: Tensor) -> list[list[str]]:
-        """The logit lens of readouts [N, d], see `reading.lens`."""
-        return lens(self.reasoner, readouts)
+    def lens(self, hidden_states: Tensor) -> list[list[str]]:
+        """The logit lens of hidden states [N, d], see `reading.lens`."""
+        return lens(self.reasoner, hidden_states)
 
     def thoughts(self, traces: TraceStore) -> Thoughts:
-        """Every thought of every trace, live or not, problem by problem, sites in order."""
-        return thoughts_of(traces, self.sites, self.held)
+        """Every thought of every trace, causally active or not, problem by problem, sites in order."""
+        return thoughts_of(traces, self.sites, self.encoded)
 
     def held_by(self, thoughts: Thoughts) -> list[list[int]]:
         """Indices of the steps that each thought holds."""
         pairs = zip(thoughts.sites, thoughts.claims, strict=True)
-        return [self.held.steps(site, len(claims)) for site, claims in pairs]
+        return [self.encoded.steps(site, len(claims)) for site, claims in pairs]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MinimalPairs:
     """Minimal pairs: the same words, one number changed, another answer.
 
     Attributes:
@@ -118,44 +118,44 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvalSet:
     """The questions.
 
     Attributes:
-        subject: see `Subject`.
+        context: see `EvalContext`.
         heldout: traces of fresh held-out problems.
         wrong: traces of fresh held-out problems that the model answers wrongly; some are among `heldout`.
         pairs: minimal pairs; None where the task cannot make them.
         seed: of distractors, edits and donors.
     """
 
-    subject: Subject
+    context: EvalContext
     heldout: TraceStore
     wrong: TraceStore
-    pairs: Pairs | None
+    pairs: MinimalPairs | None
     seed: int
 
     @functools.cached_property
     def thoughts(self) -> Thoughts:
         """All thoughts of the held-out traces."""
-        return self.subject.thoughts(self.heldout)
+        return self.context.thoughts(self.heldout)
 
     @functools.cached_property
     def wrong_thoughts(self) -> Thoughts:
         """All thoughts of the wrong traces; none where the model makes no error."""
         if not len(self.wrong):
             return self.thoughts.take([])
-        return self.subject.thoughts(self.wrong)
+        return self.context.thoughts(self.wrong)
 
     @functools.cached_property
-    def steps_held(self) -> list[list[int]]:
+    def steps_encoded(self) -> list[list[int]]:
         """For each held-out thought, the steps that it holds."""
-        return self.subject.held_by(self.thoughts)
+        return self.context.held_by(self.thoughts)
 
     @functools.cached_property
-    def live(self) -> list[int]:
-        """Held-out thoughts that hold a step."""
-        return [row for row, steps in enumerate(self.steps_held) if steps]
+    def active(self) -> list[int]:
+        """Held-out thoughts that encode a step."""
+        return [row for row, steps in enumerate(self.steps_encoded) if steps]
 
     @functools.cached_property
     def right(self) -> list[bool]:
@@ -168,7 +168,7 @@ class Exam:
 
         Gold claims, the model's own written ones, and both with the answer that the thoughts gave.
         """
-        own = self.subject.written(self.heldout.questions)
+        own = self.context.written(self.heldout.questions)
         rows = zip(self.heldout.claims, own, self.heldout.answers, strict=True)
         return [
             {*gold, *written, *with_answer(gold, answer), *with_answer(written, answer)}
@@ -182,37 +182,37 @@ class Exam:
         A task with a closed world of steps trains nothing beyond it: "20 % 9" may be well formed and mean
         nothing to the model.
         """
-        met = frozenset(claim for claims in self.subject.train.claims for claim in claims)
+        met = frozenset(claim for claims in self.context.train.claims for claim in claims)
         asked = [claim for claims in self.heldout.claims for claim in claims]
         return met if sum(claim in met for claim in asked) >= CLOSED * len(asked) else None
 
     def plausible(self, text: str) -> bool:
         """Whether the model can be expected to reckon with what a text claims."""
-        if not self.subject.knows(text):
+        if not self.context.knows(text):
             return False
         true = (equation.claim for equation in parse_equations(text) if equation.holds)
         return self.repertoire is None or all(claim in self.repertoire for claim in true)
 
     @functools.cached_property
     def editable(self) -> list[int]:
-        """Live thoughts of right traces that hold one step, of which a counterfactual can be made."""
+        """Active thoughts of right traces that encode one step, of which a counterfactual can be made."""
         rng, found = random.Random(self.seed), []
-        for row in self.live:
-            claims, (step, *more) = self.thoughts.claims[row], self.steps_held[row]
+        for row in self.active:
+            claims, (step, *more) = self.thoughts.claims[row], self.steps_encoded[row]
             if not more and self.right[self.thoughts.problems[row]]:
                 found += [row] if edited_step(claims, step, rng, self.plausible) else []
         return found
 
     @functools.cached_property
-    def candidates(self) -> Candidates:
+    def candidates(self) -> RetrievalSet:
         """The other texts that a thought's own must beat."""
-        return Candidates(self.thoughts, self.steps_held, self.subject.knows, self.seed)
+        return RetrievalSet(self.thoughts, self.steps_encoded, self.context.knows, self.seed)
 
     @functools.cached_property
     def traced(self) -> Traced:
         """The held-out traces, for interventions."""
-        return Traced.of(self.heldout, self.subject.held)
+        return Traced.of(self.heldout, self.context.encoded)
 
     def predicted(self, thoughts: Thoughts, texts: list[str]) -> Tensor:
         """What texts stand for, [N, d]."""
-        return self.subject.measure.predict(texts, thoughts.sites, thoughts.questions)
+        return self.context.metric.predict(texts, thoughts.sites, thoughts.questions)

@@ -1,7 +1,7 @@
 """Which thoughts the answer depends on, by swaps between minimal pairs.
 
 Two problems share every word but one number. Thought k of the second, the donor, is fed in place of the
-first's, the recipient's; later thoughts are recomputed. A live thought takes the answer along.
+first's, the recipient's; later thoughts are recomputed. A causally active thought takes the answer along.
 
 Shapes: N problems, K thoughts, d width.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from reverse_codi.reading.claims import LIVE
+from reverse_codi.reading.claims import ACTIVE_SHARE
 from reverse_codi.reading.interventions.replace import kept, only
 from reverse_codi.reasoners.base import Chains, Patch, Reasoner
 from reverse_codi.reasoners.sites import Site
@@ -23,13 +23,15 @@ from reverse_codi.tasks.base import Problem, Task
 from reverse_codi.utils.bootstrap import Floats
 
 
-def swapped(reasoner: Reasoner, questions: Sequence[str], donor_fed: Tensor, thought: int) -> Chains:
+def swapped(reasoner: Reasoner, questions: Sequence[str], donor_inputs: Tensor, thought: int) -> Chains:
     """Chains of N questions with thought k fed from donors [N, K, d], later thoughts recomputed.
 
-    `fed[:, k]` of the result is the donor's, `readouts[:, k + 1:]` are those that follow from it;
-    `readouts[:, k]` stays the recipient's own.
+    `latent_inputs[:, k]` of the result is the donor's, `hidden_states[:, k + 1:]` are those that follow from
+    it; `hidden_states[:, k]` stays the recipient's own.
     """
-    return reasoner.think(questions, Patch(donor_fed, only([thought] * len(questions), donor_fed.shape[1])))
+    return reasoner.think(
+        questions, Patch(donor_inputs, only([thought] * len(questions), donor_inputs.shape[1]))
+    )
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Swaps:
 
 
 @dataclass(frozen=True)
-class Liveness:
+class CausalActivity:
     """Swaps of every thought.
 
     Attributes:
@@ -59,12 +61,14 @@ class Liveness:
         """(site, number of steps) -> share of answers moved."""
         return {key: float(values.moved.mean()) for key, values in self.swaps.items()}
 
-    def live(self, threshold: float = LIVE) -> set[tuple[Site, int]]:
+    def active(self, threshold: float = ACTIVE_SHARE) -> set[tuple[Site, int]]:
         """(site, number of steps) where the share of answers moved is at least `threshold`."""
         return {key for key, share in self.moved().items() if share >= threshold}
 
 
-def liveness(reasoner: Reasoner, task: Task, pairs: Sequence[tuple[Problem, Problem]]) -> Liveness:
+def causal_activity(
+    reasoner: Reasoner, task: Task, pairs: Sequence[tuple[Problem, Problem]]
+) -> CausalActivity:
     """Swap every thought of every pair, from the second problem into the first.
 
     Only pairs count whose two answers are stated and differ; a length without such a pair has no entry.
@@ -79,14 +83,14 @@ def liveness(reasoner: Reasoner, task: Task, pairs: Sequence[tuple[Problem, Prob
     donor_chains = reasoner.think([p.question for p in givers])
     theirs = [answer_of(reasoner, task, o) for o in donor_chains.outputs]
     used = [i for i in range(len(pairs)) if own[i] is not None and theirs[i] not in (None, own[i])]
-    questions, donor_fed = [recipients[i].question for i in used], donor_chains.fed[used]
+    questions, donor_inputs = [recipients[i].question for i in used], donor_chains.latent_inputs[used]
     lengths = np.array([len(recipients[i].steps) for i in used])
     swaps: dict[tuple[Site, int], Swaps] = {}
     for k in range(reasoner.n_thoughts):
-        outputs = swapped(reasoner, questions, donor_fed, k).outputs
+        outputs = swapped(reasoner, questions, donor_inputs, k).outputs
         answers = [answer_of(reasoner, task, output) for output in outputs]
         to_donor = kept(answers, [theirs[i] for i in used])
         moved = 1 - kept(answers, [own[i] for i in used])
         for n in sorted(set(lengths.tolist())):
             swaps[Site("h", k), n] = Swaps(to_donor[lengths == n], moved[lengths == n])
-    return Liveness(swaps)
+    return CausalActivity(swaps)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from reverse_codi.reading.interventions.liveness import liveness, swapped
+from reverse_codi.reading.interventions.causal_activity import causal_activity, swapped
 from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner
@@ -17,25 +17,25 @@ PAIRS = Arithmetic().minimal_pairs(Split.TRAIN, 60, seed=0)
 
 
 def test_a_swap_changes_the_later_thoughts_only(sharp: CodiReasoner, traced: Traced) -> None:
-    donor = traced.fed.roll(1, 0)
+    donor = traced.latent_inputs.roll(1, 0)
     chains = swapped(sharp, traced.questions, donor, 1)
-    assert torch.equal(chains.fed[:, 1], donor[:, 1])
-    assert torch.allclose(chains.fed[:, 0], traced.fed[:, 0], atol=1e-5)
-    assert torch.allclose(chains.readouts[:, :2], traced.readouts[:, :2], atol=1e-5)
-    assert not torch.allclose(chains.readouts[:, 2], traced.readouts[:, 2], atol=1e-2)
-    assert not torch.allclose(chains.fed[:, 2], traced.fed[:, 2], atol=1e-2)
+    assert torch.equal(chains.latent_inputs[:, 1], donor[:, 1])
+    assert torch.allclose(chains.latent_inputs[:, 0], traced.latent_inputs[:, 0], atol=1e-5)
+    assert torch.allclose(chains.hidden_states[:, :2], traced.hidden_states[:, :2], atol=1e-5)
+    assert not torch.allclose(chains.hidden_states[:, 2], traced.hidden_states[:, 2], atol=1e-2)
+    assert not torch.allclose(chains.latent_inputs[:, 2], traced.latent_inputs[:, 2], atol=1e-2)
 
 
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_a_swap_with_itself_moves_nothing(sharp: CodiReasoner, traced: Traced, k: int) -> None:
-    chains = swapped(sharp, traced.questions, traced.fed, k)
+    chains = swapped(sharp, traced.questions, traced.latent_inputs, k)
     assert chains.outputs == traced.answers
-    assert torch.allclose(chains.readouts, traced.readouts, atol=1e-4)
+    assert torch.allclose(chains.hidden_states, traced.hidden_states, atol=1e-4)
 
 
 def test_pairs_of_the_same_answer_are_left_out(sharp: CodiReasoner, task: Task) -> None:
-    assert liveness(sharp, task, [(a, a) for a, _ in PAIRS]).live() == set()
-    assert liveness(sharp, Arithmetic(), PAIRS).swaps == {}  # the untrained model states no answer
+    assert causal_activity(sharp, task, [(a, a) for a, _ in PAIRS]).active() == set()
+    assert causal_activity(sharp, Arithmetic(), PAIRS).swaps == {}  # the untrained model states no answer
 
 
 def test_values_are_those_of_the_swaps(sharp: CodiReasoner, task: Task) -> None:
@@ -44,9 +44,9 @@ def test_values_are_those_of_the_swaps(sharp: CodiReasoner, task: Task) -> None:
     lengths = [len(a.steps) for a, _ in PAIRS]
     rows = [i for i in range(60) if lengths[i] == 2 and own.outputs[i] != theirs.outputs[i]]
     assert rows
-    found = liveness(sharp, task, PAIRS)
+    found = causal_activity(sharp, task, PAIRS)
     for k in range(3):
-        outputs = swapped(sharp, [PAIRS[i][0].question for i in rows], theirs.fed[rows], k).outputs
+        outputs = swapped(sharp, [PAIRS[i][0].question for i in rows], theirs.latent_inputs[rows], k).outputs
         values = found.swaps[Site("h", k), 2]
         assert values.moved.tolist() == [o != own.outputs[i] for o, i in zip(outputs, rows, strict=True)]
         assert values.to_donor.tolist() == [
@@ -56,15 +56,15 @@ def test_values_are_those_of_the_swaps(sharp: CodiReasoner, task: Task) -> None:
 
 
 def test_live_is_a_matter_of_the_share_moved(sharp: CodiReasoner, task: Task) -> None:
-    found = liveness(sharp, task, PAIRS)
-    assert found.live(0) == set(found.swaps)
-    assert found.live(0.1) >= found.live(0.5)
+    found = causal_activity(sharp, task, PAIRS)
+    assert found.active(0) == set(found.swaps)
+    assert found.active(0.1) >= found.active(0.5)
     still = {key: dataclasses.replace(v, moved=v.moved * 0) for key, v in found.swaps.items()}
-    assert dataclasses.replace(found, swaps=still).live() == set()
+    assert dataclasses.replace(found, swaps=still).active() == set()
 
 
 def test_thoughts_of_the_embedded_model_are_live() -> None:
     pairs = Arithmetic().minimal_pairs(Split.HELDOUT, 60, seed=0, n_steps=3)
-    found = liveness(load_reasoner("embedded"), Arithmetic(), pairs)
-    assert found.live()
+    found = causal_activity(load_reasoner("embedded"), Arithmetic(), pairs)
+    assert found.active()
     assert max(values.to_donor.mean() for values in found.swaps.values()) > 0.1

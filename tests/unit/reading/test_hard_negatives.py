@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from reverse_codi.reading.claims import claims_text
-from reverse_codi.reading.foils import CONSTANT, CONSTANT_SENTENCE, FOILS, foils
+from reverse_codi.reading.hard_negatives import CONSTANT, CONSTANT_SENTENCE, HARD_NEGATIVES, hard_negatives
 from reverse_codi.tasks.equations import parse_equations
 from tests.tiny import make_problems, make_tiny_reasoner
 
@@ -13,8 +13,8 @@ QUESTION, CLAIMS = "Ann has 12 apples. ...", ["12 + 5 = 17", "17 * 2 = 34", "34 
 
 
 def test_each_foil_is_what_it_says() -> None:
-    made = foils(QUESTION, CLAIMS, [0, 1])
-    assert set(made) == set(FOILS)
+    made = hard_negatives(QUESTION, CLAIMS, [0, 1])
+    assert set(made) == set(HARD_NEGATIVES)
     assert made["cut"] == "12 + 5 = 17. 17 * 2 ="
     same = parse_equations(made["same_result"])
     assert [e.result for e in same] == ["17", "34"]
@@ -30,7 +30,7 @@ def test_each_foil_is_what_it_says() -> None:
 
 
 def test_foils_are_the_same_every_time() -> None:
-    assert foils(QUESTION, CLAIMS, [1]) == foils(QUESTION, CLAIMS, [1])
+    assert hard_negatives(QUESTION, CLAIMS, [1]) == hard_negatives(QUESTION, CLAIMS, [1])
 
 
 def test_no_foil_is_ever_gold_and_none_has_an_unknown_word() -> None:
@@ -38,9 +38,9 @@ def test_no_foil_is_ever_gold_and_none_has_an_unknown_word() -> None:
     unknown = reasoner.tokenizer.unk_token_id
     for problem in make_problems(300):
         steps = range(len(problem.claims))
-        for held in (h for size in steps for h in combinations(steps, size + 1)):
-            gold = claims_text(problem.claims[step] for step in held)
-            for name, text in foils(problem.question, problem.claims, held).items():
+        for encoded in (h for size in steps for h in combinations(steps, size + 1)):
+            gold = claims_text(problem.claims[step] for step in encoded)
+            for name, text in hard_negatives(problem.question, problem.claims, encoded).items():
                 assert text != gold or name == "constant", (name, gold)
                 assert unknown not in reasoner.ids(text), (name, text)
 
@@ -50,7 +50,7 @@ def test_no_foil_is_ever_gold_and_none_has_an_unknown_word() -> None:
 )
 def test_small_decimal_and_negative_results(claim: str) -> None:
     gold = f"{claim}."
-    made = foils(QUESTION, [claim], [0])
+    made = hard_negatives(QUESTION, [claim], [0])
     assert gold not in made.values()
     [same] = parse_equations(made["same_result"])
     assert same.holds
@@ -62,8 +62,8 @@ RULES = ["Tom is a wumpus", "Every wumpus is a tumpus"]
 
 
 def test_foils_of_sentences_are_made_of_the_questions_classes() -> None:
-    made = foils(FACTS, RULES, [1])
-    assert set(made) == set(FOILS)
+    made = hard_negatives(FACTS, RULES, [1])
+    assert set(made) == set(HARD_NEGATIVES)
     assert made["cut"] == "Every wumpus is a"
     assert made["same_result"] == "Every lempus is a tumpus."
     assert made["wrong_result"] == "Every wumpus is a lempus."
@@ -74,7 +74,7 @@ def test_foils_of_sentences_are_made_of_the_questions_classes() -> None:
 
 
 def test_foils_of_sentences_find_names_where_the_question_has_none() -> None:
-    made = foils("Who is it?", ["Tom is a wumpus"], [0])
+    made = hard_negatives("Who is it?", ["Tom is a wumpus"], [0])
     assert "Tom is a wumpus." not in made.values()
     assert made["wrong_result"] in ("Tom is a tumpus.", "Tom is a lempus.")
     assert made["same_result"] in ("Amy is a wumpus.", "Max is a wumpus.")

@@ -28,11 +28,11 @@ MAPS_FILE = "maps.safetensors"
 HALVED = ("weight", "whitener", "reference")
 
 
-class MeasureError(UserError):
+class MetricError(UserError):
     """Maps do not fit the reasoner at hand."""
 
 
-class Measure:
+class ThoughtMetric:
     """Predicts thoughts from texts and says how far they lie from true ones.
 
     Args:
@@ -88,11 +88,11 @@ class Measure:
         """Refuse maps with values that are not finite; `source` says where they are from.
 
         Raises:
-            MeasureError: names the site and the part.
+            MetricError: names the site and the part.
         """
         for site, fitted in self.maps.items():
             if (part := non_finite(vars(fitted).items())) is not None:
-                raise MeasureError(
+                raise MetricError(
                     f"{source}: {part} of the map of {site} holds values that are not finite; fit it anew on "
                     "more traces (trace.n) or with a larger reading.spec.ridge"
                 )
@@ -101,7 +101,7 @@ class Measure:
         """Write `maps.safetensors`: the maps in half precision where it holds them, the ReadSpec beside.
 
         Raises:
-            MeasureError: a value is not finite.
+            MetricError: a value is not finite.
         """
         self.check("fitting")
         path = Path(folder)
@@ -117,12 +117,12 @@ class Measure:
             save_file(tensors, temporary, metadata={"read_spec": spec, "reasoner_hash": reasoner})
 
     @staticmethod
-    def load(folder: str | Path, reasoner: Reasoner) -> Measure:
+    def load(folder: str | Path, reasoner: Reasoner) -> ThoughtMetric:
         """Read what `save` wrote.
 
         Raises:
             FileNotFoundError: no such file.
-            MeasureError: the maps were fitted on another reasoner, or a value is not finite.
+            MetricError: the maps were fitted on another reasoner, or a value is not finite.
         """
         path = Path(folder) / MAPS_FILE
         if not path.is_file():
@@ -130,7 +130,7 @@ class Measure:
         with safe_open(path, framework="pt") as file:
             stored = file.metadata()
             if stored.get("reasoner_hash") != reasoner.content_hash:
-                raise MeasureError(
+                raise MetricError(
                     f"{path} was fitted on the reasoner with hash {stored.get('reasoner_hash')}, the one at "
                     f"hand has {reasoner.content_hash}; load that reasoner, or delete the file and fit anew"
                 )
@@ -140,9 +140,9 @@ class Measure:
                 site, _, name = key.partition("/")
                 fields.setdefault(site, {})[name] = file.get_tensor(key).float()
         maps = {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()}
-        measure = Measure(Reader(reasoner, spec), maps)
-        measure.check(str(path))
-        return measure
+        metric = ThoughtMetric(Reader(reasoner, spec), maps)
+        metric.check(str(path))
+        return metric
 
 
 def _halved(value: Tensor) -> Tensor:
