@@ -153,10 +153,9 @@ def replacement_vectors(kind: Replacement, traced: Traced, sources: Sources) -> 
 def answers_with(
     reasoner: Reasoner, task: Task, traced: Traced, latent_inputs: Tensor, where: Tensor | None = None
 ) -> list[str | None]:
-    """N answers with `latent_inputs` [N, K, d] in place of the thoughts `where` [N, K], the active ones if
-    None.
+    """N answers with `latent_inputs` [N, K, d] in place of the thoughts `where` [N, K].
 
-    Thoughts after a replaced one are recomputed unless replaced as well.
+    `where` is the active thoughts if None. Thoughts after a replaced one are recomputed unless replaced as well.
     """
     chains = reasoner.think(traced.questions, Patch(latent_inputs, traced.active if where is None else where))
     return [answer_of(reasoner, task, output) for output in chains.outputs]

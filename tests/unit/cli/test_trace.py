@@ -84,5 +84,17 @@ def test_vectors_are_imported_under_the_hash_of_their_reasoner(
     with pytest.raises(StoreError, match=r"hidden states are \[3, 2, 16\]; the reasoner's are \[N, 3, 16\]"):
         imported(chains.hidden_states[:, 1:], chains.latent_inputs[:, 1:], "too few")
     with pytest.raises(SystemExit):
-        main(["import", "--hidden-states", "h.npy", "--latent-inputs", "z.npy", "--rows", "rows.jsonl", "--out", "x"])
+        main(
+            [
+                "import",
+                "--hidden-states",
+                "h.npy",
+                "--latent-inputs",
+                "z.npy",
+                "--rows",
+                "rows.jsonl",
+                "--out",
+                "x",
+            ]
+        )
     assert "--reasoner" in capsys.readouterr().err

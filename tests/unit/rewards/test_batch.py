@@ -300,7 +300,7 @@ def test_what_would_end_the_process_is_an_error_with_row_and_line(ending: BaseEx
         return [0.0] * len(batch)
 
     told = (
-        rf"'ends': raised {type(ending).__name__} at \S*test_rewarding\.py:\d+ on 2 texts: .*"
+        rf"'ends': raised {type(ending).__name__} at \S*test_batch\.py:\d+ on 2 texts: .*"
         r"raise an Exception, .* instead of ending the process \(row 2, text 'two words'\)"
     )
     with pytest.raises(RewardError, match=told):
@@ -313,7 +313,7 @@ def test_the_line_is_the_users_where_ours_raised() -> None:
         return [0.0] * len(batch)
 
     line = asks_wrongly.__code__.co_firstlineno + 1
-    with pytest.raises(RewardError, match=rf"raised KeyError at \S+test_rewarding\.py:{line} on 2 texts"):
+    with pytest.raises(RewardError, match=rf"raised KeyError at \S+test_batch\.py:{line} on 2 texts"):
         run_rewards([RewardSpec("asks", asks_wrongly, -1.0)], batch())
 
 
@@ -344,9 +344,7 @@ def test_what_cannot_be_logged_names_the_users_line(name: Any, value: Any) -> No
         batch.log(name, value)
         return [0.0] * len(batch)
 
-    with pytest.raises(
-        RewardError, match=r"'logs': raised (Type|Value)Error at \S+test_rewarding\.py:\d+ on"
-    ):
+    with pytest.raises(RewardError, match=r"'logs': raised (Type|Value)Error at \S+test_batch\.py:\d+ on"):
         run_rewards([RewardSpec("logs", logs, -1.0)], batch())
 
 
@@ -354,7 +352,7 @@ def test_a_function_that_raises_is_named_with_its_line() -> None:
     def broken(batch: RewardBatch) -> list[float]:
         raise KeyError("no such claim")
 
-    message = r"'broken': raised KeyError at .*test_rewarding\.py:\d+ on 2 texts"
+    message = r"'broken': raised KeyError at .*test_batch\.py:\d+ on 2 texts"
     with pytest.raises(RewardError, match=message) as caught:
         run_rewards([RewardSpec("broken", broken, -1.0)], batch())
     assert isinstance(caught.value.__cause__, KeyError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reverse_codi.cli.main import main
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.rewards.registry import find_functions, names
 from reverse_codi.utils.config import validated
@@ -37,14 +37,11 @@ def steps(text: str) -> list[tuple[str, str]]:
 
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    python, dash, module, *arguments = shlex.split(command)
-    assert (python, dash) == ("python", "-m"), command
-    monkeypatch.setattr(sys, "argv", [module, *arguments])
-    monkeypatch.delitem(
-        sys.modules, f"{module}.__main__", raising=False
-    )  # other tests import what is run here
+    program, *arguments = shlex.split(command)
+    assert program == "reverse-codi", command
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        main()
     except SystemExit as end:
         assert not end.code, f"{command}: {end.code}"
 

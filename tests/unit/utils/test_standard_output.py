@@ -46,7 +46,7 @@ def answered(folder: Path, *words: str) -> tuple[Any, str]:
 def test_a_trial_as_json_is_json_whatever_prints_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
     found, message = answered(
-        tmp_path, "reverse_codi.rewards", "try", "./noisy.py:noisy", "--problems", "4", "--json"
+        tmp_path, "reverse_codi.cli.rewards", "try", "./noisy.py:noisy", "--problems", "4", "--json"
     )
     assert found["reward"] == "noisy" and found["kinds"]["gold"]["mean"] == 0.0
     for line in ("loading", "scoring", "past Python", "another process"):

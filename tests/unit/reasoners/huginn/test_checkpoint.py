@@ -226,7 +226,7 @@ def test_the_layout_is_recognised_from_its_names(
     with pytest.raises(RecipeError, match="no thoughts to translate: its states come from reading the text"):
         refuse_translation(folder)
     into_shards(folder)
-    with pytest.raises(RecipeError, match=r"python -m reverse_codi\.trajectories"):
+    with pytest.raises(RecipeError, match=r"reverse-codi trajectories"):
         refuse_translation(folder)
 
 

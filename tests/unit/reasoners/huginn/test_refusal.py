@@ -32,5 +32,5 @@ def test_the_verbs_refuse_it(folder: Path, tmp_path: Path, verb: object) -> None
     recipe.write_text(
         f"reasoner: {{path: {folder}}}\ntrace: {{out: {tmp_path}/t, n: 4}}\ntrain: {{out: {tmp_path}/o}}\n"
     )
-    with pytest.raises(RecipeError, match=r"python -m reverse_codi\.trajectories"):
+    with pytest.raises(RecipeError, match=r"reverse-codi trajectories"):
         verb([str(recipe)])  # type: ignore[operator]
