@@ -57,9 +57,7 @@ def import_vectors(arguments: list[str], console: Console) -> TraceStore:
     parser.add_argument(
         "--hidden-states", required=True, type=Path, help="h0..hK, [N, K + 1, d], .npy or .npz"
     )
-    parser.add_argument(
-        "--latent-inputs", required=True, type=Path, help="z0..z(K-1), [N, K, d], likewise"
-    )
+    parser.add_argument("--latent-inputs", required=True, type=Path, help="z0..z(K-1), [N, K, d], likewise")
     parser.add_argument(
         "--rows", required=True, type=Path, help="JSON lines: question, gold, claims, output, answer"
     )

@@ -100,7 +100,7 @@ def test_gold_steps_may_come_from_data(log: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "predictions"),
     [
         (["{log}", "--path", "x"], "--path x is data of which task"),
         (["{log}", "--task", "arithmetic"], "--task arithmetic has no data"),

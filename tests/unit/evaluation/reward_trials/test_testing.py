@@ -55,9 +55,7 @@ def test_a_sound_reward_passes_and_its_values_are_returned(own: str) -> None:
 
 
 def test_one_that_can_be_won_without_content_fails(own: str) -> None:
-    with pytest.raises(
-        AssertionError, match=r"'length': .*constant.* as gold.*sensitive_to_content=False"
-    ):
+    with pytest.raises(AssertionError, match=r"'length': .*constant.* as gold.*sensitive_to_content=False"):
         check_reward(f"{own}:length", source=SOURCE)
     check_reward(f"{own}:length", source=SOURCE, sensitive_to_content=False)
 
