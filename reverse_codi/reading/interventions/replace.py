@@ -155,7 +155,7 @@ def answers_with(
 ) -> list[str | None]:
     """N answers with `latent_inputs` [N, K, d] in place of the thoughts `where` [N, K].
 
-    `where` is the active thoughts if None. Thoughts after a replaced one are recomputed unless replaced as well.
+    `where` is the active thoughts if None. Later thoughts are recomputed unless replaced as well.
     """
     chains = reasoner.think(traced.questions, Patch(latent_inputs, traced.active if where is None else where))
     return [answer_of(reasoner, task, output) for output in chains.outputs]
