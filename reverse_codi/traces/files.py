@@ -41,7 +41,7 @@ class Trace:
         signature: identity of the problem up to wording.
         gold: canonical gold answer, None if unknown.
         claims: gold claims in order; empty if unknown.
-        hidden states: [K + 1, d] float32, h0..hK.
+        hidden_states: [K + 1, d] float32, h0..hK.
         latent_inputs: [K, d] float32, z0..z(K-1).
         output: what the reasoner wrote after its thoughts.
         answer: canonical answer that `output` states, or None.
@@ -184,8 +184,8 @@ def schema(header: TraceHeader) -> pa.Schema:
             "signature": text,
             "gold": text,
             "claims": pa.list_(text),
-            "readouts": pa.list_(pa.float32(), (k + 1) * d),
-            "fed": pa.list_(pa.float32(), k * d),
+            "hidden_states": pa.list_(pa.float32(), (k + 1) * d),
+            "latent_inputs": pa.list_(pa.float32(), k * d),
             "output": text,
             "answer": text,
             "correct": pa.bool_(),
@@ -202,8 +202,8 @@ def encode(traces: Sequence[Trace], header: TraceHeader) -> pa.Buffer:
     columns = []
     for field in schema(header):
         values = [getattr(trace, field.name) for trace in traces]
-        if field.name in ("readouts", "fed"):
-            rows = header.n_thoughts + (field.name == "readouts")
+        if field.name in ("hidden_states", "latent_inputs"):
+            rows = header.n_thoughts + (field.name == "hidden_states")
             for trace, vectors in zip(traces, values, strict=True):
                 _check_vectors(trace, field.name, vectors, (rows, header.width))
             columns.append(_flat_lists(values, field.type))
@@ -235,8 +235,14 @@ def _check_vectors(trace: Trace, name: str, vectors: NDArray[np.float32], shape:
 
 def decode(paths: Sequence[Path], header: TraceHeader) -> pa.Table:
     """Map shards into memory as one table."""
-    tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in paths]
+    tables = [_named(pa.ipc.open_stream(pa.memory_map(str(path))).read_all()) for path in paths]
     return pa.concat_tables([schema(header).empty_table(), *tables])
+
+
+def _named(table: pa.Table) -> pa.Table:
+    """A shard with the columns' names of today; those of version 0.1.0 were `readouts` and `fed`."""
+    former = {"readouts": "hidden_states", "fed": "latent_inputs"}
+    return table.rename_columns([former.get(name, name) for name in table.column_names])
 
 
 def vectors_of(table: pa.Table, name: str, rows: int, width: int) -> NDArray[np.float32]:

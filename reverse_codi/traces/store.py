@@ -157,10 +157,10 @@ class TraceStore:
     def __getitem__(self, index: int) -> Trace:
         k, d = self.manifest.header.n_thoughts, self.manifest.header.width
         row = self._table.slice(range(len(self))[index], 1)
-        fields = row.drop_columns(["readouts", "fed"]).to_pylist()[0]
+        fields = row.drop_columns(["hidden_states", "latent_inputs"]).to_pylist()[0]
         hidden_states, latent_inputs = (
-            vectors_of(row, "readouts", k + 1, d)[0],
-            vectors_of(row, "fed", k, d)[0],
+            vectors_of(row, "hidden_states", k + 1, d)[0],
+            vectors_of(row, "latent_inputs", k, d)[0],
         )
         return Trace(hidden_states=hidden_states, latent_inputs=latent_inputs, **fields)
 
@@ -186,13 +186,13 @@ class TraceStore:
     def hidden_states(self) -> Tensor:
         """h0..hK: [N, K + 1, d] float32."""
         header = self.manifest.header
-        return torch.from_numpy(vectors_of(self._table, "readouts", header.n_thoughts + 1, header.width))
+        return torch.from_numpy(vectors_of(self._table, "hidden_states", header.n_thoughts + 1, header.width))
 
     @functools.cached_property
     def latent_inputs(self) -> Tensor:
         """z0..z(K-1): [N, K, d] float32."""
         header = self.manifest.header
-        return torch.from_numpy(vectors_of(self._table, "fed", header.n_thoughts, header.width))
+        return torch.from_numpy(vectors_of(self._table, "latent_inputs", header.n_thoughts, header.width))
 
     def vectors(self, site: Site) -> Tensor:
         """The vectors [N, d] of one site.
