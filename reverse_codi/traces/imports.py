@@ -46,7 +46,8 @@ def import_arrays(
 
     Args:
         path: folder of the new store.
-        arrays: "hidden_states" [N, K + 1, d] and "latent_inputs" [N, K, d], each an array, a .npy or a .npz file.
+        arrays: "hidden_states" [N, K + 1, d] and "latent_inputs" [N, K, d], each an array,
+            a .npy or a .npz file.
         manifest: lists of N entries: "questions" and, if known, "gold", "claims", "signatures", "outputs",
             "answers"; and header values: "reasoner_hash" and, if known, "reasoner", "tokenizer_hash",
             "recipe_hash", "seed", "split".

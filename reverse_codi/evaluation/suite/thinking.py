@@ -48,7 +48,7 @@ def likelihood(eval_set: EvalSet) -> Figures:
 
     The likelihood is the reading's: Gaussian around what the text maps to (Measure.distance). `number` puts
     the step of a minimal pair in place of the gold one; `result` another result, which then does not hold;
-    `operation` another operation on the same numbers. Of a sentence `result` and `context` are exchanged for
+    `operation` another operation on the same numbers. Of a sentence `result` and `subject` are exchanged for
     others that the question names. Kinds of which no step can be changed are left out.
     """
     rng = random.Random(eval_set.seed)

@@ -85,7 +85,7 @@ def test_what_makes_no_sense_is_counted_nowhere(gold: Figures) -> None:
 def test_a_wrong_subject_loses_operands_and_claim_alone(eval_set: EvalSet) -> None:
     def other_subject(thoughts: Thoughts) -> list[str]:
         predictions = [parse_belongings(text) for text in thoughts.gold]
-        return [" ".join(f"{replace(t, context='zimp').claim}." for t in told) for told in predictions]
+        return [" ".join(f"{replace(t, subject='zimp').claim}." for t in told) for told in predictions]
 
     found = steps(Predictions(eval_set, other_subject))
     assert found["step_result.1"].value == 1.0
