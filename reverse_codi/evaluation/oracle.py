@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
 from reverse_codi.evaluation.metrics.content import Overlap, gold_stated
-from reverse_codi.evaluation.suite.content import STEPS, Held, held_steps
+from reverse_codi.evaluation.suite.content import STEPS, Held, encoded_steps
 from reverse_codi.evaluation.trained_controls import (
     greedy_engine,
     greedy_texts,
@@ -172,7 +172,7 @@ def oracle_figures(eval_set: EvalSet, oracle: Oracle) -> Figures:
     """
     thoughts = eval_set.thoughts
     scores = {asked: _scores(eval_set, oracle, asked) for asked in OracleQuestion}
-    middle = [h for h in held_steps(eval_set) if h.right and not h.last]
+    middle = [h for h in encoded_steps(eval_set) if h.right and not h.last]
 
     def figure(asked: OracleQuestion, chosen: list[Held]) -> Interval:
         rows = [h.row for h in chosen if h.row in scores[asked]]

@@ -40,7 +40,7 @@ class Held:
     right: bool
 
 
-def held_steps(eval_set: EvalSet) -> list[Held]:
+def encoded_steps(eval_set: EvalSet) -> list[Held]:
     """Every step that a live held-out thought holds."""
     thoughts = eval_set.thoughts
     return [
@@ -62,7 +62,7 @@ def steps(predictions: Predictions) -> Figures:
     }
     scores = {row: content.f1(predictions.heldout[row], claims[row]) for row in eval_set.active}
     with_operation = {row for row in eval_set.active if content.gold_stated(claims[row]).operators}
-    encoded = held_steps(eval_set)
+    encoded = encoded_steps(eval_set)
 
     def figure(part: Part, chosen: list[Held]) -> Interval:
         if part is Part.OPERATORS:

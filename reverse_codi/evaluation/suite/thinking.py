@@ -7,7 +7,7 @@ import random
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
 from reverse_codi.evaluation.metrics.content import gold_stated, lens_hit
-from reverse_codi.evaluation.suite.content import STEPS, held_steps, lens_hits
+from reverse_codi.evaluation.suite.content import STEPS, encoded_steps, lens_hits
 from reverse_codi.reading.interventions.causal_activity import causal_activity
 from reverse_codi.reading.interventions.diagnostics import early_decoding, step_ablation
 from reverse_codi.reading.interventions.replace import Moments
@@ -27,7 +27,7 @@ def lens(eval_set: EvalSet) -> Figures:
 
     `shuffled_top5.K`: the same with another problem's thought of the same site.
     """
-    encoded = [h for h in held_steps(eval_set) if h.right and not h.last]
+    encoded = [h for h in encoded_steps(eval_set) if h.right and not h.last]
     hits = lens_hits(eval_set, encoded)
     found = {}
     for k in range(STEPS):

@@ -38,6 +38,9 @@ def steps(text: str) -> list[tuple[str, str]]:
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = shlex.split(command)
+    if program == "python":
+        assert pytest.main(["-q", "-p", "no:cacheprovider", *arguments[2:]]) == 0, command
+        return
     assert program == "reverse-codi", command
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     try:

@@ -414,11 +414,11 @@ def test_bad_vectors_are_refused_by_question(tmp_path: Path) -> None:
     good, bad = traces_of(HashReasoner(), TASK, TASK.problems(Split.TRAIN, 2, 0))
     writer = TraceWriter.open(tmp_path, TraceStore.open(_one(tmp_path / "o", good)).manifest.header, 2)
     bad.latent_inputs[1, 0] = np.nan
-    with pytest.raises(StoreError, match=r"fed\[1\] of .* is not finite") as error:
+    with pytest.raises(StoreError, match=r"latent_inputs\[1\] of .* is not finite") as error:
         writer.append_shard([good, bad])
     assert repr(bad.question) in str(error.value)
     short = Trace(**{**vars(good), "hidden_states": good.hidden_states[:-1]})
-    with pytest.raises(StoreError, match=r"hidden states of .* has shape \(3, 8\), not \(4, 8\)"):
+    with pytest.raises(StoreError, match=r"hidden_states of .* has shape \(3, 8\), not \(4, 8\)"):
         writer.append_shard([short])
     with pytest.raises(StoreError, match="3 rows, but 2 were announced"):
         writer.append_shard([good, good, good])
@@ -488,10 +488,10 @@ def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: d
 @pytest.mark.parametrize(
     ("changes", "manifest", "named"),
     [
-        ({"latent_inputs": np.zeros((5, K + 1, D))}, {}, r"fed must be \(5, 3, 8\), not \(5, 4, 8\)"),
-        ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"fed must be \(5, 3, 8\), not \(5, 3, 9\)"),
-        ({"hidden_states": np.zeros((5, D))}, {}, r"hidden states is float64\[5, 8\]"),
-        ({"hidden_states": np.zeros((5, K + 1, D), int)}, {}, r"hidden states is int64\[5, 4, 8\]"),
+        ({"latent_inputs": np.zeros((5, K + 1, D))}, {}, r"latent inputs must be \(5, 3, 8\), not \(5, 4, 8\)"),
+        ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"latent inputs must be \(5, 3, 8\), not \(5, 3, 9\)"),
+        ({"hidden_states": np.zeros((5, D))}, {}, r"hidden_states is float64\[5, 8\]"),
+        ({"hidden_states": np.zeros((5, K + 1, D), int)}, {}, r"hidden_states is int64\[5, 4, 8\]"),
         ({}, {"questions": ["Q"]}, "questions has 1 entries for 5 rows"),
         ({}, {"gold": ["1"]}, "gold has 1 entries for 5 rows"),
         ({}, {"golds": ["1"]}, "unknown manifest key 'golds'; did you mean 'gold'"),
@@ -506,7 +506,7 @@ def test_misfits_are_named(
 
 
 def test_missing_arrays_and_keys_are_named(tmp_path: Path, arrays: dict[str, Any]) -> None:
-    with pytest.raises(StoreError, match="no array 'fed'"):
+    with pytest.raises(StoreError, match="no array 'latent_inputs'"):
         import_arrays(tmp_path / "out", {"hidden_states": arrays["hidden_states"]}, QUESTIONS)
     with pytest.raises(StoreError, match="no 'reasoner_hash'"):
         import_arrays(tmp_path / "out", arrays, {"questions": QUESTIONS["questions"]})
@@ -553,7 +553,7 @@ def test_an_import_that_is_refused_leaves_nothing_and_names_the_file(
     arrays["hidden_states"][3, 1, 0] = np.inf
     np.save(tmp_path / "h.npy", arrays["hidden_states"])
     given = {"hidden_states": tmp_path / "h.npy", "latent_inputs": arrays["latent_inputs"]}
-    with pytest.raises(StoreError, match=r"h\.npy: hidden states\[3\] \(of 'Q3\?'\) is not finite; leave"):
+    with pytest.raises(StoreError, match=r"h\.npy: hidden_states\[3\] \(of 'Q3\?'\) is not finite; leave"):
         import_arrays(tmp_path / "out", given, QUESTIONS)
     assert not (tmp_path / "out").exists()
 
