@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reverse_codi.utils.console import silence
+from reverse_codi.utils.console import VerbConsole, hide_log, show_log, silence
 from reverse_codi.utils.errors import UserError as UserError
 from reverse_codi.utils.text_files import read_text
 
@@ -23,7 +23,11 @@ class RecipeError(UserError):
 
 
 def run_verb(main: Callable[[], None]) -> None:
-    """Run a command: what the user can correct is said in one line, and a closed pipe ends it quietly."""
+    """Run a command: what the user can correct is said in one line, and a closed pipe ends it quietly.
+
+    The package's log is shown on standard error, unless the verb shows it on a console of its own.
+    """
+    show_log(VerbConsole(stderr=True))
     try:
         main()
         sys.stdout.flush()
@@ -31,6 +35,8 @@ def run_verb(main: Callable[[], None]) -> None:
         silence(sys.stdout)
     except (UserError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
+    finally:
+        hide_log()
 
 
 class Section(BaseModel):

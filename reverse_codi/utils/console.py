@@ -1,17 +1,27 @@
-"""The terminal of a verb: a reader that goes away early ends the printing, not the work."""
+"""The terminal of a verb: it shows the package's log, and a reader that goes away ends the printing alone.
+
+Library code logs. A verb calls `show_log` with its console, and what the library logs appears there, with
+bars where the console is a terminal. Where no verb runs, the user's `logging` configuration decides.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from time import monotonic
-from typing import IO
+from typing import IO, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+log = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=Console)
+
+PACKAGE = logging.getLogger(__name__.partition(".")[0])
 # Seconds between two lines of progress where there is no terminal.
 PAUSE = 30.0
 
@@ -32,18 +42,74 @@ def silence(stream: IO[str]) -> None:
     os.close(nowhere)
 
 
-def notes(console: Console) -> Callable[[str], None]:
+def notes(console: Console, style: str = "yellow") -> Callable[[str], None]:
     """What prints a notice: yellow, as it is, and in one line where there is no terminal."""
-    return partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return partial(console.print, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints each message as it is, warnings in yellow."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self.console = console
+        self.before = PACKAGE.level, PACKAGE.propagate
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        style = "yellow" if record.levelno >= logging.WARNING else ""
+        notes(self.console, style)(self.format(record))
+
+
+def show_log(console: C) -> C:
+    """Show what the package logs on a verb's console, in place of the console of an earlier call.
+
+    The root logger is not touched, and gets no messages meanwhile: who configured it would see each twice.
+
+    Returns:
+        The console.
+    """
+    hide_log()
+    PACKAGE.addHandler(ConsoleHandler(console))
+    PACKAGE.setLevel(min(PACKAGE.level or logging.INFO, logging.INFO))
+    PACKAGE.propagate = False
+    return console
+
+
+def hide_log() -> None:
+    """End what `show_log` began: the package's log goes where the user's configuration sends it."""
+    for handler in _handlers():
+        PACKAGE.removeHandler(handler)
+        level, PACKAGE.propagate = handler.before
+        PACKAGE.setLevel(level)
+
+
+def log_console() -> Console | None:
+    """The console that shows the package's log; None where no verb runs."""
+    return next((handler.console for handler in _handlers()), None)
+
+
+def _handlers() -> list[ConsoleHandler]:
+    return [handler for handler in PACKAGE.handlers if isinstance(handler, ConsoleHandler)]
 
 
 @contextmanager
-def progress(console: Console, title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show how far a long job is: a bar with the time left; a line now and then where there is no terminal.
+def busy(title: str) -> Iterator[None]:
+    """Show on a verb's terminal that something is under way."""
+    with ExitStack() as stack:
+        if (console := log_console()) is not None:
+            stack.enter_context(console.status(title))
+        yield
+
+
+@contextmanager
+def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show how far a long job is: a bar on a verb's terminal, with the time left; else a line now and then.
 
     Yields what is called with the number of items that have been done since the last call.
     """
-    if console.is_terminal:
+    console = log_console()
+    if console is not None and console.is_terminal:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=console, transient=True) as bars:
             bar = bars.add_task(title, total=total, completed=done)
@@ -56,14 +122,14 @@ def progress(console: Console, title: str, total: int, done: int = 0) -> Iterato
         done += n
         if (now := monotonic()) - reported >= PAUSE and done < total:
             left = (now - begun) / (done - first) * (total - done)
-            console.print(f"{title}: {done:,} of {total:,}, {left / 60:.1f} minutes left", markup=False)
+            log.info(f"{title}: {done:,} of {total:,}, {left / 60:.1f} minutes left")
             reported = now
 
     yield advance
 
 
 @contextmanager
-def counted(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+def counted(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show how far jobs are that follow one another, each with a total of its own.
 
     Yields what is called with the number of items that are done, and of how many; when all are, the next job
@@ -77,7 +143,7 @@ def counted(console: Console, title: str) -> Iterator[Callable[[int, int], None]
             nonlocal before, advance
             if before == 0:
                 stack.close()
-                advance = stack.enter_context(progress(console, title, total))
+                advance = stack.enter_context(progress(title, total))
             advance(done - before)
             before = done if done < total else 0
 
