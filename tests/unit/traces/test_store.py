@@ -416,7 +416,7 @@ def test_bad_vectors_are_refused_by_question(tmp_path: Path) -> None:
         writer.append_shard([good, bad])
     assert repr(bad.question) in str(error.value)
     short = Trace(**{**vars(good), "hidden_states": good.hidden_states[:-1]})
-    with pytest.raises(StoreError, match=r"hidden states of .* has shape \(3, 8\), not \(4, 8\)"):
+    with pytest.raises(StoreError, match=r"hidden_states of .* has shape \(3, 8\), not \(4, 8\)"):
         writer.append_shard([short])
     with pytest.raises(StoreError, match="3 rows, but 2 were announced"):
         writer.append_shard([good, good, good])
@@ -489,7 +489,7 @@ def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: d
         (
             {"latent_inputs": np.zeros((5, K + 1, D))},
             {},
-            r"latent inputs must be \(5, 3, 8\), not \(5, 4, 8\)",
+            r"inputs must be \(5, 3, 8\), not \(5, 4, 8\)",
         ),
         ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"latent inputs must be \(5, 3, 8\), not \(5, 3, 9\)"),
         ({"hidden_states": np.zeros((5, D))}, {}, r"hidden_states is float64\[5, 8\]"),
