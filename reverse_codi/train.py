@@ -34,8 +34,9 @@ from reverse_codi.training.rollouts import Rollouts, bank_rows
 from reverse_codi.training.runtime import fleeting, gold_steps, placement, start_ray, with_available_engine
 from reverse_codi.training.sync import PolicySync
 from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import whole_folder, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.tracker import start_wandb, tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
 from reverse_codi.verbalize.policy import Policy

@@ -37,7 +37,8 @@ from reverse_codi.utils.config import (
     run_verb,
     validated,
 )
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import finished, record, take_over
 

@@ -29,9 +29,10 @@ from reverse_codi.training.monitor import BEST, BEST_FIGURES
 from reverse_codi.training.prepare import ENCODED_FILE, Prepared, prepare
 from reverse_codi.training.runtime import gold_steps, placement, with_available_engine
 from reverse_codi.utils.config import RecipeError, run_verb
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.figures import change
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_file, check_folder
 from reverse_codi.utils.stages import take_over
 from reverse_codi.utils.tracker import start_wandb

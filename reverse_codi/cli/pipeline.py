@@ -31,8 +31,9 @@ from reverse_codi.training import preflight
 from reverse_codi.training.prepare import prepare
 from reverse_codi.training.runtime import placement, with_available_engine
 from reverse_codi.utils.config import RecipeError, run_verb
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.scores import score

@@ -17,8 +17,9 @@ from reverse_codi.recipe.reading import Map, Point, Prefix, ReadSpec
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.training.prepare import moved_by_swaps, trace_both
 from reverse_codi.utils.config import run_verb, validated
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_file, check_folder
 from reverse_codi.verbalize.self_generated_cot import self_generated_claims
 from reverse_codi.verbalize.thoughts import thought_sites

@@ -21,7 +21,8 @@ from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.imports import columns_of_rows, import_arrays, not_projected
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 
 

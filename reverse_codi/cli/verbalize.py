@@ -28,7 +28,8 @@ from reverse_codi.traces.files import is_store
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.arguments import count
 from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole, counted, notes, show_log
+from reverse_codi.utils.console import VerbConsole, counted
+from reverse_codi.utils.log import notes, show_log
 from reverse_codi.utils.outputs import check_file
 from reverse_codi.utils.rows_file import SUFFIXES, write_rows
 from reverse_codi.verbalize.questions import read_questions

@@ -32,7 +32,8 @@ from reverse_codi.utils import figures
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 
 HIDDEN, STEPS_OF_SGD, BATCH, RATE = 256, 4_000, 512, 3e-3

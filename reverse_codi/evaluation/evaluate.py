@@ -42,9 +42,10 @@ from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
-from reverse_codi.utils.console import VerbConsole, busy, show_log
+from reverse_codi.utils.console import VerbConsole, busy
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS

@@ -34,7 +34,8 @@ from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils import figures
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
 from reverse_codi.verbalize.translator import Translator

@@ -11,8 +11,9 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reverse_codi.utils.console import VerbConsole, hide_log, show_log, silence
+from reverse_codi.utils.console import silence
 from reverse_codi.utils.errors import UserError as UserError
+from reverse_codi.utils.log import hide_log, show_log_on_standard_error
 from reverse_codi.utils.text_files import read_text
 
 M = TypeVar("M", bound=BaseModel)
@@ -27,7 +28,7 @@ def run_verb(main: Callable[[], None]) -> None:
 
     The package's log is shown on standard error, unless the verb shows it on a console of its own.
     """
-    show_log(VerbConsole(stderr=True))
+    show_log_on_standard_error()
     try:
         main()
         sys.stdout.flush()

@@ -1,8 +1,4 @@
-"""The terminal of a verb: it shows the package's log, and a reader that goes away ends the printing alone.
-
-Library code logs. A verb calls `show_log` with its console, and what the library logs appears there, with
-bars where the console is a terminal. Where no verb runs, the user's `logging` configuration decides.
-"""
+"""The terminal of a verb: closed pipes, and bars that show how far long work is."""
 
 from __future__ import annotations
 
@@ -10,18 +6,16 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from time import monotonic
-from typing import IO, TypeVar
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from reverse_codi.utils.log import log_console
+
 log = logging.getLogger(__name__)
 
-C = TypeVar("C", bound=Console)
-
-PACKAGE = logging.getLogger(__name__.partition(".")[0])
 # Seconds between two lines of progress where there is no terminal.
 PAUSE = 30.0
 
@@ -40,57 +34,6 @@ def silence(stream: IO[str]) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-
-
-def notes(console: Console, style: str = "yellow") -> Callable[[str], None]:
-    """What prints a notice: yellow, as it is, and in one line where there is no terminal."""
-    return partial(console.print, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-
-class ConsoleHandler(logging.Handler):
-    """Prints each message as it is, warnings in yellow."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self.console = console
-        self.before = PACKAGE.level, PACKAGE.propagate
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one message."""
-        style = "yellow" if record.levelno >= logging.WARNING else ""
-        notes(self.console, style)(self.format(record))
-
-
-def show_log(console: C) -> C:
-    """Show what the package logs on a verb's console, in place of the console of an earlier call.
-
-    The root logger is not touched, and gets no messages meanwhile: who configured it would see each twice.
-
-    Returns:
-        The console.
-    """
-    hide_log()
-    PACKAGE.addHandler(ConsoleHandler(console))
-    PACKAGE.setLevel(min(PACKAGE.level or logging.INFO, logging.INFO))
-    PACKAGE.propagate = False
-    return console
-
-
-def hide_log() -> None:
-    """End what `show_log` began: the package's log goes where the user's configuration sends it."""
-    for handler in _handlers():
-        PACKAGE.removeHandler(handler)
-        level, PACKAGE.propagate = handler.before
-        PACKAGE.setLevel(level)
-
-
-def log_console() -> Console | None:
-    """The console that shows the package's log; None where no verb runs."""
-    return next((handler.console for handler in _handlers()), None)
-
-
-def _handlers() -> list[ConsoleHandler]:
-    return [handler for handler in PACKAGE.handlers if isinstance(handler, ConsoleHandler)]
 
 
 @contextmanager

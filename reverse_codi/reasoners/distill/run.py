@@ -33,8 +33,9 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import whole_file
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import start_wandb, tracked

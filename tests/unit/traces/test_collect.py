@@ -25,7 +25,7 @@ from reverse_codi.tasks.jsonl import JsonLines
 from reverse_codi.traces.store import StoreError, TraceStore
 from reverse_codi.training.preflight import check_traces
 from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import show_log
+from reverse_codi.utils.log import show_log
 from tests.bases import make_base
 from tests.tiny import make_problems
 

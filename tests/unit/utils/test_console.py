@@ -14,7 +14,8 @@ from rich.console import Console
 
 from reverse_codi.utils import console as module
 from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole, busy, counted, hide_log, progress, show_log
+from reverse_codi.utils.console import VerbConsole, busy, counted, progress
+from reverse_codi.utils.log import hide_log, log_console, notes, show_log
 
 log = logging.getLogger("reverse_codi.somewhere")
 
@@ -22,7 +23,8 @@ VERB = """
 import logging
 import sys
 from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole, show_log
+from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 
 log = logging.getLogger("reverse_codi.somewhere")
 
@@ -132,7 +134,7 @@ def test_what_is_under_way_shows_on_a_verbs_terminal_alone(capsys: pytest.Captur
 
 
 def test_json_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
-    module.notes(VerbConsole(width=20))(json.dumps(["[red]" * 20]))
+    notes(VerbConsole(width=20))(json.dumps(["[red]" * 20]))
     assert json.loads(capsys.readouterr().out) == ["[red]" * 20]
 
 
@@ -179,4 +181,4 @@ def test_run_verb_shows_the_log_where_the_verb_wants_it(
     run_verb(main)
     log.warning("after the verb")
     assert getattr(capsys.readouterr(), stream) == "a notice\n"
-    assert module.log_console() is None
+    assert log_console() is None

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from reverse_codi.recipe.run import LogSection
 from reverse_codi.utils import tracker
-from reverse_codi.utils.console import show_log
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.tracker import log_point, refusal, start_wandb, tracked
 
 KEY = "0123456789" * 4
