@@ -1,5 +1,6 @@
 """Read the thoughts of latent reasoning models: CODI in reverse."""
 
+import logging
 import os
 
 from reverse_codi.utils.environment import settle_home_and_say
@@ -11,3 +12,6 @@ __version__ = "0.1.0"
 if os.environ.get("WANDB_MODE") == "offline":
     os.environ["WANDB_MODE"] = "dryrun"
 settle_home_and_say()
+
+# A library prints nothing of its own: its log goes where the user's configuration sends it.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

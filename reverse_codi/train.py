@@ -36,6 +36,7 @@ from reverse_codi.training.sync import PolicySync
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import whole_folder, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.tracker import start_wandb, tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
 from reverse_codi.verbalize.policy import Policy
@@ -62,7 +63,7 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
         write_recipe(recipe, out)
     console.print(gold_steps(recipe))
     if recipe.log.wandb:
-        start_wandb(recipe.log.project, console)
+        start_wandb(recipe.log.project)
     prepared = prepare(recipe, out, console)
     check_thoughts(recipe, prepared, console)
     policy = warm_policy(recipe, prepared, out, console)
@@ -138,7 +139,7 @@ def reinforce(
     with (
         RolloutPool(reasoner_folder(recipe.reasoner), recipe.rollout) as pool,
         closing(RewardPool(recipe.reward, str(reasoner_folder(recipe.reasoner)), prepared.folder)) as rewards,
-        tracked(recipe.log, "reinforcement learning", console) as report_to,
+        tracked(recipe.log, "reinforcement learning") as report_to,
     ):
         probe = thoughts.take(range(min(CANARY_TEXTS, len(thoughts))))
         sync = PolicySync(
@@ -199,7 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
     dry_run, resume = "--dry-run" in words, "--resume" in words
     recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
     refuse_recurrent_depth(recipe.reasoner)
-    console = VerbConsole()
+    console = show_log(VerbConsole())
     recipe, message = with_available_engine(recipe)
     for line in filter(None, (message, fleeting(recipe.train.out))):
         console.print(f"[yellow]{line}[/yellow]")

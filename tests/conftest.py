@@ -9,7 +9,15 @@ import pytest
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.log import hide_log
 from tests.tiny import make_tiny_measure, make_tiny_policy, make_tiny_reasoner, make_tiny_traces, stir
+
+
+@pytest.fixture(autouse=True)
+def log_as_in_a_library() -> Iterator[None]:
+    """No verb that a test ran shows the log of a later one."""
+    yield
+    hide_log()
 
 
 @pytest.fixture(scope="session")

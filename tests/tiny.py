@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
@@ -25,7 +24,7 @@ from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split
 from reverse_codi.tasks.graph import Graph
 from reverse_codi.tasks.words import word_tokenizer
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
@@ -91,18 +90,8 @@ def make_tiny_traces(
     reasoner: CodiReasoner, folder: Path, n: int, split: Split = Split.TRAIN, seed: int = 0
 ) -> TraceStore:
     """Traces of `n` problems, collected into `folder`."""
-    return collect(
-        reasoner,
-        Arithmetic(),
-        split=split,
-        n=n,
-        seed=seed,
-        out=folder,
-        shard_rows=n,
-        batch_size=n,
-        recipe_hash="",
-        console=Console(quiet=True),
-    )
+    asked = TraceRequest(split=split, n=n, seed=seed, out=folder, shard_rows=n, batch_size=n)
+    return collect(reasoner, Arithmetic(), asked)
 
 
 def make_held(n_thoughts: int, longest: int = 4) -> EncodedSteps:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.evaluation.draw import Size
-from reverse_codi.evaluation.evaluate import Evaluated, run
+from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest, run
 from reverse_codi.evaluation.report import AIMS, METRICS_FILE
 from reverse_codi.recipe.reward import beside
 from reverse_codi.recipe.schema import Recipe
@@ -38,6 +38,7 @@ from reverse_codi.utils.config import (
     validated,
 )
 from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import finished, record, take_over
 
@@ -160,7 +161,8 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
             run_row(ablation, reader, out, console)
             reading = out / reader / "train" / "reading"
         evaluated = Evaluated(recipe, verbalizer, reading)
-        run(evaluated, ablation.size, 0, folder / "evaluation", [], console, reconstruct=False)
+        asked = EvaluationRequest(out=folder / "evaluation", size=ablation.size, reconstruct=False)
+        run(evaluated, asked)
     found: dict[str, Any] = json.loads((folder / DONE).read_text())
     return found
 
@@ -196,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_folder(options.out, "--out")
     if options.threads:
         torch.set_num_threads(options.threads)
-    console = VerbConsole(width=200)
+    console = show_log(VerbConsole(width=200))
     check(ablation, options.row or list(ablation.rows), options.out)
     for name in options.row or ablation.rows:
         run_row(ablation, name, options.out, console)

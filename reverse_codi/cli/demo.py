@@ -22,15 +22,17 @@ from reverse_codi.reading.metric import MAPS_FILE
 from reverse_codi.reasoners.load import ASSETS, reasoner_folder
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.tasks.base import Split
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.train import check_thoughts, finish, reinforce
 from reverse_codi.training import preflight
 from reverse_codi.training.monitor import BEST, BEST_FIGURES
-from reverse_codi.training.prepare import ENCODED_FILE, Prepared, open_traces, prepare
+from reverse_codi.training.prepare import ENCODED_FILE, Prepared, prepare
 from reverse_codi.training.runtime import gold_steps, placement, with_available_engine
 from reverse_codi.utils.config import RecipeError, run_verb
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.figures import change
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_file, check_folder
 from reverse_codi.utils.stages import take_over
 from reverse_codi.utils.tracker import start_wandb
@@ -63,13 +65,10 @@ def empty(out: Path) -> None:
     (out / MARK).touch()
 
 
-def test_thoughts(
-    recipe: Recipe, prepared: Prepared, out: Path, console: Console, problems: int = TEST_PROBLEMS
-) -> Thoughts:
+def test_thoughts(recipe: Recipe, prepared: Prepared, out: Path, problems: int = TEST_PROBLEMS) -> Thoughts:
     """Causally active thoughts of fresh held-out problems, which nothing in training has seen."""
-    traces = open_traces(
-        recipe, prepared.reasoner, Split.HELDOUT, problems, TEST_SEED, str(out / "test-traces"), console
-    )
+    asked = TraceRequest.of_training(recipe, Split.HELDOUT, problems, TEST_SEED, out / "test-traces")
+    traces = collect(prepared.reasoner, recipe.task.build(), asked)
     return thoughts_of(traces, prepared.sites, prepared.encoded, active_only=True)
 
 
@@ -150,13 +149,13 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     console.print(gold_steps(recipe))
     embedded_reading(out)
     if recipe.log.wandb:
-        start_wandb(recipe.log.project, console)
+        start_wandb(recipe.log.project)
     prepared = prepare(recipe, out, console)
     check_thoughts(recipe, prepared, console)
     warm = ASSETS / "warm"
     console.print((warm / "warm_curve.csv").read_text(), markup=False)
     console.print("the curve above is the warm start's, on held-out thoughts, to its plateau")
-    thoughts = test_thoughts(recipe, prepared, out, console)
+    thoughts = test_thoughts(recipe, prepared, out)
     before = translated(recipe, prepared, warm, thoughts)
     policy = Policy.load(warm, prepared.reasoner, trainable=True)
     reinforce(recipe, prepared, policy, out, console)
@@ -192,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     parser.add_argument("--json", type=Path, default=Path("demo.json"))
     options, overrides = parser.parse_known_args(arguments)
-    console = VerbConsole()
+    console = show_log(VerbConsole())
     check_folder(options.out, "--out")
     check_file(options.json, (".json",))
     recipe, message = with_available_engine(load_recipe([options.recipe, *overrides]))

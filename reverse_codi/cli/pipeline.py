@@ -33,6 +33,7 @@ from reverse_codi.training.runtime import placement, with_available_engine
 from reverse_codi.utils.config import RecipeError, run_verb
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.scores import score
@@ -72,9 +73,9 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
     else:
         record(out, inputs)
         on_bad = recipe.trace.on_bad_question
-        found = accuracy.metric(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, console, on_bad)
+        found = accuracy.metric(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, on_bad)
         write_whole(file, figures_json(accuracy.flat(found), indent=1) + "\n")
-        accuracy.show(console, recipe.reasoner.path, found, None)
+        console.print(accuracy.shown(recipe.reasoner.path, found, None))
     figures: dict[str, Any] = json.loads(file.read_text())
     return figures
 
@@ -89,7 +90,7 @@ def final_figures(
 ) -> dict[str, Mapping[str, float]]:
     """Translate fresh held-out thoughts by warm start and verbalizer; show, keep and score the texts."""
     prepared = prepare(recipe, out, console)
-    thoughts = test_thoughts(recipe, prepared, out, console, TESTED)
+    thoughts = test_thoughts(recipe, prepared, out, TESTED)
     before = translated(recipe, prepared, out / "warm", thoughts)
     after = translated(recipe, prepared, verbalizer, thoughts)
     show_changes(console, before, after, thoughts.problems, kept_step(out))
@@ -132,7 +133,7 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
         if finished(Path(recipe.distill.out), made_from(recipe), (CONFIG_FILE,)):
             console.print(f"already there: {recipe.distill.out}")
         else:
-            distill(recipe, console)
+            distill(recipe)
     with stage("accuracy"):
         found = checked(recipe, Path(recipe.distill.out) / "accuracy", console)
     with stage("traces, warm start, RL"):
@@ -144,7 +145,7 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run all stages and write pipeline.json."""
-    console = VerbConsole()
+    console = show_log(VerbConsole())
     recipe, notice = with_available_engine(load_recipe(sys.argv[1:] if arguments is None else arguments))
     if notice:
         console.print(f"[yellow]{notice}[/yellow]")

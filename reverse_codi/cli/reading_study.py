@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from reverse_codi.evaluation.reading_study import StudyRow, choose, study_spec
+from reverse_codi.evaluation.reading_study import Study, StudyRow, choose
 from reverse_codi.reading.claims import find_encoded_steps
 from reverse_codi.reading.hard_negatives import HARD_NEGATIVES
 from reverse_codi.reasoners.load import load_reasoner
@@ -19,6 +19,7 @@ from reverse_codi.training.prepare import moved_by_swaps, trace_both
 from reverse_codi.utils.config import run_verb, validated
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_file, check_folder
 from reverse_codi.verbalize.self_generated_cot import self_generated_claims
 from reverse_codi.verbalize.thoughts import thought_sites
@@ -82,9 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_folder(recipe.trace.out, "trace.out")
     if options.json:
         check_file(options.json, (".json",))
-    console = VerbConsole(width=160)
+    console = show_log(VerbConsole(width=160))
     reasoner = load_reasoner(recipe.reasoner)
-    train, heldout = trace_both(recipe, reasoner, console)
+    train, heldout = trace_both(recipe, reasoner)
     sites = thought_sites(reasoner.n_thoughts)
     encoded = find_encoded_steps(
         {site: train.vectors(site) for site in sites},
@@ -96,16 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))
         console.print(f"probe {site}, {n_steps}-step problems: {line}")
     specs = (*SPECS, *more)
-    rows = [
-        row
-        for spec in specs
-        for row in study_spec(reasoner, spec, sites, encoded, train, train.claims, heldout)
-    ]
+    study = Study(reasoner, sites, encoded, train, heldout)
+    rows = [row for spec in specs for row in study.rows(spec, train.claims)]
     best = choose(rows)
-    written = study_spec(
-        reasoner, best, sites, encoded, train, self_generated_claims(reasoner, train.questions), heldout
-    )
-    bare = study_spec(reasoner, best, sites, encoded, train, train.claims, heldout, framed=0)
+    written = study.rows(best, self_generated_claims(reasoner, train.questions))
+    bare = study.rows(best, train.claims, framed=0)
     console.print(table(rows, "maps fitted on gold claims"))
     console.print(
         table(bare, "the best one, its map fitted on bare claims only: it is sensitive to nothing else")

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from reverse_codi.reasoners.load import load_reasoner, open_reasoner
 from reverse_codi.recipe.schema import Recipe, load_recipe
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.imports import columns_of_rows, import_arrays, not_projected
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.prepare import needs_self_generated_cot
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 
 
@@ -30,20 +30,9 @@ def trace(recipe: Recipe, console: Console) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
     section = recipe.trace
     check_folder(section.out, "trace.out")
-    store = collect(
-        load_reasoner(recipe.reasoner),
-        recipe.task.build(),
-        split=section.split,
-        n=section.n,
-        seed=section.seed,
-        out=section.out,
-        shard_rows=section.shard_rows,
-        batch_size=section.batch_size,
-        recipe_hash=recipe.trace_hash,
-        console=console,
-        on_bad=section.on_bad_question,
-        writes=needs_self_generated_cot(recipe),  # as `train`, which goes on with this store
-    )
+    # As `train`, which goes on with this store.
+    asked = TraceRequest.of_training(recipe, section.split, section.n, section.seed, section.out)
+    store = collect(load_reasoner(recipe.reasoner), recipe.task.build(), asked)
     right = sum(map(bool, store.correct))
     console.print(
         f"{len(store):,} traces in {section.out}; {right / len(store):.1%} of their answers are right"
@@ -93,10 +82,11 @@ def import_vectors(arguments: list[str], console: Console) -> TraceStore:
 def main(arguments: list[str] | None = None) -> None:
     """Run the verb."""
     words = sys.argv[1:] if arguments is None else arguments
+    console = show_log(VerbConsole())
     if words[:1] == ["import"]:
-        import_vectors(words[1:], VerbConsole())
+        import_vectors(words[1:], console)
     else:
-        trace(load_recipe(words), VerbConsole())
+        trace(load_recipe(words), console)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from reverse_codi.traces.files import is_store
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.arguments import count
 from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole, counted, notes
+from reverse_codi.utils.console import VerbConsole, counted
+from reverse_codi.utils.log import notes, show_log
 from reverse_codi.utils.outputs import check_file
 from reverse_codi.utils.rows_file import SUFFIXES, write_rows
 from reverse_codi.verbalize.questions import read_questions
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("give questions or --vectors; a .parquet file of vectors may have a column `question`")
     if options.out:
         check_file(options.out, SUFFIXES)
-    console, aside = VerbConsole(), VerbConsole(stderr=True)
+    console, aside = VerbConsole(), show_log(VerbConsole(stderr=True))
     vectors = read_vectors(options.vectors, options.sites) if options.vectors else None
     stores = [word for word in options.questions if is_store(word)]
     asked = [] if vectors else read_questions(options.questions)
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_width(vectors, reasoner.width)
     say = notes(aside)
     found = faults(reasoner, [one.question for one in asked])
-    asked = admitted(asked, found, options.on_bad_question, say, "--on-bad-question")
+    asked = admitted(asked, found, options.on_bad_question, "--on-bad-question")
     for line in all_notices(reasoner, asked, trained_length(folder)):
         say(line)
     questions = [one.question for one in asked]
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = [thought_now(reasoner, questions, metric)] if questions else []
     given += [stored(store, name, reasoner, metric) for name, store in opened.items()]
     given += [given_vectors(vectors, reasoner, metric)] if vectors else []
-    with counted(aside, "texts") as translator.engine.progress:
+    with counted("texts") as translator.engine.progress:
         rows = [trace for of in given for trace in translate(translator, metric, of, options.samples)]
     unscored = (row.reason for of_question in rows for row in of_question if row.trusted is None)
     for why in dict.fromkeys(unscored):

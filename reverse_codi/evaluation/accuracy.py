@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from reverse_codi.evaluation import report
 from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
@@ -41,15 +42,13 @@ class Accuracies:
     without: Mapping[str, Interval]
 
 
-def metric(
-    reasoner: Reasoner, task: Task, n: int, seed: int, console: Console, on_bad: OnBad = "error"
-) -> Accuracies:
+def metric(reasoner: Reasoner, task: Task, n: int, seed: int, on_bad: OnBad = "error") -> Accuracies:
     """Ask `n` held-out problems in every way, or fewer where it cannot be asked some and `on_bad` is skip.
 
     Raises:
         QuestionError: it cannot be asked one of them, and `on_bad` is error.
     """
-    problems = askable(reasoner, task.problems(Split.HELDOUT, n, seed), on_bad, console, writes=True)
+    problems = askable(reasoner, task.problems(Split.HELDOUT, n, seed), on_bad, writes=True)
     questions = [p.question for p in problems]
     chains = reasoner.think(questions)
     mean = mean_thoughts(reasoner, task, seed, min(n, MEAN_TRACES))
@@ -99,8 +98,8 @@ def verdict(found: Accuracies, published: Published | None) -> list[str]:
     return lines
 
 
-def show(console: Console, name: str, found: Accuracies, published: Published | None) -> None:
-    """Print the table and the verdict."""
+def shown(name: str, found: Accuracies, published: Published | None) -> Group:
+    """The table and the verdict, to be printed."""
     table = Table("thoughts", "accuracy [95 %]", title=f"{name}, {found.own.n} held-out problems")
     table.add_row("its own", str(found.own))
     for way, figure in found.without.items():
@@ -108,9 +107,7 @@ def show(console: Console, name: str, found: Accuracies, published: Published | 
     table.add_row("none, CoT mode", str(found.text))
     if published:
         table.add_row("its own, published", f"{published.accuracy:.3f}")
-    console.print(table)
-    for line in verdict(found, published):
-        console.print(line, markup=False)
+    return Group(table, *map(Text, verdict(found, published)))
 
 
 def flat(found: Accuracies) -> dict[str, dict[str, float | int | None]]:

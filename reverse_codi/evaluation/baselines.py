@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
 
 from reverse_codi.evaluation import controls, oracle, trained_controls
 from reverse_codi.evaluation.eval_set import EvalSet
@@ -24,6 +23,8 @@ from reverse_codi.utils.figures import Figures
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, candidates, nearest_steps
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.translator import Translator
+
+log = logging.getLogger(__name__)
 
 # Long prompts: a step of 64 questions costs as much as one of 256 thoughts.
 QUESTION_ONLY = WarmStartSection(steps=400, batch_size=64)
@@ -45,7 +46,6 @@ class Tools:
         verbalizer: its folder.
         write: the verbalizer.
         out: where trained controls are kept.
-        console: progress.
     """
 
     eval_set: EvalSet
@@ -53,7 +53,6 @@ class Tools:
     verbalizer: Path
     write: Method
     out: Path
-    console: Console
 
     @property
     def reasoner_folder(self) -> Path:
@@ -83,7 +82,7 @@ class Tools:
         context, folder = self.eval_set.context, self.out / "reconstructor"
         if (folder / FILE).is_file():
             return Reconstructor.load(folder, context.reasoner)
-        self.console.print("fitting the reconstructor")
+        log.info("fitting the reconstructor")
         thoughts, texts = context.thoughts(context.train), self.self_generated_cot
         rows = [row for row, text in enumerate(texts) if text != NO_STEP]
         thoughts = thoughts.take(rows)

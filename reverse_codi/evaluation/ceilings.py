@@ -26,13 +26,14 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import result_of
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.prepare import open_traces
 from reverse_codi.utils import figures
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 
 HIDDEN, STEPS_OF_SGD, BATCH, RATE = 256, 4_000, 512, 3e-3
@@ -148,17 +149,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = load_recipe([options.recipe, *overrides])
     check_folder(options.out, "--out")
     check_folder(recipe.trace.out, "trace.out")
-    console, reasoner = VerbConsole(), load_reasoner(recipe.reasoner)
+    console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
 
-    section = recipe.trace
-    train = open_traces(recipe, reasoner, Split.TRAIN, section.n, section.seed, section.out, console)
+    section, task = recipe.trace, recipe.task.build()
+    asked = TraceRequest.of_training(recipe, Split.TRAIN, section.n, section.seed, section.out)
+    train = collect(reasoner, task, asked)
     seed = FIRST_SEED + 10 * options.seed + 5
-    out = str(options.out / f"heldout-{options.n_test}-{seed}")
-    test = open_traces(recipe, reasoner, Split.HELDOUT, options.n_test, seed, out, console)
+    out = options.out / f"heldout-{options.n_test}-{seed}"
+    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n_test, seed, out)
+    test = collect(reasoner, task, asked)
     table = Table("asked", "of", "probe", "right [95 %]", "n")
     for name, figure in ceilings(train, test, reasoner.n_thoughts, options.seed).items():
-        asked, kind, probe = name.rsplit(".", 2)
-        table.add_row(asked, kind, probe, str(figure), str(figure.n))
+        what, kind, probe = name.rsplit(".", 2)
+        table.add_row(what, kind, probe, str(figure), str(figure.n))
     console.print(table)
 
 

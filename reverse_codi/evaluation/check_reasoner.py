@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from reverse_codi.evaluation.thoughtless import mean_thoughts, right, without_thoughts
@@ -79,7 +78,7 @@ def probe_table(reasoner: Reasoner, task: Arithmetic, seed: int) -> dict[str, li
 
 def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_probe: bool = True) -> Check:
     """Draw `n` fresh held-out problems and measure."""
-    problems = askable(reasoner, task.problems(Split.HELDOUT, n, seed), "error", Console(stderr=True), True)
+    problems = askable(reasoner, task.problems(Split.HELDOUT, n, seed), "error", writes=True)
     questions = [p.question for p in problems]
     chains = reasoner.think(questions)
     own = right(reasoner, task, chains.outputs, problems)

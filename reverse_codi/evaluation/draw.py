@@ -5,12 +5,13 @@ Traces are kept in the evaluation's folder, so that another control, or a run th
 
 from __future__ import annotations
 
+import logging
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from rich.console import Console
 
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet, MinimalPairs
 from reverse_codi.evaluation.retrieval_set import AMONG
@@ -20,9 +21,11 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Split
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import RecipeError, Section
+
+log = logging.getLogger(__name__)
 
 # Fresh problems have seeds from here on: no recipe trains or selects on them.
 FIRST_SEED = 500_000
@@ -42,16 +45,29 @@ class Size(Section):
     """Minimal pairs."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvalSetRequest:
+    """Which problems an exam is made of.
+
+    Attributes:
+        out: the evaluation's folder.
+        size: how much is asked.
+        seed: of the problems drawn.
+        given: a trace store to examine instead of fresh problems.
+    """
+
+    out: Path
+    size: Size = field(default_factory=Size)
+    seed: int = 0
+    given: Path | None = None
+
+
 def draw(
     recipe: Recipe,
     reasoner: CodiReasoner,
     metric: ThoughtMetric,
     encoded: EncodedSteps,
-    size: Size,
-    seed: int,
-    out: Path,
-    console: Console,
-    given: Path | None = None,
+    request: EvalSetRequest,
 ) -> EvalSet:
     """Build the exam of one reasoner.
 
@@ -60,37 +76,20 @@ def draw(
         reasoner: who thinks.
         metric: how texts are read.
         encoded: which steps each site holds.
-        size: how much is asked.
-        seed: of the problems drawn.
-        out: the evaluation's folder.
-        console: progress.
-        given: a trace store to examine instead of fresh problems.
+        request: which problems.
 
     Raises:
         RecipeError: the given traces hold no steps or no answers to compare with.
     """
-    task = recipe.task.build()
+    task, size, given = recipe.task.build(), request.size, request.given
 
     def traces(name: str, split: Split, n: int, first: int) -> TraceStore:
-        section = recipe.trace
-        return collect(
-            reasoner,
-            task,
-            split=split,
-            n=n,
-            seed=first,
-            out=out / "traces" / f"{name}-{first}",
-            shard_rows=section.shard_rows,
-            batch_size=section.batch_size,
-            recipe_hash=recipe.asked_hash,
-            console=console,
-            on_bad=section.on_bad_question,
-            writes=True,
-        )
+        out = request.out / "traces" / f"{name}-{first}"
+        return collect(reasoner, task, TraceRequest.of_evaluation(recipe, split, n, first, out))
 
     train = traces("train", Split.TRAIN, min(TRAIN_TRACES, recipe.trace.n), recipe.trace.seed)
     context = EvalContext.of(reasoner, task, metric, encoded, train)
-    first = FIRST_SEED + 10 * seed
+    first = FIRST_SEED + 10 * request.seed
     if given is None:
         heldout = traces("heldout", Split.HELDOUT, size.problems, first)
     else:
@@ -100,10 +99,9 @@ def draw(
     more = traces("more", Split.HELDOUT, min(MOST_DRAWN, drawn), first + 1)
     wrong = [row for row, ok in enumerate(more.correct) if not ok and more.answers[row] is not None]
     if len(wrong) < size.wrong:
-        message = f"{len(wrong)} wrong traces in {len(more):,} problems; {size.wrong} were wanted"
-        console.print(f"[yellow]{message}[/yellow]")
+        log.warning(f"{len(wrong)} wrong traces in {len(more):,} problems; {size.wrong} were wanted")
     pairs = _pairs(context, size.pairs, first + 2)
-    return EvalSet(context, heldout, more.select(wrong[: size.wrong]), pairs, seed)
+    return EvalSet(context, heldout, more.select(wrong[: size.wrong]), pairs, request.seed)
 
 
 def _checked(traces: TraceStore, path: Path) -> TraceStore:

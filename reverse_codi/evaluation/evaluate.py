@@ -9,31 +9,22 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
-from rich.console import Console
+from rich.console import RenderableType
 
 from reverse_codi.evaluation import accuracy, iterations
 from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
 from reverse_codi.evaluation.chain_method import ChainMethod
-from reverse_codi.evaluation.draw import Size, draw
+from reverse_codi.evaluation.draw import EvalSetRequest, Size, draw
 from reverse_codi.evaluation.eval_set import EvalContext
-from reverse_codi.evaluation.report import (
-    AIMS,
-    METRICS_FILE,
-    comparison,
-    figure_table,
-    flat,
-    log_wandb,
-    save,
-    save_texts,
-)
+from reverse_codi.evaluation.report import METRICS_FILE, flat, log_wandb, save, save_texts, tables
 from reverse_codi.evaluation.suite.predictions import Method, Predictions
 from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, examine
@@ -51,14 +42,17 @@ from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
-from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.console import VerbConsole, busy
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.translator import Translator
+
+log = logging.getLogger(__name__)
 
 # What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
 EMBEDDED_RECIPE = {
@@ -111,36 +105,34 @@ def find(word: str, overrides: Sequence[str]) -> Evaluated:
     raise RecipeError(f"no verbalizer in {looked}; train one first: reverse-codi train {word}")
 
 
-def run(
-    evaluated: Evaluated,
-    size: Size,
-    seed: int,
-    out: Path,
-    names: Sequence[str],
-    console: Console,
-    *,
-    alone: bool = False,
-    given: Path | None = None,
-    second: str | None = None,
-    reconstruct: bool = True,
-) -> tuple[Figures, dict[str, Figures]]:
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest(EvalSetRequest):
+    """What an evaluation computes; everything is kept in `out`.
+
+    Attributes:
+        controls: names of the controls.
+        alone: the controls without the verbalizer.
+        second: folder, hub id or GGUF file of a second language model, for its likelihood of the texts.
+        reconstruct: fit a reconstructor for `fve.reconstructor`.
+    """
+
+    controls: Sequence[str] = ()
+    alone: bool = False
+    second: str | None = None
+    reconstruct: bool = True
+
+
+def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict[str, Figures]]:
     """Figures of the verbalizer, with what the thoughts hold, and of each control.
 
     Args:
         evaluated: the verbalizer and its recipe.
-        size: how much is asked.
-        seed: of problems, distractors and edits.
-        out: where everything is kept.
-        names: controls.
-        console: progress.
-        alone: the controls without the verbalizer.
-        given: a trace store to examine.
-        second: folder, hub id or GGUF file of a second language model, for its likelihood of the texts.
-        reconstruct: fit a reconstructor for `fve.reconstructor`.
+        request: what to compute. Its seed is of problems, distractors and edits.
 
     Raises:
-        StageError: `out` holds figures or controls of another verbalizer, size or seed.
+        StageError: `request.out` holds figures or controls of another verbalizer, size or seed.
     """
+    out, given = request.out, request.given
     check_folder(out, "--out")
     if given is not None and not (given / MANIFEST).is_file():
         raise RecipeError(f"{given} is no trace store; collect one: reverse-codi trace RECIPE")
@@ -160,27 +152,27 @@ def run(
         # Longest text, and the budget of the control `more_sft`.
         "grpo": recipe.grpo.model_dump(include={"max_new_tokens", "steps", "thoughts_per_step", "samples"}),
         "given": TraceStore.open(given).identity if given else None,
-        "size": size.model_dump(),
-        "seed": seed,
+        "size": request.size.model_dump(),
+        "seed": request.seed,
     }
     finished(out, inputs, (METRICS_FILE,), resumable=(f"*/{VERBALIZER_FILE}", "reconstructor/*"))
     record(out, inputs)
-    eval_set = draw(recipe, reasoner, metric, encoded, size, seed, out, console, given)
+    eval_set = draw(recipe, reasoner, metric, encoded, request)
     translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
-    tools = Tools(eval_set, recipe, folder, _method(translator, eval_set.context), out, console)
-    reconstructor = tools.reconstructor() if reconstruct else None
-    other = LanguageModel.load(second, recipe.reasoner.device) if second else None
+    tools = Tools(eval_set, recipe, folder, _method(translator, eval_set.context), out)
+    reconstructor = tools.reconstructor() if request.reconstruct else None
+    other = LanguageModel.load(request.second, recipe.reasoner.device) if request.second else None
     found: Figures = {}
-    if not alone:
-        with timed(console, "verbalizer"):
+    if not request.alone:
+        with timed("verbalizer"):
             predictions = Predictions(eval_set, tools.write)
             found = evaluate(predictions, reconstructor=reconstructor, second=other)
             found |= examine(eval_set) | prompt(predictions)
         save(found, {}, out)
         save_texts(predictions, out)
     baselines: dict[str, Figures] = {}
-    for name in names:
-        with timed(console, name):
+    for name in request.controls:
+        with timed(name):
             baselines[name] = baseline(name, tools, reconstructor)
         save(found, baselines, out)
     return found, baselines
@@ -194,24 +186,43 @@ def _method(translator: Translator, context: EvalContext) -> Method:
 
 
 @contextmanager
-def timed(console: Console, name: str) -> Iterator[None]:
-    """Say what is under way and how long it took."""
+def timed(name: str) -> Iterator[None]:
+    """Show what is under way, and log how long it took."""
     start = time.perf_counter()
-    with console.status(name):
+    with busy(name):
         yield
-    console.print(f"{name}: {time.perf_counter() - start:.0f} s")
+    log.info(f"{name}: {time.perf_counter() - start:.0f} s")
 
 
-def check(
-    reasoner: str,
-    task: str,
-    overrides: Sequence[str],
-    problems: int,
-    seed: int,
-    out: Path,
-    console: Console,
-) -> None:
-    """Accuracy of a reasoner with and without its thoughts (or iterations), beside the published figure."""
+@dataclass(frozen=True, kw_only=True)
+class CheckRequest:
+    """Which reasoner to check, and on what.
+
+    Attributes:
+        reasoner: folder, hub id or name.
+        task: name of the task that has a published figure.
+        problems: how many held-out problems.
+        seed: of the problems.
+        out: folder of accuracy.json.
+        overrides: `--section.key value` words, laid over the recipe.
+    """
+
+    reasoner: str
+    task: str
+    problems: int
+    seed: int
+    out: Path
+    overrides: Sequence[str] = ()
+
+
+def check(request: CheckRequest) -> RenderableType:
+    """Accuracy of a reasoner with and without its thoughts (or iterations), beside the published figure.
+
+    Returns:
+        Table and verdict, to be printed; the figures are in accuracy.json.
+    """
+    reasoner, task, out = request.reasoner, request.task, request.out
+    problems, seed, overrides = request.problems, request.seed, request.overrides
     known = {"reasoner": {"path": reasoner}, "task": {"name": task}}
     recipe = validated(Recipe, override(known, overrides), "command line")
     name, section, questions = f"{reasoner} on {task}", recipe.reasoner, recipe.task.build()
@@ -219,27 +230,16 @@ def check(
     check_folder(out, "--out")
     if is_recurrent_depth(section):
         recurrent = HuginnReasoner.from_pretrained(section.path, section.device)
-        iterated = iterations.metric(recurrent, questions, problems, seed, console, on_bad)
+        iterated = iterations.metric(recurrent, questions, problems, seed, on_bad)
         figures = iterations.flat(iterated)
-        show = partial(iterations.show, console, name, iterated, published(reasoner, task))
+        shown = iterations.shown(name, iterated, published(reasoner, task))
     else:
         thinker = load_reasoner(section)
-        found = accuracy.metric(thinker, questions, problems, seed, console, on_bad)
+        found = accuracy.metric(thinker, questions, problems, seed, on_bad)
         figures = accuracy.flat(found)
-        known_figure = published(reasoner, task, thinker.n_thoughts)
-        show = partial(accuracy.show, console, name, found, known_figure)
+        shown = accuracy.shown(name, found, published(reasoner, task, thinker.n_thoughts))
     write_whole(out / accuracy.FILE, figures_json(figures, indent=1) + "\n")
-    show()
-    console.print(f"{out / accuracy.FILE}")
-
-
-def show(console: Console, found: Figures, baselines: Mapping[str, Figures]) -> None:
-    """Print every figure of the verbalizer, and the controls beside it."""
-    if found:
-        first = [key for key in AIMS if key in found]
-        console.print(figure_table(found, first, "figures with an aim"))
-        console.print(figure_table(found, [key for key in found if key not in first], "all other figures"))
-    console.print(comparison(found, baselines))
+    return shown
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -268,13 +268,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, overrides = parser.parse_known_args(arguments)
     if unknown := [name for name in options.baseline or () if name not in KNOWN]:
         raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
-    console = VerbConsole()
+    console = show_log(VerbConsole())
     torch.manual_seed(options.seed)
     if options.reasoner:
         if options.what is not None:  # argparse takes a value that stands apart, or has spaces, for it
             fix = "write options of a recipe as --section.key=value, without spaces"
             raise RecipeError(f"--reasoner and {options.what!r} do not go together; {fix}")
-        check(options.reasoner, options.task, overrides, options.problems, options.seed, options.out, console)
+        request = CheckRequest(
+            reasoner=options.reasoner,
+            task=options.task,
+            problems=options.problems,
+            seed=options.seed,
+            out=options.out,
+            overrides=overrides,
+        )
+        console.print(check(request))
+        console.print(f"{options.out / accuracy.FILE}")
         return
     if options.what is None:
         raise RecipeError("nothing to evaluate: give a recipe, a verbalizer, 'embedded', or --reasoner ID")
@@ -287,17 +296,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = options.baseline or ([] if options.no_baselines else NAMES)
     found, baselines = run(
         evaluated,
-        size,
-        options.seed,
-        options.out,
-        names,
-        console,
-        alone=bool(options.baseline),
-        given=options.traces,
-        second=options.lm,
+        EvaluationRequest(
+            out=options.out,
+            size=size,
+            seed=options.seed,
+            given=options.traces,
+            controls=names,
+            alone=bool(options.baseline),
+            second=options.lm,
+        ),
     )
-    show(console, found, baselines)
-    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines), console)
+    for table in tables(found, baselines):
+        console.print(table)
+    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines))
     console.print(f"{options.out / METRICS_FILE}")
 
 

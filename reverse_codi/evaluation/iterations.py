@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from reverse_codi.evaluation import report
 from reverse_codi.evaluation.accuracy import compared
@@ -24,7 +25,6 @@ from reverse_codi.recipe.traces import OnBad
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.console import notes
 
 COUNTS = (1, 4, 8, 16, 32)
 SHOTS = 8
@@ -86,7 +86,6 @@ def metric(
     task: Task,
     n: int,
     seed: int,
-    console: Console,
     on_bad: OnBad = "error",
     shots: int = SHOTS,
 ) -> Iterated:
@@ -98,7 +97,7 @@ def metric(
     first = task.problems(Split.TRAIN, shots, seed)
     problems = task.problems(Split.HELDOUT, n, seed)
     found = [too_long(reasoner, prompt(reasoner, first, problem.question)) for problem in problems]
-    problems = admitted(problems, found, on_bad, notes(console))
+    problems = admitted(problems, found, on_bad)
     asked = [prompt(reasoner, first, problem.question) for problem in problems]
     accuracies = {}
     for count in sorted({*COUNTS, reasoner.config.mean_recurrence}):
@@ -134,16 +133,14 @@ def verdict(found: Iterated, published: Published | None) -> list[str]:
     return lines
 
 
-def show(console: Console, name: str, found: Iterated, published: Published | None) -> None:
-    """Print the table and the verdict."""
+def shown(name: str, found: Iterated, published: Published | None) -> Group:
+    """The table and the verdict, to be printed."""
     table = Table("iterations", "accuracy [95 %]", title=f"{name}, {found.own.n} held-out problems")
     for count, figure in found.by_iterations.items():
         table.add_row(str(count), str(figure))
     if published:
         table.add_row("published", f"{published.accuracy:.3f}")
-    console.print(table)
-    for line in verdict(found, published):
-        console.print(line, markup=False)
+    return Group(table, *map(Text, verdict(found, published)))
 
 
 def flat(found: Iterated) -> dict[str, dict[str, float | int | None]]:

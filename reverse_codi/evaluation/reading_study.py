@@ -48,37 +48,41 @@ class StudyRow:
     margin: Interval
 
 
-def study_spec(
-    reasoner: Reasoner,
-    spec: ReadSpec,
-    sites: Sequence[Site],
-    encoded: EncodedSteps,
-    train: TraceStore,
-    train_claims: Sequence[Sequence[str]],
-    test: TraceStore,
-    framed: float = FRAMED,
-) -> list[StudyRow]:
-    """Study one ReadSpec on every site.
+@dataclass(frozen=True)
+class Study:
+    """What every ReadSpec is studied on.
 
-    Args:
+    Attributes:
         reasoner: the frozen model.
-        spec: how to read.
         sites: hidden states to study.
         encoded: which steps each site holds.
         train: traces that maps are fitted on.
-        train_claims: their claims; gold ones, or those of the model's self-generated CoT.
         test: held-out traces with gold claims.
-        framed: share of fitted texts that stand among random words.
     """
-    reader = CachedReader(Reader(reasoner, spec))  # most hard negatives are the same at every site
-    rows = []
-    for site in sites:
-        # Problems with nothing at this site have no gold text to be told from hard negatives.
-        use = [i for i, c in enumerate(test.claims) if encoded.steps(site, len(c))]
-        if len(use) >= 64:
-            map_ = fit_map(reader, site, encoded, train, train_claims, framed)
-            rows.append(_row(reader, spec, site, map_, encoded, test, use))
-    return rows
+
+    reasoner: Reasoner
+    sites: Sequence[Site]
+    encoded: EncodedSteps
+    train: TraceStore
+    test: TraceStore
+
+    def rows(self, spec: ReadSpec, claims: Sequence[Sequence[str]], framed: float = FRAMED) -> list[StudyRow]:
+        """Study one ReadSpec on every site.
+
+        Args:
+            spec: how to read.
+            claims: of the training traces; gold ones, or those of the model's self-generated CoT.
+            framed: share of fitted texts that stand among random words.
+        """
+        reader = CachedReader(Reader(self.reasoner, spec))  # most hard negatives are the same at every site
+        rows = []
+        for site in self.sites:
+            # Problems with nothing at this site have no gold text to be told from hard negatives.
+            use = [i for i, c in enumerate(self.test.claims) if self.encoded.steps(site, len(c))]
+            if len(use) >= 64:
+                map_ = fit_map(reader, site, self.encoded, self.train, claims, framed)
+                rows.append(_row(reader, spec, site, map_, self.encoded, self.test, use))
+        return rows
 
 
 def _row(

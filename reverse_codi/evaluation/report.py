@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.evaluation.suite.predictions import Predictions
@@ -139,6 +138,16 @@ def comparison(found: Figures, baselines: Mapping[str, Figures]) -> Table:
     return table
 
 
+def tables(found: Figures, baselines: Mapping[str, Figures]) -> list[Table]:
+    """Every figure of the verbalizer, and the controls beside it."""
+    shown = []
+    if found:
+        first = [key for key in AIMS if key in found]
+        shown.append(figure_table(found, first, "figures with an aim"))
+        shown.append(figure_table(found, [key for key in found if key not in first], "all other figures"))
+    return [*shown, comparison(found, baselines)]
+
+
 def _value(figure: Interval | None) -> str:
     return "" if figure is None or not figure.n else f"{figure.value:.2f}"
 
@@ -148,11 +157,8 @@ def _short(figure: Interval) -> str:
 
 
 def log_wandb(
-    log: LogSection,
-    out: Path,
-    flat_figures: Mapping[str, Mapping[str, float | int | None]],
-    console: Console,
+    log: LogSection, out: Path, flat_figures: Mapping[str, Mapping[str, float | int | None]]
 ) -> None:
     """Log every figure's value as one W&B run, if the recipe asks for W&B; see `tracker` for offline runs."""
-    with tracked(log, "evaluate", console, out):
+    with tracked(log, "evaluate", out):
         log_point({key: figure["value"] for key, figure in flat_figures.items()})

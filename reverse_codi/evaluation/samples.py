@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.evaluation.evaluate import find
@@ -26,11 +25,12 @@ from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import UserError, run_verb
 from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thoughts_of
 from reverse_codi.verbalize.translations.record import Translation
@@ -119,7 +119,7 @@ def counts(
 
 
 def held_out(
-    recipe: Recipe, folder: Path, problems: int, seed: int, out: Path, console: Console
+    recipe: Recipe, folder: Path, problems: int, seed: int, out: Path
 ) -> tuple[Translator, ThoughtMetric, Thoughts]:
     """The verbalizer, and the thoughts of held-out problems.
 
@@ -131,19 +131,9 @@ def held_out(
     if ANSWER in metric.maps:
         raise UserError(f"{folder} writes one text a trace; give a verbalizer of single thoughts")
     encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
-    traces = collect(
-        reasoner,
-        recipe.task.build(),
-        split=Split.HELDOUT,
-        n=problems,
-        seed=seed,
-        out=out / f"heldout-{problems}-{seed}",
-        shard_rows=recipe.trace.shard_rows,
-        batch_size=recipe.trace.batch_size,
-        recipe_hash=recipe.asked_hash,
-        console=console,
-        on_bad=recipe.trace.on_bad_question,
-    )
+    out = out / f"heldout-{problems}-{seed}"
+    asked = replace(TraceRequest.of_evaluation(recipe, Split.HELDOUT, problems, seed, out), writes=False)
+    traces = collect(reasoner, recipe.task.build(), asked)
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
     return translator, metric, thoughts_of(traces, sites, encoded)
@@ -162,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/samples"), help="folder of the traces")
     options, overrides = parser.parse_known_args(arguments)
     check_folder(options.out, "--out")
-    evaluated, console = find(options.what, overrides), VerbConsole()
+    evaluated, console = find(options.what, overrides), show_log(VerbConsole())
     rules: dict[str, Choice] = {"nearest of all": nearest_of_all}
     rules |= {f"margin {margin:g}": by_margin(margin) for margin in options.margins}
     table = Table("samples", "rule", "no claim", "active right", "inactive right", "trusted, wrong", "rows")
@@ -170,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = 0
     for seed in options.seeds:
         translator, metric, thoughts = held_out(
-            evaluated.recipe, evaluated.verbalizer, options.problems, seed, options.out, console
+            evaluated.recipe, evaluated.verbalizer, options.problems, seed, options.out
         )
         made = tried(translator, metric, thoughts, max(options.samples), seed)
         rows += len(thoughts)

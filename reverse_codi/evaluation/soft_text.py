@@ -29,11 +29,13 @@ from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.tasks.base import Split
-from reverse_codi.training.prepare import ENCODED_FILE, open_traces
+from reverse_codi.traces.collect import TraceRequest, collect
+from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils import figures
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
 from reverse_codi.verbalize.translator import Translator
@@ -111,13 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, overrides = parser.parse_known_args(arguments)
     evaluated = find(options.what, overrides)
     check_folder(options.out, "--out")
-    recipe, folder, console = evaluated.recipe, evaluated.verbalizer, VerbConsole()
+    recipe, folder, console = evaluated.recipe, evaluated.verbalizer, show_log(VerbConsole())
     reasoner = load_reasoner(recipe.reasoner)
     metric = ThoughtMetric.load(folder, reasoner)
     encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
     seed = FIRST_SEED + 10 * options.seed
-    out = str(options.out / f"heldout-{options.n}-{seed}")
-    traces = open_traces(recipe, reasoner, Split.HELDOUT, options.n, seed, out, console)
+    out = options.out / f"heldout-{options.n}-{seed}"
+    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n, seed, out)
+    traces = collect(reasoner, recipe.task.build(), asked)
     thoughts = thoughts_of(traces, thought_sites(reasoner.n_thoughts), encoded, active_only=True)
     translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
     constant = [CONSTANT] * len(thoughts)

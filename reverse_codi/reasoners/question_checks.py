@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
-
-from rich.console import Console
 
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.traces import OnBad
-from reverse_codi.utils.console import notes
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.text_files import half_character
+
+log = logging.getLogger(__name__)
 
 # Faults and notices that are written out; the rest is counted.
 SHOWN = 10
@@ -103,16 +103,14 @@ def admitted(
     asked: Sequence[A],
     found: Sequence[str | None],
     on_bad: OnBad,
-    say: Callable[[str], None],
     key: str = "trace.on_bad_question",
 ) -> list[A]:
-    """Those of N questions that have no fault, in order.
+    """Those of N questions that have no fault, in order; what is skipped is logged.
 
     Args:
         asked: N questions.
         found: the fault of each, None where there is none.
         on_bad: error: refuse all if one has a fault; skip: go without.
-        say: called with what is skipped.
         key: the option that `on_bad` comes from, for the message.
 
     Raises:
@@ -126,21 +124,18 @@ def admitted(
         raise QuestionError(f"{listed}, or set {key} to skip, to go without")
     if len(bad) == len(asked):
         raise QuestionError(f"{listed}; no question is left")
-    say(f"{len(bad):,} of {len(asked):,} questions skipped:\n{listed}")
+    log.warning(f"{len(bad):,} of {len(asked):,} questions skipped:\n{listed}")
     return [one for one, why in zip(asked, found, strict=True) if not why]
 
 
-def askable(
-    reasoner: Reasoner, asked: Sequence[A], on_bad: OnBad, console: Console, writes: bool = False
-) -> list[A]:
+def askable(reasoner: Reasoner, asked: Sequence[A], on_bad: OnBad, writes: bool = False) -> list[A]:
     """Those of N questions that a reasoner can be asked, before a long run; see `admitted` and `faults`.
 
-    What is skipped is printed, and how many questions hold words that the model does not know.
+    What is skipped is logged, and how many questions hold words that the model does not know.
     """
-    say = notes(console)
-    kept = admitted(asked, faults(reasoner, [one.question for one in asked], writes), on_bad, say)
+    kept = admitted(asked, faults(reasoner, [one.question for one in asked], writes), on_bad)
     if isinstance(reasoner, CodiReasoner) and (notice := not_understood(reasoner, kept)):
-        say(notice)
+        log.warning(notice)
     return kept
 
 

@@ -62,6 +62,11 @@ class Recipe(Section):
         return _hash(values)
 
     @property
+    def needs_self_generated_cot(self) -> bool:
+        """Whether maps or warm start are made from the model's self-generated CoT."""
+        return self.reading.fit_on == "written" or self.warm_start.kind != "gold"
+
+    @property
     def asked_hash(self) -> str:
         """SHA-256 of who is asked what kind of questions, however many."""
         return _hash(self.model_dump(mode="json", include={"task", "reasoner"}))

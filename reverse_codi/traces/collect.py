@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from rich.console import Console
+from typing import Self
 
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.question_checks import askable
-from reverse_codi.recipe.traces import OnBad
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.traces import OnBad, TraceSection
 from reverse_codi.tasks.answers import answer_of, canonical_plain
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.traces.files import MANIFEST, Manifest
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 from reverse_codi.utils.console import progress
 
+_SECTION = TraceSection()
 
-def collect(
-    reasoner: Reasoner,
-    task: Task,
-    *,
-    split: Split,
-    n: int,
-    seed: int,
-    out: str | Path,
-    shard_rows: int,
-    batch_size: int,
-    recipe_hash: str,
-    console: Console,
-    on_bad: OnBad = "error",
-    writes: bool = False,
-) -> TraceStore:
-    """Collect `n` traces into the store at `out`; one that was begun is continued.
 
-    A continued store has the bytes of an uninterrupted one: batches never cross a shard's end.
+@dataclass(frozen=True, kw_only=True)
+class TraceRequest:
+    """Which traces to collect, and how.
 
-    Args:
-        reasoner: who thinks.
-        task: where the questions come from.
+    Attributes:
         split: train or heldout.
         n: how many questions.
         seed: of the questions drawn.
@@ -46,32 +32,76 @@ def collect(
         shard_rows: traces a shard, the most that a stopped run loses.
         batch_size: questions handed to the reasoner at once.
         recipe_hash: kept in the store; a store of another recipe is refused.
-        console: where the progress bar is shown.
         on_bad: what to do with questions that the reasoner cannot be asked; skipped ones make fewer traces.
         writes: the reasoner is to solve the questions in CoT mode later, too.
+    """
+
+    split: Split
+    n: int
+    seed: int
+    out: str | Path
+    shard_rows: int = _SECTION.shard_rows
+    batch_size: int = _SECTION.batch_size
+    recipe_hash: str = ""
+    on_bad: OnBad = _SECTION.on_bad_question
+    writes: bool = False
+
+    @classmethod
+    def of_training(cls, recipe: Recipe, split: Split, n: int, seed: int, out: str | Path) -> Self:
+        """Traces that a run of the recipe trains on or is judged on; another trace section makes others."""
+        return cls(
+            split=split,
+            n=n,
+            seed=seed,
+            out=out,
+            shard_rows=recipe.trace.shard_rows,
+            batch_size=recipe.trace.batch_size,
+            recipe_hash=recipe.trace_hash,
+            on_bad=recipe.trace.on_bad_question,
+            writes=recipe.needs_self_generated_cot,
+        )
+
+    @classmethod
+    def of_evaluation(cls, recipe: Recipe, split: Split, n: int, seed: int, out: str | Path) -> Self:
+        """Traces that an evaluation draws: of the recipe's task and reasoner, however it trains."""
+        asked = cls.of_training(recipe, split, n, seed, out)
+        return replace(asked, recipe_hash=recipe.asked_hash, writes=True)
+
+
+def collect(reasoner: Reasoner, task: Task, request: TraceRequest) -> TraceStore:
+    """Collect traces into the store of `request`, go on with one that was begun, or open one that is whole.
+
+    A continued store has the bytes of an uninterrupted one: batches never cross a shard's end.
+
+    Args:
+        reasoner: who thinks.
+        task: where the questions come from.
+        request: which traces, and where they are kept.
 
     Raises:
         QuestionError: a question is empty, or longer than the reasoner's positions.
-        StoreError: `out` holds other traces, or answers read by other rules, or a vector is not finite.
+        StoreError: the folder holds other traces, or answers read by other rules, or a vector is not finite.
         OSError: the disk is full; the shards so far are whole.
     """
+    out, n, shard_rows, batch_size = request.out, request.n, request.shard_rows, request.batch_size
     header = TraceHeader(
         reasoner=type(reasoner).__name__,
         reasoner_hash=reasoner.content_hash,
         tokenizer_hash=reasoner.tokenizer_hash,
         n_thoughts=reasoner.n_thoughts,
         width=reasoner.width,
-        recipe_hash=recipe_hash,
-        seed=seed,
-        split=str(split),
+        recipe_hash=request.recipe_hash,
+        seed=request.seed,
+        split=str(request.split),
     )
     problems: Sequence[Problem] = []
-    if on_bad == "skip" or not _finished(Path(out), n):
-        problems = askable(reasoner, task.problems(split, n, seed), on_bad, console, writes)
+    if request.on_bad == "skip" or not _finished(Path(out), n):
+        drawn = task.problems(request.split, n, request.seed)
+        problems = askable(reasoner, drawn, request.on_bad, request.writes)
         n = len(problems)
     writer = TraceWriter.open(out, header, n)
     if writer.rows < n:
-        with progress(console, f"traces of {split}", n, writer.rows) as advance:
+        with progress(f"traces of {request.split}", n, writer.rows) as advance:
             for start in range(writer.rows, n, shard_rows):
                 shard = problems[start : start + shard_rows]
                 traces: list[Trace] = []

@@ -23,7 +23,7 @@ from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.rollouts import bank_rows
 from reverse_codi.utils.files import write_whole
@@ -80,53 +80,26 @@ class Prepared:
         return thoughts_of(self.heldout, self.sites, self.encoded, active_only)
 
 
-def open_traces(
-    recipe: Recipe, reasoner: CodiReasoner, split: Split, n: int, seed: int, out: str, console: Console
-) -> TraceStore:
-    """Collect traces into `out`, or go on with, or open, what is there."""
-    return collect(
-        reasoner,
-        recipe.task.build(),
-        split=split,
-        n=n,
-        seed=seed,
-        out=out,
-        shard_rows=recipe.trace.shard_rows,
-        batch_size=recipe.trace.batch_size,
-        recipe_hash=recipe.trace_hash,
-        console=console,
-        on_bad=recipe.trace.on_bad_question,
-        writes=needs_self_generated_cot(recipe),
-    )
-
-
-def trace_both(recipe: Recipe, reasoner: CodiReasoner, console: Console) -> tuple[TraceStore, TraceStore]:
+def trace_both(recipe: Recipe, reasoner: CodiReasoner) -> tuple[TraceStore, TraceStore]:
     """The training traces, and the held-out ones beside them."""
-    section = recipe.trace
+    section, task, asked = recipe.trace, recipe.task.build(), TraceRequest.of_training
+    heldout = f"{section.out}-heldout"
     return (
-        open_traces(recipe, reasoner, Split.TRAIN, section.n, section.seed, section.out, console),
-        open_traces(
-            recipe,
-            reasoner,
-            Split.HELDOUT,
-            section.n_heldout,
-            section.seed,
-            f"{section.out}-heldout",
-            console,
-        ),
+        collect(reasoner, task, asked(recipe, Split.TRAIN, section.n, section.seed, section.out)),
+        collect(reasoner, task, asked(recipe, Split.HELDOUT, section.n_heldout, section.seed, heldout)),
     )
 
 
 def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     """Traces, probes and maps; what a former run left in `out` is used again."""
     reasoner = load_reasoner(recipe.reasoner)
-    train, heldout = trace_both(recipe, reasoner, console)
+    train, heldout = trace_both(recipe, reasoner)
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     if ANSWER in sites:
         train, heldout = (traces.with_answer_states(reasoner) for traces in (train, heldout))
     own = (
-        self_generated_cot(reasoner, train, Path(recipe.trace.out), console)
-        if needs_self_generated_cot(recipe)
+        self_generated_cot(reasoner, train, Path(recipe.trace.out))
+        if recipe.needs_self_generated_cot
         else None
     )
     claims = own.claims if own and recipe.reading.fit_on == "written" else train.claims
@@ -142,11 +115,6 @@ def prepare(recipe: Recipe, out: Path, console: Console) -> Prepared:
     encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
     metric = ThoughtMetric.load(folder, reasoner)
     return Prepared(reasoner, train, own, claims, heldout, sites, encoded, metric, folder)
-
-
-def needs_self_generated_cot(recipe: Recipe) -> bool:
-    """Whether maps or warm start are made from the model's self-generated CoT."""
-    return recipe.reading.fit_on == "written" or recipe.warm_start.kind != "gold"
 
 
 def fit_reading(
@@ -190,7 +158,7 @@ def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[s
     if recipe.warm_start.kind == "gold":
         rows = zip(thoughts.sites, thoughts.problems, strict=True)
         return [prepared.encoded.text(site, prepared.train.claims[row]) for site, row in rows]
-    assert prepared.own is not None  # by `needs_self_generated_cot`
+    assert prepared.own is not None  # by `Recipe.needs_self_generated_cot`
     claims = prepared.own.texts(thoughts, prepared.encoded)
     if recipe.warm_start.kind == "written":
         return claims
@@ -255,7 +223,7 @@ def warm_policy(recipe: Recipe, prepared: Prepared, out: Path, console: Console)
         console.print(f"warm start {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
-    with tracked(recipe.log, "warm start", console) as report_to:
+    with tracked(recipe.log, "warm start") as report_to:
         warm_start(
             policy.model,
             policy.embedding,

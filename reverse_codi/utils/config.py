@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reverse_codi.utils.console import silence
 from reverse_codi.utils.errors import UserError as UserError
+from reverse_codi.utils.log import hide_log, show_log_on_standard_error
 from reverse_codi.utils.text_files import read_text
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,7 +24,11 @@ class RecipeError(UserError):
 
 
 def run_verb(main: Callable[[], None]) -> None:
-    """Run a command: what the user can correct is said in one line, and a closed pipe ends it quietly."""
+    """Run a command: what the user can correct is said in one line, and a closed pipe ends it quietly.
+
+    The package's log is shown on standard error, unless the verb shows it on a console of its own.
+    """
+    show_log_on_standard_error()
     try:
         main()
         sys.stdout.flush()
@@ -31,6 +36,8 @@ def run_verb(main: Callable[[], None]) -> None:
         silence(sys.stdout)
     except (UserError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
+    finally:
+        hide_log()
 
 
 class Section(BaseModel):

@@ -1,16 +1,20 @@
-"""The terminal of a verb: a reader that goes away early ends the printing, not the work."""
+"""The terminal of a verb: closed pipes, and bars that show how far long work is."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from time import monotonic
 from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reverse_codi.utils.log import log_console
+
+log = logging.getLogger(__name__)
 
 # Seconds between two lines of progress where there is no terminal.
 PAUSE = 30.0
@@ -32,18 +36,23 @@ def silence(stream: IO[str]) -> None:
     os.close(nowhere)
 
 
-def notes(console: Console) -> Callable[[str], None]:
-    """What prints a notice: yellow, as it is, and in one line where there is no terminal."""
-    return partial(console.print, style="yellow", markup=False, highlight=False, soft_wrap=True)
+@contextmanager
+def busy(title: str) -> Iterator[None]:
+    """Show on a verb's terminal that something is under way."""
+    with ExitStack() as stack:
+        if (console := log_console()) is not None:
+            stack.enter_context(console.status(title))
+        yield
 
 
 @contextmanager
-def progress(console: Console, title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show how far a long job is: a bar with the time left; a line now and then where there is no terminal.
+def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show how far a long job is: a bar on a verb's terminal, with the time left; else a line now and then.
 
     Yields what is called with the number of items that have been done since the last call.
     """
-    if console.is_terminal:
+    console = log_console()
+    if console is not None and console.is_terminal:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         with Progress(*columns, console=console, transient=True) as bars:
             bar = bars.add_task(title, total=total, completed=done)
@@ -56,14 +65,14 @@ def progress(console: Console, title: str, total: int, done: int = 0) -> Iterato
         done += n
         if (now := monotonic()) - reported >= PAUSE and done < total:
             left = (now - begun) / (done - first) * (total - done)
-            console.print(f"{title}: {done:,} of {total:,}, {left / 60:.1f} minutes left", markup=False)
+            log.info(f"{title}: {done:,} of {total:,}, {left / 60:.1f} minutes left")
             reported = now
 
     yield advance
 
 
 @contextmanager
-def counted(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+def counted(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show how far jobs are that follow one another, each with a total of its own.
 
     Yields what is called with the number of items that are done, and of how many; when all are, the next job
@@ -77,7 +86,7 @@ def counted(console: Console, title: str) -> Iterator[Callable[[int, int], None]
             nonlocal before, advance
             if before == 0:
                 stack.close()
-                advance = stack.enter_context(progress(console, title, total))
+                advance = stack.enter_context(progress(title, total))
             advance(done - before)
             before = done if done < total else 0
 

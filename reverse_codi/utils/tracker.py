@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,10 @@ from typing import Protocol
 
 import requests
 import wandb
-from rich.console import Console
 from wandb.sdk import wandb_setup
 from wandb.sdk.lib import wbauth
+
+log = logging.getLogger(__name__)
 
 # W&B itself tries for 90 s and then ends the run.
 ANSWER_S = 5.0
@@ -33,12 +35,13 @@ class LogSettings(Protocol):
         ...
 
 
-def start_wandb(project: str, console: Console) -> None:
-    """Send runs to the user's W&B project, or keep them offline where it cannot be used, and say so.
+def start_wandb(project: str) -> None:
+    """Send runs to the user's W&B project, or keep them offline where it cannot be used.
+
+    The log gets one line where runs are kept offline and the user did not ask for that.
 
     Args:
         project: W&B project, unless `WANDB_PROJECT` names one.
-        console: gets one line where runs are kept offline and the user did not ask for that.
     """
     os.environ.setdefault("WANDB_PROJECT", project)
     # Its service needs more than the default 30 s on a busy machine, and a late start would end the run.
@@ -50,11 +53,11 @@ def start_wandb(project: str, console: Console) -> None:
         host=settings.base_url, source="reverse_codi", prompt=False, update_session=False
     )
     if login is None:
-        _go_offline("nobody is logged in (`wandb login`)", console)
+        _go_offline("nobody is logged in (`wandb login`)")
         return
     key = login.api_key if isinstance(login, wbauth.AuthApiKey) else None
     if problem := refusal(settings.base_url, key, ANSWER_S):
-        _go_offline(f"{settings.base_url} {problem}", console)
+        _go_offline(f"{settings.base_url} {problem}")
 
 
 def refusal(host: str, key: str | None, seconds: float) -> str:
@@ -90,35 +93,34 @@ def _asked(host: str, key: str | None, seconds: float) -> str:
     return "" if answer.ok else f"answers HTTP {answer.status_code}"
 
 
-def _go_offline(reason: str, console: Console) -> None:
+def _go_offline(reason: str) -> None:
     os.environ["WANDB_MODE"] = "offline"
     wandb.teardown()  # it has read its settings by now, and would not look at the mode again
     kept = "figures are kept offline in wandb/, and `wandb sync` sends them later"
-    console.print(f"W&B: {reason}; {kept}", markup=False, soft_wrap=True)
+    log.warning(f"W&B: {reason}; {kept}")
 
 
 @contextmanager
-def tracked(log: LogSettings, stage: str, console: Console, out: Path | None = None) -> Iterator[str]:
+def tracked(settings: LogSettings, stage: str, out: Path | None = None) -> Iterator[str]:
     """A W&B run of one stage, where the recipe asks for W&B; the end of the block ends it.
 
     Args:
-        log: the recipe's.
+        settings: the recipe's.
         stage: the run's job type, such as "warm start".
-        console: see `start_wandb`.
         out: folder of the run's files; `wandb/` in the working directory if None.
 
     Yields:
         What a Trainer's `report_to` takes: "wandb" or "none".
     """
-    if not log.wandb:
+    if not settings.wandb:
         yield "none"
         return
-    start_wandb(log.project, console)
+    start_wandb(settings.project)
     folder = None if out is None else str(out)
     try:
         run = wandb.init(job_type=stage, dir=folder)
     except wandb.errors.CommError as error:  # the network went since it was asked
-        _go_offline(str(error).splitlines()[0], console)
+        _go_offline(str(error).splitlines()[0])
         run = wandb.init(job_type=stage, dir=folder)
     with run:
         yield "wandb"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
 
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
@@ -23,6 +22,8 @@ from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import strict_json, write_whole
 from reverse_codi.verbalize.targets import nearest_texts, prefixes, with_answer, written_claims
 from reverse_codi.verbalize.thoughts import Thoughts
+
+log = logging.getLogger(__name__)
 
 FILE = "written_steps.json"
 # Questions between two writes of the file.
@@ -63,16 +64,13 @@ def self_generated_claims(reasoner: CodiReasoner, questions: list[str]) -> list[
     return written_claims(reasoner.write(questions))
 
 
-def self_generated_cot(
-    reasoner: CodiReasoner, traces: TraceStore, folder: Path, console: Console
-) -> SelfGeneratedCot:
+def self_generated_cot(reasoner: CodiReasoner, traces: TraceStore, folder: Path) -> SelfGeneratedCot:
     """Let the reasoner write, and keep what it wrote beside the traces; what is there is not written again.
 
     Args:
         reasoner: who thought and writes.
         traces: N traces.
         folder: their store's folder.
-        console: progress.
 
     Raises:
         UserError: the file there is of other questions or another reasoner, or the model writes no steps.
@@ -81,7 +79,7 @@ def self_generated_cot(
     questions = traces.questions
     written = _kept(file, reasoner, questions) if file.is_file() else []
     if len(written) < len(questions):
-        console.print(f"letting the model write its steps for {len(questions) - len(written):,} questions")
+        log.info(f"letting the model write its steps for {len(questions) - len(written):,} questions")
     for start in range(len(written), len(questions), CHUNK):
         written += self_generated_claims(reasoner, questions[start : start + CHUNK])
         write_whole(file, strict_json({**_origin(reasoner, questions[: len(written)]), "written": written}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -61,7 +61,7 @@ def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(
     recipe: Recipe, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     whole = tmp_path_factory.mktemp("whole")
-    uninterrupted = distill(load_recipe([str(recipe_file(whole))]), Console(quiet=True))
+    uninterrupted = distill(load_recipe([str(recipe_file(whole))]))
 
     command = [sys.executable, "-m", "reverse_codi.reasoners.distill.run", str(tmp_path / "recipe.yaml")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -73,7 +73,7 @@ def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(
     process.wait()
     assert not (tmp_path / "reasoner/reasoner.json").exists()
 
-    resumed = distill(recipe, Console(quiet=True))
+    resumed = distill(recipe)
     assert f"checkpoint-{STEPS}" in checkpoints(tmp_path)
     one = load_file(whole / "reasoner/written/model.safetensors")
     other = load_file(tmp_path / "reasoner/written/model.safetensors")
@@ -86,20 +86,21 @@ def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(
     assert loaded.think([problem.question]).latent_inputs.shape == (1, 2, 32)
 
 
-def test_finished_phases_are_not_trained_again(recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:
-    first = distill(recipe, Console(quiet=True))
+def test_finished_phases_are_not_trained_again(recipe: Recipe, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "reverse_codi")
+    first = distill(recipe)
     began = time.monotonic()
-    second = distill(recipe, Console())
+    second = distill(recipe)
     assert first.content_hash == second.content_hash
     asked = Arithmetic().problems(Split.TRAIN, 300, seed=0)
     longest = max(len(first.question_ids(problem.question)) for problem in asked)
     assert trained_length(recipe.distill.out) == longest
-    assert capsys.readouterr().out.count("already done") == 2
+    assert caplog.text.count("already done") == 2
     assert time.monotonic() - began < 10
 
 
 def test_phases_made_with_other_settings_are_refused(recipe: Recipe, tmp_path: Path) -> None:
-    distill(recipe, Console(quiet=True))
+    distill(recipe)
     given = str(tmp_path / "recipe.yaml")
     for option, told in (
         (
@@ -110,24 +111,25 @@ def test_phases_made_with_other_settings_are_refused(recipe: Recipe, tmp_path: P
         ("--distill.seed=1", r"written was made with distill\.seed = 0, now 1"),
     ):
         with pytest.raises(StageError, match=told):
-            distill(load_recipe([given, option]), Console(quiet=True))
+            distill(load_recipe([given, option]))
 
 
 def test_recall_comes_first_is_kept_and_may_fail(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "reverse_codi")
     task = ["--task.name=graph", '--task.options={"step_weights":[[2,1.0]],"distractors":0,"extra_links":0}']
     given = [str(tmp_path / "recipe.yaml"), *task, "--distill.recall.patience=101"]
     with pytest.raises(UserError, match=r"distill\.recall: not learnt in 2 attempts"):
-        distill(load_recipe([*given, "--distill.recall.attempts=2"]), Console())
-    assert "attempt 2, with other weights" in capsys.readouterr().out
+        distill(load_recipe([*given, "--distill.recall.attempts=2"]))
+    assert "attempt 2, with other weights" in caplog.text
     assert not (tmp_path / "reasoner/recall/model.safetensors").exists()
     for name, value in (("KNOWN", -1.0), ("DONE", -1.0), ("RETURN", 5)):
         monkeypatch.setattr(recall, name, value)
     for _ in range(2):
-        distill(load_recipe(given), Console())
+        distill(load_recipe(given))
     assert (tmp_path / "reasoner/recall/model.safetensors").is_file()
-    assert "phase recall: already done" in capsys.readouterr().out
+    assert "phase recall: already done" in caplog.text
 
 
 def test_without_a_login_the_run_is_kept_offline(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 
 import torch
 from pydantic import Field
-from rich.console import Console
 from torch import Tensor
 
 from reverse_codi.reading.claims import EncodedSteps
@@ -29,7 +28,7 @@ from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.tasks import Arithmetic, Split
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.config import Section, UserError
@@ -198,15 +197,12 @@ def _traces(source: TrialSource, reasoner: CodiReasoner) -> Iterator[TraceStore]
     if source.reasoner != EMBEDDED:
         raise UserError(f"what should {source.reasoner} think about? give --traces, a trace store of it")
     with TemporaryDirectory() as folder:
-        yield collect(
-            reasoner,
-            Arithmetic(),
+        asked = TraceRequest(
             split=Split.HELDOUT,
             n=source.problems,
             seed=FIRST_SEED + source.seed,
             out=folder,
             shard_rows=source.problems,
             batch_size=source.problems,
-            recipe_hash="",
-            console=Console(quiet=True),
         )
+        yield collect(reasoner, Arithmetic(), asked)

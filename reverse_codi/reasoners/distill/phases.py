@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from reverse_codi.utils.trainer_checkpoints import (
     last_complete_checkpoint,
     set_aside,
 )
+
+log = logging.getLogger(__name__)
 
 
 class DistillTrainer(Trainer):
@@ -85,36 +89,48 @@ class DistillTrainer(Trainer):
         super().log(logs, start_time)
 
 
-def train_phase(
-    model: LatentLM,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: ProblemRows,
-    phase: Phase,
-    out: Path,
-    *,
-    seed: int,
-    save_steps: int,
-    report_to: str,
-    trainer_of: Callable[..., DistillTrainer] = DistillTrainer,
-    collator: Callable[..., dict[str, Tensor]] | None = None,
-) -> None:
-    """Train `model` in place; resumes from the newest checkpoint in `out` if there is one.
+@dataclass(frozen=True, kw_only=True)
+class PhaseJob:
+    """How one phase is trained, and where.
 
-    Args:
-        model: language model and projection.
-        tokenizer: for the padding id.
-        rows: training problems.
+    Attributes:
         phase: hyperparameters.
         out: folder of checkpoints and logs.
         seed: of data order and visibility.
         save_steps: optimizer steps between checkpoints.
         report_to: "wandb" or "none".
+    """
+
+    phase: Phase
+    out: Path
+    seed: int
+    save_steps: int
+    report_to: str = "none"
+
+
+def train_phase(
+    model: LatentLM,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: ProblemRows,
+    job: PhaseJob,
+    *,
+    trainer_of: Callable[..., DistillTrainer] = DistillTrainer,
+    collator: Callable[..., dict[str, Tensor]] | None = None,
+) -> None:
+    """Train `model` in place; resumes from the newest checkpoint in `job.out` if there is one.
+
+    Args:
+        model: language model and projection.
+        tokenizer: for the padding id.
+        rows: training problems.
+        job: hyperparameters and folder.
         trainer_of: makes the trainer, which has the loss.
         collator: makes batches of rows; CODI's if None.
 
     Raises:
         NotFiniteError: a step left weights that are not finite; they are not saved.
     """
+    phase, out = job.phase, job.out
     if collator is None:
         shares = phase.hide_question, phase.truncate, phase.totals
         collator = Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, *shares)
@@ -130,15 +146,15 @@ def train_phase(
             lr_scheduler_type="cosine",
             adam_beta2=0.98,
             max_grad_norm=1.0,
-            seed=seed,
-            data_seed=seed,
+            seed=job.seed,
+            data_seed=job.seed,
             logging_steps=50,
             logging_nan_inf_filter=False,
-            save_steps=save_steps,
+            save_steps=job.save_steps,
             save_total_limit=2,
             remove_unused_columns=False,
             label_names=[],
-            report_to=report_to,
+            report_to=job.report_to,
             disable_tqdm=False,
             **precision,
         )
@@ -150,5 +166,5 @@ def train_phase(
             data_collator=collator,
             callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out)],
         )
-        set_aside(out, WEIGHTS, print)
+        set_aside(out, WEIGHTS, log.warning)
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))

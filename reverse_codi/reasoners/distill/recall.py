@@ -17,10 +17,11 @@ Shapes: B recitals, Q and T tokens.
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,8 @@ from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.recipe.distill import WARM_UP, Recall
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.finite import check_loss
+
+log = logging.getLogger(__name__)
 
 # Of all statements; a word in more of them is a common one.
 COMMON = 0.25
@@ -142,7 +145,6 @@ def learn(
     section: Recall,
     pad: int,
     seed: int,
-    say: Callable[[str], None],
 ) -> bool:
     """One attempt: train `model` in place until it recites whole statements, or patience ends.
 
@@ -152,7 +154,6 @@ def learn(
         section: hyperparameters.
         pad: padding token id.
         seed: of what is recited.
-        say: told how it goes, now and then.
 
     Returns:
         Whether it has learnt it.
@@ -175,7 +176,7 @@ def learn(
         if right > KNOWN:
             left_out = max(0.0, left_out - 1 / RETURN)
         if step % 250 == 0:
-            say(f"recall {step}: {right:.3f} right, {left_out:.2f} of common words left out")
+            log.info(f"recall {step}: {right:.3f} right, {left_out:.2f} of common words left out")
         if left_out == 0.0 and right > DONE:
             return True
         if step == section.patience and left_out == 1.0:

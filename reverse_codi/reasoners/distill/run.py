@@ -5,6 +5,7 @@ A run that stopped goes on from its newest checkpoint when the same command is g
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -21,7 +21,7 @@ from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.distill.coconut import CoconutCollator, CoconutTrainer, Stage, curriculum
 from reverse_codi.reasoners.distill.data import ProblemRows
-from reverse_codi.reasoners.distill.phases import train_phase
+from reverse_codi.reasoners.distill.phases import PhaseJob, train_phase
 from reverse_codi.reasoners.distill.pretrained import load_base, merged, with_lora
 from reverse_codi.reasoners.distill.projection_start import scale_projection, start_projection
 from reverse_codi.reasoners.distill.recall import Statements, learn
@@ -33,11 +33,14 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole, notes
+from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import whole_file
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import start_wandb, tracked
+
+log = logging.getLogger(__name__)
 
 # Problems that the projection's start is fitted on.
 PROJECTION_ROWS = 8_000
@@ -72,7 +75,7 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
     return model, CodiReasoner(model, tokenizer, config)
 
 
-def distill(recipe: Recipe, console: Console) -> CodiReasoner:
+def distill(recipe: Recipe) -> CodiReasoner:
     """Train every phase of `recipe.distill` and save the reasoner in its folder.
 
     Raises:
@@ -81,20 +84,20 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     section = recipe.distill
     check_folder(section.out, "distill.out")
     if recipe.log.wandb:
-        start_wandb(recipe.log.project, console)
+        start_wandb(recipe.log.project)
     task = recipe.task.build()
     model, reasoner = new_model(section, task, section.seed)
     adapted = with_lora(model.lm, section.lora, [model.bot_id, model.eot_id]) if section.lora else None
     stages = curriculum(section.n_thoughts, section.thoughts_per_step) if section.method == "coconut" else []
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
     rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
-    problems, rows = fitting(problems, rows, reasoner, section, console)
+    problems, rows = fitting(problems, rows, reasoner, section)
     learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    console.print(
+    log.info(
         f"{sum(p.numel() for p in model.parameters()):,} parameters, {learnt:,} of them trained, "
         f"{len(rows):,} training problems"
     )
-    run = _Run(recipe, reasoner, console)
+    run = _Run(recipe, reasoner)
     if (recall := section.recall) is not None:
         run.kept("recall", recall, lambda _: _recall(run, task, recall, problems))
     run.phase("written", section.written, lambda: rows)
@@ -114,7 +117,7 @@ def distill(recipe: Recipe, console: Console) -> CodiReasoner:
     record(Path(section.out), made_from(recipe))
     reasoner.save_pretrained(section.out)
     write_record(section.out, max(len(row.question) for row in rows.rows))
-    console.print(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
+    log.info(f"reasoner saved in {section.out}; hash {reasoner.content_hash[:12]}")
     return reasoner
 
 
@@ -125,11 +128,7 @@ def made_from(recipe: Recipe) -> dict[str, Any]:
 
 
 def fitting(
-    problems: Sequence[Problem],
-    rows: ProblemRows,
-    reasoner: CodiReasoner,
-    section: DistillSection,
-    console: Console,
+    problems: Sequence[Problem], rows: ProblemRows, reasoner: CodiReasoner, section: DistillSection
 ) -> tuple[Sequence[Problem], ProblemRows]:
     """The problems that fit into the base's positions with their solutions.
 
@@ -146,7 +145,7 @@ def fitting(
         else None
         for length in lengths
     ]
-    problems = admitted(problems, found, section.on_bad_question, notes(console), "distill.on_bad_question")
+    problems = admitted(problems, found, section.on_bad_question, "distill.on_bad_question")
     return problems, ProblemRows(problems, reasoner.tokenizer, reasoner.config)
 
 
@@ -163,7 +162,7 @@ def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
     elif section.n_thoughts:
         some = rows.rows[:PROJECTION_ROWS]
         right = start_projection(reasoner.model, some, reasoner.tokenizer.pad_token_id, section.seed)
-        run.console.print(f"projection started: {right:.3f} of latent inputs nearest to the next token")
+        log.info(f"projection started: {right:.3f} of latent inputs nearest to the next token")
     return rows
 
 
@@ -174,13 +173,11 @@ class _Run:
     Attributes:
         recipe: of the run.
         reasoner: trained in place.
-        console: progress.
         before: the weights that the phase before left; None ahead of the first.
     """
 
     recipe: Recipe
     reasoner: CodiReasoner
-    console: Console
     before: Path | None = None
 
     def phase(self, name: str, phase: Phase, rows: Callable[[], ProblemRows], **how: Any) -> None:
@@ -189,18 +186,15 @@ class _Run:
         def train(out: Path) -> None:
             ready = rows()
             self.reasoner.model.train()
-            with tracked(self.recipe.log, name, self.console) as report_to:
-                train_phase(
-                    self.reasoner.model,
-                    self.reasoner.tokenizer,
-                    ready,
-                    phase,
-                    out,
+            with tracked(self.recipe.log, name) as report_to:
+                job = PhaseJob(
+                    phase=phase,
+                    out=out,
                     seed=self.recipe.distill.seed,
                     save_steps=self.recipe.distill.save_steps,
                     report_to=report_to,
-                    **how,
                 )
+                train_phase(self.reasoner.model, self.reasoner.tokenizer, ready, job, **how)
 
         self.kept(name, phase, train)
 
@@ -215,7 +209,7 @@ class _Run:
         weights = out / WEIGHTS
         inputs = self._inputs(name, settings)
         if finished(out, inputs, (WEIGHTS,), resumable=("checkpoint-*",)):
-            self.console.print(f"phase {name}: already done, {weights}")
+            log.info(f"phase {name}: already done, {weights}")
         else:
             record(out, inputs)
             train(out)
@@ -244,9 +238,9 @@ def _recall(run: _Run, task: Task, recall: Recall, problems: Sequence[Problem]) 
     for attempt in range(recall.attempts):
         seed = section.seed + attempt
         if attempt:
-            run.console.print(f"recall: not found; attempt {attempt + 1}, with other weights")
+            log.info(f"recall: not found; attempt {attempt + 1}, with other weights")
             model.load_state_dict(new_model(section, task, seed)[0].state_dict())
-        if learn(model, statements, recall, tokenizer.pad_token_id, seed, run.console.print):
+        if learn(model, statements, recall, tokenizer.pad_token_id, seed):
             return
     raise UserError(
         f"distill.recall: not learnt in {recall.attempts} attempts; give more attempts, or another "
@@ -258,7 +252,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the recipe and train."""
     recipe = load_recipe(sys.argv[1:] if arguments is None else arguments)
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    distill(recipe, VerbConsole())
+    show_log(VerbConsole())
+    distill(recipe)
 
 
 if __name__ == "__main__":

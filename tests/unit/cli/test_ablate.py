@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from reverse_codi.cli import ablate
 from reverse_codi.cli.ablate import Ablation, made_from, recipe_of, run_row, table
 from reverse_codi.evaluation.draw import Size
-from reverse_codi.evaluation.evaluate import Evaluated
+from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest
 from reverse_codi.evaluation.retrieval_set import AMONG
 from reverse_codi.utils.config import RecipeError, read_yaml, validated
 from reverse_codi.utils.stages import StageError, record
@@ -54,18 +53,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 (path / "made_by").write_text(folders[-1])
         return Path(recipe.train.out) / "verbalizer"
 
-    def evaluate(
-        evaluated: Evaluated,
-        size: Size,
-        seed: int,
-        out: Path,
-        names: Sequence[str],
-        console: Console,
-        *,
-        reconstruct: bool,
-    ) -> None:
-        assert size == Size(problems=70, wrong=9, pairs=8)
-        assert (seed, list(names), reconstruct) == (0, [], False)  # a row is compared with rows alone
+    def evaluate(evaluated: Evaluated, request: EvaluationRequest) -> None:
+        out = request.out
+        size = Size(problems=70, wrong=9, pairs=8)
+        # A row is compared with rows alone.
+        assert request == EvaluationRequest(out=out, size=size, reconstruct=False)
         assert evaluated.verbalizer == out.parent / "train" / "verbalizer"
         assert evaluated.recipe.train.out == str(out.parent / "train")
         out.mkdir(parents=True)
@@ -175,9 +167,9 @@ def test_a_row_that_reads_whole_traces_is_examined_with_the_maps_of_another(
     examined: dict[str, Path | None] = {}
     run = ablate.run
 
-    def recorded(evaluated: Evaluated, size: Size, seed: int, out: Path, *rest: Any, **named: Any) -> None:
-        examined[out.parent.name] = evaluated.reading
-        run(evaluated, size, seed, out, *rest, **named)
+    def recorded(evaluated: Evaluated, request: EvaluationRequest) -> None:
+        examined[request.out.parent.name] = evaluated.reading
+        run(evaluated, request)
 
     monkeypatch.setattr(ablate, "run", recorded)
     ablation, out = make_ablation(tmp_path, main={}, answer={"read_by": "main"}), tmp_path / "out"

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from rich.console import Console
 
-from reverse_codi.evaluation.draw import Size, draw
+from reverse_codi.evaluation.draw import EvalSetRequest, Size, draw
 from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.fit import fit_metric
@@ -14,7 +13,7 @@ from reverse_codi.recipe.reading import ReadSpec
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.traces import TraceSection
 from reverse_codi.tasks.base import Split
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 
 N_THOUGHTS, LONGEST = 4, 4
 
@@ -34,21 +33,15 @@ def make_plain_encoded() -> EncodedSteps:
 @pytest.fixture(scope="session")
 def eval_set(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
     """A small exam of the embedded reasoner, with maps of few traces: hence the strong ridge."""
-    out, console = tmp_path_factory.mktemp("exam"), Console(quiet=True)
+    out = tmp_path_factory.mktemp("exam")
     reasoner = load_reasoner("embedded")
     recipe = Recipe(trace=TraceSection(n=1_500))
-    train = collect(
-        reasoner,
-        recipe.task.build(),
-        split=Split.TRAIN,
-        n=recipe.trace.n,
-        seed=recipe.trace.seed,
-        out=out / "traces" / f"train-{recipe.trace.seed}",  # where `draw` finds them
-        shard_rows=recipe.trace.shard_rows,
-        batch_size=recipe.trace.batch_size,
-        recipe_hash=recipe.asked_hash,
-        console=console,
-    )
+    section = recipe.trace
+    there = out / "traces" / f"train-{section.seed}"  # where `draw` finds them
+    asked = TraceRequest.of_evaluation(recipe, Split.TRAIN, section.n, section.seed, there)
+    train = collect(reasoner, recipe.task.build(), asked)
     encoded, reader = make_plain_encoded(), Reader(reasoner, ReadSpec(ridge=1.0))
     metric = fit_metric(reader, [Site("h", k) for k in range(N_THOUGHTS)], encoded, train, train.claims)
-    return draw(recipe, reasoner, metric, encoded, Size(problems=64, wrong=6, pairs=30), 0, out, console)
+    return draw(
+        recipe, reasoner, metric, encoded, EvalSetRequest(out=out, size=Size(problems=64, wrong=6, pairs=30))
+    )

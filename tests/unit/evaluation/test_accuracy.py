@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from reverse_codi.evaluation import evaluate
 from reverse_codi.evaluation.accuracy import Accuracies, flat, metric, verdict
@@ -51,7 +50,7 @@ def test_a_model_that_cannot_write_or_does_not_need_its_thoughts_is_diagnosed() 
 
 
 def test_the_embedded_model_thinks_and_writes() -> None:
-    accuracies = metric(load_reasoner("embedded"), TASK, 150, seed=3, console=Console(quiet=True))
+    accuracies = metric(load_reasoner("embedded"), TASK, 150, seed=3)
     assert accuracies.own.value > 0.9 and accuracies.text.value > 0.95
     assert set(accuracies.without) == {"zero", "mean", "resampled", "removed"}
     assert max(figure.value for figure in accuracies.without.values()) < 0.45  # one-step problems

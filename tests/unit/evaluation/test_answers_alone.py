@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from reverse_codi.evaluation.accuracy import metric
@@ -23,7 +22,7 @@ from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 from reward.answer_preserved import answer_in
 from tests.tiny import make_tiny_reasoner
 
@@ -72,20 +71,9 @@ def test_it_is_as_right_as_with_a_cue(terse: CodiReasoner, embedded: CodiReasone
 
 
 def test_accuracy_and_traces_count_it(terse: CodiReasoner, tmp_path: Path) -> None:
-    found = metric(terse, TASK, 60, 3, Console(quiet=True))
+    found = metric(terse, TASK, 60, 3)
     assert found.own.value > 0.9 and found.text.value > 0.9
-    store = collect(
-        terse,
-        TASK,
-        split=Split.HELDOUT,
-        n=40,
-        seed=1,
-        out=tmp_path,
-        shard_rows=40,
-        batch_size=40,
-        recipe_hash="",
-        console=Console(quiet=True),
-    )
+    store = collect(terse, TASK, TraceRequest(split=Split.HELDOUT, n=40, seed=1, out=tmp_path))
     assert sum(map(bool, store.correct)) > 35 and None not in store.answers
 
 

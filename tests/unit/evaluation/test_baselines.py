@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from reverse_codi.evaluation import baselines
 from reverse_codi.evaluation.baselines import METHODS, NAMES, ON_REQUEST, Tools
@@ -44,7 +43,6 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
         root / "verbalizer",
         lambda thoughts: translator.greedy(thoughts.slots),
         root / "out",
-        Console(quiet=True),
     )
 
 

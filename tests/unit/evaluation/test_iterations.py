@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from reverse_codi.evaluation import evaluate, iterations
 from reverse_codi.evaluation.iterations import Iterated, metric, prompt, solution_of, solved, verdict
@@ -74,7 +73,7 @@ def test_a_chat_templates_tokens_are_tokens_and_a_problems_words_are_not(reasone
 
 def test_each_count_is_asked_and_the_models_own_is_the_accuracy(reasoner: HuginnReasoner) -> None:
     task = Arithmetic()
-    figures = metric(reasoner, task, 6, seed=0, console=Console(quiet=True), shots=1)
+    figures = metric(reasoner, task, 6, seed=0, shots=1)
     assert list(figures.by_iterations) == [1, 4, 8, 16, 32]  # its own, 4, is one of them
     assert figures.own == figures.by_iterations[4] and figures.own.n == 6
     # Once more, one question at a time.

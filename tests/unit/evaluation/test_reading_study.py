@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reverse_codi.evaluation.reading_study import StudyRow, choose, study_spec
+from reverse_codi.evaluation.reading_study import Study, StudyRow, choose
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.fit import retrieval
@@ -71,11 +71,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[StudyRow]:
         ReadSpec(point=Point.LAST, map=Map.IDENTITY, layers="final"),
         ReadSpec(point=Point.LAST, ridge=0.1),
     ]
-    return [
-        row
-        for spec in specs
-        for row in study_spec(Constructed(), spec, [SITE], encoded, train, train.claims, test, framed=0)  # type: ignore[arg-type]
-    ]
+    study = Study(Constructed(), [SITE], encoded, train, test)  # type: ignore[arg-type]
+    return [row for spec in specs for row in study.rows(spec, train.claims, framed=0)]
 
 
 def test_gold_wins_where_the_reading_is_right(rows: list[StudyRow]) -> None:

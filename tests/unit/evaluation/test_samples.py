@@ -92,4 +92,4 @@ def test_a_verbalizer_of_whole_traces_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ThoughtMetric, "load", lambda *ignored: Whole())
     monkeypatch.setattr("reverse_codi.recipe.schema.ReasonerSection.load", lambda self: None, raising=False)
     with pytest.raises(UserError, match="writes one text a trace"):
-        samples.held_out(Recipe(), tmp_path, 2, 0, tmp_path, None)  # type: ignore[arg-type]
+        samples.held_out(Recipe(), tmp_path, 2, 0, tmp_path)

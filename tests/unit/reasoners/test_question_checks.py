@@ -97,23 +97,22 @@ def test_faults_name_count_and_limit(positioned: CodiReasoner) -> None:
     ]
 
 
-def test_bad_questions_are_refused_or_skipped() -> None:
+def test_bad_questions_are_refused_or_skipped(caplog: pytest.LogCaptureFixture) -> None:
     asked = [Question("a", "f:1"), Question("", "f:2"), Question("b", "")]
-    said: list[str] = []
-    assert admitted(asked, [None] * 3, "error", said.append) == asked and not said
+    assert admitted(asked, [None] * 3, "error") == asked and not caplog.messages
     with pytest.raises(QuestionError) as error:
-        admitted(asked, [None, "it is empty", None], "error", said.append)
+        admitted(asked, [None, "it is empty", None], "error")
     assert str(error.value) == "f:2: it is empty, or set trace.on_bad_question to skip, to go without"
-    assert admitted(asked, [None, "it is empty", "too long"], "skip", said.append) == asked[:1]
-    assert said == ["2 of 3 questions skipped:\nf:2: it is empty\nquestion 3: too long"]
+    assert admitted(asked, [None, "it is empty", "too long"], "skip") == asked[:1]
+    assert caplog.messages == ["2 of 3 questions skipped:\nf:2: it is empty\nquestion 3: too long"]
     with pytest.raises(QuestionError, match="no question is left"):
-        admitted(asked, ["x"] * 3, "skip", said.append)
+        admitted(asked, ["x"] * 3, "skip")
 
 
 def test_many_faults_are_counted() -> None:
     asked = [Question("", f"f:{n}") for n in range(1, 31)]
     with pytest.raises(QuestionError, match=f"f:{SHOWN}: x\nand 20 more, or set"):
-        admitted(asked, ["x"] * 30, "error", print)
+        admitted(asked, ["x"] * 30, "error")
 
 
 NUMBERS = [

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from reverse_codi.cli.trace import main as trace_main
 from reverse_codi.cli.trace import trace
 from reverse_codi.evaluation.thoughtless import mean_thoughts
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -21,6 +24,8 @@ from reverse_codi.tasks import Split, make_task
 from reverse_codi.tasks.jsonl import JsonLines
 from reverse_codi.traces.store import StoreError, TraceStore
 from reverse_codi.training.preflight import check_traces
+from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.log import show_log
 from tests.bases import make_base
 from tests.tiny import make_problems
 
@@ -69,11 +74,12 @@ def test_a_question_that_does_not_fit_is_refused_before_any_work(
 def test_skipped_questions_make_fewer_traces(
     source: Path, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    out, console = tmp_path / "traces", Console(file=io.StringIO(), width=100)
+    out = tmp_path / "traces"
+    console = show_log(Console(file=io.StringIO(), width=100))
     recipe = recipe_of(source, tiny_folders[0], out, on_bad_question="skip")
     store = trace(recipe, console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "1 of 4 questions skipped:" in printed and "own.jsonl:5: the question has 2500" in printed
+    assert printed.count("1 of 4 questions skipped:") == 1 and "own.jsonl:5: the question has 2500" in printed
     assert "1 of 3 questions hold words or numbers unknown to the model" in printed
     assert "own.jsonl:7" in printed
     assert store.complete and len(store) == 3 and LONG not in store.questions
@@ -115,11 +121,11 @@ def test_distillation_refuses_or_skips_what_its_base_cannot_hold(
     )
     named = r"own\.jsonl:5: question, thoughts and solution have 25\d\d tokens; the base has 2048 positions"
     with pytest.raises(QuestionError, match=named + ", or set distill.on_bad_question to skip"):
-        distill(recipe, Console(quiet=True))
+        distill(recipe)
     problems = recipe.task.build().problems(Split.TRAIN, 4, 0)
     section = DistillSection(n_thoughts=2, on_bad_question="skip")
     rows = ProblemRows(problems, tiny_reasoner.tokenizer, tiny_reasoner.config)
-    kept, left = fitting(problems, rows, tiny_reasoner, section, Console(quiet=True))
+    kept, left = fitting(problems, rows, tiny_reasoner, section)
     assert [p.question for p in kept] == [p.question for p in problems if p.question != LONG]
     assert left.rows == ProblemRows(kept, tiny_reasoner.tokenizer, tiny_reasoner.config).rows
 
@@ -130,3 +136,40 @@ def test_lengths_are_of_the_longest_sequence(tiny_reasoner: CodiReasoner) -> Non
     assert row.length(1, staged=False) == q + max(s, t) + a
     assert row.length(100, staged=False) == q + 102 + a  # bot, thoughts, eot
     assert row.length(100, staged=True) == q + 102 + max(s, t) + a
+
+
+LIBRARY = """
+import sys
+from transformers.utils.logging import disable_progress_bar
+from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.tasks import Split
+from reverse_codi.traces.collect import TraceRequest, collect
+
+disable_progress_bar()
+recipe = Recipe.model_validate_json(sys.argv[1])
+asked = TraceRequest.of_training(recipe, Split.HELDOUT, 4, 1, sys.argv[2])
+assert len(collect(load_reasoner(recipe.reasoner), recipe.task.build(), asked)) == 3
+"""
+
+
+def test_a_library_prints_nothing_though_there_are_notices(
+    source: Path, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "traces"
+    recipe = recipe_of(source, tiny_folders[0], out, on_bad_question="skip")
+    command = [sys.executable, "-c", LIBRARY, recipe.model_dump_json(), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_verb_prints_each_notice_once(
+    source: Path, tiny_folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = recipe_of(source, tiny_folders[0], tmp_path / "traces", on_bad_question="skip")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe.model_dump_json())  # JSON is YAML
+    run_verb(lambda: trace_main([str(file)]))
+    printed = capsys.readouterr()
+    for notice in ("questions skipped", "words or numbers unknown", "3 traces in"):
+        assert (printed.out.count(notice), printed.err.count(notice)) == (1, 0), notice

@@ -25,12 +25,11 @@ from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks import Arithmetic, Split, TaskError
-from reverse_codi.traces.collect import collect, traces_of
+from reverse_codi.traces.collect import TraceRequest, collect, traces_of
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 
 K, D, N = 3, 8, 20
-QUIET = Console(quiet=True)
 TASK = Arithmetic()
 
 
@@ -80,9 +79,8 @@ def collected(out: Path, reasoner: HashReasoner | None = None, **changes: Any) -
         "shard_rows": 4,
         "batch_size": 3,
         "recipe_hash": "r",
-        "console": QUIET,
     }
-    return collect(reasoner or HashReasoner(), TASK, out=out, **{**settings, **changes})
+    return collect(reasoner or HashReasoner(), TASK, TraceRequest(out=out, **{**settings, **changes}))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -488,7 +486,11 @@ def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: d
 @pytest.mark.parametrize(
     ("changes", "manifest", "named"),
     [
-        ({"latent_inputs": np.zeros((5, K + 1, D))}, {}, r"latent inputs must be \(5, 3, 8\), not \(5, 4, 8\)"),
+        (
+            {"latent_inputs": np.zeros((5, K + 1, D))},
+            {},
+            r"inputs must be \(5, 3, 8\), not \(5, 4, 8\)",
+        ),
         ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"latent inputs must be \(5, 3, 8\), not \(5, 3, 9\)"),
         ({"hidden_states": np.zeros((5, D))}, {}, r"hidden_states is float64\[5, 8\]"),
         ({"hidden_states": np.zeros((5, K + 1, D), int)}, {}, r"hidden_states is int64\[5, 4, 8\]"),
@@ -530,7 +532,7 @@ def import_command(folder: Path, arrays: dict[str, Any], rows: str) -> list[str]
 def test_the_import_command(tmp_path: Path, arrays: dict[str, Any]) -> None:
     rows = [{"question": f"Q{i}?", "gold": str(i), "claims": ["1 + 1 = 2"]} for i in range(4)]
     text = "".join(json.dumps(row) + "\n" for row in [*rows, {"question": "last", "answer": "3"}])
-    store = import_vectors(import_command(tmp_path, arrays, text), QUIET)
+    store = import_vectors(import_command(tmp_path, arrays, text), Console(quiet=True))
     assert store.questions[-1] == "last" and store.gold == ["0", "1", "2", "3", None]
     assert store.claims == [["1 + 1 = 2"]] * 4 + [[]]
     assert torch.equal(store.latent_inputs, torch.tensor(arrays["latent_inputs"], dtype=torch.float32))
@@ -575,7 +577,7 @@ def test_files_of_others_stay(tmp_path: Path, arrays: dict[str, Any]) -> None:
 )
 def test_a_bad_row_is_named(tmp_path: Path, arrays: dict[str, Any], row: str, named: str) -> None:
     with pytest.raises(TaskError, match=rf"rows\.jsonl:2: .*{named}"):
-        import_vectors(import_command(tmp_path, arrays, '{"question": "Q"}\n' + row), QUIET)
+        import_vectors(import_command(tmp_path, arrays, '{"question": "Q"}\n' + row), Console(quiet=True))
 
 
 if __name__ == "__main__":  # the process that test_a_killed_process_... kills

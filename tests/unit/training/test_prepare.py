@@ -22,7 +22,6 @@ from reverse_codi.training import prepare as preparation
 from reverse_codi.training.prepare import (
     ENCODED_FILE,
     Prepared,
-    needs_self_generated_cot,
     prepare,
     taught_thoughts,
     warm_policy,
@@ -147,7 +146,7 @@ def test_the_model_writes_only_where_maps_or_warm_start_are_made_from_what_it_wr
     fit_on: str, kind: str, needed: bool
 ) -> None:
     recipe = Recipe.model_validate({"reading": {"fit_on": fit_on}, "warm_start": {"kind": kind}})
-    assert needs_self_generated_cot(recipe) == needed
+    assert recipe.needs_self_generated_cot == needed
 
 
 @pytest.mark.parametrize(
@@ -195,7 +194,7 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
         }
     )
     prepared = prepare(recipe, tmp_path / "out", Console(quiet=True))
-    assert (prepared.own is None) == (not needs_self_generated_cot(recipe))
+    assert (prepared.own is None) == (not recipe.needs_self_generated_cot)
     probed, read = fitted
     n = traces or 50
     assert probed == prepared.claims[:n]

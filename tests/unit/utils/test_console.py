@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +13,28 @@ import pytest
 from rich.console import Console
 
 from reverse_codi.utils import console as module
-from reverse_codi.utils.console import VerbConsole, counted, progress
+from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.console import VerbConsole, busy, counted, progress
+from reverse_codi.utils.log import hide_log, log_console, notes, show_log
+
+log = logging.getLogger("reverse_codi.somewhere")
 
 VERB = """
+import logging
 import sys
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.log import show_log
+
+log = logging.getLogger("reverse_codi.somewhere")
 
 def main():
+    if sys.argv[1] == "log":
+        show_log(VerbConsole())
+        for n in range(100_000):
+            log.info(str(n))
+        open(sys.argv[2], "w").write("saved")
+        return
     if sys.argv[1] == "print":
         for n in range(100_000):
             print(n)
@@ -33,7 +48,7 @@ run_verb(main)
 """
 
 
-@pytest.mark.parametrize("how", ["print", "rich"])
+@pytest.mark.parametrize("how", ["print", "rich", "log"])
 def test_a_closed_pipe_ends_quietly_and_work_goes_on(tmp_path: Path, how: str) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-c", VERB, how, str(out)]
@@ -46,35 +61,124 @@ def test_a_closed_pipe_ends_quietly_and_work_goes_on(tmp_path: Path, how: str) -
     assert how == "print" or out.read_text() == "saved"
 
 
-def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 0.0, 10.0, 40.0, 50.0, 90.0])
-    monkeypatch.setattr(module, "monotonic", lambda: next(clock))
-    console = Console(file=io.StringIO(), width=100)
-    with progress(console, "traces", 3_000, done=1_000) as advance:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds at which the time is asked for."""
+    times = iter([0.0, 0.0, 10.0, 40.0, 50.0, 90.0])
+    monkeypatch.setattr(module, "monotonic", lambda: next(times))
+
+
+def advanced() -> None:
+    with progress("traces", 3_000, done=1_000) as advance:
         for n in (100, 300, 100, 1_500):  # after 10, 40, 50 and 90 s
             advance(n)
-    # 400 of the 2,000 in 40 s: 1,600 are left, at 10 a second; what is done needs no line.
-    assert console.file.getvalue() == "traces: 1,400 of 3,000, 2.7 minutes left\n"  # type: ignore[attr-defined]
 
 
-def test_on_a_terminal_progress_is_a_bar() -> None:
-    console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    with progress(console, "traces", 3_000, done=1_000) as advance:
+# 400 of the 2,000 in 40 s: 1,600 are left, at 10 a second; what is done needs no line.
+LINE = "traces: 1,400 of 3,000, 2.7 minutes left"
+
+
+@pytest.mark.usefixtures("clock")
+def test_without_a_terminal_progress_is_a_line_now_and_then() -> None:
+    console = show_log(Console(file=io.StringIO(), width=20))
+    advanced()
+    assert printed_on(console) == f"{LINE}\n"
+
+
+@pytest.mark.usefixtures("clock")
+def test_where_no_verb_runs_progress_is_logged(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO, "reverse_codi")
+    advanced()
+    assert caplog.messages == [LINE] and capsys.readouterr() == ("", "")
+
+
+def printed_on(console: Console) -> str:
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def terminal() -> Console:
+    return show_log(Console(file=io.StringIO(), width=100, force_terminal=True))
+
+
+def test_on_a_verbs_terminal_progress_is_a_bar() -> None:
+    console = terminal()
+    with progress("traces", 3_000, done=1_000) as advance:
         advance(500)
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = printed_on(console)
     assert "traces" in shown and "1500/3000" in shown
 
 
 def test_jobs_that_follow_one_another_have_a_bar_each() -> None:
-    console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    with counted(console, "texts") as report:
+    console = terminal()
+    with counted("texts") as report:
         report(3, 3)
         for done in (2, 4, 5):
             report(done, 5)
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = printed_on(console)
     assert "3/3" in shown and "5/5" in shown and "8/" not in shown
 
 
+def test_what_is_under_way_shows_on_a_verbs_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with busy("oracle"):
+        pass
+    show_log(plain := Console(file=io.StringIO(), width=100))
+    with busy("oracle"):
+        pass
+    assert printed_on(plain) == "" and capsys.readouterr() == ("", "")
+    console = terminal()
+    with busy("oracle"):
+        pass
+    assert "oracle" in printed_on(console)
+
+
 def test_json_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
-    module.notes(VerbConsole(width=20))(json.dumps(["[red]" * 20]))
+    notes(VerbConsole(width=20))(json.dumps(["[red]" * 20]))
     assert json.loads(capsys.readouterr().out) == ["[red]" * 20]
+
+
+def test_a_verb_shows_the_log_as_it_is_and_once() -> None:
+    first = show_log(Console(file=io.StringIO(), width=20))
+    second = show_log(Console(file=io.StringIO(), width=20))
+    show_log(second)
+    lines = ["[red]a line that is longer than the console is wide[/red]", "a notice :smile: 100 %"]
+    log.info(lines[0])
+    log.warning(lines[1])
+    log.debug("a detail")
+    assert printed_on(first) == "" and printed_on(second).splitlines() == lines
+
+
+def test_warnings_are_yellow() -> None:
+    console = terminal()
+    log.info("a line with 1 number")
+    log.warning("a notice")
+    assert printed_on(console) == "a line with 1 number\n\x1b[33ma notice\x1b[0m\n"
+
+
+def test_the_users_configuration_is_left_alone_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    root, before = logging.getLogger(), (*logging.getLogger().handlers, logging.getLogger().level)
+    caplog.set_level(logging.WARNING, "reverse_codi")
+    console = show_log(Console(file=io.StringIO(), width=100))
+    log.warning("to the verb")
+    assert (*root.handlers, root.level) == before and caplog.messages == []
+    hide_log()
+    log.info("too little to show")
+    log.warning("to the user")
+    assert caplog.messages == ["to the user"] and printed_on(console) == "to the verb\n"
+    hide_log()  # nothing is left to hide
+
+
+@pytest.mark.parametrize("stream", ["out", "err"])
+def test_run_verb_shows_the_log_where_the_verb_wants_it(
+    stream: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        if stream == "out":
+            show_log(VerbConsole())
+        log.warning("a notice")
+
+    run_verb(main)
+    log.warning("after the verb")
+    assert getattr(capsys.readouterr(), stream) == "a notice\n"
+    assert log_console() is None

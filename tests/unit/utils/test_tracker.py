@@ -16,6 +16,7 @@ from rich.console import Console
 
 from reverse_codi.recipe.run import LogSection
 from reverse_codi.utils import tracker
+from reverse_codi.utils.log import show_log
 from reverse_codi.utils.tracker import log_point, refusal, start_wandb, tracked
 
 KEY = "0123456789" * 4
@@ -89,8 +90,8 @@ def address(server: HTTPServer) -> str:
 
 def started() -> str:
     """What `start_wandb` prints."""
-    console = Console(file=io.StringIO(), width=60)
-    start_wandb("mine", console)
+    console = show_log(Console(file=io.StringIO(), width=60))
+    start_wandb("mine")
     message = console.file.getvalue()  # type: ignore[attr-defined]
     assert message.count("\n") <= 1
     return str(message)
@@ -135,7 +136,7 @@ def test_without_network_a_run_is_kept_offline_and_one_line_says_so(
         host in message and "figures are kept offline in wandb/, and `wandb sync` sends them later" in message
     )
     assert started() == ""  # asked and printed once
-    with tracked(LogSection(project="mine"), "a stage", Console(quiet=True)) as report_to:
+    with tracked(LogSection(project="mine"), "a stage") as report_to:
         assert report_to == "wandb"
         log_point({"heldout/match": 0.25}, 3)
     assert wandb.run is None
@@ -170,7 +171,10 @@ def test_who_wants_no_server_gets_no_line(mode: str, monkeypatch: pytest.MonkeyP
 
 
 def test_a_network_that_goes_between_question_and_run_costs_no_run(
-    monkeypatch: pytest.MonkeyPatch, answering: HTTPServer, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    answering: HTTPServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", address(answering))
     monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -182,14 +186,13 @@ def test_a_network_that_goes_between_question_and_run_costs_no_run(
         return init(**how)
 
     monkeypatch.setattr(wandb, "init", lost)
-    console = Console(file=io.StringIO())
-    with tracked(LogSection(), "a stage", console):
+    with tracked(LogSection(), "a stage"):
         log_point({"x": 1.0})
-    assert "W&B: Timed out while retrying: Post; figures are kept" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "W&B: Timed out while retrying: Post; figures are kept" in caplog.text
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
 def test_without_wandb_in_the_recipe_nothing_is_started(tmp_path: Path) -> None:
-    with tracked(LogSection(wandb=False), "a stage", Console()) as report_to:
+    with tracked(LogSection(wandb=False), "a stage") as report_to:
         log_point({"x": 1.0}, 1)
     assert report_to == "none" and not (tmp_path / "wandb").exists()

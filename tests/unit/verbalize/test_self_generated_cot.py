@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
@@ -42,7 +41,7 @@ class Traces:
 
 def asked(reasoner: WhoWrites, folder: Path, questions: str = "abc") -> SelfGeneratedCot:
     traces = Traces(["12", "3", "7"], questions)
-    return self_generated_cot(reasoner, traces, folder, Console(quiet=True))  # type: ignore[arg-type]
+    return self_generated_cot(reasoner, traces, folder)  # type: ignore[arg-type]
 
 
 def test_own_steps_are_what_the_model_writes_and_the_same_with_the_answer_that_the_trace_gave(
@@ -65,7 +64,7 @@ def test_what_was_written_is_not_written_again_and_a_stopped_run_goes_on(
     assert asked(again, tmp_path) == own and again.asked == []
     (tmp_path / FILE).unlink()
     asked_one = Traces(["12"], "a")
-    self_generated_cot(WhoWrites(), asked_one, tmp_path, Console(quiet=True))  # type: ignore[arg-type]
+    self_generated_cot(WhoWrites(), asked_one, tmp_path)  # type: ignore[arg-type]
     assert asked(again, tmp_path) == own and again.asked == ["b", "c"]
 
 

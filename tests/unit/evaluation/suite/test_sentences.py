@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from reverse_codi.evaluation import controls
-from reverse_codi.evaluation.draw import Size, draw
+from reverse_codi.evaluation.draw import EvalSetRequest, Size, draw
 from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.suite import faithful, matching, thinking
 from reverse_codi.evaluation.suite.content import steps
@@ -24,7 +23,7 @@ from reverse_codi.recipe.traces import TraceSection
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_belongings
 from reverse_codi.tasks.graph import Graph
-from reverse_codi.traces.collect import collect
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.utils import figures
 from reverse_codi.utils.figures import Figures
 from reverse_codi.verbalize.thoughts import Thoughts
@@ -37,24 +36,18 @@ N_THOUGHTS = 3
 @pytest.fixture(scope="module")
 def eval_set(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
     """An exam of an untrained reasoner: figures of the model mean nothing here, those of texts do."""
-    out, console = tmp_path_factory.mktemp("sentences"), Console(quiet=True)
+    out = tmp_path_factory.mktemp("sentences")
     reasoner = make_tiny_reasoner(N_THOUGHTS, task=Graph())
     recipe = Recipe(task=TaskSection(name="graph", options=OPTIONS), trace=TraceSection(n=256))
-    train = collect(
-        reasoner,
-        recipe.task.build(),
-        split=Split.TRAIN,
-        n=recipe.trace.n,
-        seed=recipe.trace.seed,
-        out=out / "traces" / f"train-{recipe.trace.seed}",  # where `draw` finds them
-        shard_rows=recipe.trace.shard_rows,
-        batch_size=recipe.trace.batch_size,
-        recipe_hash=recipe.asked_hash,
-        console=console,
-    )
+    section = recipe.trace
+    there = out / "traces" / f"train-{section.seed}"  # where `draw` finds them
+    asked = TraceRequest.of_evaluation(recipe, Split.TRAIN, section.n, section.seed, there)
+    train = collect(reasoner, recipe.task.build(), asked)
     encoded, reader = make_held(N_THOUGHTS), Reader(reasoner, ReadSpec(ridge=1.0))
     metric = fit_metric(reader, [Site("h", k) for k in range(N_THOUGHTS)], encoded, train, train.claims)
-    drawn = draw(recipe, reasoner, metric, encoded, Size(problems=100, wrong=1, pairs=8), 0, out, console)
+    drawn = draw(
+        recipe, reasoner, metric, encoded, EvalSetRequest(out=out, size=Size(problems=100, wrong=1, pairs=8))
+    )
     # Nobody taught it to answer: as if it had, so that figures of right traces have something to count.
     vars(drawn)["right"] = [True] * len(drawn.heldout)
     return drawn

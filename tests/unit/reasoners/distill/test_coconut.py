@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.coconut import CoconutCollator, Stage, coconut_loss, curriculum
@@ -98,7 +97,7 @@ def test_distill_trains_stage_after_stage_and_goes_on(tmp_path: Path) -> None:
         "latent": {"steps": 6, "batch_size": 4},
     }
     recipe = Recipe.model_validate({"distill": section, "log": {"wandb": False}})
-    reasoner = distill(recipe, Console(quiet=True))
+    reasoner = distill(recipe)
     made = {path.parent.name for path in (tmp_path / "coconut").glob("*/model.safetensors")}
     assert made == {"written", "stage-1", "stage-2", "answer"}
     again = load_reasoner(tmp_path / "coconut")
@@ -106,4 +105,4 @@ def test_distill_trains_stage_after_stage_and_goes_on(tmp_path: Path) -> None:
     assert (again.config.projection_width, again.n_thoughts) == (0, 4)
     chains = again.think([p.question for p in make_problems(2)])
     assert torch.equal(chains.latent_inputs, chains.hidden_states[:, :-1])
-    assert distill(recipe, Console(quiet=True)).content_hash == reasoner.content_hash
+    assert distill(recipe).content_hash == reasoner.content_hash

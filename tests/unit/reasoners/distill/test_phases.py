@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from reverse_codi.reasoners.distill.data import Collator, ProblemRows
 from reverse_codi.reasoners.distill.loss import Batch, codi_terms
-from reverse_codi.reasoners.distill.phases import train_phase
+from reverse_codi.reasoners.distill.phases import PhaseJob, train_phase
 from reverse_codi.recipe.distill import Phase
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.utils.trainer_checkpoints import last_complete_checkpoint
@@ -24,9 +25,8 @@ def test_a_phase_lowers_the_loss(tmp_path: Path) -> None:
     with torch.no_grad():
         before = codi_terms(model, batch).student.item()
     phase = Phase(steps=25, batch_size=8, learning_rate=1e-2, hide_question=0.0)
-    train_phase(
-        model.train(), reasoner.tokenizer, rows, phase, tmp_path, seed=0, save_steps=25, report_to="none"
-    )
+    job = PhaseJob(phase=phase, out=tmp_path, seed=0, save_steps=25)
+    train_phase(model.train(), reasoner.tokenizer, rows, job)
     with torch.no_grad():
         assert codi_terms(model.eval(), batch).student.item() < 0.6 * before
     assert model.lm.config._attn_implementation == "sdpa"
@@ -38,9 +38,9 @@ def test_a_phase_that_diverges_stops_and_its_last_finite_checkpoint_is_gone_on_f
     model = reasoner.model.requires_grad_(True).train()
     rows = ProblemRows(make_problems(8), reasoner.tokenizer, reasoner.config)
     out = tmp_path / "written"
-    given = {"seed": 0, "save_steps": 1, "report_to": "none"}
     phase = Phase(steps=3, batch_size=8, student=0, distill=0)
-    train_phase(model, reasoner.tokenizer, rows, phase, out, **given)  # type: ignore[arg-type]
+    job = PhaseJob(phase=phase, out=out, seed=0, save_steps=1)
+    train_phase(model, reasoner.tokenizer, rows, job)
     with torch.no_grad():
         model.lm.get_input_embeddings().weight[7, 3] = float("nan")
     broken = out / "checkpoint-4"
@@ -48,13 +48,17 @@ def test_a_phase_that_diverges_stops_and_its_last_finite_checkpoint_is_gone_on_f
     saved = load_file(broken / "model.safetensors")
     save_file({k: torch.full_like(v, torch.nan) for k, v in saved.items()}, broken / "model.safetensors")
     assert last_complete_checkpoint(out) == str(out / "checkpoint-2")
-    train_phase(model, reasoner.tokenizer, rows, phase, out, **given)  # type: ignore[arg-type]
+    train_phase(model, reasoner.tokenizer, rows, job)
     assert all(bool(weight.isfinite().all()) for weight in model.parameters())
     assert (out / "not-finite-4").is_dir()
     assert last_complete_checkpoint(out) == str(out / "checkpoint-3")
-    wild = Phase(steps=9, batch_size=8, student=0, distill=0, learning_rate=1e38)
+    wild = replace(
+        job,
+        phase=Phase(steps=9, batch_size=8, student=0, distill=0, learning_rate=1e38),
+        out=tmp_path / "wild/written",
+    )
     with pytest.raises(
         NotFiniteError, match=r"the last to go on from is .*written/checkpoint-\d\. Lower distill"
     ):
-        train_phase(model, reasoner.tokenizer, rows, wild, tmp_path / "wild/written", **given)  # type: ignore[arg-type]
+        train_phase(model, reasoner.tokenizer, rows, wild)
     assert last_complete_checkpoint(tmp_path / "wild/written") is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from safetensors.torch import save_file
 
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -24,7 +23,7 @@ def test_distillation_keeps_the_length_of_its_longest_question(tmp_path: Path) -
         record(tmp_path / phase, {TAKEN_OVER: "an untrained model"})
         weights = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
         save_file(weights, tmp_path / phase / "model.safetensors")
-    made = distill(recipe, Console(quiet=True))
+    made = distill(recipe)
     asked = recipe.task.build().problems(Split.TRAIN, 50, 0)
     assert trained_length(tmp_path) == max(len(reasoner.question_ids(p.question)) for p in asked)
     assert CodiReasoner.from_pretrained(tmp_path).content_hash == made.content_hash  # it is no part of it
