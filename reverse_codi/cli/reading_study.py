@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_file(options.json, (".json",))
     console = VerbConsole(width=160)
     reasoner = load_reasoner(recipe.reasoner)
-    train, heldout = trace_both(recipe, reasoner, console)
+    train, heldout = trace_both(recipe, reasoner)
     sites = thought_sites(reasoner.n_thoughts)
     encoded = find_encoded_steps(
         {site: train.vectors(site) for site in sites},

@@ -151,10 +151,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console, reasoner = VerbConsole(), load_reasoner(recipe.reasoner)
 
     section = recipe.trace
-    train = open_traces(recipe, reasoner, Split.TRAIN, section.n, section.seed, section.out, console)
+    train = open_traces(recipe, reasoner, Split.TRAIN, section.n, section.seed, section.out)
     seed = FIRST_SEED + 10 * options.seed + 5
     out = str(options.out / f"heldout-{options.n_test}-{seed}")
-    test = open_traces(recipe, reasoner, Split.HELDOUT, options.n_test, seed, out, console)
+    test = open_traces(recipe, reasoner, Split.HELDOUT, options.n_test, seed, out)
     table = Table("asked", "of", "probe", "right [95 %]", "n")
     for name, figure in ceilings(train, test, reasoner.n_thoughts, options.seed).items():
         asked, kind, probe = name.rsplit(".", 2)

@@ -33,9 +33,8 @@ DIFFER, ALIKE = scores([0.0, 1.0, 0.5, 0.5]), scores([1.0, 1.0, 0.5, 0.5])
 WHOLE, CUT = rows([True] * 4), rows([False] * 4)
 
 
-def made(by_column: bool = False) -> tuple[LearningSignal, list[str]]:
-    printed: list[str] = []
-    return LearningSignal(24, by_column, printed.append), printed
+def made(by_column: bool = False) -> LearningSignal:
+    return LearningSignal(24, by_column)
 
 
 def test_texts_that_are_all_cut_stop_the_run_with_the_key_to_change() -> None:
