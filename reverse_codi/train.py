@@ -1,15 +1,23 @@
 """The method: reinforcement learning that turns the thoughts of a latent reasoning model into text.
 
-    question ──> frozen reasoner ──> thoughts z1 z2 .. zK ──> answer      traces
+    question ──> frozen reasoner ──> thoughts z1 .. zK ──> answer             collect_traces
                                          │
-                       z1 ──> verbalizer ──> "12 + 5 = 17."               policy
-                                         │
-    predicted z1 <── map <── hidden states <── frozen reasoner reads it   metric
-         │
-         └──> how close to z1?  ──> reward ──> GRPO step on the verbalizer, again from the second line
+                                         v  z1, a vector
+                                     verbalizer <─────────────────┐           warm_start
+                                         │                        │
+                                         v  "12 + 5 = 17."        │ GRPO      reinforce
+                           frozen reasoner reads the text         │
+                                         │                        │
+                                         v  hidden state          │
+                                    affine map                    │           fit_reading
+                                         │                        │
+                                         v  predicted z1          │
+                             reward: is it close to z1? ──────────┘
 
 The verbalizer is the reasoner's own language model with a LoRA; a thought enters its prompt as a vector.
-A warm start teaches it to write steps at all, reinforcement learning to write what the thought encodes.
+The warm start teaches it to write steps; reinforcement learning teaches it to write what the thought encodes.
+
+Run it by `reverse-codi train RECIPE [--dry-run] [--resume] [--section.key value ...]`.
 """
 
 from __future__ import annotations

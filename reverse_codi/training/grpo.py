@@ -1,4 +1,4 @@
-"""GRPO on thoughts: TRL's trainer around rollouts that come from elsewhere (`thought_rollouts`).
+"""GRPO on thoughts: TRL's trainer around rollouts that come from elsewhere (`training.rollouts`).
 
 TRL does advantages, importance correction, KL to the warm start (the adapter that training started
 from) and the loss.
