@@ -1,197 +1,74 @@
-"""`reverse-codi train RECIPE [--dry-run] [--resume] [--section.key value ...]`.
+"""The method: reinforcement learning that turns the thoughts of a latent reasoning model into text.
 
-Traces, probes and maps, the warm start, then GRPO; ends with a verbalizer in `train.out`.
+    question ──> frozen reasoner ──> thoughts z1 .. zK ──> answer             collect_traces
+                                         │
+                                         v  z1, a vector
+                                     verbalizer <─────────────────┐           warm_start
+                                         │                        │
+                                         v  "12 + 5 = 17."        │ GRPO      reinforce
+                           frozen reasoner reads the text         │
+                                         │                        │
+                                         v  hidden state          │
+                                    affine map                    │           fit_reading
+                                         │                        │
+                                         v  predicted z1          │
+                             reward: is it close to z1? ──────────┘
+
+The verbalizer is the reasoner's own language model with a LoRA; a thought enters its prompt as a vector.
+The warm start teaches it to write steps; reinforcement learning teaches it to write what the thought encodes.
+
+Run it by `reverse-codi train RECIPE [--dry-run] [--resume] [--section.key value ...]`.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import ray
 import torch
 import yaml
-from rich.console import Console
 
-from reverse_codi.reading.metric import MAPS_FILE
-from reverse_codi.reasoners.load import reasoner_folder, refuse_recurrent_depth
+from reverse_codi.reasoners.load import refuse_recurrent_depth
 from reverse_codi.recipe.schema import Recipe, load_recipe
-from reverse_codi.rewards.candidates import Candidates
-from reverse_codi.rewards.pool import RewardPool
-from reverse_codi.rewards.scoring import Scores
-from reverse_codi.rollout.base import Sampling
-from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.tasks.base import Split
-from reverse_codi.training import preflight
-from reverse_codi.training.grpo import build_trainer
-from reverse_codi.training.learning_signal import LearningSignal, check_fits
-from reverse_codi.training.monitor import BEST, COMPLETIONS, METRICS, Completions, JsonLog, Monitor, rewind
-from reverse_codi.training.prepare import ENCODED_FILE, Prepared, prepare, selection_thoughts, warm_policy
-from reverse_codi.training.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
-from reverse_codi.training.rollouts import Rollouts, bank_rows
-from reverse_codi.training.runtime import fleeting, gold_steps, placement, start_ray, with_available_engine
-from reverse_codi.training.sync import PolicySync
+from reverse_codi.training.learning_signal import check_thoughts
+from reverse_codi.training.prepare import collect_traces, fit_reading
+from reverse_codi.training.reinforce import reinforce
+from reverse_codi.training.run_folder import RunFolder, check
+from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
+from reverse_codi.training.warm_start import warm_start
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.files import whole_folder, write_whole
 from reverse_codi.utils.log import show_log
-from reverse_codi.utils.tracker import start_wandb, tracked
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
-from reverse_codi.verbalize.policy import Policy
-from reverse_codi.verbalize.scores import Scored, score
-
-# Texts whose log-probabilities trainer and engines compare after every sync.
-CANARY_TEXTS = 8
 
 
-def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
-    """Run the whole method; returns the folder of the finished verbalizer.
+def train(recipe: Recipe, resume: bool = False) -> Path:
+    """Run the whole method; what goes on is logged.
 
-    All that can be refused before work is refused before anything is written. `recipe.yaml` is the last
-    recipe that was not refused: an older one there is replaced when traces, maps and warm start have taken
-    the new one.
-
-    Raises:
-        UserError: see `preflight.check` and `resuming.start_of`.
-    """
-    out = Path(recipe.train.out)
-    start = check(recipe, out, resume, console, fetch=True)
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / RECIPE_FILE).is_file():
-        write_recipe(recipe, out)
-    console.print(gold_steps(recipe))
-    if recipe.log.wandb:
-        start_wandb(recipe.log.project)
-    prepared = prepare(recipe, out, console)
-    check_thoughts(recipe, prepared, console)
-    policy = warm_policy(recipe, prepared, out, console)
-    write_recipe(recipe, out)
-    if recipe.grpo.steps:
-        reinforce(recipe, prepared, policy, out, console, start)
-    return finish(out, prepared, out / BEST if recipe.grpo.steps else out / "warm")
-
-
-def write_recipe(recipe: Recipe, out: Path) -> None:
-    """Note what the run follows."""
-    write_whole(out / RECIPE_FILE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-
-
-def check(recipe: Recipe, out: Path, resume: bool, console: Console, fetch: bool) -> Start:
-    """Refuse what would fail later, say what a resumed run takes over, and return where it starts.
+    All that can be refused before work is refused before anything is written. `recipe.yaml` in the run's
+    folder is the last recipe that was not refused: an older one there is replaced when traces, maps and warm
+    start have taken the new one.
 
     Args:
-        recipe: of the run.
-        out: folder of the run.
-        resume: go on from a checkpoint.
-        console: for the user.
-        fetch: bring the reasoner, see `preflight.check`.
-    """
-    start = start_of(recipe, out, resume)
-    for line in preflight.check(recipe, fetch):
-        console.print(f"[yellow]{line}[/yellow]")
-    preflight.check_actors(recipe)
-    if resume and start.checkpoint is None and recipe.grpo.steps:
-        console.print(f"nothing to resume: no checkpoint in {out / CHECKPOINTS}; starting anew")
-    for key, (old, new) in start.changed.items():
-        console.print(f"{key} = {new} from step {start.done + 1} on (it was {old})", markup=False)
-    return start
+        recipe: of the run; all is written to `train.out` and, the traces, to `trace.out`.
+        resume: go on from the last checkpoint in `train.out`.
 
-
-def check_thoughts(recipe: Recipe, prepared: Prepared, console: Console) -> None:
-    """Refuse, before the warm start, thoughts of which RL could learn nothing.
+    Returns:
+        The folder of the finished verbalizer, `train.out`/verbalizer.
 
     Raises:
-        UserError: too few encode a step, or `grpo.max_new_tokens` cuts the texts of all.
+        UserError: what would fail, see `training.preflight.check` and `training.resuming.start_of`; or steps
+            that teach nothing.
     """
-    if not recipe.grpo.steps:
-        return
-    thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
-    preflight.check_batch(recipe, len(thoughts))
-    tokenizer = prepared.reasoner.tokenizer
-    if notice := check_fits(thoughts.gold, tokenizer, recipe.grpo.max_new_tokens):
-        console.print(f"[yellow]{notice}[/yellow]")
-
-
-def reinforce(
-    recipe: Recipe, prepared: Prepared, policy: Policy, out: Path, console: Console, start: Start = NEW
-) -> None:
-    """GRPO from the warm start; the policy that `grpo.keep` asks for is kept in `out/best`.
-
-    Raises:
-        UserError: steps that teach nothing, or weights that are not finite.
-    """
-    section = recipe.grpo
-    if start.done >= section.steps:  # transformers would take one more step
-        console.print(f"all {section.steps} steps are done: {start.checkpoint}")
-        return
-    start_ray()
-    preflight.check_actors(recipe)  # a cluster says what it offers once it is joined
-    thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
-    heldout = selection_thoughts(recipe, prepared)
-    set_broken_aside(out, console.print)
-    if renamed := rewind(out, start.done):
-        console.print(renamed, markup=False)
-    if start.changed:
-        JsonLog(out / METRICS).write({"step": start.done, "changed": dict(start.changed)})
-    policy.embedding.set_bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1)))
-    with (
-        RolloutPool(reasoner_folder(recipe.reasoner), recipe.rollout) as pool,
-        closing(RewardPool(recipe.reward, str(reasoner_folder(recipe.reasoner)), prepared.folder)) as rewards,
-        tracked(recipe.log, "reinforcement learning") as report_to,
-    ):
-        probe = thoughts.take(range(min(CANARY_TEXTS, len(thoughts))))
-        sync = PolicySync(
-            policy,
-            pool,
-            out / "policies",
-            policy.prompts(bank_rows(probe)),
-            [prepared.reasoner.ids(text)[: section.max_new_tokens] for text in probe.gold],
-            section.temperature,
-            section.canary_tolerance,
-        )
-        completions = Completions(out / COMPLETIONS)
-        by_column = recipe.reward.aggregation == "normalize_then_sum"
-        signal = LearningSignal(section.max_new_tokens, by_column, console.print)
-
-        def on_texts(step: int, rows: Candidates, scores: Scores) -> None:
-            completions(step, rows, scores)
-            signal(step, rows, scores)
-
-        rollouts = Rollouts(policy, thoughts, pool, rewards, sync, section, on_texts)
-
-        def evaluate(version: int) -> Scored:
-            embeds = policy.prompt_embeds(policy.verbalizer_config.inject(heldout.slots))
-            policy.embedding.set_bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1)))
-            eos = prepared.reasoner.tokenizer.eos_token_id
-            greedy = Sampling(max_new_tokens=section.max_new_tokens, temperature=0.0, stop_ids=(eos,))
-            written = pool.generate(embeds, 1, greedy, version)
-            texts = [prepared.reasoner.decode(rollout.token_ids.tolist()) for rollout in written]
-            return score(heldout, texts, prepared.metric)
-
-        monitor = Monitor(rollouts, sync, evaluate, section.eval_every, section.keep, out, console)
-        trainer = build_trainer(
-            policy,
-            rollouts,
-            [len(claims) for claims in thoughts.claims],
-            section,
-            recipe.reward,
-            out / CHECKPOINTS,
-            [StopAtNonFinite("grpo.learning_rate", out / CHECKPOINTS, POLICY_WEIGHTS), monitor],
-            [report_to],
-        )
-        trainer.train(resume_from_checkpoint=start.checkpoint)
-
-
-def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
-    """Put adapter, contract, maps and encoded steps into one folder, `out/verbalizer`."""
-    folder = out / "verbalizer"
-    with whole_folder(folder) as temporary:
-        shutil.copytree(adapter, temporary, dirs_exist_ok=True)
-        for name in (MAPS_FILE, ENCODED_FILE):
-            shutil.copy(prepared.folder / name, temporary / name)
-    return folder
+    run = RunFolder.begin(recipe, resume)
+    traces = collect_traces(recipe)
+    prepared = fit_reading(recipe, traces, run.reading)
+    check_thoughts(recipe, prepared)
+    policy = warm_start(recipe, prepared, run.path)
+    run.write_recipe(recipe)
+    if recipe.grpo.steps:
+        reinforce(recipe, prepared, policy, run)
+    return run.save(run.best if recipe.grpo.steps else run.warm, prepared.folder)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -208,11 +85,11 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
         console.print(placement(recipe), markup=False)
         console.print(gold_steps(recipe))
-        check(recipe, Path(recipe.train.out), resume, console, fetch=False)
+        check(recipe, resume, fetch=False)
         return
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
-    folder = train(recipe, console, resume)
+    folder = train(recipe, resume)
     console.print(f"verbalizer: {folder}")
     ray.shutdown()
 

@@ -154,7 +154,7 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
                 if not (folder / "train" / part).is_dir():  # else RL may have gone on from it
                     take_over(out / first / "train" / part, folder / "train" / part)
         console.rule(f"{name}: {ablation.rows[name].why}")
-        verbalizer = train(recipe, console, resume=True)
+        verbalizer = train(recipe, resume=True)
         ray.shutdown()  # the next row may place other actors
         reading = None
         if (reader := ablation.rows[name].read_by) is not None:

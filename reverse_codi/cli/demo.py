@@ -18,16 +18,18 @@ from rich.console import Console
 from rich.table import Table
 
 from reverse_codi.reading.hard_negatives import CONSTANT
-from reverse_codi.reading.metric import MAPS_FILE
-from reverse_codi.reasoners.load import ASSETS, reasoner_folder
+from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
-from reverse_codi.train import check_thoughts, finish, reinforce
 from reverse_codi.training import preflight
-from reverse_codi.training.monitor import BEST, BEST_FIGURES
-from reverse_codi.training.prepare import ENCODED_FILE, Prepared, prepare
+from reverse_codi.training.learning_signal import check_thoughts
+from reverse_codi.training.prepare import Prepared, prepare
+from reverse_codi.training.records import BEST_FIGURES
+from reverse_codi.training.reinforce import reinforce
+from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.runtime import gold_steps, placement, with_available_engine
+from reverse_codi.training.stage_folders import READING, READING_FILES
 from reverse_codi.utils.config import RecipeError, run_verb
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.figures import change
@@ -74,14 +76,12 @@ def test_thoughts(recipe: Recipe, prepared: Prepared, out: Path, problems: int =
 
 def embedded_reading(out: Path) -> None:
     """Read as the embedded verbalizer does: its maps and encoded steps were frozen with it."""
-    take_over(ASSETS / "verbalizer", out / "reading", (MAPS_FILE, ENCODED_FILE))
+    take_over(ASSETS / "verbalizer", out / READING, READING_FILES)
 
 
 def translated(recipe: Recipe, prepared: Prepared, folder: Path, thoughts: Thoughts) -> Scored:
     """Greedy translations by the verbalizer in `folder`, scored."""
-    translator = Translator(
-        prepared.reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens
-    )
+    translator = Translator(prepared.reasoner, folder, recipe.grpo.max_new_tokens)
     return score(thoughts, translator.greedy(thoughts.slots), prepared.metric)
 
 
@@ -142,7 +142,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
     check_is_ours(out)
-    for line in preflight.check(recipe, fetch=True, traces=False):  # those in `out` are made anew
+    for line in preflight.check(recipe, fetch=True, reuse=False):  # those in `out` are made anew
         console.print(f"[yellow]{line}[/yellow]")
     preflight.check_actors(recipe)
     empty(out)
@@ -150,16 +150,17 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     embedded_reading(out)
     if recipe.log.wandb:
         start_wandb(recipe.log.project)
-    prepared = prepare(recipe, out, console)
-    check_thoughts(recipe, prepared, console)
+    prepared = prepare(recipe, out)
+    check_thoughts(recipe, prepared)
     warm = ASSETS / "warm"
     console.print((warm / "warm_curve.csv").read_text(), markup=False)
     console.print("the curve above is the warm start's, on held-out thoughts, to its plateau")
     thoughts = test_thoughts(recipe, prepared, out)
     before = translated(recipe, prepared, warm, thoughts)
     policy = Policy.load(warm, prepared.reasoner, trainable=True)
-    reinforce(recipe, prepared, policy, out, console)
-    folder, step = finish(out, prepared, out / BEST if recipe.grpo.steps else warm), kept_step(out)
+    run = RunFolder(out)
+    reinforce(recipe, prepared, policy, run)
+    folder, step = run.save(run.best if recipe.grpo.steps else warm, prepared.folder), kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
     show_changes(console, before, after, thoughts.problems, step)

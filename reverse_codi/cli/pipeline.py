@@ -24,7 +24,7 @@ from reverse_codi.evaluation import accuracy
 from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.distill.run import distill, made_from
-from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
+from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.train import train
 from reverse_codi.training import preflight
@@ -80,23 +80,21 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
     return figures
 
 
-def trained(recipe: Recipe, console: Console) -> Path:
+def trained(recipe: Recipe) -> Path:
     """The folder of the verbalizer, trained from where an earlier call stopped."""
-    return train(recipe, console, resume=True)
+    return train(recipe, resume=True)
 
 
 def final_figures(
     recipe: Recipe, verbalizer: Path, out: Path, console: Console
 ) -> dict[str, Mapping[str, float]]:
     """Translate fresh held-out thoughts by warm start and verbalizer; show, keep and score the texts."""
-    prepared = prepare(recipe, out, console)
+    prepared = prepare(recipe, out)
     thoughts = test_thoughts(recipe, prepared, out, TESTED)
     before = translated(recipe, prepared, out / "warm", thoughts)
     after = translated(recipe, prepared, verbalizer, thoughts)
     show_changes(console, before, after, thoughts.problems, kept_step(out))
-    translator = Translator(
-        prepared.reasoner, reasoner_folder(recipe.reasoner), verbalizer, recipe.grpo.max_new_tokens
-    )
+    translator = Translator(prepared.reasoner, verbalizer, recipe.grpo.max_new_tokens)
     questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
     rows = translate_questions(translator, prepared.metric, questions)
     verbalize.save([row for of_question in rows for row in of_question], out / TRANSLATIONS)
@@ -137,7 +135,7 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
     with stage("accuracy"):
         found = checked(recipe, Path(recipe.distill.out) / "accuracy", console)
     with stage("traces, warm start, RL"):
-        verbalizer = trained(recipe, console)
+        verbalizer = trained(recipe)
     with stage("translations"):
         figures = final_figures(recipe, verbalizer, out, console)
     return {"accuracy": found, "translations": figures, "seconds": seconds}

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.distill.training_record import trained_length
-from reverse_codi.reasoners.load import ASSETS, load_reasoner, reasoner_folder
+from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.traces import OnBad
@@ -114,7 +114,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not asked and not stores and not vectors:
         parser.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
     reasoner = load_reasoner(options.reasoner)
-    folder = reasoner_folder(options.reasoner)
     opened = {name: TraceStore.open(name, reasoner) for name in stores}
     for name, store in opened.items():
         if not len(store):
@@ -126,10 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say = notes(aside)
     found = faults(reasoner, [one.question for one in asked])
     asked = admitted(asked, found, options.on_bad_question, "--on-bad-question")
-    for line in all_notices(reasoner, asked, trained_length(folder)):
+    for line in all_notices(reasoner, asked, trained_length(reasoner.saved_path())):
         say(line)
     questions = [one.question for one in asked]
-    translator = Translator(reasoner, folder, options.verbalizer)
+    translator = Translator(reasoner, options.verbalizer)
     metric = ThoughtMetric.load(options.verbalizer, reasoner)
     given = [thought_now(reasoner, questions, metric)] if questions else []
     given += [stored(store, name, reasoner, metric) for name, store in opened.items()]

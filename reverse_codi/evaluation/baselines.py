@@ -15,10 +15,9 @@ from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.reconstructor import FILE, Reconstructor, Scale
 from reverse_codi.reading.reconstructor_network import ReconstructorSection
-from reverse_codi.reasoners.load import reasoner_folder
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
-from reverse_codi.training.monitor import BEST
+from reverse_codi.training.records import BEST
 from reverse_codi.utils.figures import Figures
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, candidates, nearest_steps
 from reverse_codi.verbalize.thoughts import Thoughts
@@ -53,11 +52,6 @@ class Tools:
     verbalizer: Path
     write: Method
     out: Path
-
-    @property
-    def reasoner_folder(self) -> Path:
-        """Where engines load the language model from."""
-        return reasoner_folder(self.recipe.reasoner)
 
     @property
     def warm(self) -> Path:
@@ -106,13 +100,13 @@ class Tools:
 
 def warm_start_only(tools: Tools) -> Method:
     """The verbalizer before RL."""
-    return trained_controls.greedy_method(tools.eval_set.context.reasoner, tools.reasoner_folder, tools.warm)
+    return trained_controls.greedy_method(tools.eval_set.context.reasoner, tools.warm)
 
 
 def best_of(n: int, tools: Tools) -> Method:
     """Of the verbalizer's greedy and `n` sampled texts the one that reads nearest: what search adds to it."""
     metric = tools.eval_set.context.metric
-    translator = Translator(tools.eval_set.context.reasoner, tools.reasoner_folder, tools.verbalizer)
+    translator = Translator(tools.eval_set.context.reasoner, tools.verbalizer)
 
     def write(thoughts: Thoughts) -> list[str]:
         texts = []
@@ -128,8 +122,7 @@ def best_of(n: int, tools: Tools) -> Method:
 def warm_gold(tools: Tools) -> Method:
     """A verbalizer taught gold claims, without RL."""
     context, out = tools.eval_set.context, tools.out / "warm_gold"
-    folders = tools.reasoner_folder, tools.verbalizer, out
-    return trained_controls.warmed(context, *folders, lambda thoughts: thoughts.gold)
+    return trained_controls.warmed(context, tools.verbalizer, out, lambda thoughts: thoughts.gold)
 
 
 def warm_nearest(tools: Tools) -> Method:
@@ -139,10 +132,10 @@ def warm_nearest(tools: Tools) -> Method:
     def nearest(thoughts: Thoughts) -> list[str]:
         train = context.train.select(range(max(thoughts.problems) + 1))
         own = SelfGeneratedCot.of(context.written(train.questions), train.answers)
-        texts = candidates(context.reasoner, tools.reasoner_folder, NEAREST, own, train)
+        texts = candidates(context.reasoner, NEAREST, own, train)
         return nearest_steps(thoughts, own.texts(thoughts, context.encoded), train, texts, context.metric)
 
-    return trained_controls.warmed(context, tools.reasoner_folder, tools.verbalizer, out, nearest, NEAREST)
+    return trained_controls.warmed(context, tools.verbalizer, out, nearest, NEAREST)
 
 
 def more_sft(tools: Tools) -> Method:
@@ -150,17 +143,13 @@ def more_sft(tools: Tools) -> Method:
     grpo = tools.recipe.grpo
     texts = grpo.steps * grpo.thoughts_per_step * grpo.samples
     context, out = tools.eval_set.context, tools.out / "more_sft"
-    return trained_controls.more_sft(
-        context, tools.reasoner_folder, tools.warm, tools.self_generated_cot, texts, out
-    )
+    return trained_controls.more_sft(context, tools.warm, tools.self_generated_cot, texts, out)
 
 
 def question_only(tools: Tools) -> Method:
     """A verbalizer that sees the question and never the thought."""
     context, out = tools.eval_set.context, tools.out / "question_only"
-    return trained_controls.question_only(
-        context, tools.reasoner_folder, tools.verbalizer, out, QUESTION_ONLY
-    )
+    return trained_controls.question_only(context, tools.verbalizer, out, QUESTION_ONLY)
 
 
 METHODS: Mapping[str, Callable[[Tools], Method]] = {
@@ -192,7 +181,7 @@ def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Fi
     """The figures of one control; the oracle, which answers questions, has those of content alone."""
     if name == ORACLE:
         context, folder = tools.eval_set.context, tools.out / ORACLE
-        asked = oracle.train_oracle(context, tools.reasoner_folder, tools.verbalizer, folder)
+        asked = oracle.train_oracle(context, tools.verbalizer, folder)
         return oracle.oracle_figures(tools.eval_set, asked)
     method = {**METHODS, **ON_REQUEST}[name](tools)
     return evaluate(Predictions(tools.eval_set, method), reconstructor=reconstructor)

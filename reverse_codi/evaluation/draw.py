@@ -9,7 +9,6 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -20,7 +19,7 @@ from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.answers import answer_of
-from reverse_codi.tasks.base import Split
+from reverse_codi.tasks.base import MakesMinimalPairs, Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import RecipeError, Section
@@ -118,8 +117,8 @@ def _checked(traces: TraceStore, path: Path) -> TraceStore:
 
 def _pairs(context: EvalContext, n: int, seed: int) -> MinimalPairs | None:
     """Minimal pairs, where the task can make them."""
-    task: Any = context.task
-    if not hasattr(task, "minimal_pairs"):
+    task = context.task
+    if not isinstance(task, MakesMinimalPairs):
         return None
     recipients, donors = zip(*task.minimal_pairs(Split.HELDOUT, n, seed), strict=True)
     chains, donor_chains = (

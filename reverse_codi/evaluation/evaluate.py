@@ -33,13 +33,13 @@ from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reading.metric import MAPS_FILE, ThoughtMetric
 from reverse_codi.reasoners.checkpoints.known import published
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
-from reverse_codi.reasoners.load import ASSETS, is_recurrent_depth, load_reasoner, reasoner_folder
+from reverse_codi.reasoners.load import ASSETS, is_recurrent_depth, load_reasoner
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.prepare import ENCODED_FILE
+from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
 from reverse_codi.utils.console import VerbConsole, busy
@@ -158,7 +158,7 @@ def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict
     finished(out, inputs, (METRICS_FILE,), resumable=(f"*/{VERBALIZER_FILE}", "reconstructor/*"))
     record(out, inputs)
     eval_set = draw(recipe, reasoner, metric, encoded, request)
-    translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
+    translator = Translator(reasoner, folder, recipe.grpo.max_new_tokens)
     tools = Tools(eval_set, recipe, folder, _method(translator, eval_set.context), out)
     reconstructor = tools.reconstructor() if request.reconstruct else None
     other = LanguageModel.load(request.second, recipe.reasoner.device) if request.second else None

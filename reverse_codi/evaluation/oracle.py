@@ -112,14 +112,11 @@ def about(policy: Policy, query: str) -> Policy:
     )
 
 
-def train_oracle(
-    context: EvalContext, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = TRAINING
-) -> Oracle:
+def train_oracle(context: EvalContext, like: Path, out: Path, section: WarmStartSection = TRAINING) -> Oracle:
     """An oracle taught on the training thoughts that encode a step, or the finished one in `out`.
 
     Args:
         context: frozen model and training traces.
-        reasoner_folder: where the frozen model lies.
         like: folder of the evaluated verbalizer, whose LoRA shape and injection are taken.
         out: folder of the oracle; a finished one is used again, whatever it was trained with.
         section: hyperparameters; `kind` is not looked at.
@@ -134,15 +131,16 @@ def train_oracle(
         policy = new_like(reasoner, like, section.seed)
         thoughts = context.thoughts(context.train)
         lessons = _lessons(context, thoughts, section)
-        policy.embedding.set_bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1)))
         asking = {asked: about(policy, text).verbalizer_config for asked, text in texts.items()}
         prompts = (asking[asked].build_prompt(policy.tokenizer, [row]) for row, asked, _ in lessons)
         replies = [right for _, _, right in lessons]
-        fit(policy.model, examples(prompts, replies, policy.tokenizer), policy.tokenizer, section, out)
+        dataset = examples(prompts, replies, policy.tokenizer)
+        with policy.embedding.bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1))):
+            fit(policy, dataset, section, out)
         return policy
 
     trained_into(out, reasoner, train)
-    return Oracle(reasoner, Policy.load(out, reasoner), greedy_engine(reasoner, reasoner_folder, out))
+    return Oracle(reasoner, Policy.load(out, reasoner), greedy_engine(reasoner, out))
 
 
 def _lessons(

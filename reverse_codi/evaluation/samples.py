@@ -20,13 +20,13 @@ from reverse_codi.reading.affine import trust
 from reverse_codi.reading.best_of import MARGIN, best_of, candidates
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps, claimed
 from reverse_codi.reading.metric import ThoughtMetric
-from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
+from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
-from reverse_codi.training.prepare import ENCODED_FILE
+from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import UserError, run_verb
 from reverse_codi.utils.console import VerbConsole
@@ -135,7 +135,7 @@ def held_out(
     asked = replace(TraceRequest.of_evaluation(recipe, Split.HELDOUT, problems, seed, out), writes=False)
     traces = collect(reasoner, recipe.task.build(), asked)
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
-    translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
+    translator = Translator(reasoner, folder, recipe.grpo.max_new_tokens)
     return translator, metric, thoughts_of(traces, sites, encoded)
 
 

@@ -25,12 +25,12 @@ from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
+from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
-from reverse_codi.training.prepare import ENCODED_FILE
+from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils import figures
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import run_verb
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n, seed, out)
     traces = collect(reasoner, recipe.task.build(), asked)
     thoughts = thoughts_of(traces, thought_sites(reasoner.n_thoughts), encoded, active_only=True)
-    translator = Translator(reasoner, reasoner_folder(recipe.reasoner), folder, recipe.grpo.max_new_tokens)
+    translator = Translator(reasoner, folder, recipe.grpo.max_new_tokens)
     constant = [CONSTANT] * len(thoughts)
     descent = Descent(steps=options.steps)
 

@@ -26,7 +26,7 @@ from reverse_codi.verbalize.config import FILE, VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.translator import Translator
-from reverse_codi.verbalize.warm_start import SftPairs, encode, examples, fit
+from reverse_codi.verbalize.warm_start import SftPairs, examples, fine_tune, fit
 
 CONTROL = WarmStartSection(steps=600)
 """Default of a control's training; long enough for a LoRA on a model of 1M parameters."""
@@ -35,7 +35,6 @@ MORE_SFT_RATE = 3e-4
 
 def warmed(
     context: EvalContext,
-    reasoner_folder: Path,
     like: Path,
     out: Path,
     targets: Callable[[Thoughts], Sequence[str]],
@@ -45,7 +44,6 @@ def warmed(
 
     Args:
         context: frozen model and training traces.
-        reasoner_folder: where the frozen model lies.
         like: folder of the evaluated verbalizer, whose LoRA shape and prompt are taken.
         out: folder of the control.
         targets: a text for each training thought it is given.
@@ -59,12 +57,11 @@ def warmed(
         return policy
 
     trained_into(out, context.reasoner, train)
-    return greedy_method(context.reasoner, reasoner_folder, out)
+    return greedy_method(context.reasoner, out)
 
 
 def more_sft(
     context: EvalContext,
-    reasoner_folder: Path,
     warm: Path,
     targets: Sequence[str],
     texts: int,
@@ -79,7 +76,6 @@ def more_sft(
 
     Args:
         context: frozen model and training traces.
-        reasoner_folder: where the frozen model lies.
         warm: folder of the warm start.
         targets: N texts, one for each of `subject.thoughts(subject.train)`, in order. Label-free ones where
             the verbalizer saw no label.
@@ -107,12 +103,10 @@ def more_sft(
         return policy
 
     trained_into(out, context.reasoner, train)
-    return greedy_method(context.reasoner, reasoner_folder, out)
+    return greedy_method(context.reasoner, out)
 
 
-def question_only(
-    context: EvalContext, reasoner_folder: Path, like: Path, out: Path, section: WarmStartSection = CONTROL
-) -> Method:
+def question_only(context: EvalContext, like: Path, out: Path, section: WarmStartSection = CONTROL) -> Method:
     """A verbalizer that sees the question and which thought is asked for, never the thought.
 
     Its prompt is the question, the thought's number and a full stop. The contract beside its adapter says
@@ -120,7 +114,6 @@ def question_only(
 
     Args:
         context: frozen model and training traces.
-        reasoner_folder: where the frozen model lies.
         like: folder of the evaluated verbalizer, whose LoRA shape is taken.
         out: folder of the control.
         section: hyperparameters; `kind` is not looked at.
@@ -137,11 +130,11 @@ def question_only(
         thoughts = _taught(context, section)
         prompts = (reasoner.ids(_question_prompt(thoughts, row)) for row in range(len(thoughts)))
         dataset = examples(prompts, thoughts.gold, policy.tokenizer)
-        fit(policy.model, dataset, policy.tokenizer, section, out)
+        fit(policy, dataset, section, out)
         return policy
 
     trained_into(out, reasoner, train)
-    engine = greedy_engine(reasoner, reasoner_folder, out)
+    engine = greedy_engine(reasoner, out)
 
     def write(thoughts: Thoughts) -> list[str]:
         prompts = [reasoner.embed(_question_prompt(thoughts, row)) for row in range(len(thoughts))]
@@ -216,21 +209,19 @@ def teach(
 ) -> None:
     """Fine-tune a policy on N thoughts with N texts."""
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), texts)
-    policy.embedding.set_bank(pairs.vectors.flatten(0, 1))
-    dataset = encode(pairs, policy.verbalizer_config, policy.tokenizer)
-    fit(policy.model, dataset, policy.tokenizer, section, out, schedule=schedule)
+    fine_tune(policy, pairs, section, out, schedule=schedule)
 
 
-def greedy_method(reasoner: CodiReasoner, reasoner_folder: Path, folder: Path) -> Method:
+def greedy_method(reasoner: CodiReasoner, folder: Path) -> Method:
     """The verbalizer in a folder, decoded greedily."""
-    translator = Translator(reasoner, reasoner_folder, folder)
+    translator = Translator(reasoner, folder)
     return lambda thoughts: translator.greedy(thoughts.slots)
 
 
-def greedy_engine(reasoner: CodiReasoner, reasoner_folder: Path, folder: Path) -> TransformersEngine:
+def greedy_engine(reasoner: CodiReasoner, folder: Path) -> TransformersEngine:
     """An engine with the adapter of a folder, for prompts as long as the model takes."""
     engine = TransformersEngine(
-        reasoner_folder,
+        reasoner.saved_path(),
         EngineConfig(
             kind="transformers",
             device=reasoner.device.type,

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.convert import REPORT_FILE, converted_folder
@@ -49,6 +49,16 @@ class Backend(Protocol):
 
     def load(self, checkpoint: Path, source: Source, device: str) -> Reasoner:
         """The frozen reasoner, in evaluation mode."""
+        ...
+
+
+@runtime_checkable
+class StatesAnswers(Protocol):
+    """What says where its answers stand; a backend of another package may lack it."""
+
+    @property
+    def answer_cue(self) -> str:
+        """What it writes before an answer; "" where the answer is written alone."""
         ...
 
 
@@ -93,7 +103,7 @@ def open_reasoner(source: str | Path | Source, device: str | None = None) -> Rea
 
 def _answering(reasoner: Reasoner) -> Reasoner:
     """Refuse a reasoner that does not say where its answers stand: each would count as wrong."""
-    if not hasattr(reasoner, "answer_cue"):
+    if not isinstance(reasoner, StatesAnswers):
         raise CheckpointError(
             f"{type(reasoner).__name__} has no answer_cue; give it the words that come before its answers, "
             '"" where an answer stands alone'

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from reverse_codi.utils.config import RecipeError
 
@@ -75,6 +75,24 @@ class Task(Protocol):
             text: what the model wrote.
             cue: what it writes before an answer; "" where it writes the answer alone.
         """
+        ...
+
+
+@runtime_checkable
+class MakesMinimalPairs(Protocol):
+    """A task that can change one thing of a problem; `isinstance` tells whether a task can."""
+
+    def minimal_pairs(self, split: Split, n: int, seed: int) -> Sequence[tuple[Problem, Problem]]:
+        """Return `n` pairs of one split that differ in one thing, and in what is right because of it."""
+        ...
+
+
+@runtime_checkable
+class HasVocabulary(Protocol):
+    """A task of a closed vocabulary; `isinstance` tells whether a task has one."""
+
+    def vocabulary(self) -> list[str]:
+        """Return every word and mark that its questions, claims and answers are made of."""
         ...
 
 

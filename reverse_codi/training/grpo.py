@@ -1,4 +1,4 @@
-"""GRPO on thoughts: TRL's trainer around rollouts that come from elsewhere (`thought_rollouts`).
+"""GRPO on thoughts: TRL's trainer around rollouts that come from elsewhere (`training.rollouts`).
 
 TRL does advantages, importance correction, KL to the warm start (the adapter that training started
 from) and the loss.
@@ -19,7 +19,7 @@ from transformers.integrations.integration_utils import WandbCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.recipe.reward import RewardSection
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.utils.trainer_checkpoints import take_rate
 from reverse_codi.verbalize.policy import Policy
@@ -94,8 +94,7 @@ def build_trainer(
     policy: Policy,
     rollout_func: RolloutFunc,
     lengths: Sequence[int],
-    section: GrpoSection,
-    rewards: RewardSection,
+    recipe: Recipe,
     out: Path,
     callbacks: list[Any],
     report_to: list[str],
@@ -106,12 +105,13 @@ def build_trainer(
         policy: the verbalizer under training.
         rollout_func: writes and scores texts; a prompt is a thought's row number as text.
         lengths: of each training thought its problem's number of steps; every row is a prompt.
-        section: hyperparameters.
-        rewards: names and weights of the columns that `rollout_func` returns.
+        recipe: gives hyperparameters (`grpo`), and names and weights of the columns that `rollout_func`
+            returns (`reward`).
         out: folder of checkpoints.
         callbacks: of transformers' Trainer.
         report_to: W&B or nothing.
     """
+    section, rewards = recipe.grpo, recipe.reward
     on_cpu = not torch.cuda.is_available()
     config = GRPOConfig(
         output_dir=str(out),

@@ -1,14 +1,21 @@
-"""Whether the texts of RL can teach anything; if not, the run prints it, or stops."""
+"""Whether the texts of RL can teach anything; if not, a warning says so, or the run stops."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
+from reverse_codi.tasks.base import Split
+from reverse_codi.training.preflight import check_batch
+from reverse_codi.training.prepare import Prepared
 from reverse_codi.utils.config import UserError
+
+log = logging.getLogger(__name__)
 
 # Steps in a row of which none could teach anything.
 PATIENCE = 5
@@ -18,6 +25,20 @@ ALIKE = 1e-6
 
 class NothingLearntError(UserError):
     """Training cannot learn anything from the texts it gets; the message names the key to change."""
+
+
+def check_thoughts(recipe: Recipe, prepared: Prepared) -> None:
+    """Refuse, before the warm start, thoughts of which RL could learn nothing.
+
+    Raises:
+        UserError: too few encode a step, or `grpo.max_new_tokens` cuts the texts of all.
+    """
+    if not recipe.grpo.steps:
+        return
+    thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
+    check_batch(recipe, len(thoughts))
+    if notice := check_fits(thoughts.gold, prepared.reasoner.tokenizer, recipe.grpo.max_new_tokens):
+        log.warning(notice)
 
 
 def check_fits(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_new_tokens: int) -> str:
@@ -61,13 +82,11 @@ class LearningSignal:
     Args:
         max_new_tokens: of the recipe, for messages.
         by_column: whether each reward counts against its own group (normalize_then_sum), or their sum.
-        say: shows the user a line.
     """
 
-    def __init__(self, max_new_tokens: int, by_column: bool, say: Callable[[str], None]) -> None:
+    def __init__(self, max_new_tokens: int, by_column: bool) -> None:
         self.max_new_tokens = max_new_tokens
         self.by_column = by_column
-        self.say = say
         self.failed = 0
         """Batches in a row of which every text was cut or empty."""
         self.flat = 0
@@ -89,7 +108,7 @@ class LearningSignal:
                 "others are empty. Raise grpo.max_new_tokens, or give the warm start more warm_start.steps"
             )
         if self.flat and self.flat % PATIENCE == 0:
-            self.say(
+            log.warning(
                 f"step {step + 1}: in {self.flat} batches in a row all texts of a thought got the same "
                 "reward, which teaches nothing; raise grpo.temperature or grpo.samples, or change the rewards"
             )

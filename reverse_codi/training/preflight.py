@@ -22,18 +22,19 @@ from reverse_codi.training.reasoner_fit import (
     whole_trace,
 )
 from reverse_codi.training.runtime import demanded, offered
+from reverse_codi.training.stage_folders import check_stages
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import check_ray
 from reverse_codi.utils.outputs import check_folder
 
 
-def check(recipe: Recipe, fetch: bool, traces: bool = True) -> list[str]:
+def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:
     """Everything about a training run but its actors (`check_actors`).
 
     Args:
         recipe: of the run.
         fetch: bring a reasoner that is not here in the own format, as the run does; a dry run does not.
-        traces: the run uses trace stores that are there.
+        reuse: the run goes on with trace stores and stages (reading, warm start) that are there.
 
     Returns:
         Lines for the user.
@@ -54,8 +55,9 @@ def check(recipe: Recipe, fetch: bool, traces: bool = True) -> list[str]:
         )
     else:
         check_reasoner(recipe, facts)
-    if traces:
+    if reuse:
         check_traces(recipe)
+        check_stages(recipe)
     return notices
 
 

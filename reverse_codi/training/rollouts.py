@@ -18,11 +18,9 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Finish, Sampling
-from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.training.grpo import column
 from reverse_codi.training.sync import PolicySync
-from reverse_codi.verbalize.policy import Policy
-from reverse_codi.verbalize.thoughts import Thoughts
+from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
 
 @dataclass
@@ -52,30 +50,26 @@ class Rollouts:
     """TRL's `rollout_func`: thoughts in, texts with log-probabilities and rewards out.
 
     Args:
-        policy: the verbalizer under training; its bank holds every training thought.
-        thoughts: training thoughts; row i of them is bank rows i * S to i * S + S - 1.
-        pool: rollout actors.
+        thoughts: training thoughts; row i of them is bank rows i * S to i * S + S - 1 of the bank in use.
+        sync: brings its pool of rollout actors to the weights of its policy.
         rewards: reward actors.
-        sync: brings the pool to the trainer's weights.
         section: hyperparameters.
         on_texts: told every batch of texts with its rewards.
     """
 
     def __init__(
         self,
-        policy: Policy,
         thoughts: Thoughts,
-        pool: RolloutPool,
-        rewards: RewardPool,
         sync: PolicySync,
+        rewards: RewardPool,
         section: GrpoSection,
         on_texts: Callable[[int, Candidates, Scores], None],
     ) -> None:
-        self.policy = policy
         self.thoughts = thoughts
-        self.pool = pool
-        self.rewards = rewards
         self.sync = sync
+        self.policy = sync.policy
+        self.pool = sync.pool
+        self.rewards = rewards
         self.section = section
         self.on_texts = on_texts
         self.phases = Phases()
@@ -166,9 +160,3 @@ class Rollouts:
                 "raise trace.n"
             )
         return [found[i % len(found)] for i in range(wanted)]
-
-
-def bank_rows(thoughts: Thoughts) -> list[list[int]]:
-    """The bank rows of each thought when the bank holds all slots in order."""
-    n, slots, _ = thoughts.slots.shape
-    return [list(range(row * slots, (row + 1) * slots)) for row in range(n)]

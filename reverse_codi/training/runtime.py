@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import ray
 import torch
@@ -87,10 +87,18 @@ class Resources:
     gpus: float
 
 
+@runtime_checkable
+class AsksForActor(Protocol):
+    """The config of a reward that runs in an actor of its own: what it asks Ray for."""
+
+    cpus: float
+    gpus: float
+
+
 def own_actors(reward: RewardSection) -> dict[str, Resources]:
     """Rewards with an actor of their own, which say in their config what it takes."""
     configs = {f.name: getattr(f.function, "config", None) for f in find_functions(reward)}
-    return {n: Resources(c.cpus, c.gpus) for n, c in configs.items() if c is not None and hasattr(c, "cpus")}
+    return {n: Resources(c.cpus, c.gpus) for n, c in configs.items() if isinstance(c, AsksForActor)}
 
 
 def demanded(recipe: Recipe) -> Resources:

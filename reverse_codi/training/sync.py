@@ -9,21 +9,54 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import whole_folder
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
+
+# Texts whose log-probabilities trainer and engines compare after every sync.
+CANARY_TEXTS = 8
 
 
 class CanaryError(UserError):
     """Trainer and engine disagree about the same tokens."""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A fixed probe that trainer and engines score after every sync.
+
+    Attributes:
+        prompts: prompt ids.
+        texts: token ids, one text a prompt.
+        temperature: of the rollouts.
+        tolerance: largest allowed difference of log-probabilities, in nats a token.
+    """
+
+    prompts: Sequence[Sequence[int]]
+    texts: Sequence[Sequence[int]]
+    temperature: float
+    tolerance: float
+
+    @classmethod
+    def of(cls, policy: Policy, thoughts: Thoughts, section: GrpoSection) -> Self:
+        """The gold texts of the first training thoughts, whose bank is to be in use."""
+        probe = thoughts.take(range(min(CANARY_TEXTS, len(thoughts))))
+        texts = policy.tokenizer(probe.gold, add_special_tokens=False).input_ids
+        cut = [ids[: section.max_new_tokens] for ids in texts]
+        prompts = policy.prompts(bank_rows(probe))
+        return cls(prompts, cut, section.temperature, section.canary_tolerance)
 
 
 class PolicySync:
@@ -33,29 +66,14 @@ class PolicySync:
         policy: the trainer's.
         pool: the actors.
         folder: where versions are written.
-        probe_prompts: prompt ids of the canary.
-        probe_texts: token ids that both sides score.
-        temperature: of the rollouts.
-        tolerance: largest allowed difference of log-probabilities, in nats a token.
+        probe: what both sides score; its bank rows are those in use.
     """
 
-    def __init__(
-        self,
-        policy: Policy,
-        pool: RolloutPool,
-        folder: Path,
-        probe_prompts: Sequence[Sequence[int]],
-        probe_texts: Sequence[Sequence[int]],
-        temperature: float,
-        tolerance: float,
-    ) -> None:
+    def __init__(self, policy: Policy, pool: RolloutPool, folder: Path, probe: Canary) -> None:
         self.policy = policy
         self.pool = pool
         self.folder = folder
-        self.probe_prompts = probe_prompts
-        self.probe_texts = probe_texts
-        self.temperature = temperature
-        self.tolerance = tolerance
+        self.probe = probe
         self.difference = 0.0
         """Largest difference that the last canary saw."""
 
@@ -89,18 +107,18 @@ class PolicySync:
                 "is neither kept nor sampled from; lower grpo.learning_rate"
             )
         with torch.no_grad():
-            embeds = [self.policy.embedding(torch.tensor(list(ids))) for ids in self.probe_prompts]
+            embeds = [self.policy.embedding(torch.tensor(list(ids))) for ids in self.probe.prompts]
         self.difference = 0.0
-        for actor, theirs in enumerate(self.pool.score(embeds, self.probe_texts, self.temperature)):
+        for actor, theirs in enumerate(self.pool.score(embeds, self.probe.texts, self.probe.temperature)):
             differences = [np.abs(a - b) for a, b in zip(ours, theirs, strict=True)]
             worst = float(np.concatenate(differences).max())  # NaN where one is, which Python's max may lose
             self.difference = float(np.maximum(self.difference, worst))
-            if not worst <= self.tolerance:
+            if not worst <= self.probe.tolerance:
                 raise CanaryError(
                     f"rollout actor {actor} differs from the trainer by {worst:.3f} nats on the probe after "
-                    f"sync to policy {version} (tolerance {self.tolerance}): it samples from other weights. "
-                    "Check rollout.engine (dtype, policy: merged | lora), or raise grpo.canary_tolerance for "
-                    "low precision"
+                    f"sync to policy {version} (tolerance {self.probe.tolerance}): it samples from other "
+                    "weights. Check rollout.engine (dtype, policy: merged | lora), or raise "
+                    "grpo.canary_tolerance for low precision"
                 )
 
     @torch.no_grad()
@@ -109,10 +127,10 @@ class PolicySync:
         self.policy.model.eval()
         scores = []
         device = self.policy.embedding.weight.device
-        for prompt, text in zip(self.probe_prompts, self.probe_texts, strict=True):
+        for prompt, text in zip(self.probe.prompts, self.probe.texts, strict=True):
             ids = torch.tensor([[*prompt, *text]], device=device)
             logits = self.policy.model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
-            logprobs = (logits / self.temperature).log_softmax(-1)
+            logprobs = (logits / self.probe.temperature).log_softmax(-1)
             scores.append(logprobs.gather(1, ids[0, len(prompt) :, None])[:, 0].cpu().numpy())
         self.policy.model.train(was_training)
         return scores

@@ -74,12 +74,35 @@ def finished(
     complete = all((folder / name).is_file() for name in files)
     if not complete and not any(any(folder.glob(pattern)) for pattern in resumable):
         return False
+    _refuse_others(folder, inputs, partly=False)
+    return complete
+
+
+def check_settings(folder: Path, settings: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Refuse a complete stage of other settings before all that it is made from is known.
+
+    Args:
+        folder: the stage's.
+        settings: some of what `finished` is asked with, under the same keys.
+        files: what a complete stage has left there.
+
+    Raises:
+        StageError: as `finished`, of these settings alone.
+    """
+    if all((folder / name).is_file() for name in files):
+        _refuse_others(folder, settings, partly=True)
+
+
+def _refuse_others(folder: Path, inputs: Mapping[str, Any], partly: bool) -> None:
+    """Compare inputs with those on record; `partly` leaves out records of keys that `inputs` has not."""
     way_out = "set another folder for this run, or move that one away to make it anew"
     if not (folder / INPUTS_FILE).is_file():
         raise StageError(f"{folder} has no {INPUTS_FILE}, so nothing says what it was made from; {way_out}")
     before = json.loads((folder / INPUTS_FILE).read_text())
     if TAKEN_OVER in before:
-        return complete
+        return
+    if partly:
+        before = {key: value for key, value in before.items() if key.partition(".")[0] in inputs}
     now = json.loads(strict_json(dotted(inputs)))  # tuples and the like as JSON has them
     differing = [
         f"{key} = {_shown(before, key)}, now {_shown(now, key)}"
@@ -90,7 +113,6 @@ def finished(
         more = len(differing) - _LISTED
         rest = f"; and {more} more" if more > 0 else ""
         raise StageError(f"{folder} was made with {'; '.join(differing[:_LISTED])}{rest}; {way_out}")
-    return complete
 
 
 def take_over(source: Path, folder: Path, files: Sequence[str] | None = None) -> None:

@@ -6,6 +6,8 @@ A thought enters a prompt as an ordinary token id, so it survives whatever a tra
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,7 +20,8 @@ class LatentEmbedding(nn.Embedding):
     It is an `nn.Embedding` that shares the original's Parameter, not a module around it: state-dict
     keys, weight tying, resizing and PEFT then see what they saw before.
 
-    The bank is no parameter and no buffer. It is never saved, gets no gradient, and DistributedDataParallel,
+    The bank is in use within a block, `with embedding.bank(vectors):`; outside of every block it is empty.
+    It is no parameter and no buffer. It is never saved, gets no gradient, and DistributedDataParallel,
     which broadcasts buffers from rank 0, leaves it alone: each rank may hold a bank of its own.
     """
 
@@ -71,19 +74,28 @@ class LatentEmbedding(nn.Embedding):
         return self.weight.shape[0]
 
     @property
-    def bank(self) -> Tensor:
-        """[N, d], the vectors in use."""
+    def vectors(self) -> Tensor:
+        """[N, d], the bank in use; empty outside of every block of `bank`."""
         return self._bank
 
-    def set_bank(self, vectors: Tensor) -> None:
-        """Replace the bank.
+    @contextmanager
+    def bank(self, vectors: Tensor) -> Iterator[None]:
+        """Use a bank within the block; its end, by an exception too, puts the former one back.
 
         Args:
             vectors: [N, d], already scaled as the contract says (`VerbalizerConfig.inject`).
 
         Raises:
-            ValueError: the shape is not [N, d], or a value is not finite.
+            ValueError: the shape is not [N, d], or a value is not finite; the former bank stays.
         """
+        former, self._bank = self._bank, self._as_bank(vectors)
+        try:
+            yield
+        finally:
+            self._bank = former
+
+    def _as_bank(self, vectors: Tensor) -> Tensor:
+        """The vectors as a bank, where the table is."""
         if vectors.dim() != 2 or vectors.shape[1] != self.embedding_dim:
             raise ValueError(
                 f"the bank has shape {tuple(vectors.shape)}; this model needs [N, {self.embedding_dim}]: "
@@ -92,7 +104,7 @@ class LatentEmbedding(nn.Embedding):
         if not bool(torch.isfinite(vectors).all()):
             row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
             raise ValueError(f"bank row {row} holds a value that is not finite; drop that trace")
-        self._bank = vectors.detach().to(self.weight.device, self.weight.dtype)
+        return vectors.detach().to(self.weight.device, self.weight.dtype)
 
     def bank_id(self, row: int) -> int:
         """The prompt id of a bank row.
@@ -124,5 +136,6 @@ class LatentEmbedding(nn.Embedding):
         bad = lowest if lowest < 0 else highest
         if not 0 <= bad < len(self._bank):
             raise IndexError(
-                f"bank row {bad} does not exist in a bank of {len(self._bank)} rows; call set_bank first"
+                f"bank row {bad} does not exist in a bank of {len(self._bank)} rows; use it within "
+                "`with embedding.bank(vectors):`"
             )

@@ -86,9 +86,11 @@ class Policy:
         return [self.verbalizer_config.build_prompt(self.tokenizer, bank) for bank in rows]
 
     def prompt_embeds(self, vectors: Tensor) -> list[Tensor]:
-        """Prompt embeddings, each [T, d], for slot vectors [N, S, d]; built by the embedding itself."""
+        """Prompt embeddings, each [T, d], for slot vectors [N, S, d]; built by the embedding itself.
+
+        The embedding keeps none of the vectors: the bank that is in use stays in use.
+        """
         n, slots, _ = vectors.shape
-        self.embedding.set_bank(vectors.flatten(0, 1))
         prompts = self.prompts([list(range(i * slots, (i + 1) * slots)) for i in range(n)])
-        with torch.no_grad():
+        with torch.no_grad(), self.embedding.bank(vectors.flatten(0, 1)):
             return list(self.embedding(torch.tensor(prompts)))

@@ -112,7 +112,6 @@ def _origin(reasoner: CodiReasoner, questions: list[str]) -> dict[str, str]:
 
 def candidates(
     reasoner: CodiReasoner,
-    reasoner_folder: str | Path,
     section: WarmStartSection,
     own: SelfGeneratedCot,
     traces: TraceStore,
@@ -122,15 +121,14 @@ def candidates(
     Each solution, greedy or sampled, also stands with the answer that the trace gave in place of its own.
 
     Args:
-        reasoner: who writes.
-        reasoner_folder: where an engine loads it from.
+        reasoner: who writes; an engine that samples loads it from `reasoner.path`.
         section: how many solutions are sampled, and their seed.
         own: greedy solutions, of these traces first.
         traces: N traces.
     """
     solutions = [[claims] for claims in own.written[: len(traces)]]
     if section.samples:
-        for row, text in _sampled(reasoner, reasoner_folder, section, traces.questions):
+        for row, text in _sampled(reasoner, section, traces.questions):
             solutions[row] += written_claims([text])
     return [
         list(
@@ -183,10 +181,10 @@ def _both_ways(solutions: list[list[str]], answer: str | None) -> Iterator[list[
 
 
 def _sampled(
-    reasoner: CodiReasoner, folder: str | Path, section: WarmStartSection, questions: list[str]
+    reasoner: CodiReasoner, section: WarmStartSection, questions: list[str]
 ) -> Iterator[tuple[int, str]]:
     """Sampled written solutions, each with its question's row."""
-    engine = TransformersEngine(folder, EngineConfig(kind="transformers", max_sequences=512))
+    engine = TransformersEngine(reasoner.saved_path(), EngineConfig(kind="transformers", max_sequences=512))
     sampling = Sampling(
         max_new_tokens=reasoner.config.max_written_tokens,
         seed=section.seed,

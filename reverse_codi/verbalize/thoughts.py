@@ -79,6 +79,12 @@ def thoughts_of(
     )
 
 
+def bank_rows(thoughts: Thoughts) -> list[list[int]]:
+    """The bank rows of each thought when the bank holds all slots in order."""
+    n, slots, _ = thoughts.slots.shape
+    return [list(range(row * slots, (row + 1) * slots)) for row in range(n)]
+
+
 @dataclass(frozen=True)
 class Thoughts:
     """Thoughts to translate, flat over problems and sites.

@@ -21,19 +21,15 @@ class Translator:
     """A verbalizer ready to use, on the `transformers` engine.
 
     Args:
-        reasoner: the frozen model.
-        reasoner_folder: where it lies; the engine loads the language model from there.
+        reasoner: the frozen model; the engine loads its language model from `reasoner.path`.
         folder: the verbalizer's.
         max_new_tokens: longest text.
+
+    Raises:
+        UserError: the reasoner was never saved.
     """
 
-    def __init__(
-        self,
-        reasoner: CodiReasoner,
-        reasoner_folder: str | Path,
-        folder: str | Path,
-        max_new_tokens: int = 48,
-    ) -> None:
+    def __init__(self, reasoner: CodiReasoner, folder: str | Path, max_new_tokens: int = 48) -> None:
         self.reasoner = reasoner
         self.policy = Policy.load(folder, reasoner)
         self.max_new_tokens = max_new_tokens
@@ -43,7 +39,7 @@ class Translator:
             max_sequences=512,
             max_model_len=reasoner.lm.config.max_position_embeddings,
         )
-        self.engine = TransformersEngine(reasoner_folder, config)
+        self.engine = TransformersEngine(reasoner.saved_path(), config)
         self.engine.load_policy(folder, version=1)
 
     def greedy(self, slots: Tensor) -> list[str]:

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
-from peft import PeftModel
 from torch import Tensor
 from transformers import (
     DataCollatorForSeq2Seq,
@@ -29,7 +28,7 @@ from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
 from reverse_codi.verbalize.config import VerbalizerConfig
-from reverse_codi.verbalize.embedding import LatentEmbedding
+from reverse_codi.verbalize.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -115,56 +114,45 @@ class Curve(TrainerCallback):
             self.evaluate(state.global_step)
 
 
-def warm_start(
-    policy: PeftModel,
-    embedding: LatentEmbedding,
-    tokenizer: PreTrainedTokenizerBase,
-    verbalizer_config: VerbalizerConfig,
+def fine_tune(
+    policy: Policy,
     pairs: SftPairs,
     section: WarmStartSection,
     out: Path,
-    on_point: Callable[[int], None],
+    *,
+    schedule: str = "cosine",
+    on_point: Callable[[int], None] | None = None,
     report_to: str = "none",
 ) -> None:
-    """Fine-tune the LoRA weights of `policy` in place.
+    """Fine-tune a policy's LoRA weights in place on thoughts with texts; other arguments as in `fit`.
 
     Args:
-        policy: the reasoner's language model with a LoRA.
-        embedding: its input embedding, whose bank is set here.
-        tokenizer: the reasoner's.
-        verbalizer_config: builds prompts.
+        policy: the verbalizer.
         pairs: training thoughts with texts.
         section: hyperparameters.
         out: folder of the trainer's logs.
-        on_point: called with the step every `eval_steps`; it may change the bank.
+        schedule: of the learning rate after its warmup.
+        on_point: called with the step every `eval_steps` and at the end, with the model in evaluation mode.
         report_to: "wandb" or "none".
     """
-    bank = pairs.vectors.flatten(0, 1)
-    embedding.set_bank(bank)
 
     def evaluate(step: int) -> None:
-        policy.eval()
+        assert on_point is not None
+        policy.model.eval()
         on_point(step)
-        policy.train()
-        embedding.set_bank(bank)
+        policy.model.train()
 
-    if section.steps == 0:
+    dataset = encode(pairs, policy.verbalizer_config, policy.tokenizer)
+    curve = [] if on_point is None else [Curve(section.eval_steps, evaluate)]
+    if curve and section.steps == 0:
         evaluate(0)
-    fit(
-        policy,
-        encode(pairs, verbalizer_config, tokenizer),
-        tokenizer,
-        section,
-        out,
-        callbacks=[Curve(section.eval_steps, evaluate)],
-        report_to=report_to,
-    )
+    with policy.embedding.bank(pairs.vectors.flatten(0, 1)):
+        fit(policy, dataset, section, out, schedule=schedule, callbacks=curve, report_to=report_to)
 
 
 def fit(
-    policy: PeftModel,
+    policy: Policy,
     dataset: Dataset,
-    tokenizer: PreTrainedTokenizerBase,
     section: WarmStartSection,
     out: Path,
     *,
@@ -172,12 +160,11 @@ def fit(
     callbacks: Sequence[TrainerCallback] = (),
     report_to: str = "none",
 ) -> None:
-    """Fine-tune the LoRA weights of `policy` in place on examples; the bank that they index is set before.
+    """Fine-tune a policy's LoRA weights in place on examples; the bank that they index is in use already.
 
     Args:
-        policy: a causal language model with a LoRA.
+        policy: the verbalizer.
         dataset: what `examples` makes.
-        tokenizer: pads.
         section: hyperparameters; 0 steps change nothing.
         out: folder of the trainer's logs.
         schedule: of the learning rate after its warmup, a name that transformers knows.
@@ -186,12 +173,14 @@ def fit(
     """
     if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
         return
-    collate: Callable[[Any], Any] = DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100)
+    collate: Callable[[Any], Any] = DataCollatorForSeq2Seq(
+        policy.tokenizer, padding=True, label_pad_token_id=-100
+    )
     if section.word_dropout:
         collate = WordDropout(collate, section.word_dropout, section.seed)
-    with training_precision(cast(PreTrainedModel, policy.get_base_model())) as precision:
+    with training_precision(cast(PreTrainedModel, policy.model.get_base_model())) as precision:
         trainer = Trainer(
-            model=policy,
+            model=policy.model,
             args=TrainingArguments(
                 output_dir=str(out),
                 max_steps=section.steps,
@@ -215,5 +204,5 @@ def fit(
             callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks],
         )
         trainer.train()
-        # Else every later forward of `policy`, GRPO's too, would go on in bfloat16: accelerate wraps it.
-        trainer.accelerator.unwrap_model(policy, keep_fp32_wrapper=False)
+        # Else every later forward of the model, GRPO's too, would go on in bfloat16: accelerate wraps it.
+        trainer.accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardItem, RewardSection
-from reverse_codi.training.grpo import ThoughtTrainer, build_trainer
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.training.grpo import build_trainer
 from reverse_codi.training.monitor import Monitor
 from reverse_codi.training.rollouts import Phases
 from reverse_codi.utils.finite import NotFiniteError
@@ -41,10 +41,10 @@ class Sync:
         return step + 1
 
 
-def made(reasoner: CodiReasoner, out: Path, **settings: Any) -> ThoughtTrainer:
+def train(reasoner: CodiReasoner, out: Path, checkpoint: str | None = None, **settings: Any) -> None:
     policy = make_tiny_policy(reasoner)
-    policy.embedding.set_bank(torch.randn(N, 32, generator=torch.Generator().manual_seed(1)))
-    section = GrpoSection(thoughts_per_step=2, samples=G, max_new_tokens=3, eval_every=9, **settings)
+    given = {"thoughts_per_step": 2, "samples": G, "max_new_tokens": 3, "eval_every": 9, "keep": "last"}
+    section = GrpoSection.model_validate({**given, **settings})
 
     def rollouts(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         noise = torch.Generator().manual_seed(trainer.state.global_step)
@@ -57,19 +57,18 @@ def made(reasoner: CodiReasoner, out: Path, **settings: Any) -> ThoughtTrainer:
         }
 
     right = torch.ones(1)
-    figures = SimpleNamespace(phases=Phases(), scalars={"rollout/match": 0.0, "rollout/distinct": 1.0})
+    scalars = {"rollout/match": 0.0, "rollout/distinct": 1.0}
     monitor = Monitor(
-        figures,  # type: ignore[arg-type]
-        Sync(policy),  # type: ignore[arg-type]
+        SimpleNamespace(phases=Phases(), scalars=scalars, sync=Sync(policy)),  # type: ignore[arg-type]
         lambda version: Scored(right, right, 0.0, right, right, right, ["x"]),
-        section.eval_every,
-        "last",
+        section,
         out,
-        Console(quiet=True),
     )
     stop = StopAtNonFinite("grpo.learning_rate", out / "grpo", POLICY_WEIGHTS)
-    rewards = RewardSection(functions=[RewardItem(name="brevity")])
-    return build_trainer(policy, rollouts, [1] * N, section, rewards, out / "grpo", [stop, monitor], [])
+    recipe = Recipe(grpo=section, reward=RewardSection(functions=[RewardItem(name="brevity")]))
+    trainer = build_trainer(policy, rollouts, [1] * N, recipe, out / "grpo", [stop, monitor], [])
+    with policy.embedding.bank(torch.randn(N, 32, generator=torch.Generator().manual_seed(1))):
+        trainer.train(resume_from_checkpoint=checkpoint)
 
 
 def rates(out: Path) -> list[float]:
@@ -84,10 +83,10 @@ def saved(out: Path) -> list[str]:
 def test_a_resumed_run_follows_the_rate_the_schedule_and_the_savings_at_hand(
     tiny_reasoner: CodiReasoner, tmp_path: Path
 ) -> None:
-    made(tiny_reasoner, tmp_path, steps=4, save_every=2, learning_rate=1e-3).train()
+    train(tiny_reasoner, tmp_path, steps=4, save_every=2, learning_rate=1e-3)
     assert saved(tmp_path) == ["checkpoint-2", "checkpoint-4"]
-    again = made(tiny_reasoner, tmp_path, steps=8, save_every=1, learning_rate=2e-3)
-    again.train(resume_from_checkpoint=str(tmp_path / "grpo/checkpoint-4"))
+    last = str(tmp_path / "grpo/checkpoint-4")
+    train(tiny_reasoner, tmp_path, last, steps=8, save_every=1, learning_rate=2e-3)
     # A warm-up of 5 steps, then a line to 0 at the last: of the old rate to step 4, then of the new one.
     expected = [0, 2e-4, 4e-4, 6e-4, 2e-3 * 4 / 5, 2e-3, 2e-3 * 2 / 3, 2e-3 / 3]
     assert rates(tmp_path) == pytest.approx(expected)
@@ -98,12 +97,12 @@ def test_a_policy_that_diverges_stops_and_the_last_finite_one_is_gone_on_from(
     tiny_reasoner: CodiReasoner, tmp_path: Path
 ) -> None:
     with pytest.raises(NotFiniteError, match=r"step \d.*Lower grpo\.learning_rate \(now 1e\+30\)"):
-        made(tiny_reasoner, tmp_path, steps=9, save_every=1, learning_rate=1e30).train()
+        train(tiny_reasoner, tmp_path, steps=9, save_every=1, learning_rate=1e30)
     checkpoint = last_complete_checkpoint(tmp_path / "grpo", POLICY_WEIGHTS)
     assert checkpoint is not None
     assert all(bool(w.isfinite().all()) for w in load_file(Path(checkpoint) / POLICY_WEIGHTS).values())
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
     assert "NaN" not in (Path(checkpoint) / "trainer_state.json").read_text()
-    made(tiny_reasoner, tmp_path, steps=9, learning_rate=1e-3).train(resume_from_checkpoint=checkpoint)
+    train(tiny_reasoner, tmp_path, checkpoint, steps=9, learning_rate=1e-3)
     final = load_file(tmp_path / "grpo/checkpoint-9" / POLICY_WEIGHTS)
     assert all(bool(weight.isfinite().all()) for weight in final.values())

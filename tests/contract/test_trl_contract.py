@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ class Reward:
         return [-float(sum(ids)) for ids in completion_ids]
 
 
+# The bank of every model made here stays in use until the tests end.
+BANKS = ExitStack()
+
+
 def make_policy(base: Path) -> tuple[PeftModel, LatentEmbedding]:
     torch.manual_seed(0)
     model = get_peft_model(
@@ -71,7 +76,7 @@ def make_policy(base: Path) -> tuple[PeftModel, LatentEmbedding]:
     )
     assert isinstance(model, PeftModel)
     latent = LatentEmbedding.install(model)
-    latent.set_bank(torch.randn(N, HIDDEN, generator=torch.Generator().manual_seed(1)))
+    BANKS.enter_context(latent.bank(torch.randn(N, HIDDEN, generator=torch.Generator().manual_seed(1))))
     return model, latent
 
 

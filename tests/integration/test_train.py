@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 
 from reverse_codi.reading.metric import ThoughtMetric
@@ -57,7 +56,7 @@ def recipe(root: Path, *options: str, out: str = "out") -> Recipe:
 @pytest.fixture(scope="module")
 def trained(root: Path, ray_session: None) -> Path:
     """The run's folder after STEPS steps."""
-    assert train(recipe(root), Console(quiet=True)) == root / "out/verbalizer"
+    assert train(recipe(root)) == root / "out/verbalizer"
     return root / "out"
 
 
@@ -132,7 +131,7 @@ def test_the_verbalizer_is_whole_and_the_reasoner_as_it_was(trained: Path, root:
 def test_a_second_run_into_the_same_folder_is_refused(trained: Path, root: Path) -> None:
     before = (trained / "recipe.yaml").read_text()
     with pytest.raises(RecipeError, match=r"checkpoint-4 is of an earlier run; add --resume"):
-        train(recipe(root, "--grpo.beta", "0.5"), Console(quiet=True))
+        train(recipe(root, "--grpo.beta", "0.5"))
     assert (trained / "recipe.yaml").read_text() == before
 
 
@@ -140,19 +139,19 @@ def test_what_a_resumed_run_cannot_change_is_refused_and_recipe_yaml_stays(train
     before = (trained / "recipe.yaml").read_text()
     for keys in (["--grpo.samples", "2"], ["--reward.functions", "[{name: brevity}]"], ["--trace.n", "250"]):
         with pytest.raises(RecipeError, match=rf"--resume cannot change .*{keys[0][2:]}[.\w]* was .*, is "):
-            train(recipe(root, *keys), Console(quiet=True), resume=True)
+            train(recipe(root, *keys), resume=True)
     assert (trained / "recipe.yaml").read_text() == before
 
 
 def test_a_resumed_run_follows_the_rate_the_steps_and_the_savings_that_it_is_given(
-    trained: Path, root: Path
+    trained: Path, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "reverse_codi")
     out = root / "longer"
     shutil.copytree(trained, out)
     words = ["--grpo.steps", "6", "--grpo.learning_rate", "2e-3", "--grpo.save_every", "1"]
-    with Console(record=True, file=(root / "log2").open("w"), width=200) as console:
-        train(recipe(root, *words, out="longer"), console, resume=True)
-    assert "grpo.learning_rate = 0.002 from step 5 on (it was 0.001)" in console.export_text()
+    train(recipe(root, *words, out="longer"), resume=True)
+    assert "grpo.learning_rate = 0.002 from step 5 on (it was 0.001)" in caplog.messages
     rates = [line["learning_rate"] for line in lines(out / "metrics.jsonl") if "loss" in line]
     # a warm-up of 5 steps, then a line to 0 at the last: of the old rate to step 4, of the new one from there
     assert rates == pytest.approx([0, 2e-4, 4e-4, 6e-4, 2e-3 * 4 / 5, 2e-3])
@@ -175,7 +174,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trained: Path, root:
     shutil.rmtree(out / "grpo/checkpoint-4")  # as if it had been killed while it wrote step 4
     with (out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')
-    train(recipe(root, out="resumed"), Console(quiet=True), resume=True)
+    train(recipe(root, out="resumed"), resume=True)
     steps, before = ([r for r in lines(f / "metrics.jsonl") if "loss" in r] for f in (out, trained))
     assert [line["step"] for line in steps] == [1, 2, 3, 4]
     for one, other in zip(steps, before, strict=True):
@@ -218,12 +217,12 @@ def test_a_reward_that_fails_ends_the_run_in_one_line_and_mended_it_goes_on(
     )
     given = recipe(root, "--reward.functions", rewards, out="faulty")
     with pytest.raises(SystemExit) as ended:
-        run_verb(lambda: train(given, Console(quiet=True)))
+        run_verb(lambda: train(given))
     message = r"error: reward 'mine': returned nan; clip it, or .* \(row \d+, text '.*'\)"
     assert re.fullmatch(message, str(ended.value))
     assert [line["step"] for line in lines(out / "metrics.jsonl") if "loss" in line] == [1, 2]
     file.write_text(FAULTY.replace("nan", "0.25"))
-    train(given, Console(quiet=True), resume=True)
+    train(given, resume=True)
     steps = [line for line in lines(out / "metrics.jsonl") if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4]
     assert [line["weight/mine"] for line in steps] == [1.0, 0.75, 0.5, 0.25]
@@ -243,7 +242,7 @@ def test_a_policy_of_nan_ends_the_run_at_its_step_and_the_last_finite_one_is_gon
         shutil.copytree(trained / part, out / part)
     given = recipe(root, "--grpo.learning_rate", "1e30", "--grpo.save_every", "1", out="nan")
     with pytest.raises(SystemExit) as ended:
-        run_verb(lambda: train(given, Console(quiet=True)))
+        run_verb(lambda: train(given))
     assert re.search(r"after 2 optimizer steps|step 2 left values|gradient of step 3", str(ended.value))
     assert "ower grpo.learning_rate" in str(ended.value)
     assert not (out / "verbalizer").exists()
@@ -251,7 +250,7 @@ def test_a_policy_of_nan_ends_the_run_at_its_step_and_the_last_finite_one_is_gon
         assert all(bool(weight.isfinite().all()) for weight in adapter_of(out / kept).values())
     assert not (out / "grpo/checkpoint-2").exists()
     mended = recipe(root, "--grpo.save_every", "1", out="nan")
-    train(mended, Console(quiet=True), resume=True)
+    train(mended, resume=True)
     steps = [line for line in lines(out / "metrics.jsonl") if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4]
     assert all(math.isfinite(line["loss"]) and line["kl"] < 10 for line in steps)
@@ -273,18 +272,20 @@ def test_a_run_that_can_learn_nothing_is_refused_before_its_warm_start(
     shutil.copytree(trained / "reading", root / out / "reading")
     (root / out / "recipe.yaml").write_text("of an earlier run")
     with pytest.raises(UserError, match=message):
-        train(recipe(root, *words, out=out), Console(quiet=True))
+        train(recipe(root, *words, out=out))
     assert not (root / out / "warm").exists()
     assert (root / out / "recipe.yaml").read_text() == "of an earlier run"
 
 
-def test_resume_without_a_checkpoint_starts_anew(trained: Path, root: Path) -> None:
+def test_resume_without_a_checkpoint_starts_anew(
+    trained: Path, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "reverse_codi")
     fresh = root / "fresh"
     for part in ("warm", "reading"):
         shutil.copytree(trained / part, fresh / part)
-    with Console(record=True, quiet=False, file=(root / "log").open("w"), width=200) as console:
-        train(recipe(root, "--grpo.steps", "1", out="fresh"), console, resume=True)
-    assert "nothing to resume" in console.export_text()
+    train(recipe(root, "--grpo.steps", "1", out="fresh"), resume=True)
+    assert "nothing to resume" in caplog.text
     first, again = (
         next(line for line in lines(folder / "metrics.jsonl") if "loss" in line)
         for folder in (trained, fresh)
@@ -296,9 +297,7 @@ def test_resume_without_a_checkpoint_starts_anew(trained: Path, root: Path) -> N
 def test_vllm_samples_from_the_trainers_weights(trained: Path, root: Path) -> None:
     for part in ("warm", "reading"):
         shutil.copytree(trained / part, root / "vllm" / part)
-    folder = train(
-        recipe(root, "--rollout.engine.kind", "vllm", "--grpo.steps", "2", out="vllm"), Console(quiet=True)
-    )
+    folder = train(recipe(root, "--rollout.engine.kind", "vllm", "--grpo.steps", "2", out="vllm"))
     steps = [line for line in lines(root / "vllm/metrics.jsonl") if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2]
     for line in steps:
@@ -323,16 +322,13 @@ def test_the_answer_target_trains_on_whole_chains_with_a_slot_a_thought(root: Pa
         "map: identity}"
     )
     short = ("--warm_start.steps", "5", "--warm_start.eval_steps", "5", "--grpo.steps", "1")
-    folder = train(
-        recipe(root, "--reading.spec", spec, *short, "--grpo.max_new_tokens", "24", out="answer"),
-        Console(quiet=True),
-    )
+    folder = train(recipe(root, "--reading.spec", spec, *short, "--grpo.max_new_tokens", "24", out="answer"))
     reasoner = CodiReasoner.from_pretrained(root / "reasoner")
     assert Policy.load(folder, reasoner).verbalizer_config.n_slots == reasoner.n_thoughts
     metric = ThoughtMetric.load(folder, reasoner)
     assert metric.sites == [ANSWER]
     questions = [problem.question for problem in make_problems(3)]
-    rows = translate_questions(Translator(reasoner, root / "reasoner", folder), metric, questions)
+    rows = translate_questions(Translator(reasoner, folder), metric, questions)
     assert [[row.site for row in of_question] for of_question in rows] == [["answer"]] * 3
     written = lines(root / "answer/completions.jsonl")
     assert {row["site"] for row in written} == {"answer"} and len(written) == THOUGHTS * SAMPLES

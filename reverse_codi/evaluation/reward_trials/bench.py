@@ -23,14 +23,14 @@ from reverse_codi.reading.edits import shuffled
 from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.load import ASSETS, load_reasoner, reasoner_folder
+from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.tasks import Arithmetic, Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.prepare import ENCODED_FILE
+from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils.config import Section, UserError
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
 from reverse_codi.verbalize.translator import Translator
@@ -109,7 +109,7 @@ class Bench:
             if ANSWER in metric.maps:
                 traces = traces.with_answer_states(reasoner)
             thoughts = with_others(thoughts_of(traces, metric.sites, encoded, active_only=True))
-        translator = Translator(reasoner, reasoner_folder(source.reasoner), source.verbalizer)
+        translator = Translator(reasoner, source.verbalizer)
         sampled = translator.sampled(thoughts.slots, 1, source.seed)
         others = other_thoughts(thoughts, thoughts.sites, thoughts.questions, 1, source.seed)
         rng = random.Random(source.seed)

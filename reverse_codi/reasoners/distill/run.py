@@ -30,7 +30,7 @@ from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.question_checks import admitted
 from reverse_codi.recipe.distill import DistillSection, Phase, Recall
 from reverse_codi.recipe.schema import Recipe, load_recipe
-from reverse_codi.tasks.base import Problem, Split, Task
+from reverse_codi.tasks.base import HasVocabulary, Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.utils.config import UserError, run_verb
 from reverse_codi.utils.console import VerbConsole
@@ -54,7 +54,7 @@ def new_model(section: DistillSection, task: Task, seed: int) -> tuple[LatentLM,
     set_seed(seed)
     width = section.projection_width if section.method == "codi" else 0
     if section.base is None:
-        if not hasattr(task, "vocabulary"):
+        if not isinstance(task, HasVocabulary):
             raise UserError("distill.base is empty and this task has no closed vocabulary; name a base model")
         tokenizer: PreTrainedTokenizerBase = word_tokenizer(task.vocabulary())
         lm = new_language_model(tokenizer, **section.shape)

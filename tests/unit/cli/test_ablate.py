@@ -43,7 +43,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names the folders that would have been trained in."""
     folders: list[str] = []
 
-    def train(recipe: Any, console: Console, resume: bool) -> Path:
+    def train(recipe: Any, resume: bool) -> Path:
         assert resume
         folders.append(Path(recipe.train.out).parent.name)
         for part in ("reading", "warm"):

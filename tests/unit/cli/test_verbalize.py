@@ -153,7 +153,7 @@ def test_of_a_store_what_lies_there_is_translated(
     monkeypatch.setattr(CodiReasoner, "think", None)  # nothing is thought anew
     rows = called([str(tmp_path / "noise")], tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
     metric = ThoughtMetric.load(tiny_verbalizer, tiny_reasoner)
-    translator = Translator(tiny_reasoner, tiny_folders[0], tiny_verbalizer)
+    translator = Translator(tiny_reasoner, tiny_verbalizer)
     for k, site in enumerate(metric.sites):
         of_site = [row for row in rows if row["site"] == str(site)]
         texts = [row["translation"] for row in of_site]
@@ -193,7 +193,7 @@ def test_fed_vectors_from_a_file_are_translated_and_not_scored(
     words = ["--vectors", str(tmp_path / "z.npy"), "--sites", "z0.."]
     rows = called(words, tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
     assert [row["site"] for row in rows] == ["z0", "z1", "z2"] * 2
-    translator = Translator(tiny_reasoner, tiny_folders[0], tiny_verbalizer)
+    translator = Translator(tiny_reasoner, tiny_verbalizer)
     assert [row["translation"] for row in rows[1::3]] == translator.greedy(chains.latent_inputs[:, 1, None])
     for row in rows:
         assert row["match"] is row["trust"] is row["lens"] is row["question"] is row["answer"] is None

@@ -36,7 +36,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     context = EvalContext.of(reasoner, Arithmetic(), make_tiny_measure(reasoner), make_held(3), traces)
     eval_set = EvalSet(context, traces, traces.select([]), None, seed=0)
     recipe = Recipe(reasoner=ReasonerSection(path=str(root / "reasoner")))
-    translator = Translator(reasoner, root / "reasoner", root / "verbalizer")
+    translator = Translator(reasoner, root / "verbalizer")
     return Tools(
         eval_set,
         recipe,
@@ -90,7 +90,7 @@ def test_warm_nearest_is_taught_runs_of_the_models_own_steps(
 ) -> None:
     taught: list[list[str]] = []
 
-    def warmed(context: EvalContext, base: Path, like: Path, out: Path, targets: Any, section: Any) -> Method:
+    def warmed(context: EvalContext, like: Path, out: Path, targets: Any, section: Any) -> Method:
         taught.append(targets(context.thoughts(context.train)))
         assert section.problems and not section.samples
         return lambda thoughts: [""] * len(thoughts)

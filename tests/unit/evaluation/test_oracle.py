@@ -48,7 +48,7 @@ def folders(context: EvalContext, tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.fixture(scope="module")
 def oracle(context: EvalContext, folders: dict[str, Path]) -> Oracle:
-    return train_oracle(context, folders["reasoner"], folders["like"], folders["oracle"], SECTION)
+    return train_oracle(context, folders["like"], folders["oracle"], SECTION)
 
 
 def test_replies_state_one_part_of_every_held_claim() -> None:
@@ -77,7 +77,7 @@ def test_a_finished_oracle_is_used_again(
     context: EvalContext, oracle: Oracle, folders: dict[str, Path]
 ) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in folders["oracle"].iterdir()}
-    again = train_oracle(context, folders["reasoner"], folders["like"], folders["oracle"], SECTION)
+    again = train_oracle(context, folders["like"], folders["oracle"], SECTION)
     assert {path.name: path.stat().st_mtime_ns for path in folders["oracle"].iterdir()} == before
     thoughts = context.thoughts(context.train)
     assert again.ask(OracleQuestion.RESULT, thoughts) == oracle.ask(OracleQuestion.RESULT, thoughts)

@@ -27,15 +27,9 @@ SECTION = WarmStartSection(steps=80, batch_size=8, learning_rate=2e-2)
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
     reasoner = make_sharp_reasoner(n_thoughts=2)
+    reasoner.save_pretrained(tmp_path_factory.mktemp("reasoner"))  # engines load it from there
     train = make_tiny_traces(reasoner, tmp_path_factory.mktemp("traces"), n=4)
     return EvalContext.of(reasoner, Arithmetic(), make_tiny_measure(reasoner, n=32), HELD, train)
-
-
-@pytest.fixture(scope="module")
-def base(context: EvalContext, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reasoner")
-    context.reasoner.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -75,28 +69,28 @@ def gold(thoughts: Thoughts) -> list[str]:
 
 
 def test_warm_gold_memorises_its_texts_and_is_not_trained_twice(
-    context: EvalContext, base: Path, like: Path, tmp_path: Path
+    context: EvalContext, like: Path, tmp_path: Path
 ) -> None:
     out, thoughts = tmp_path / "gold", context.thoughts(context.train)
-    predictions = warmed(context, base, like, out, gold, SECTION)(thoughts)
+    predictions = warmed(context, like, out, gold, SECTION)(thoughts)
     assert right(predictions, thoughts.gold) >= 7
     before = modified(out)
-    assert warmed(context, base, like, out, gold, SECTION)(thoughts) == predictions
+    assert warmed(context, like, out, gold, SECTION)(thoughts) == predictions
     assert modified(out) == before
 
 
 def test_warm_gold_learns_from_the_labelled_problems_alone(
-    context: EvalContext, base: Path, like: Path, tmp_path: Path
+    context: EvalContext, like: Path, tmp_path: Path
 ) -> None:
     thoughts = context.thoughts(context.train)
     one = SECTION.model_copy(update={"problems": 1, "batch_size": 2, "steps": 40})
-    predictions = warmed(context, base, like, tmp_path, gold, one)(thoughts)
+    predictions = warmed(context, like, tmp_path, gold, one)(thoughts)
     assert predictions[:2] == thoughts.gold[:2]
     assert right(predictions[2:], thoughts.gold[2:]) == 0
 
 
 def test_more_sft_goes_on_from_the_warm_start_for_as_many_texts(
-    context: EvalContext, base: Path, like: Path, tmp_path: Path
+    context: EvalContext, like: Path, tmp_path: Path
 ) -> None:
     policy = new_like(context.reasoner, like, seed=0)
     stir(policy)
@@ -105,7 +99,7 @@ def test_more_sft_goes_on_from_the_warm_start_for_as_many_texts(
     moved = {}
     for texts in (80, 160):  # 10 and 20 steps
         out = tmp_path / f"more{texts}"
-        more_sft(context, base, tmp_path / "warm", targets, texts, out, batch_size=8)
+        more_sft(context, tmp_path / "warm", targets, texts, out, batch_size=8)
         moved[texts] = float((loras(Policy.load(out, context.reasoner)) - loras(policy)).abs().max())
     # AdamW moves a weight by no more than about the rate a step, which falls from 3e-4 to 0.
     assert 9e-4 < moved[80] < 3e-3
@@ -113,19 +107,19 @@ def test_more_sft_goes_on_from_the_warm_start_for_as_many_texts(
 
 
 def test_more_sft_needs_one_target_a_thought_and_a_full_batch(
-    context: EvalContext, base: Path, like: Path, tmp_path: Path
+    context: EvalContext, like: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="1 target texts for 8 training thoughts"):
-        more_sft(context, base, like, ["12 + 5 = 17."], 100, tmp_path / "a", batch_size=8)
+        more_sft(context, like, ["12 + 5 = 17."], 100, tmp_path / "a", batch_size=8)
     with pytest.raises(ValueError, match="7 texts do not fill one batch of 8"):
-        more_sft(context, base, like, ["12 + 5 = 17."] * 8, 7, tmp_path / "b", batch_size=8)
+        more_sft(context, like, ["12 + 5 = 17."] * 8, 7, tmp_path / "b", batch_size=8)
 
 
 def test_question_only_learns_from_question_and_site_and_never_sees_the_thought(
-    context: EvalContext, base: Path, like: Path, tmp_path: Path
+    context: EvalContext, like: Path, tmp_path: Path
 ) -> None:
     thoughts = context.thoughts(context.train)
-    write = question_only(context, base, like, tmp_path, SECTION)
+    write = question_only(context, like, tmp_path, SECTION)
     predictions = write(thoughts)
     assert right(predictions, thoughts.gold) >= 7
     assert predictions[0] != predictions[1]  # one question, two sites

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from reverse_codi.reasoners.base import Patch
 from reverse_codi.reasoners.codi import PROJECTION_FILE, CheckpointError, CodiReasoner
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.config import UserError
 from tests.tiny import make_problems, make_tiny_reasoner
 
 QUESTIONS = [p.question for p in make_problems(7)]
@@ -84,13 +85,24 @@ def test_reading_after_a_question_returns_the_states_of_the_text_only(tiny_reaso
     assert torch.allclose(states[-1], full[len(tiny_reasoner.ids(question)) :], atol=1e-5)
 
 
-def test_saved_and_loaded_it_is_the_same(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
+    tiny_reasoner = make_tiny_reasoner()
     tiny_reasoner.save_pretrained(tmp_path)
     loaded = CodiReasoner.from_pretrained(tmp_path)
     assert loaded.content_hash == tiny_reasoner.content_hash
     assert loaded.tokenizer_hash == tiny_reasoner.tokenizer_hash
     assert torch.equal(loaded.think(QUESTIONS).hidden_states, tiny_reasoner.think(QUESTIONS).hidden_states)
     assert not loaded.model.training
+
+
+def test_it_knows_the_folder_that_it_was_saved_to_or_loaded_from(tmp_path: Path) -> None:
+    reasoner = make_tiny_reasoner()
+    assert reasoner.path is None
+    with pytest.raises(UserError, match=r"never saved.*call reasoner\.save_pretrained\(folder\) first"):
+        reasoner.saved_path()
+    reasoner.save_pretrained(str(tmp_path / "one"))
+    assert reasoner.path == reasoner.saved_path() == tmp_path / "one"
+    assert CodiReasoner.from_pretrained(str(tmp_path / "one")).path == tmp_path / "one"
 
 
 def test_the_hash_moves_with_any_weight() -> None:
@@ -106,8 +118,8 @@ def test_the_hash_moves_with_any_weight() -> None:
         (lambda t: t.update({"ln.bias": torch.zeros(2)}), r"ln.bias has shape \(2,\), not \(32,\)"),
     ],
 )
-def test_a_broken_projection_is_named(tiny_reasoner: CodiReasoner, tmp_path: Path, fix, message: str) -> None:
-    tiny_reasoner.save_pretrained(tmp_path)
+def test_a_broken_projection_is_named(tmp_path: Path, fix, message: str) -> None:
+    make_tiny_reasoner().save_pretrained(tmp_path)
     tensors = load_file(tmp_path / PROJECTION_FILE)
     fix(tensors)
     save_file(tensors, tmp_path / PROJECTION_FILE)

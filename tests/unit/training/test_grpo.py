@@ -10,6 +10,7 @@ from transformers.integrations.integration_utils import WandbCallback
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardItem, RewardSection, Schedule
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.grpo import build_trainer
 from tests.tiny import make_tiny_policy
 
@@ -30,8 +31,10 @@ def test_the_recipes_rewards_and_the_order_of_callbacks(
         make_tiny_policy(tiny_reasoner),
         lambda prompts, trainer: {},
         [1] * 8,
-        GrpoSection(thoughts_per_step=2, samples=2),
-        RewardSection(functions=items, aggregation="normalize_then_sum"),
+        Recipe(
+            grpo=GrpoSection(thoughts_per_step=2, samples=2),
+            reward=RewardSection(functions=items, aggregation="normalize_then_sum"),
+        ),
         tmp_path,
         [Monitor()],
         report_to,

@@ -33,13 +33,12 @@ DIFFER, ALIKE = scores([0.0, 1.0, 0.5, 0.5]), scores([1.0, 1.0, 0.5, 0.5])
 WHOLE, CUT = rows([True] * 4), rows([False] * 4)
 
 
-def made(by_column: bool = False) -> tuple[LearningSignal, list[str]]:
-    printed: list[str] = []
-    return LearningSignal(24, by_column, printed.append), printed
+def made(by_column: bool = False) -> LearningSignal:
+    return LearningSignal(24, by_column)
 
 
 def test_texts_that_are_all_cut_stop_the_run_with_the_key_to_change() -> None:
-    signal, _ = made()
+    signal = made()
     for step in range(PATIENCE - 1):
         signal(step, CUT, ALIKE)
     signal(PATIENCE - 1, WHOLE, DIFFER)  # one good batch, and the count begins anew
@@ -53,10 +52,11 @@ def test_texts_that_are_all_cut_stop_the_run_with_the_key_to_change() -> None:
     assert "grpo.max_new_tokens = 24" in str(stopped.value)
 
 
-def test_rewards_that_teach_nothing_are_reported_every_few_batches() -> None:
-    signal, printed = made()
+def test_rewards_that_teach_nothing_are_reported_every_few_batches(caplog: pytest.LogCaptureFixture) -> None:
+    signal = made()
     for step in range(2 * PATIENCE):
         signal(step, WHOLE, ALIKE)
+    printed = caplog.messages
     assert [line.split(":")[0] for line in printed] == ["step 5", "step 10"]
     assert "in 10 batches in a row all texts of a thought got the same reward" in printed[1]
     signal(10, WHOLE, DIFFER)
@@ -66,10 +66,10 @@ def test_rewards_that_teach_nothing_are_reported_every_few_batches() -> None:
 def test_what_counts_is_what_trl_compares() -> None:
     against = scores([0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 1.0, 0.0])  # the sum is the same for all
     for by_column, flat in ((False, 1), (True, 0)):
-        signal, _ = made(by_column)
+        signal = made(by_column)
         signal(0, WHOLE, against)
         assert signal.flat == flat
-    signal, _ = made(by_column=True)
+    signal = made(by_column=True)
     signal(0, WHOLE, scores([0.0, 1.0, 0.0, 1.0], weights=(0.0,)))
     assert signal.flat == 1
     signal(1, WHOLE, scores([None, 1.0, 0.0, 0.0]))  # where a reward does not apply TRL counts 0

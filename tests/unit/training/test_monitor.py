@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.grpo import Keep
+from reverse_codi.recipe.grpo import GrpoSection, Keep
 from reverse_codi.rewards.scoring import Scores
-from reverse_codi.training.monitor import Completions, Monitor, rewind
+from reverse_codi.training.monitor import Monitor
+from reverse_codi.training.records import Completions, rewind
 from reverse_codi.training.rollouts import Phases
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.finite import NotFiniteError
@@ -48,10 +48,11 @@ def scored(content: float, match: float) -> Scored:
 
 def make_monitor(out: Path, contents: list[float], keep: Keep = "content") -> Monitor:
     figures = iter(contents)
-    rollouts = SimpleNamespace(phases=Phases(), scalars={"rollout/match": 0.1, "rollout/distinct": 1.0})
+    scalars = {"rollout/match": 0.1, "rollout/distinct": 1.0}
+    rollouts = SimpleNamespace(phases=Phases(), scalars=scalars, sync=Sync())
     # match falls while content rises and the other way round
     evaluate = lambda version: scored(c := next(figures), 1 - c)  # noqa: E731
-    return Monitor(rollouts, Sync(), evaluate, 2, keep, out, Console(quiet=True))  # type: ignore[arg-type]
+    return Monitor(rollouts, evaluate, GrpoSection(eval_every=2, keep=keep), out)  # type: ignore[arg-type]
 
 
 ARGUMENTS: Any = SimpleNamespace(learning_rate=1e-4)

@@ -18,8 +18,17 @@ from reverse_codi.train import main as train_main
 from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import Resources, demanded, offered
+from reverse_codi.training.stage_folders import (
+    READING,
+    READING_FILES,
+    WARM,
+    WARM_FILES,
+    reading_settings,
+    warm_settings,
+)
 from reverse_codi.utils.config import RecipeError, UserError, override, validated
 from reverse_codi.utils.outputs import OutputError
+from reverse_codi.utils.stages import StageError, record
 
 
 def made(tmp_path: Path, folders: tuple[Path, Path], *words: str) -> Recipe:
@@ -137,8 +146,34 @@ def test_traces_of_other_settings_are_refused_first(tmp_path: Path, tiny_folders
     assert preflight.check(recipe, fetch=False) == []
     other = made(tmp_path, tiny_folders, "--trace.seed", "5")
     with pytest.raises(StoreError, match=r"traces holds 20 traces of other settings.*set another trace\.out"):
-        train(other, console=None)  # type: ignore[arg-type]
+        train(other)
     assert not (tmp_path / "run").exists()
+
+
+def test_stages_of_other_settings_are_refused_before_traces_by_run_and_dry_run(
+    tmp_path: Path, tiny_folders: tuple[Path, Path]
+) -> None:
+    recipe = made(tmp_path, tiny_folders)
+    for name, inputs, files in (
+        (READING, reading_settings(recipe), READING_FILES),
+        (WARM, warm_settings(recipe), WARM_FILES),
+    ):
+        record(tmp_path / "run" / name, {**inputs, "traces": {"rows": 20}})
+        for file in files:
+            (tmp_path / "run" / name / file).touch()
+    assert preflight.check(recipe, fetch=False) == []
+    file = tmp_path / "given.yaml"
+    for key, value, told in (
+        ("reading.framed", "0.25", r"run/reading was made with reading\.framed = 0\.65, now 0\.25; set"),
+        ("verbalizer.rank", "4", r"run/warm was made with verbalizer\.rank = 32, now 4; set"),
+    ):
+        other = made(tmp_path, tiny_folders, f"--{key}", value)
+        file.write_text(yaml.safe_dump(other.model_dump(mode="json")))
+        for asked in ([], ["--dry-run"]):
+            with pytest.raises(StageError, match=told):
+                train_main([str(file), *asked])
+        assert preflight.check(other, fetch=False, reuse=False) == []
+    assert not (tmp_path / "traces").exists()
 
 
 @pytest.mark.parametrize("key", ["train.out", "trace.out"])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +16,9 @@ from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Finish, Rollout, Sampling
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.grpo import carried
-from reverse_codi.training.rollouts import Phases, Rollouts, bank_rows
-from reverse_codi.verbalize.thoughts import Thoughts, thought_sites, thoughts_of
+from reverse_codi.training.rollouts import Phases, Rollouts
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.thoughts import Thoughts, bank_rows, thought_sites, thoughts_of
 from tests.tiny import make_held, make_tiny_policy
 
 G = 3
@@ -72,17 +73,25 @@ class Rewards:
         )
 
 
+class Sync:
+    """Stands for actors that hold whatever they are given."""
+
+    def __init__(self, policy: Policy, pool: Pool) -> None:
+        self.policy = policy
+        self.pool = pool
+
+    def __call__(self, step: int) -> int:
+        return step + 1
+
+
 def make_rollouts(reasoner: CodiReasoner, thoughts: Thoughts, **values: Any) -> Rollouts:
     policy = make_tiny_policy(reasoner)
-    policy.embedding.set_bank(thoughts.slots.flatten(0, 1))
     section = GrpoSection(samples=G, distractors=4, **values)
     seen: list[Any] = []
     made = Rollouts(
-        policy,
         thoughts,
-        Pool(reasoner),  # type: ignore[arg-type]
+        Sync(policy, Pool(reasoner)),  # type: ignore[arg-type]
         Rewards(),  # type: ignore[arg-type]
-        lambda step: step + 1,  # type: ignore[arg-type]
         section,
         lambda *given: seen.append(given),
     )
@@ -96,8 +105,10 @@ def thoughts(tiny_traces: TraceStore) -> Thoughts:
 
 
 @pytest.fixture
-def rollouts(tiny_reasoner: CodiReasoner, thoughts: Thoughts) -> Rollouts:
-    return make_rollouts(tiny_reasoner, thoughts)
+def rollouts(tiny_reasoner: CodiReasoner, thoughts: Thoughts) -> Iterator[Rollouts]:
+    made = make_rollouts(tiny_reasoner, thoughts)
+    with made.policy.embedding.bank(thoughts.slots.flatten(0, 1)):
+        yield made
 
 
 def test_one_batch_keeps_every_column_in_order(rollouts: Rollouts, thoughts: Thoughts) -> None:

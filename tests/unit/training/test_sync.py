@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.transformers_engine import TransformersEngine
-from reverse_codi.training.sync import CanaryError, PolicySync
+from reverse_codi.training.sync import Canary, CanaryError, PolicySync
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.policy import Policy
 from tests.tiny import make_tiny_policy, stir
@@ -40,17 +40,17 @@ class OneEnginePool:
 
 
 @pytest.fixture
-def policy(tiny_reasoner: CodiReasoner) -> Policy:
+def policy(tiny_reasoner: CodiReasoner) -> Iterator[Policy]:
     made = make_tiny_policy(tiny_reasoner)
-    made.embedding.set_bank(torch.randn(4, 32, generator=torch.Generator().manual_seed(0)))
     stir(made)
-    return made
+    with made.embedding.bank(torch.randn(4, 32, generator=torch.Generator().manual_seed(0))):
+        yield made
 
 
 def make_sync(policy: Policy, reasoner: CodiReasoner, pool: OneEnginePool, folder: Path) -> PolicySync:
     texts = [reasoner.ids(text) for text in ("12 + 5 = 17.", "(no step)", "8 - 3 = 5.", "3 + 3 = 6.")]
     prompts = policy.prompts([[row] for row in range(4)])
-    return PolicySync(policy, pool, folder, prompts, texts, 0.7, 0.05)  # type: ignore[arg-type]
+    return PolicySync(policy, pool, folder, Canary(prompts, texts, 0.7, 0.05))  # type: ignore[arg-type]
 
 
 def test_a_synced_engine_agrees_and_old_versions_go(

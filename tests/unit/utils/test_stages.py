@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.utils.stages import INPUTS_FILE, StageError, finished, record, take_over
+from reverse_codi.utils.stages import INPUTS_FILE, StageError, check_settings, finished, record, take_over
 
 INPUTS = {"warm_start": {"steps": 5, "rate": 0.1}, "sites": ("h0", "h1")}
 
@@ -66,3 +66,14 @@ def test_what_was_taken_over_is_used_whatever_the_settings_are(tmp_path: Path) -
     assert finished(tmp_path / "all", {"other": 1}, ("maps", "held"))
     assert finished(tmp_path / "some", {"other": 1}, ("maps",)) and not (tmp_path / "some" / "held").exists()
     assert str(source) in json.loads((tmp_path / "some" / INPUTS_FILE).read_text()).values()
+
+
+def test_what_is_known_before_work_is_checked_before_work(tmp_path: Path) -> None:
+    made(tmp_path)
+    check_settings(tmp_path, {"warm_start": {"steps": 6}}, ("maps",))  # nothing there to use
+    (tmp_path / "maps").write_text("made")
+    check_settings(tmp_path, {"warm_start": INPUTS["warm_start"]}, ("maps",))  # sites are not known yet
+    with pytest.raises(StageError, match=r"with warm_start\.rate = 0\.1, now not set; warm_start\.steps = 5"):
+        check_settings(tmp_path, {"warm_start": {"steps": 6}}, ("maps",))
+    take_over(tmp_path, tmp_path / "other", ("maps",))
+    check_settings(tmp_path / "other", {"warm_start": {"steps": 6}}, ("maps",))

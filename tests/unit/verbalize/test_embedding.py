@@ -46,12 +46,13 @@ def with_lora(model: LlamaForCausalLM) -> PeftModel:
 def test_looks_up_tokens_and_vectors(model: LlamaForCausalLM, bank: torch.Tensor) -> None:
     table = model.get_input_embeddings().weight.detach().clone()
     latent = LatentEmbedding.install(model)
-    latent.set_bank(bank)
-    ids = torch.tensor([[1, latent.bank_id(2), 3], [latent.bank_id(0), V - 1, 0]])
+    with latent.bank(bank):
+        ids = torch.tensor([[1, latent.bank_id(2), 3], [latent.bank_id(0), V - 1, 0]])
+        embedded = latent(ids)
     expected = torch.stack(
         [torch.stack([table[1], bank[2], table[3]]), torch.stack([bank[0], table[V - 1], table[0]])]
     )
-    assert torch.equal(latent(ids), expected)
+    assert torch.equal(embedded, expected)
 
 
 def test_ids_alone_give_what_embeddings_give(model: LlamaForCausalLM, bank: torch.Tensor) -> None:
@@ -60,39 +61,72 @@ def test_ids_alone_give_what_embeddings_give(model: LlamaForCausalLM, bank: torc
         [*model.get_input_embeddings()(torch.tensor([4])), bank[1], model.model.embed_tokens.weight[7]]
     )
     expected = model(inputs_embeds=embeds[None]).logits
-    LatentEmbedding.install(model).set_bank(bank)
-    assert torch.equal(model(input_ids=ids).logits, expected)
+    with LatentEmbedding.install(model).bank(bank):
+        assert torch.equal(model(input_ids=ids).logits, expected)
 
 
 @pytest.mark.parametrize(("bad", "row"), [(V + 3, "3"), (V + 50, "50")])
 def test_beyond_the_bank(model: LlamaForCausalLM, bank: torch.Tensor, bad: int, row: str) -> None:
     latent = LatentEmbedding.install(model)
-    latent.set_bank(bank)
-    with pytest.raises(IndexError, match=rf"bank row {row} does not exist in a bank of 3 rows"):
+    with (
+        latent.bank(bank),
+        pytest.raises(IndexError, match=rf"bank row {row} does not exist in a bank of 3 rows"),
+    ):
         latent(torch.tensor([1, bad]))
-    with pytest.raises(IndexError, match="bank row"):
+    with latent.bank(bank), pytest.raises(IndexError, match="bank row"):
         latent.bank_id(bad - V)
 
 
 def test_negative_rows_and_ids_are_refused(model: LlamaForCausalLM, bank: torch.Tensor) -> None:
     latent = LatentEmbedding.install(model)
-    latent.set_bank(bank)
-    with pytest.raises(IndexError, match="bank row -1"):
+    with latent.bank(bank), pytest.raises(IndexError, match="bank row -1"):
         latent.bank_id(-1)
-    with pytest.raises(IndexError):
+    with latent.bank(bank), pytest.raises(IndexError):
         latent(torch.tensor([-1, V]))
 
 
 @pytest.mark.parametrize("shape", [(3, D + 1), (D,), (1, 3, D)])
 def test_bank_of_another_shape(model: LlamaForCausalLM, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=rf"needs \[N, {D}\]"):
-        LatentEmbedding.install(model).set_bank(torch.zeros(shape))
+    latent = LatentEmbedding.install(model)
+    with pytest.raises(ValueError, match=rf"needs \[N, {D}\]"), latent.bank(torch.zeros(shape)):
+        pass
 
 
 def test_bank_with_nan_names_its_row(model: LlamaForCausalLM, bank: torch.Tensor) -> None:
     bank[1, 5] = float("nan")
-    with pytest.raises(ValueError, match="bank row 1"):
-        LatentEmbedding.install(model).set_bank(bank)
+    latent = LatentEmbedding.install(model)
+    with pytest.raises(ValueError, match="bank row 1"), latent.bank(bank):
+        pass
+
+
+def test_a_bank_within_a_bank_gives_way_to_the_former_one(
+    model: LlamaForCausalLM, bank: torch.Tensor
+) -> None:
+    latent, other = LatentEmbedding.install(model), torch.randn(5, D)
+    assert latent.vectors.shape == (0, D)
+    with latent.bank(bank):
+        with latent.bank(other):
+            assert torch.equal(latent(torch.tensor([V + 4])), other[4:])
+        assert torch.equal(latent(torch.tensor([V])), bank[:1])
+        with pytest.raises(IndexError, match=r"bank row 4 .* 3 rows; use it within `with embedding\.bank"):
+            latent(torch.tensor([V + 4]))
+    assert latent.vectors.shape == (0, D)
+
+
+def test_an_exception_puts_the_former_bank_back_and_a_refused_bank_leaves_it(
+    model: LlamaForCausalLM, bank: torch.Tensor
+) -> None:
+    latent = LatentEmbedding.install(model)
+    with latent.bank(bank):
+        with pytest.raises(RuntimeError, match="in the block"), latent.bank(torch.zeros(1, D)):
+            raise RuntimeError("in the block")
+        assert torch.equal(latent.vectors, bank)
+        with pytest.raises(ValueError, match="needs"), latent.bank(torch.zeros(1, D + 1)):
+            pass
+        assert torch.equal(latent.vectors, bank)
+    with pytest.raises(RuntimeError), latent.bank(bank):
+        raise RuntimeError
+    assert len(latent.vectors) == 0
 
 
 def test_installing_twice_changes_nothing(model: LlamaForCausalLM) -> None:
@@ -103,18 +137,18 @@ def test_installing_twice_changes_nothing(model: LlamaForCausalLM) -> None:
 
 def test_the_head_stays_tied_and_keys_stay(model: LlamaForCausalLM, bank: torch.Tensor) -> None:
     keys = set(model.state_dict())
-    LatentEmbedding.install(model).set_bank(bank)
-    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
-    model.tie_weights()
-    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
-    assert set(model.state_dict()) == keys  # the bank is not among them
+    with LatentEmbedding.install(model).bank(bank):
+        assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+        model.tie_weights()
+        assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+        assert set(model.state_dict()) == keys  # the bank is not among them
 
 
 def test_a_whole_model_saves_and_loads_as_before(
     model: LlamaForCausalLM, bank: torch.Tensor, tmp_path: Path
 ) -> None:
-    LatentEmbedding.install(model).set_bank(bank)
-    model.save_pretrained(tmp_path)
+    with LatentEmbedding.install(model).bank(bank):
+        model.save_pretrained(tmp_path)
     again = LlamaForCausalLM.from_pretrained(tmp_path).eval()
     ids = torch.tensor([[1, 2, 3]])
     assert torch.equal(again(ids).logits, model(ids).logits)
@@ -124,9 +158,10 @@ def test_adapters_save_without_embedding_or_bank(
     model: LlamaForCausalLM, bank: torch.Tensor, tmp_path: Path
 ) -> None:
     plain = copy.deepcopy(model)
-    LatentEmbedding.install(model).set_bank(bank)
+    latent = LatentEmbedding.install(model)
     policy = with_lora(model)
-    policy.save_pretrained(str(tmp_path))
+    with latent.bank(bank):
+        policy.save_pretrained(str(tmp_path))
     assert all("lora_" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
     ids = torch.tensor([[1, 2, 3]])
     loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
@@ -135,23 +170,24 @@ def test_adapters_save_without_embedding_or_bank(
 
 def test_the_reference_pass_sees_the_vectors(model: LlamaForCausalLM, bank: torch.Tensor) -> None:
     ids = torch.tensor([[V + 2, 5]])
-    LatentEmbedding.install(model).set_bank(bank)
-    base = model(ids).logits
-    policy = with_lora(model).eval()
-    assert not torch.allclose(policy(ids).logits, base)
-    with policy.disable_adapter():
-        assert torch.equal(policy(ids).logits, base)
+    with LatentEmbedding.install(model).bank(bank):
+        base = model(ids).logits
+        policy = with_lora(model).eval()
+        assert not torch.allclose(policy(ids).logits, base)
+        with policy.disable_adapter():
+            assert torch.equal(policy(ids).logits, base)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_gradients_with_checkpointing(model: LlamaForCausalLM, bank: torch.Tensor, reentrant: bool) -> None:
     ids = torch.tensor([[V, 3, V + 2, 4]])
-    LatentEmbedding.install(model).set_bank(bank)
+    latent = LatentEmbedding.install(model)
     policy = with_lora(model).train()
 
     def gradients() -> dict[str, torch.Tensor]:
         policy.zero_grad()
-        policy(ids, labels=ids.clamp(max=V - 1)).loss.backward()
+        with latent.bank(bank):
+            policy(ids, labels=ids.clamp(max=V - 1)).loss.backward()
         return {name: w.grad.clone() for name, w in policy.named_parameters() if w.grad is not None}
 
     plain = gradients()
@@ -165,9 +201,9 @@ def test_gradients_with_checkpointing(model: LlamaForCausalLM, bank: torch.Tenso
 
 def test_the_bank_follows_the_model(model: LlamaForCausalLM, bank: torch.Tensor) -> None:
     latent = LatentEmbedding.install(model)
-    latent.set_bank(bank)
-    model.to(torch.bfloat16)
-    assert latent(torch.tensor([V, 1])).dtype == torch.bfloat16
+    with latent.bank(bank):
+        model.to(torch.bfloat16)
+        assert latent(torch.tensor([V, 1])).dtype == torch.bfloat16
 
 
 def test_what_cannot_be_replaced(model: LlamaForCausalLM) -> None:

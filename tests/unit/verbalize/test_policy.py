@@ -13,9 +13,8 @@ from tests.tiny import make_tiny_policy, make_tiny_reasoner, stir
 
 
 def logits(policy: Policy, vectors: torch.Tensor) -> torch.Tensor:
-    policy.embedding.set_bank(vectors)
     prompts = torch.tensor(policy.prompts([[i] for i in range(len(vectors))]))
-    with torch.no_grad():
+    with torch.no_grad(), policy.embedding.bank(vectors):
         return policy.model.eval()(input_ids=prompts).logits
 
 
@@ -40,12 +39,12 @@ def test_training_the_lora_leaves_the_reasoner_as_it_is() -> None:
     reasoner.model.requires_grad_(True)
     policy = make_tiny_policy(reasoner)
     stir(policy)
-    policy.embedding.set_bank(torch.randn(4, 32))
     optimizer = torch.optim.AdamW([p for p in policy.model.parameters() if p.requires_grad], lr=0.1)
     frozen = {name: p.clone() for name, p in policy.model.named_parameters() if not p.requires_grad}
     ids = torch.tensor([[*prompt, 5, 6] for prompt in policy.prompts([[0], [1], [2], [3]])])
     labels = ids.masked_fill(ids >= policy.verbalizer_config.n_vocab, -100)
-    policy.model(input_ids=ids, labels=labels).loss.backward()
+    with policy.embedding.bank(torch.randn(4, 32)):
+        policy.model(input_ids=ids, labels=labels).loss.backward()
     optimizer.step()
     assert weights_hash(reasoner.model.state_dict(), reasoner.config.recorded()) == reasoner.content_hash
     now = dict(policy.model.named_parameters())
@@ -68,6 +67,10 @@ def test_prompt_embeds_are_the_vectors_themselves(tiny_reasoner: CodiReasoner) -
     embeds = policy.prompt_embeds(vectors)
     assert [tuple(e.shape) for e in embeds] == [(1, 32)] * 3
     assert torch.equal(torch.stack(embeds), vectors)
+    assert len(policy.embedding.vectors) == 0  # none is left behind
+    with policy.embedding.bank(torch.ones(2, 32)):
+        policy.prompt_embeds(vectors)
+        assert torch.equal(policy.embedding.vectors, torch.ones(2, 32))
 
 
 def test_an_adapter_of_nan_is_refused(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:

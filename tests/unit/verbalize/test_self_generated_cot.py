@@ -97,11 +97,11 @@ def test_every_run_is_a_candidate_also_with_the_answer_that_the_trace_gave(
 ) -> None:
     answers = ["6", "7", None]
     own = SelfGeneratedCot.of(WRITTEN, answers)
-    same, other, silent = candidates(tiny_reasoner, "unused", NEAREST, own, Traces(answers))  # type: ignore[arg-type]
+    same, other, silent = candidates(tiny_reasoner, NEAREST, own, Traces(answers))  # type: ignore[arg-type]
     assert same == silent == [*RUNS, "(no step)"]
     assert other == [*RUNS, "2 * 3 = 7.", "1 + 1 = 2. 2 * 3 = 7.", "(no step)"]
 
 
 def test_who_wrote_nothing_has_no_step_to_choose(tiny_reasoner: CodiReasoner) -> None:
     own = SelfGeneratedCot.of([[]], ["6"])
-    assert candidates(tiny_reasoner, "unused", NEAREST, own, Traces(["6"])) == [["(no step)"]]  # type: ignore[arg-type]
+    assert candidates(tiny_reasoner, NEAREST, own, Traces(["6"])) == [["(no step)"]]  # type: ignore[arg-type]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from torch import Tensor
 
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translator import Translator
-from tests.tiny import make_table_measure
+from tests.tiny import make_table_measure, make_tiny_reasoner
 
 SITE = Site("h", 0)
 
@@ -56,3 +60,8 @@ def test_a_claim_that_reads_nearer_wins_by_a_margin_in_the_shortest_words() -> N
 
 def test_where_no_text_claims_anything_the_greedy_one_stays() -> None:
     assert reranked(["28 no)))"], [["( no no )", "", "28 no)))"]], torch.tensor([[1.0, 0.0]])) == ["28 no)))"]
+
+
+def test_a_reasoner_that_was_never_saved_is_refused(tiny_verbalizer: Path) -> None:
+    with pytest.raises(UserError, match="this reasoner was never saved, so no engine can load"):
+        Translator(make_tiny_reasoner(), tiny_verbalizer)

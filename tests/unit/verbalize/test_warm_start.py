@@ -11,7 +11,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.policy import Policy
-from reverse_codi.verbalize.warm_start import SftPairs, WordDropout, encode, warm_start
+from reverse_codi.verbalize.warm_start import SftPairs, WordDropout, encode, fine_tune
 from tests.tiny import make_sharp_reasoner, make_tiny_policy
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5.", "(no step)", "9 * 2 = 18. 18 / 3 = 6."]
@@ -32,27 +32,17 @@ def run(policy: Policy, pairs: SftPairs, out: Path, **values: object) -> list[in
 
     def on_point(step: int) -> None:
         assert not policy.model.training
-        policy.embedding.set_bank(torch.zeros(1, 32))  # an evaluation may change the bank
+        policy.prompt_embeds(torch.zeros(1, 1, 32))  # an evaluation may use another bank
         points.append(step)
 
     section = WarmStartSection.model_validate(given)
-    warm_start(
-        policy.model,
-        policy.embedding,
-        policy.tokenizer,
-        policy.verbalizer_config,
-        pairs,
-        section,
-        out,
-        on_point,
-    )
+    fine_tune(policy, pairs, section, out, on_point=on_point)
     return points
 
 
 def loss(policy: Policy, pairs: SftPairs) -> float:
-    policy.embedding.set_bank(pairs.vectors.flatten(0, 1))
     policy.model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), policy.embedding.bank(pairs.vectors.flatten(0, 1)):
         losses = [
             policy.model(input_ids=torch.tensor([r["input_ids"]]), labels=torch.tensor([r["labels"]])).loss
             for r in encode(pairs, policy.verbalizer_config, policy.tokenizer)
@@ -92,11 +82,11 @@ def test_afterwards_it_computes_in_full_precision_again(reasoner: CodiReasoner, 
     policy.save(tmp_path / "saved")
     loaded = Policy.load(tmp_path / "saved", reasoner)
     ids = torch.tensor(policy.prompts([[0], [1]]))
+    logits = []
     for each in (policy, loaded):
-        each.embedding.set_bank(pairs.vectors[:2, 0])
-        each.model.eval()
-    with torch.no_grad():
-        torch.testing.assert_close(policy.model(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
+        with torch.no_grad(), each.embedding.bank(pairs.vectors[:2, 0]):
+            logits.append(each.model.eval()(input_ids=ids).logits)
+    torch.testing.assert_close(logits[0], logits[1])
 
 
 def test_no_steps_train_nothing(reasoner: CodiReasoner, tmp_path: Path) -> None:

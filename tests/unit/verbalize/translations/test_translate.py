@@ -30,7 +30,7 @@ H = Site("h", 0)
 def translator(
     tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tiny_verbalizer: Path
 ) -> Translator:
-    return Translator(tiny_reasoner, tiny_folders[0], tiny_verbalizer, max_new_tokens=6)
+    return Translator(tiny_reasoner, tiny_verbalizer, max_new_tokens=6)
 
 
 class Says(Translator):

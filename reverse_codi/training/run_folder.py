@@ -1,0 +1,125 @@
+"""The folder of one training run: what it is refused for, where its parts lie, its result."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import yaml
+
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.training import preflight
+from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
+from reverse_codi.training.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
+from reverse_codi.training.runtime import gold_steps
+from reverse_codi.training.stage_folders import READING, READING_FILES, WARM
+from reverse_codi.utils.files import whole_folder, write_whole
+from reverse_codi.utils.tracker import start_wandb
+
+log = logging.getLogger(__name__)
+
+
+def check(recipe: Recipe, resume: bool, fetch: bool) -> Start:
+    """Refuse what would fail later, say what a resumed run takes over, and return where it starts.
+
+    Args:
+        recipe: of the run.
+        resume: go on from a checkpoint.
+        fetch: bring the reasoner, see `preflight.check`.
+
+    Raises:
+        UserError: see `preflight.check` and `resuming.start_of`.
+    """
+    out = Path(recipe.train.out)
+    start = start_of(recipe, out, resume)
+    for line in preflight.check(recipe, fetch):
+        log.warning(line)
+    preflight.check_actors(recipe)
+    if resume and start.checkpoint is None and recipe.grpo.steps:
+        log.info(f"nothing to resume: no checkpoint in {out / CHECKPOINTS}; starting anew")
+    for key, (old, new) in start.changed.items():
+        log.info(f"{key} = {new} from step {start.done + 1} on (it was {old})")
+    return start
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder.
+
+    Attributes:
+        path: `train.out`.
+        start: where RL starts.
+    """
+
+    path: Path
+    start: Start = NEW
+
+    @classmethod
+    def begin(cls, recipe: Recipe, resume: bool = False) -> Self:
+        """Check everything that can be checked, then make the folder.
+
+        Raises:
+            UserError: see `check`; nothing has been written then.
+        """
+        run = cls(Path(recipe.train.out), check(recipe, resume, fetch=True))
+        run.path.mkdir(parents=True, exist_ok=True)
+        if not (run.path / RECIPE_FILE).is_file():
+            run.write_recipe(recipe)
+        log.info(gold_steps(recipe))
+        if recipe.log.wandb:
+            start_wandb(recipe.log.project)
+        return run
+
+    @property
+    def reading(self) -> Path:
+        """Probes and maps."""
+        return self.path / READING
+
+    @property
+    def warm(self) -> Path:
+        """The policy that RL starts from."""
+        return self.path / WARM
+
+    @property
+    def best(self) -> Path:
+        """The policy that `grpo.keep` asks for."""
+        return self.path / BEST
+
+    @property
+    def policies(self) -> Path:
+        """The policies that rollout actors load."""
+        return self.path / "policies"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What RL can be resumed from."""
+        return self.path / CHECKPOINTS
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Note what the run follows, in place of an earlier recipe."""
+        write_whole(self.path / RECIPE_FILE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+
+    def rewind(self) -> None:
+        """Drop what was written after the step that RL starts from, and note there which settings changed."""
+        set_broken_aside(self.path, log.warning)
+        if renamed := rewind(self.path, self.start.done):
+            log.info(renamed)
+        if self.start.changed:
+            JsonLog(self.path / METRICS).write({"step": self.start.done, "changed": dict(self.start.changed)})
+
+    def save(self, adapter: Path, reading: Path) -> Path:
+        """Put a policy and how its texts are read into one folder, `verbalizer/`; returns it.
+
+        Args:
+            adapter: folder of the policy: LoRA and `verbalizer.json`.
+            reading: folder of maps and encoded steps.
+        """
+        folder = self.path / "verbalizer"
+        with whole_folder(folder) as temporary:
+            shutil.copytree(adapter, temporary, dirs_exist_ok=True)
+            for name in READING_FILES:
+                shutil.copy(reading / name, temporary / name)
+        return folder
