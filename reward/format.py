@@ -10,8 +10,7 @@ import re
 
 from pydantic import Field, field_validator
 
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
+from reverse_codi import RewardBatch, reward
 from reverse_codi.utils.config import Section
 
 # Another form is 0; a text that was cut off or says nothing has none.

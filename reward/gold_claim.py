@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from reverse_codi import RewardBatch, reward
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.steps import sentence_step, sentences
 from reverse_codi.utils.config import RecipeError, Section
@@ -28,8 +27,8 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|\w+|[^\w\s]")
 class GoldClaim(Section):
     """Options of `gold_claim`."""
 
-    held_steps: str = ""
-    """A encoded_steps.json, as a run leaves in its `reading` folder: the gold claims are then those that the
+    encoded_steps: str = ""
+    """An encoded_steps.json, as a run leaves in its `reading` folder: the gold claims are then those that the
     site holds, and all must be said. If empty, any claim of the problem is as good."""
 
 
@@ -45,12 +44,12 @@ class GoldClaimReward:
     """
 
     def __init__(self, config: GoldClaim) -> None:
-        file = Path(config.held_steps)
-        if config.held_steps and not file.is_file():
+        file = Path(config.encoded_steps)
+        if config.encoded_steps and not file.is_file():
             raise RecipeError(
-                f"held_steps: no file {file}; a run writes reading/encoded_steps.json, or leave it out"
+                f"encoded_steps: no file {file}; a run writes reading/encoded_steps.json, or leave it out"
             )
-        self.encoded = EncodedSteps.from_json(file.read_text()) if config.held_steps else None
+        self.encoded = EncodedSteps.from_json(file.read_text()) if config.encoded_steps else None
 
     def __call__(self, batch: RewardBatch) -> list[float | None]:
         """Compare words, in order."""

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reverse_codi.reasoners.base import Chains, Patch
+from reverse_codi.reasoners.base import Chains, Patch, described
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.own import read_own
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, CodiConfig
@@ -27,6 +27,7 @@ from reverse_codi.reasoners.distill.new_model import new_language_model
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
+from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import strict_json
 
 __all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
@@ -44,6 +45,9 @@ class CodiReasoner:
             done here, on the left.
         config: see `CodiConfig`.
         batch_size: rows a forward pass.
+
+    Attributes:
+        path: folder that it was loaded from or saved to last; None for one that was never saved.
     """
 
     def __init__(
@@ -54,6 +58,11 @@ class CodiReasoner:
         self.tokenizer = tokenizer
         self.config = config
         self.batch_size = batch_size
+        self.path: Path | None = None
+
+    def __repr__(self) -> str:
+        """Its shape, where it is, and the first digits of its content hash."""
+        return described(self, layers=self.lm.config.num_hidden_layers, device=str(self.device))
 
     @property
     def n_thoughts(self) -> int:
@@ -287,6 +296,20 @@ class CodiReasoner:
         if prj:
             save_file(prj, path / PROJECTION_FILE)
         (path / CONFIG_FILE).write_text(strict_json(self.config.recorded(), indent=2) + "\n")
+        self.path = path
+
+    def saved_path(self) -> Path:
+        """`path`, where engines load the language model from.
+
+        Raises:
+            UserError: the reasoner was never saved.
+        """
+        if self.path is None:
+            raise UserError(
+                "this reasoner was never saved, so no engine can load its language model (path is None); "
+                "call reasoner.save_pretrained(folder) first"
+            )
+        return self.path
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu", batch_size: int = 512) -> Self:
@@ -297,7 +320,9 @@ class CodiReasoner:
             CheckpointError: a tensor is missing, unknown or of another shape.
         """
         own = read_own(Path(folder))
-        return cls(own.model.to(device), own.tokenizer, own.config, batch_size)
+        reasoner = cls(own.model.to(device), own.tokenizer, own.config, batch_size)
+        reasoner.path = Path(folder)
+        return reasoner
 
 
 def _in_order(n: int) -> Iterator[list[int]]:

@@ -43,10 +43,10 @@ def test_any_claim_of_the_problem_is_as_good() -> None:
     assert values(texts) == pytest.approx([1.0, 1.0, 0.25, 0.5, 0.0])
 
 
-def test_with_held_steps_just_the_sites_own_claims_count(held_file: str) -> None:
+def test_with_encoded_steps_just_the_sites_own_claims_count(held_file: str) -> None:
     # The other step's claim has no word of this one in order but 17; both claims: (1/2 (1 + 1/4) + 1) / 2
     texts = ["17 * 2 = 34", "12 + 5 = 17", "12 + 5 = 17. 17 * 2 = 34."]
-    assert values(texts, held_steps=held_file) == pytest.approx([1.0, 0.25, 0.8125])
+    assert values(texts, encoded_steps=held_file) == pytest.approx([1.0, 0.25, 0.8125])
 
 
 def test_a_step_that_is_made_twice_must_be_written_twice(tmp_path: Path) -> None:
@@ -54,14 +54,14 @@ def test_a_step_that_is_made_twice_must_be_written_twice(tmp_path: Path) -> None
     path.write_text(EncodedSteps({(SITE, 3): [1.0, 1.0, 1.0]}, 0.5).to_json())
     chain = ["10 - 5 = 5", "5 * 2 = 10", "10 - 5 = 5"]
     texts = ["10 - 5 = 5. 5 * 2 = 10. 10 - 5 = 5.", "10 - 5 = 5. 5 * 2 = 10."]
-    whole, once = values(texts, chain, held_steps=str(path))
+    whole, once = values(texts, chain, encoded_steps=str(path))
     assert whole == 1.0 and once == pytest.approx((1 + 2 / 3) / 2)
     assert values(["12 + 5 = 17. 12 + 5 = 17."]) == [0.5]  # and what is there once is not won twice
 
 
 def test_a_thought_without_a_step_is_best_said_so(held_file: str) -> None:
     three = [*CLAIMS, "34 - 4 = 30"]
-    assert values(["( no step )", "34 - 4 = 30"], three, held_steps=held_file) == [1.0, 0.0]
+    assert values(["( no step )", "34 - 4 = 30"], three, encoded_steps=held_file) == [1.0, 0.0]
 
 
 def test_claims_in_words() -> None:
@@ -75,8 +75,8 @@ def test_it_does_not_apply_without_claims(claims: list[str] | None) -> None:
 
 
 def test_a_missing_file_is_named() -> None:
-    with pytest.raises(RecipeError, match=r"no file nowhere\.json.*reading/held_steps\.json"):
-        find("gold_claim", {"held_steps": "nowhere.json"})
+    with pytest.raises(RecipeError, match=r"no file nowhere\.json.*reading/encoded_steps\.json"):
+        find("gold_claim", {"encoded_steps": "nowhere.json"})
 
 
 def test_it_alone_is_flagged_as_supervised() -> None:

@@ -38,6 +38,10 @@ def steps(text: str) -> list[tuple[str, str]]:
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = shlex.split(command)
+    if program == "python":
+        assert arguments[:2] == ["-m", "pytest"], command
+        assert pytest.main([*arguments[2:], "-p", "no:cacheprovider", "--rootdir", "."]) == 0
+        return
     assert program == "reverse-codi", command
     monkeypatch.setattr(sys, "argv", [program, *arguments])
     try:

@@ -10,7 +10,7 @@ from reverse_codi.rewards.batch import RewardError
 
 OWN = '''
 from reverse_codi.rewards.batch import RewardBatch
-from reward import reward
+from reverse_codi import reward
 
 
 @reward(worst=0.0)
