@@ -1,7 +1,7 @@
 """Does the text have the form that it should have?
 
 A rule for form beside rewards for content is the usual pair of RL with checkable rewards (DeepSeek-R1, arXiv
-2501.12948, section 2.2.2). Content rewards leave the form free, and a reader may hear an odd one as well.
+2501.12948, section 2.2.2). Content rewards leave the form free, and an odd one may read as well.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from reverse_codi import train as module
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.schema import Recipe
@@ -20,6 +20,7 @@ from reverse_codi.utils.config import RecipeError, UserError, override, validate
 from reverse_codi.verbalize.thoughts import thought_sites
 from tests.tiny import make_held
 
+module = importlib.import_module("reverse_codi.train")
 QUIET = Console(quiet=True)
 
 

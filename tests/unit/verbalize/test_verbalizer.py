@@ -44,7 +44,7 @@ def test_samples_are_reranked(verbalizer: Verbalizer) -> None:
 
 
 def test_questions_that_cannot_be_asked(verbalizer: Verbalizer, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(QuestionError, match="question 2: the question is empty; .* on_bad_question to skip"):
+    with pytest.raises(QuestionError, match=r"question 2: the question is empty; .* on_bad_question to skip"):
         verbalizer.translate([QUESTIONS[0], ""])
     assert len(verbalizer.translate(["", QUESTIONS[0]], on_bad_question="skip").traces) == 1
     assert "1 of 2 questions skipped" in caplog.text
@@ -122,7 +122,7 @@ def test_vectors_that_do_not_fit_are_refused(
 def test_numbers_that_are_no_vectors_are_refused(verbalizer: Verbalizer) -> None:
     with pytest.raises(UserError, match=r"the vectors: row 1 \(h0\) holds NaN"):
         verbalizer.translate_vectors(torch.tensor([[0.0] * 32, [float("nan")] * 32]), site="h0")
-    with pytest.raises(UserError, match="the vectors hold torch.int64; vectors are floating-point numbers"):
+    with pytest.raises(UserError, match=r"the vectors hold torch\.int64; vectors are floating-point numbers"):
         verbalizer.translate_vectors(torch.arange(32), site="h0")
 
 

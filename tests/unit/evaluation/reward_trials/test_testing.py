@@ -54,6 +54,16 @@ def test_a_sound_reward_passes_and_its_values_are_returned(own: str) -> None:
     assert set(trial.values[TextKind.GOLD]) == {1.0}
 
 
+def test_a_plain_function_is_checked_as_it_is() -> None:
+    def right(completions: list[str], claims: list[list[str]], **kwargs: object) -> list[float]:
+        said = [text.rstrip(" .").rpartition(" ")[2] for text in completions]
+        return [
+            float(any(c.endswith(f"= {word}") for c in of)) for word, of in zip(said, claims, strict=True)
+        ]
+
+    assert set(check_reward(right, source=SOURCE).values[TextKind.GOLD]) == {1.0}
+
+
 def test_one_that_can_be_won_without_content_fails(own: str) -> None:
     with pytest.raises(AssertionError, match=r"'length': .*constant.* as gold.*sensitive_to_content=False"):
         check_reward(f"{own}:length", source=SOURCE)
