@@ -44,7 +44,7 @@ def test_a_result_prints_the_figures_that_have_an_aim() -> None:
 
 
 def test_what_cannot_be_evaluated_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no control is named 'constnat'; there are .*constant"):
+    with pytest.raises(RecipeError, match=r"no control is named 'constnat'; there are .*constant"):
         evaluate("embedded", baselines=["constnat"])
     with pytest.raises(RecipeError, match="evaluate: problems = 3: input should be greater"):
         evaluate("embedded", problems=3)
