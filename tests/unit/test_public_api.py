@@ -121,6 +121,18 @@ def test_a_public_name_makes_the_environment_fit_before_its_libraries_are_loaded
     assert ran.stderr.count("the home folder /proc/nowhere cannot be written to") == 1
 
 
+@pytest.mark.parametrize("program", ["-m", "default_worker.py"])
+def test_a_program_of_ours_makes_it_fit_first(tmp_path: Path, program: str) -> None:
+    """`python -m` a module, or a worker of Ray, which imports modules and no public name."""
+    (tmp_path / program).write_text("import reverse_codi.recipe.overrides\n")
+    words = ["-m", "reverse_codi.recipe.overrides"] if program == "-m" else [str(tmp_path / program)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": "/proc/nowhere", "TMPDIR": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0 and ran.stderr.count("/proc/nowhere cannot be written to") == 1, ran.stderr
+
+
 def test_train_is_the_function_whatever_is_imported() -> None:
     code = (
         "import reverse_codi.train; from reverse_codi import train; import reverse_codi; "
