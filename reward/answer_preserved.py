@@ -24,12 +24,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reverse_codi import RewardBatch, reward
 from reverse_codi.reading.interventions.replace import only
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
 from reverse_codi.tasks.answers import Answering, stated_text
 
 # A lost answer is 0. A failed text was not even tried.
@@ -45,12 +44,12 @@ def answer_preserved(batch: RewardBatch) -> list[float | None]:
 
     None too for what is never fed: the last hidden state, the state at the answer cue, a layer's state.
     """
-    reasoner = batch.reader.reader.reasoner
+    reasoner = batch.reasoner
     thoughts = list(zip(batch.questions, batch.sites, strict=True))
     latent_inputs = [
         thought for thought in dict.fromkeys(thoughts) if is_fed(thought[1], reasoner.n_thoughts)
     ]
-    answer_of = own_answers(reasoner, batch.reader, latent_inputs)
+    answer_of = own_answers(reasoner, batch.metric, latent_inputs)
     rows = [row for row, thought in enumerate(thoughts) if thought in answer_of]
     found = answers_with(reasoner, [thoughts[row] for row in rows], batch.predicted[rows])
     values: list[float | None] = [None] * len(batch)

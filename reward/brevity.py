@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
+from reverse_codi import RewardBatch, reward
 from reverse_codi.utils.config import Section
 
 # The lower bound below. An empty text is within any budget, but at 0 silence would be the best answer.

@@ -16,9 +16,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from reverse_codi import RewardBatch, reward
 from reverse_codi.reading.edits import number_changed, result_swapped, shuffled
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
 from reverse_codi.utils.config import Section
 
 # Both parts are clipped here, where p = 1 / n^2: as far below chance as certainty is above it. So a
@@ -68,20 +67,20 @@ def thought_distances(batch: RewardBatch) -> Tensor:
     n = thoughts.shape[1]
     predicted = batch.predicted.repeat_interleave(n, 0)  # [N * (1 + M), d]
     sites = [site for site in batch.sites for _ in range(n)]
-    return batch.reader.distance(thoughts.flatten(0, 1), predicted, sites).view(-1, n)
+    return batch.metric.distance(thoughts.flatten(0, 1), predicted, sites).view(-1, n)
 
 
 def text_distances(batch: RewardBatch, n: int) -> Tensor:
     """To each thought from its own text's prediction and near misses', [N, 1 + n]; inf: no such miss."""
     misses = [near_misses(text, n) for text in batch.texts]
     distances = torch.full((len(batch), 1 + n), torch.inf)
-    distances[:, 0] = batch.reader.distance(batch.targets, batch.predicted, batch.sites)
+    distances[:, 0] = batch.metric.distance(batch.targets, batch.predicted, batch.sites)
     places = [(row, 1 + i) for row, texts in enumerate(misses) for i in range(len(texts))]
     if places:
         rows, columns = [row for row, _ in places], [column for _, column in places]
         sites, questions = [batch.sites[row] for row in rows], [batch.questions[row] for row in rows]
-        predicted = batch.reader.predict([text for texts in misses for text in texts], sites, questions)
-        distances[rows, columns] = batch.reader.distance(batch.targets[rows], predicted, sites)
+        predicted = batch.metric.predict([text for texts in misses for text in texts], sites, questions)
+        distances[rows, columns] = batch.metric.distance(batch.targets[rows], predicted, sites)
     return distances
 
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
+from reverse_codi import RewardBatch, reward
 from reverse_codi.reading.language_model import LanguageModel
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
 from reverse_codi.utils.config import Section
 
 # A token drawn blindly from 22,000 costs 10 nats; public vocabularies have 32,000 to 150,000. What is that
@@ -54,7 +53,7 @@ class FluencyReward:
 
     def _nll(self, texts: list[str], batch: RewardBatch) -> Tensor:
         if not self.config.model:
-            return batch.reader.reader.reasoner.nll(texts)
+            return batch.reasoner.nll(texts)
         if self._model is None:  # the driver only checks names and options, and should not load it
             self._model = LanguageModel.load(self.config.model, self.config.device)
         return self._model.nll(texts)

@@ -1,7 +1,7 @@
 """Does the text have the form that it should have?
 
 A rule for form beside rewards for content is the usual pair of RL with checkable rewards (DeepSeek-R1, arXiv
-2501.12948, section 2.2.2). Content rewards leave the form free, and a reader may hear an odd one as well.
+2501.12948, section 2.2.2). Content rewards leave the form free, and an odd one may read as well.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import re
 
 from pydantic import Field, field_validator
 
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
+from reverse_codi import RewardBatch, reward
 from reverse_codi.utils.config import Section
 
 # Another form is 0; a text that was cut off or says nothing has none.

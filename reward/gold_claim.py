@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from reverse_codi import RewardBatch, reward
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.steps import sentence_step, sentences
 from reverse_codi.utils.config import RecipeError, Section
@@ -29,7 +28,7 @@ class GoldClaim(Section):
     """Options of `gold_claim`."""
 
     encoded_steps: str = ""
-    """A encoded_steps.json, as a run leaves in its `reading` folder: the gold claims are then those that the
+    """An encoded_steps.json, as a run leaves in its `reading` folder: the gold claims are then those that the
     site holds, and all must be said. If empty, any claim of the problem is as good."""
 
 

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
+from reverse_codi import RewardBatch, reward
 from reverse_codi.utils.config import Section
 
 # A well-read text of an unrelated thought lies at about twice the mean's distance (two independent
@@ -53,7 +52,7 @@ def hidden_match(batch: RewardBatch, config: HiddenMatch) -> list[float | None]:
     """
     match config.metric:
         case Metric.WHITENED:
-            scores = batch.reader.match(batch.targets, batch.predicted, batch.sites)
+            scores = batch.metric.match(batch.targets, batch.predicted, batch.sites)
         case Metric.CENTRED_COSINE:
             means = _means(batch)
             scores = torch.cosine_similarity(batch.targets - means, batch.predicted - means, dim=-1)
@@ -69,7 +68,7 @@ def hidden_match(batch: RewardBatch, config: HiddenMatch) -> list[float | None]:
 
 def _means(batch: RewardBatch) -> Tensor:
     """The site mean of each row, [N, d]."""
-    return torch.stack([batch.reader.map_of(site).mean for site in batch.sites])
+    return torch.stack([batch.metric.map_of(site).mean for site in batch.sites])
 
 
 def _relative_mse(batch: RewardBatch) -> Tensor:
@@ -84,5 +83,5 @@ def _smooth_l1(batch: RewardBatch, guesses: Tensor) -> Tensor:
     One deviation a site, over rows and dimensions, as in training (`reasoners.distillation`). CODI averages
     over layers; a target holds the final one.
     """
-    scale = torch.stack([batch.reader.map_of(site).reference.std() for site in batch.sites])[:, None]
+    scale = torch.stack([batch.metric.map_of(site).reference.std() for site in batch.sites])[:, None]
     return F.smooth_l1_loss(guesses / scale, batch.targets / scale, reduction="none").mean(-1)

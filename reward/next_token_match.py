@@ -12,10 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from reverse_codi import RewardBatch, reward
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
 from reverse_codi.utils.config import Section
 
 # Measured on the embedded reasoner (h0, 300 problems): the right claim costs .002 nats in the median, the
@@ -39,7 +38,7 @@ def next_token_match(batch: RewardBatch, config: NextTokenMatch) -> list[float |
     rows = [row for row, site in enumerate(batch.sites) if is_hidden_state(site)]
     values: list[float | None] = [None] * len(batch)
     if rows:
-        reasoner = batch.reader.reader.reasoner
+        reasoner = batch.reasoner
         kl = divergence(reasoner, batch.targets[rows], batch.predicted[rows], config.temperature)
         for row, value in zip(rows, (-kl).clamp(min=WORST, max=0.0).tolist(), strict=True):
             values[row] = value

@@ -20,10 +20,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from reverse_codi import RewardBatch, reward
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
 from reverse_codi.utils.config import Section
 
 # The text is said of every thought; a failed text tells as little.
@@ -46,7 +45,7 @@ def novelty(batch: RewardBatch, config: Novelty) -> list[float | None]:
         rows_of.setdefault(key, {})[batch.thoughts[row]] = row
     unlike: dict[tuple[tuple[str, Site], int], int] = {}
     for key, row_of in rows_of.items():
-        alike = matches(batch.reader.map_of(key[1]), batch.targets[list(row_of.values())]) >= config.like
+        alike = matches(batch.metric.map_of(key[1]), batch.targets[list(row_of.values())]) >= config.like
         counts = (~alike).sum(1).tolist()
         unlike.update({(key, thought): n for thought, n in zip(row_of, counts, strict=True)})
     n_thoughts = max(2, len(set(batch.step.thoughts)))  # with one thought nothing can be shared

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 
+from reverse_codi import RewardBatch, reward
 from reverse_codi.reading.reconstructor import Scale
 from reverse_codi.reading.reconstructor_actor import (
     CoTraining,
@@ -17,8 +18,6 @@ from reverse_codi.reading.reconstructor_actor import (
     co_training,
 )
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rewards.batch import RewardBatch
-from reverse_codi.rewards.declare import reward
 
 # As in `hidden_match`: a well-read text of an unrelated thought lies at -1.
 WORST = -2.0
@@ -43,7 +42,7 @@ class Reconstruction:
         if self._training is None:  # a config knows no reasoner, the first batch does
             self._training = self._start(batch)
         result = self._training.step(batch.texts, batch.sites, batch.targets)
-        means = torch.stack([batch.reader.map_of(site).mean for site in batch.sites])
+        means = torch.stack([batch.metric.map_of(site).mean for site in batch.sites])
         error = (batch.targets - result.predicted).square().sum(-1)  # [N]
         to_mean = (batch.targets - means).square().sum(-1)
         batch.log("fve", (1 - error.sum() / to_mean.sum()).item())
@@ -52,9 +51,9 @@ class Reconstruction:
         return values
 
     def _start(self, batch: RewardBatch) -> CoTraining | SharedCoTraining:
-        reasoner = batch.reader.reader.reasoner
+        reasoner = batch.reasoner
         if not isinstance(reasoner, CodiReasoner):
             kind = type(reasoner).__name__
             raise TypeError(f"a reconstructor is made of a CodiReasoner's language model, not of a {kind}'s")
-        scales = {site: Scale.of(fitted.reference, fitted.mean) for site, fitted in batch.reader.maps.items()}
+        scales = {site: Scale.of(fitted.reference, fitted.mean) for site, fitted in batch.metric.maps.items()}
         return co_training(reasoner, scales, self.config)

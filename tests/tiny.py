@@ -171,4 +171,4 @@ def make_batch(
     predicted = metric.apply(states, rows.sites)
     columns = {name: getattr(rows, name) for name in rows.__dataclass_fields__}
     ignore: Callable[[str, float], None] = lambda name, value: None  # noqa: E731
-    return RewardBatch(**columns, states=states, predicted=predicted, reader=metric, log=log or ignore)
+    return RewardBatch(**columns, states=states, predicted=predicted, metric=metric, log=log or ignore)

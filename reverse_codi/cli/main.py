@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.environment import settle
 
 VERBS = {
     "train": "reverse_codi.train",
@@ -34,6 +35,7 @@ VERBS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb."""
+    settle()
     words = list(sys.argv[1:] if arguments is None else arguments)
     module = importlib.import_module(VERBS[words[0]])
     run_verb(partial(module.main, words[1:]))

@@ -28,6 +28,7 @@ from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find_functions
+from reverse_codi.rewards.signatures import config_model
 from reverse_codi.tasks.records import read_records
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import UserError, override, run_verb, validated
@@ -37,6 +38,11 @@ from reverse_codi.utils.standard_output import kept_for_the_result
 
 # Texts of --texts that are printed; --json has all.
 SHOWN = 20
+
+
+def worst_of(record: RewardSpec) -> str:
+    """What a failed text gets."""
+    return "the least of a step" if record.worst is None else f"{record.worst:g}"
 
 
 def list_rewards(console: Console) -> None:
@@ -49,7 +55,7 @@ def list_rewards(console: Console) -> None:
     records = registry.names() | {name: registry.declared(name) for name in registry.entry_points()}
     for name, record in sorted(records.items()):
         labels = "[yellow]supervised[/yellow]" if record.supervised else ""
-        table.add_row(name, f"{record.worst:g}", labels, escape(record.description))
+        table.add_row(name, worst_of(record), labels, escape(record.description))
     console.print(table)
 
 
@@ -60,11 +66,11 @@ def show_reward(name: str, console: Console) -> None:
     record = registry.declared(name)
     function: Any = record.function
     note = "; supervised: it uses gold labels, for ablations only" if record.supervised else ""
-    console.print(f"[bold]{record.name}[/bold], worst {record.worst:g}{note}")
+    console.print(f"[bold]{record.name}[/bold], worst {worst_of(record)}{note}")
     console.print(str(inspect.getsourcefile(function)), markup=False)
     for documented in (function, inspect.getmodule(function)):
         console.print(f"\n{inspect.getdoc(documented) or ''}", markup=False)
-    model = registry.config_model(record)
+    model = config_model(record)
     if model is None:
         console.print("\nno options")
         return

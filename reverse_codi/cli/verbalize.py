@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.distill.training_record import trained_length
-from reverse_codi.reasoners.load import ASSETS, load_reasoner
+from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.traces import OnBad
@@ -34,13 +33,11 @@ from reverse_codi.utils.outputs import check_file
 from reverse_codi.utils.rows_file import SUFFIXES, write_rows
 from reverse_codi.verbalize.questions import read_questions
 from reverse_codi.verbalize.translations.chain import chain_text
-from reverse_codi.verbalize.translations.given import given_vectors, stored, thought_now
+from reverse_codi.verbalize.translations.given import given_vectors, stored
 from reverse_codi.verbalize.translations.record import Translation
-from reverse_codi.verbalize.translations.translate import translate
+from reverse_codi.verbalize.translations.translations import believed, figure
 from reverse_codi.verbalize.translations.vectors import check_width, read_vectors
-from reverse_codi.verbalize.translator import Translator
-
-UNKNOWN = "I do not know"
+from reverse_codi.verbalize.verbalizer import EMBEDDED_FOLDER, Verbalizer
 
 
 def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
@@ -52,11 +49,8 @@ def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
     else:
         table = Table("thought", "translation", "match", "trust", "logit lens")
         for row in rows:
-            text = row.translation
-            if row.trusted is False:
-                text = f"{UNKNOWN} ({text}): {row.reason}"
-            figures = ("-" if figure is None else f"{figure:.2f}" for figure in (row.match, row.trust))
-            table.add_row(row.site, escape(text), *figures, escape(" ".join(row.lens or ["-"])))
+            figures = map(figure, (row.match, row.trust))
+            table.add_row(row.site, escape(believed(row)), *figures, escape(" ".join(row.lens or ["-"])))
         console.print(table)
     if first.answer:
         console.print(first.answer, markup=False)
@@ -91,9 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--chain", action="store_true", help="the whole trace as one text")
     parser.add_argument("--out", type=Path, help="also write rows to a .jsonl, .parquet or .csv file")
     parser.add_argument("--reasoner", default=EMBEDDED, help="folder of the reasoner")
-    parser.add_argument(
-        "--verbalizer", type=Path, default=ASSETS / "verbalizer", help="folder of the verbalizer"
-    )
+    parser.add_argument("--verbalizer", type=Path, default=EMBEDDED_FOLDER, help="folder of the verbalizer")
     parser.add_argument(
         "--on-bad-question",
         choices=get_args(OnBad),
@@ -128,13 +120,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in all_notices(reasoner, asked, trained_length(reasoner.saved_path())):
         say(line)
     questions = [one.question for one in asked]
-    translator = Translator(reasoner, options.verbalizer)
-    metric = ThoughtMetric.load(options.verbalizer, reasoner)
-    given = [thought_now(reasoner, questions, metric)] if questions else []
+    verbalizer = Verbalizer.from_pretrained(options.verbalizer, reasoner)
+    metric = verbalizer.metric
+    given = [verbalizer.thoughts_about(questions)] if questions else []
     given += [stored(store, name, reasoner, metric) for name, store in opened.items()]
     given += [given_vectors(vectors, reasoner, metric)] if vectors else []
-    with counted("texts") as translator.engine.progress:
-        rows = [trace for of in given for trace in translate(translator, metric, of, options.samples)]
+    with counted("texts") as verbalizer.translator.engine.progress:
+        rows = [trace for of in given for trace in verbalizer.translate_given(of, options.samples).traces]
     unscored = (row.reason for of_question in rows for row in of_question if row.trusted is None)
     for why in dict.fromkeys(unscored):
         say(why)

@@ -6,14 +6,17 @@ the last is after the model's final norm).
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reasoner import EMBEDDED, Source
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,38 @@ class Patch:
         return Patch(latent_inputs, torch.ones(latent_inputs.shape[:2], dtype=torch.bool))
 
 
-class Reasoner(Protocol):
-    """A frozen latent reasoning model."""
+if TYPE_CHECKING:
+    _ProtocolType = ABCMeta
+else:
+    _ProtocolType = type(Protocol)
+
+
+class _Loading(_ProtocolType):
+    """Gives `Reasoner` itself `from_pretrained`: were it of the Protocol, every reasoner would need it."""
+
+    def from_pretrained(cls, source: str | Path | Source = EMBEDDED, device: str | None = None) -> Reasoner:
+        """Load any latent reasoner: CODI, Coconut, or one that another package knows.
+
+        Args:
+            source: "embedded" for the small reasoner that the package carries; a folder, a weight file, a
+                hub id; or a recipe's section, which can say more.
+            device: where the weights go, "cpu" or "cuda"; the section's own if None, else the CPU.
+
+        Raises:
+            CheckpointError: there is none, it fits no known layout, or its files do not hold what they must.
+            RecipeError: it is of recurrent depth, which has no chain of thoughts.
+        """
+        from reverse_codi.reasoners.load import open_reasoner  # it knows every kind of reasoner
+
+        return open_reasoner(source, device)
+
+
+class Reasoner(Protocol, metaclass=_Loading):
+    """A frozen latent reasoning model.
+
+    `Reasoner.from_pretrained` loads one. As a type it stands for any object that thinks, reads and answers as
+    below.
+    """
 
     @property
     def n_thoughts(self) -> int:
@@ -121,7 +154,7 @@ class Reasoner(Protocol):
         ...
 
     def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:
-        """Text mode: solve in written steps, greedily, and return the steps and the answer.
+        """CoT mode: solve in written steps, greedily, and return the steps and the answer.
 
         Args:
             questions: N questions.
@@ -146,3 +179,14 @@ class Reasoner(Protocol):
         Returns one [L + 1, T, d] tensor a text: the states at its own tokens and the suffix's.
         """
         ...
+
+
+def described(reasoner: Reasoner, **more: object) -> str:
+    """A reasoner in one line, for its `__repr__`."""
+    shown = {
+        "thoughts": reasoner.n_thoughts,
+        "width": reasoner.width,
+        **more,
+        "hash": reasoner.content_hash[:12],
+    }
+    return f"{type(reasoner).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reverse_codi.reasoners.base import Chains, Patch
+from reverse_codi.reasoners.base import Chains, Patch, described
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.own import read_own
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, CodiConfig
@@ -59,6 +59,10 @@ class CodiReasoner:
         self.config = config
         self.batch_size = batch_size
         self.path: Path | None = None
+
+    def __repr__(self) -> str:
+        """Its shape, where it is, and the first digits of its content hash."""
+        return described(self, layers=self.lm.config.num_hidden_layers, device=str(self.device))
 
     @property
     def n_thoughts(self) -> int:

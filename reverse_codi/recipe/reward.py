@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer, WithJsonSchema, model_validator
 
 from reverse_codi.utils.config import Section
+from reverse_codi.utils.user_code import name_of
 
+
+def _written(name: str | Callable[..., Any]) -> str:
+    return name if isinstance(name, str) else name_of(name)
+
+
+# A function stands in files as a recipe would name it, so that what was trained with can be read there.
+Named = Annotated[
+    str | Callable[..., Any], PlainSerializer(_written, when_used="json"), WithJsonSchema({"type": "string"})
+]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -47,9 +58,9 @@ class Over(StrEnum):
 class RewardItem(Section):
     """One reward function of a recipe."""
 
-    name: str
+    name: Named
     """A name from reward/, an entry point, module:function, or ./path.py:function beside the recipe or in the
-    working directory."""
+    working directory; in Python also the function itself. Alone it may stand for the item."""
     weight: Finite = 1.0
     """Factor in the sum."""
     schedule: Schedule | None = None
@@ -63,6 +74,16 @@ class RewardItem(Section):
     they are over, finding the row that hangs takes up to twice as long."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Fields of the function's own config."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) or callable(given) else given
+
+    @property
+    def written(self) -> str:
+        """The name as a recipe file has it."""
+        return _written(self.name)
 
     def weight_at(self, step: int) -> float:
         """The weight after so many optimizer steps.
@@ -102,6 +123,8 @@ def beside(section: RewardSection, folder: Path) -> RewardSection:
     """
 
     def named(item: RewardItem) -> RewardItem:
+        if not isinstance(item.name, str):
+            return item
         place, colon, attribute = item.name.rpartition(":")
         path = (folder / place).resolve()
         if not (colon and place.endswith(".py") and path.is_file()):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from reverse_codi.recipe.distill import DistillSection
+from reverse_codi.recipe.find import recipe_file
 from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.overrides import laid_over
 from reverse_codi.recipe.reading import ReadingSection
 from reverse_codi.recipe.reasoner import ReasonerSection
 from reverse_codi.recipe.reward import RewardSection, beside
@@ -49,6 +51,21 @@ class Recipe(Section):
     log: LogSection = LogSection()
     """Logging."""
 
+    @classmethod
+    def load(cls, path: str | Path, /, **overrides: Any) -> Recipe:
+        """Read a recipe and lay other values over it.
+
+        Args:
+            path: a YAML file, or the name of a recipe that comes with the package ("tiny").
+            overrides: sections as mappings, whose other keys stay as they are, or single keys with dots:
+                `Recipe.load("tiny", grpo={"steps": 10}, **{"trace.n": 500})`.
+
+        Raises:
+            RecipeError: no such recipe, an unknown key (the nearest valid one is named), or a value out of
+                range.
+        """
+        return _read(path, lambda values: laid_over(values, overrides))
+
     @property
     def hash(self) -> str:
         """SHA-256 of the resolved recipe."""
@@ -77,13 +94,19 @@ def _hash(values: dict[str, Any]) -> str:
 
 
 def load_recipe(arguments: Sequence[str]) -> Recipe:
-    """Read `RECIPE [--section.key value ...]`.
+    """Read `RECIPE [--section.key value ...]`; RECIPE is a file or a name, see `recipe_file`.
 
     Raises:
         RecipeError: no file, an unknown key (the nearest valid one is named), a value out of range.
     """
     if not arguments or arguments[0].startswith("--"):
-        raise RecipeError("no recipe given; write a YAML file first, e.g. recipes/tiny.yaml")
-    path, *overrides = arguments
-    recipe = validated(Recipe, override(read_yaml(path), overrides), path)
-    return recipe.model_copy(update={"reward": beside(recipe.reward, Path(path).parent)})
+        raise RecipeError("no recipe given; write a file or a name first, e.g. tiny")
+    word, *overrides = arguments
+    return _read(word, lambda values: override(values, overrides))
+
+
+def _read(word: str | Path, changed: Callable[[dict[str, Any]], dict[str, Any]]) -> Recipe:
+    """The recipe of a file, its values changed before they are checked."""
+    file = recipe_file(word)
+    recipe = validated(Recipe, changed(read_yaml(file)), str(word))
+    return recipe.model_copy(update={"reward": beside(recipe.reward, file.parent)})

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.utils.config import UserError
 
@@ -25,7 +26,8 @@ class RewardBatch(Candidates):
     Attributes:
         states: [N, F] the frozen model's states on the texts, as the recipe's ReadSpec takes them.
         predicted: [N, d] the thoughts that these states map to.
-        reader: for further passes; a text that was read before in this step costs nothing.
+        metric: reads further texts (`predict`) and compares (`distance`, `match`); a text that was read
+            before in this step costs nothing.
         log: records a scalar under a name, which becomes the figure `reward/REWARD/name`; averaged over the
             rows of a step.
         layers: where a reward asks for some with `@reward(layers=...)`, the states by layer (0: embeddings),
@@ -34,9 +36,14 @@ class RewardBatch(Candidates):
 
     states: Tensor
     predicted: Tensor
-    reader: ThoughtMetric
+    metric: ThoughtMetric
     log: Callable[[str, float], None]
     layers: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def reasoner(self) -> Reasoner:
+        """The frozen model that thought and reads."""
+        return self.metric.reader.reasoner
 
 
 FIGURES = "reward/"

@@ -75,7 +75,7 @@ class BatchGuard:
                 raise _error(name, f"batch.{written[0]}")
         maps = self._map_versions()
         if moved := [name for name, version in maps.items() if version != self._maps.get(name)]:
-            raise _error(" or ".join(suspects), f"batch.reader's map {moved[0]}")
+            raise _error(" or ".join(suspects), f"batch.metric's map {moved[0]}")
         if suspects := [name for name in suspects if name in self._watched]:
             sums = _sums(self.batch)
             if changed := [name for name, value in sums.items() if value != self._sums[name]]:
@@ -84,7 +84,7 @@ class BatchGuard:
     def _map_versions(self) -> dict[str, int]:
         return {
             f"{site}.{name}": _version(value)
-            for site, fitted in self.batch.reader.maps.items()
+            for site, fitted in self.batch.metric.maps.items()
             for name, value in vars(fitted).items()
             if isinstance(value, Tensor)
         }

@@ -25,6 +25,8 @@ def run_rewards(
 ) -> Columns:
     """Run every function once on the well-formed rows; failed rows get its `worst`.
 
+    For a function without one they are None until all rows of a step are together, see `Combination`.
+
     Slow and async functions start first; the others take turns while those wait.
 
     Args:

@@ -83,6 +83,12 @@ class Candidates:
         """Rows whose text is finished and says something."""
         return [i for i, text in enumerate(self.texts) if self.finished[i] and text.strip()]
 
+    @property
+    def failed(self) -> list[int]:
+        """Rows whose text was cut off, or is empty; no reward function sees them."""
+        good = set(self.well_formed)
+        return [i for i in range(len(self)) if i not in good]
+
     def take(self, rows: Sequence[int]) -> Self:
         """The given rows, in the given order."""
 

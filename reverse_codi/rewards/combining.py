@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,8 @@ from reverse_codi.recipe.reward import Over, RewardItem
 from reverse_codi.rewards.batch import Columns, RewardError
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.declare import RewardSpec
+
+log = logging.getLogger(__name__)
 
 # As TRL adds to a spread before it divides by it.
 EPSILON = 1e-4
@@ -23,12 +26,14 @@ class Combined:
     """What counts of N rows' rewards.
 
     Attributes:
+        raw: what each reward returned, with what failed texts get.
         columns: of each reward, gated and normalised; None where it does not apply.
         weights: of each reward, at this step.
         total: weighted sums; a None counts as 0.
         figures: for the log: how rewards go together and with length, open gates, weights that change.
     """
 
+    raw: Columns
     columns: Columns
     weights: dict[str, float]
     total: list[float]
@@ -49,6 +54,7 @@ class Combination:
             name: item if isinstance(item, RewardItem) else RewardItem(name=name, weight=item)
             for name, item in zip(self.worst, items, strict=True)
         }
+        self._warned: set[str] = set()
 
     def __call__(self, raw: Columns, rows: Candidates, step: int) -> Combined:
         """Combine what the functions returned for all rows of a step.
@@ -56,13 +62,16 @@ class Combination:
         Raises:
             RewardError: no function applies to some row.
         """
+        failed = rows.failed
+        worst = {name: self._worst(name, raw[name], bool(failed)) for name in self.worst}
+        raw = {name: filled(column, failed, worst[name]) for name, column in raw.items()}
         figures = correlations(raw, rows)
         columns: Columns = {}
         for name, item in self.items.items():
             column = raw[name]
             if item.gate is not None:
                 gate = [value is not None and value > item.gate.above for value in raw[item.gate.by]]
-                column = gated(column, gate, self.worst[name])
+                column = gated(column, gate, worst[name])
                 figures[f"gate/{name}"] = sum(gate) / max(1, len(gate))
             if item.normalize is not Over.NOTHING:
                 groups = rows.thoughts if item.normalize is Over.GROUP else [0] * len(rows)
@@ -73,7 +82,40 @@ class Combination:
                 figures[f"weight/{name}"] = item.weight_at(step)
             columns[name] = column
         weights = {name: item.weight_at(step) for name, item in self.items.items()}
-        return Combined(columns, weights, weighted(columns, weights, rows.texts), figures)
+        return Combined(raw, columns, weights, weighted(columns, weights, rows.texts), figures)
+
+    def _worst(self, name: str, column: Sequence[float | None], needed: bool) -> float:
+        """What a failed text of this step gets; says once where the function does not declare it."""
+        declared = self.worst[name]
+        if declared is not None:
+            return declared
+        if (needed or self.items[name].gate is not None) and name not in self._warned:
+            self._warned.add(name)
+            log.warning(
+                "reward %r declares no worst value: a failed text (empty or cut off) gets the least value of "
+                "its step, so failing may cost nothing; set it with @reward(worst=...)",
+                name,
+            )
+        return least(column)
+
+
+def least(column: Iterable[float | None]) -> float:
+    """The least value of a step, for a reward that declares no `worst`; 0 if it applies to no text.
+
+    >>> least([0.5, None, -2.0]), least([None])
+    (-2.0, 0.0)
+    """
+    return min((value for value in column if value is not None), default=0.0)
+
+
+def filled(column: Sequence[float | None], failed: Iterable[int], worst: float) -> list[float | None]:
+    """A column whose failed rows are `worst`.
+
+    >>> filled([0.5, None, None], [2], -1.0)
+    [0.5, None, -1.0]
+    """
+    rows = set(failed)
+    return [worst if row in rows else value for row, value in enumerate(column)]
 
 
 def gated(column: Sequence[float | None], gate: Sequence[bool], worst: float) -> list[float | None]:

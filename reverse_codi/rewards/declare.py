@@ -18,17 +18,11 @@ from reverse_codi.rewards.batch import RewardBatch
 
 MARK = "__registered_reward__"
 
-
 # A name is a part of keys, `reward/NAME/mean` or `correlation/A/B`.
 NAME = re.compile(r"[\w.+-]+")
 
-
 C = TypeVar("C", bound=Callable[..., Any])
-
-
 Values = Sequence[float | None]
-
-
 RewardFunction = Callable[[RewardBatch], Values | Awaitable[Values]]
 """One float a row, larger is better; None where it does not apply. May be async."""
 
@@ -41,7 +35,8 @@ class RewardSpec:
         name: its column in metrics and tables.
         function: takes a batch, and nothing else.
         worst: what a failed text gets, and the least that the function may return: if it returned
-            less, failing would pay.
+            less, failing would pay. None where it is not declared: a failed text then gets the least value of
+            its step (`rewards.combining`).
         description: first line of its docstring.
         supervised: whether it uses gold labels; for ablations only.
         slow: whether it mostly waits, as for a server, and so runs beside the others.
@@ -52,7 +47,7 @@ class RewardSpec:
 
     name: str
     function: RewardFunction
-    worst: float
+    worst: float | None = None
     description: str = ""
     supervised: bool = False
     slow: bool = False
@@ -68,7 +63,7 @@ class RewardSpec:
 
 def reward(
     *,
-    worst: float,
+    worst: float | None = None,
     name: str | None = None,
     supervised: bool = False,
     slow: bool = False,
@@ -77,7 +72,8 @@ def reward(
     """Declare a function or class as a reward; it is returned unchanged.
 
     Args:
-        worst: what a truncated or empty text gets; at most what the function may return.
+        worst: what a truncated or empty text gets; at most what the function may return. If None, such a text
+            gets the least value of its step.
         name: what recipes and metrics call it; the function's own name if None.
         supervised: it uses gold labels, so it is for ablations only.
         slow: it mostly waits, as for a server: run it beside the others. Async ones always do.
@@ -87,7 +83,7 @@ def reward(
     Raises:
         ValueError: `worst` is NaN or infinite, `layers` names none, or `name` is more than a word.
     """
-    if not math.isfinite(worst):
+    if worst is not None and not math.isfinite(worst):
         raise ValueError(f"worst = {worst}: a failed text's reward must be finite; give the lower bound")
     if layers and not re.match(LAYERS, layers):
         raise ValueError(f"layers = {layers!r}: write 'all', 'final' or numbers joined by commas, as '0,2'")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from reverse_codi.rewards.combining import Combination
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.rewards.scoring import LocalScorer, PartialScores, Scores, merged
 from reverse_codi.utils.config import UserError
+from reverse_codi.utils.user_code import innermost, is_installed
 
 START_TIMEOUT_S = 600.0
 ANSWER_TIMEOUT_S = 5.0
@@ -29,6 +32,25 @@ TASK_RETRIES = 2
 
 class ScoringError(UserError):
     """Scoring failed for want of a living actor or of time, not because of a text."""
+
+
+@contextmanager
+def by_value(section: RewardSection) -> Iterator[None]:
+    """Send functions that a recipe holds to actors whole, not as names of modules to import there.
+
+    An actor would not find the module of a script, a notebook or a test. What is installed it finds.
+    """
+    functions = [item.name for item in section.functions if not isinstance(item.name, str)]
+    modules = {innermost(function).__module__ for function in functions}
+    own = [module for name in modules if (module := sys.modules.get(name)) and not is_installed(module)]
+    fresh = [m for m in own if m.__name__ not in ray.cloudpickle.list_registry_pickle_by_value()]
+    for module in fresh:
+        ray.cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in fresh:
+            ray.cloudpickle.unregister_pickle_by_value(module)
 
 
 class RewardActor:
@@ -119,7 +141,8 @@ class RewardPool:
         # Two threads, so that `doing` is answered while `share` runs.
         options = {"max_concurrency": 2, "max_restarts": -1, "max_task_retries": TASK_RETRIES}
         share = {"num_cpus": self.section.cpus_per_actor, "num_gpus": self.section.gpus_per_actor}
-        return ray.remote(RewardActor).options(**options, **share).remote(*self._arguments)
+        with by_value(self.section):
+            return ray.remote(RewardActor).options(**options, **share).remote(*self._arguments)
 
     def _results(self, calls: Mapping[Any, int], timeout_s: float) -> list[Any]:
         """Results of one call (key) an actor (value: its number), in the order of the calls."""

@@ -1,11 +1,9 @@
-"""How a reward function is declared, and how a recipe's name becomes one.
+"""How a recipe's name becomes a reward function: one of `reward/`, another package's, or the user's own.
 
-    @reward(worst=-1.0)
-    def my_reward(batch: RewardBatch) -> list[float | None]: ...
-
-It may be async. A second parameter `config`, annotated with a `Section`, receives the recipe's
-`options`. A class whose `__init__` takes such a `config` (or nothing) and whose instances are called
-with the batch serves where something must be loaded once.
+Any callable is a reward: `fn(batch)`, as ours are, or `fn(completions, **kwargs)`, as TRL's are; see
+`rewards.signatures`. It may be async. A parameter `config`, annotated with a `Section`, receives the recipe's
+`options`. A class whose `__init__` takes such a `config` (or nothing) and whose instances are called serves
+where something must be loaded once. `@reward(worst=...)` says more of it.
 """
 
 from __future__ import annotations
@@ -16,34 +14,39 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, cast, get_type_hints
+from typing import Any, cast
 
 from pydantic import BaseModel
 
 from reverse_codi.recipe.reward import RewardSection
-from reverse_codi.rewards.declare import MARK, RewardFunction, RewardSpec
+from reverse_codi.rewards.declare import MARK, NAME, RewardFunction, RewardSpec
 from reverse_codi.rewards.loading import module_in, module_of, users
+from reverse_codi.rewards.signatures import config_model, from_trl, is_trl, refuse_uncallable
+from reverse_codi.rewards.values import described
 from reverse_codi.utils.config import RecipeError, validated
-from reverse_codi.utils.user_code import file_of, in_one_line, innermost, place_of
+from reverse_codi.utils.user_code import file_of, innermost, place_of
 
 ENTRY_POINTS = "reverse_codi.rewards"
 
 
-def find(name: str, options: Mapping[str, Any] | None = None, root: str = "") -> RewardSpec:
+def find(
+    name: str | Callable[..., Any], options: Mapping[str, Any] | None = None, root: str = ""
+) -> RewardSpec:
     """The reward function of a recipe's name, with its options bound.
 
     Args:
         name: a name from the package `reward`, an entry point of the group `reverse_codi.rewards`,
-            `module:function` or `./path.py:function`.
+            `module:function`, `./path.py:function`, or the function itself.
         options: fields of the function's config.
         root: folder that a file's path is relative to, before the working directory is tried.
 
     Raises:
-        RecipeError: nothing has this name (the nearest are listed), it was not declared with
-            `@reward`, or its config refuses the options.
+        RecipeError: nothing has this name (the nearest are listed), what has it cannot be called, or its
+            config refuses the options.
     """
     return _bound(declared(name, root), options or {})
 
@@ -67,39 +70,22 @@ def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     return {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
-def config_model(record: RewardSpec) -> type[BaseModel] | None:
-    """The model of a declared function's options; None where it takes none.
-
-    Raises:
-        RecipeError: its parameter `config` is not annotated with a model.
-    """
-    function: Any = record.function
-    if "config" not in _parameters(function):
-        return None
-    annotated = function.__init__ if inspect.isclass(function) else function
-    try:
-        model = get_type_hints(annotated).get("config")
-    except Exception as error:  # annotations are the user's code too
-        problem = f"reward {record.name} ({place_of(function)}): its annotations cannot be resolved"
-        raise RecipeError(f"{problem}: {in_one_line(error)}") from error
-    if not (inspect.isclass(model) and issubclass(model, BaseModel)):
-        raise RecipeError(f"reward {record.name}: its config is a {model}; annotate it with a Section")
-    return model
-
-
-def declared(name: str, root: str = "") -> RewardSpec:
+def declared(name: str | Callable[..., Any], root: str = "") -> RewardSpec:
     """The reward function of a recipe's name as it was declared, without options; see `find`."""
+    if not isinstance(name, str):
+        own: str = getattr(name, "__name__", None) or innermost(name).__name__
+        return _spec(name, re.sub(rf"(?!{NAME.pattern}).", "", own), f"{name!r}")
     place, colon, attribute = name.rpartition(":")
     if colon:
         load = module_in if place.endswith(".py") else module_of
-        return _declared(load(place, root), attribute)
+        return _in_module(load(place, root), attribute)
     known = names()
     if name in known:
         return known[name]
     entries = entry_points()
     if name in entries:
         loaded = users(entries[name].load, f"entry point {name!r} cannot be loaded")
-        return _marked(loaded, f"entry point {name!r}")
+        return _spec(loaded, name, f"entry point {name!r}")
     everything = sorted({*known, *entries})
     near = difflib.get_close_matches(name, everything, n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}" if near else f"known are {', '.join(everything)}"
@@ -107,23 +93,35 @@ def declared(name: str, root: str = "") -> RewardSpec:
     raise RecipeError(f"no reward function is named {name!r}; {hint}; for your own write {forms}")
 
 
-def _declared(module: ModuleType, attribute: str) -> RewardSpec:
+def _in_module(module: ModuleType, attribute: str) -> RewardSpec:
     if not hasattr(module, attribute):
-        there = [key for key, value in vars(module).items() if hasattr(value, MARK)]
+        own = {
+            key: value
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__
+        }
+        there = [key for key, value in own.items() if hasattr(value, MARK)] or list(own)
         near = difflib.get_close_matches(attribute, there, n=3) or there
-        have = f"it declares {', '.join(near)}" if near else "it declares none with @reward"
+        have = f"it declares {', '.join(near)}" if near else "it declares no function"
         raise RecipeError(f"{module.__file__} has no reward function {attribute!r}; {have}")
-    return _marked(getattr(module, attribute), f"{attribute!r} of {module.__file__}")
+    return _spec(getattr(module, attribute), attribute, f"{attribute!r} of {module.__file__}")
 
 
-def _marked(value: object, source: str) -> RewardSpec:
+def _spec(value: Any, name: str, source: str) -> RewardSpec:
+    """What is known of a callable: what `@reward` said of it, else its name and docstring."""
+    if not callable(value):
+        fix = "a reward is a function fn(batch)"
+        raise RecipeError(f"{source} is {described(value)}, which cannot be called; {fix}")
     record = getattr(value, MARK, None)
-    if not isinstance(record, RewardSpec):
-        raise RecipeError(f"{source} is no reward function; declare its worst value with @reward(worst=...)")
-    return record
+    if isinstance(record, RewardSpec):
+        # A wrapper copies the mark of what it wraps, and an object has its class's.
+        return record if record.function is value else replace(record, function=value)
+    description = (inspect.getdoc(innermost(value)) or "").partition("\n")[0]
+    return RewardSpec(name, value, None, description)
 
 
 def _bound(record: RewardSpec, options: Mapping[str, Any]) -> RewardSpec:
+    """The reward with its options, made where it is a class, as a function of a batch."""
     function: Any = record.function
     arguments: dict[str, BaseModel] = {}
     if model := config_model(record):
@@ -133,68 +131,10 @@ def _bound(record: RewardSpec, options: Mapping[str, Any]) -> RewardSpec:
     refuse_uncallable(record, arguments)
     if inspect.isclass(function):
         problem = f"reward {record.name} ({place_of(function)}) cannot be made"
-        made = users(lambda: function(**arguments), problem, file_of(function))
-        return replace(record, function=cast(RewardFunction, made))
-    return replace(record, function=functools.partial(function, **arguments)) if arguments else record
-
-
-def refuse_uncallable(record: RewardSpec, arguments: Mapping[str, object]) -> None:
-    """Refuse a function that cannot be called with one batch, or a class whose instances cannot.
-
-    Args:
-        record: as it was declared.
-        arguments: `config`, where it takes one.
-
-    Raises:
-        RecipeError: with its file, line and signature.
-    """
-    function: Any = record.function
-    written = innermost(function)
-    name = getattr(written, "__name__", record.name)
-    calls: list[tuple[str, Callable[..., Any], tuple[None, ...], Mapping[str, object], str]]
-    if not inspect.isclass(function):
-        forms = f"def {name}(batch) or def {name}(batch, config: Options)"
-        calls = [(name, function, (None,), arguments, forms)]
-    elif not any("__call__" in vars(base) for base in function.__mro__):
-        raise RecipeError(
-            f"reward {record.name} ({place_of(function)}): instances of {name} cannot be called; "
-            "give the class a __call__(self, batch)"
-        )
+        made: Any = users(lambda: function(**arguments), problem, file_of(function))
     else:
-        made, called = (
-            "def __init__(self) or def __init__(self, config: Options)",
-            "def __call__(self, batch)",
-        )
-        calls = [
-            (name, function, (), arguments, made),
-            (f"{name}.__call__", function.__call__, (None, None), {}, called),
-        ]
-    for shown, callee, positional, keywords, forms in calls:
-        signature = _signature(callee)
-        try:
-            if signature is not None:
-                signature.bind(*positional, **keywords)
-        except TypeError as error:
-            given = (
-                "options alone" if not positional else "one batch" + (" and its config" if keywords else "")
-            )
-            raise RecipeError(
-                f"reward {record.name} ({place_of(callee if positional else function)}): {shown}{signature} "
-                f"cannot be called with {given} ({error}); write {forms}"
-            ) from None
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    """The signature of a function or class; None where it has none to look at, as some built in ones."""
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
-
-
-def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    signature = _signature(function)
-    return {} if signature is None else signature.parameters
+        made = functools.partial(function, **arguments) if arguments else function
+    return replace(record, function=from_trl(made) if is_trl(made) else cast(RewardFunction, made))
 
 
 def find_functions(section: RewardSection, root: str = "") -> list[RewardSpec]:
@@ -207,8 +147,6 @@ def find_functions(section: RewardSection, root: str = "") -> list[RewardSpec]:
     Raises:
         RecipeError: no such function, options that it refuses, two of one name, or a gate by none of them.
     """
-    # `reward` imports this package, so it is imported only when it is asked for.
-    find: Callable[..., RewardSpec] = importlib.import_module("reverse_codi.rewards.registry").find
     found = [
         replace(find(item.name, item.options, root), timeout_s=item.timeout_s or section.timeout_s / 4)
         for item in section.functions

@@ -34,7 +34,9 @@ class PartialScores:
     """What the reward functions said of N rows, each apart.
 
     Attributes:
-        raw: what each function returned, its `worst` for failed rows, None where it did not apply.
+        raw: what each function returned, its `worst` for failed rows, None where it did not apply. If it
+            declares no `worst`, its failed rows are None in a part of a step, and the step's least value in
+            `Scores`.
         match: `ThoughtMetric.match` of each row, None for failed rows; always there, for logging.
         scalars: what functions logged, averaged over rows.
         read_s: seconds of reading the texts (the slowest actor's).
@@ -69,7 +71,7 @@ class Scores(PartialScores):
         """Combine what was said of all rows of a step."""
         merged = {field.name: getattr(share, field.name) for field in fields(share)}
         combined = combination(share.raw, rows, step)
-        merged["scalars"] = share.scalars | combined.figures
+        merged |= {"raw": combined.raw, "scalars": share.scalars | combined.figures}
         return cls(**merged, columns=combined.columns, weights=combined.weights, total=combined.total)
 
 
@@ -156,7 +158,7 @@ class LocalScorer:
             **columns,
             states=among_all(features, features.shape[1:]),
             predicted=among_all(predicted, rows.targets.shape[1:]),
-            reader=self.metric,
+            metric=self.metric,
             log=log,
             layers={layer: among_all(states, states.shape[1:]) for layer, states in layers.items()},
         )

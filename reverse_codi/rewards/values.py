@@ -88,8 +88,9 @@ def checked(reward: RewardSpec, value: Any, row: int, text: str) -> float | None
     if not math.isfinite(number):
         problem = f"returned {number}; clip it, or return None where it means nothing"
         raise RewardError(reward.name, problem, row, text)
-    if number < reward.worst - 1e-5 * max(1.0, abs(reward.worst)):  # float32 rounding
-        problem = f"returned {number:.6g}, below its worst, {reward.worst:.6g}; clip it or lower the worst"
+    worst = reward.worst
+    if worst is not None and number < worst - 1e-5 * max(1.0, abs(worst)):  # float32 rounding
+        problem = f"returned {number:.6g}, below its worst, {worst:.6g}; clip it or lower the worst"
         raise RewardError(reward.name, problem, row, text)
     return number
 

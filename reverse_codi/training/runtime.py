@@ -129,7 +129,7 @@ def joins_cluster() -> bool:
 def placement(recipe: Recipe) -> str:
     """The actors that a run would place, one line a kind."""
     rollout, reward = recipe.rollout, recipe.reward
-    names = ", ".join(item.name for item in reward.functions)
+    names = ", ".join(item.written for item in reward.functions)
     total = demanded(recipe)
     return "\n".join(
         [

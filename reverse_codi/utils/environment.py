@@ -1,11 +1,13 @@
 """What the machine must offer before long work begins: Ray, temporary files, caches.
 
-Each check takes seconds and raises one line; what can be done without is done without, and said. This module
-is imported before any library that reads its environment when it is imported.
+Each check takes seconds and raises one line; what can be done without is done without, and said. `settle` is
+called before any library that reads its environment when it is imported: as a command begins, and where a
+name of the public API is first asked for.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import socket
@@ -13,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reverse_codi.utils.config import UserError
+from reverse_codi.utils.errors import UserError
 
 ADDRESS = "RAY_ADDRESS"
 # A cluster on the same network answers in milliseconds; one that shares busy cores takes seconds.
@@ -187,3 +189,15 @@ def settle_home_and_say() -> None:
     """`settle_home`, with what it says on standard error."""
     if message := settle_home():
         print(message, file=sys.stderr)
+
+
+@functools.cache
+def settle() -> None:
+    """Make the environment fit, once a process, before a library is imported that reads it then.
+
+    With WANDB_MODE=offline transformers prints a line to standard output as it is imported, where a program
+    may read a result; W&B knows that mode by an older name too.
+    """
+    if os.environ.get("WANDB_MODE") == "offline":
+        os.environ["WANDB_MODE"] = "dryrun"
+    settle_home_and_say()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -18,10 +20,27 @@ _PYTHON = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib",
 
 def innermost(function: Callable[..., Any]) -> Any:
     """The function or class that the user wrote, without bound options; of an object its class."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function)
+    while isinstance(function, functools.partial) or hasattr(function, "__wrapped__"):
+        function = function.func if isinstance(function, functools.partial) else function.__wrapped__
     return function if inspect.isroutine(function) or inspect.isclass(function) else type(function)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """`module:function` of what the user wrote: how a recipe file would name it.
+
+    >>> name_of(in_one_line)
+    'reverse_codi.utils.user_code:in_one_line'
+    """
+    written = innermost(function)
+    return f"{written.__module__}:{written.__qualname__}"
+
+
+def is_installed(module: ModuleType) -> bool:
+    """Whether any Python of this environment can import a module: it is Python's, installed, or ours."""
+    file = getattr(module, "__file__", None)
+    if file is None:  # built in, or a program's `__main__` without a file
+        return module.__name__ in sys.builtin_module_names
+    return _is_others(file, None)
 
 
 def file_of(function: Callable[..., Any]) -> str | None:

@@ -37,7 +37,7 @@ import custom_helper
 import torch
 
 from reverse_codi.utils.config import Section
-from reward import reward
+from reverse_codi import reward
 
 
 class Script(Section):
@@ -93,6 +93,14 @@ def rows(tiny_reasoner: CodiReasoner) -> Candidates:
         distractors=torch.stack([chains.at(site)[others[i]] for i, site in enumerate(SITES)]),
         finished=[i != 10 for i in range(len(TEXTS))],
     )
+
+
+def shouted(completions: list[str], **kwargs: object) -> list[float]:
+    return [float(len(mark(text))) for text in completions]
+
+
+def mark(text: str) -> str:
+    return f"{text}!"
 
 
 def section(*items: RewardItem) -> RewardSection:
@@ -315,6 +323,28 @@ def test_pool_agrees_with_local_and_reads_each_text_once(
     assert scores.n_read == len({text.strip() for i, text in enumerate(TEXTS) if i not in FAILED})
     assert scores.scalars["reward/marked/threads"] == 1.0
     assert "correlation/marked/hidden_match" in scores.scalars
+
+
+def test_functions_of_this_file_are_scored_by_actors(
+    ray_session: None, tiny_folders: tuple[Path, Path], rows: Candidates, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Actors cannot import this module; one function is ours and one is TRL's, neither declares a worst."""
+
+    def lengths(batch: RewardBatch) -> list[float]:
+        return [float(len(text)) for text in batch.texts]
+
+    asked = section(RewardItem(name=lengths), RewardItem(name=shouted, weight=0.5))
+    pool = RewardPool(asked, *map(str, tiny_folders))
+    try:
+        scores = pool.score(rows)
+    finally:
+        pool.close()
+    wanted = [float(len(text)) for text in TEXTS]
+    least = min(value for row, value in enumerate(wanted) if row not in FAILED)
+    wanted = [least if row in FAILED else value for row, value in enumerate(wanted)]
+    assert scores.raw == {"lengths": wanted, "shouted": [value + 1 for value in wanted]}
+    assert scores.total == [value + 0.5 * (value + 1) for value in wanted]
+    assert caplog.text.count("declares no worst value") == 2
 
 
 def test_nan_is_raised_with_name_row_and_text(pool: RewardPool, rows: Candidates) -> None:

@@ -192,7 +192,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(trained: Path, root:
 
 # The third step's texts are written by policy 3.
 FAULTY = """
-from reward import reward
+from reverse_codi import reward
 
 
 @reward(worst=-1.0)

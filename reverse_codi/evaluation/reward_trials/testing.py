@@ -7,7 +7,7 @@ check_reward("./my_reward.py:my_reward")
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from reverse_codi.evaluation.reward_trials.bench import Bench, TextKind, TrialSource
@@ -23,7 +23,7 @@ _bench = functools.cache(Bench.of)
 
 
 def check_reward(
-    name: str,
+    name: str | Callable[..., Any],
     options: Mapping[str, Any] | None = None,
     *,
     sensitive_to_content: bool = True,
@@ -33,7 +33,8 @@ def check_reward(
     """Fail unless a reward keeps its contract on texts of the embedded model's thoughts.
 
     Args:
-        name: what a recipe would say: module:function, ./path.py:function, or a registered name.
+        name: the function, or what a recipe would say: module:function, ./path.py:function, or a registered
+            name.
         options: of the reward.
         sensitive_to_content: gold texts must score better than worthless ones (`Trial.won_by`). False for a
             reward of form or length.
@@ -71,8 +72,9 @@ def check_by_row(record: RewardSpec, bench: Bench, together: Values) -> None:
         AssertionError: a value is another one.
     """
     rows = bench.rows(bench.texts[TextKind.SAMPLED])
+    scored = set(rows.well_formed)  # a failed text gets what its step gives it
     for share in balanced(rows, 2, bench.metric.reader.spec):  # as actors share a step
-        order = share[::-1]
+        order = [row for row in share[::-1] if row in scored]
         for row, value in zip(order, score(record, rows.take(order), bench), strict=True):
             first = together[row]
             same = value is first if value is None or first is None else abs(value - first) <= TOLERANCE

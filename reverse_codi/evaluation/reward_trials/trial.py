@@ -10,6 +10,7 @@ import torch
 
 from reverse_codi.evaluation.reward_trials.bench import WORTHLESS, Bench, TextKind
 from reverse_codi.rewards.candidates import Candidates
+from reverse_codi.rewards.combining import filled, least
 from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.scoring import LocalScorer
 from reverse_codi.utils.bootstrap import Interval
@@ -78,13 +79,26 @@ def score(reward: RewardSpec, rows: Candidates, bench: Bench) -> Values:
     Raises:
         RewardError: the reward raised, or returned what it may not; see `run_rewards`.
     """
-    return LocalScorer(bench.metric, [reward], [1.0]).share(rows).raw[reward.name]
+    values = _returned(reward, rows, bench)
+    return filled(values, rows.failed, least(values) if reward.worst is None else reward.worst)
 
 
 def run(reward: RewardSpec, bench: Bench) -> Trial:
-    """Score every kind of text, each kind as one training step."""
+    """Score every kind of text, each kind as one training step.
+
+    Where no `worst` is declared, failed texts get the least value of all kinds: one kind holds no others.
+    """
+    rows = {kind: bench.rows(bench.texts[kind]) for kind in TextKind}
     values = {}
     for kind in TextKind:
         torch.manual_seed(bench.seed)
-        values[kind] = score(reward, bench.rows(bench.texts[kind]), bench)
+        values[kind] = _returned(reward, rows[kind], bench)
+    every = (value for column in values.values() for value in column)
+    worst = least(every) if reward.worst is None else reward.worst
+    values = {kind: filled(column, rows[kind].failed, worst) for kind, column in values.items()}
     return Trial(reward, values, bench.thoughts.problems)
+
+
+def _returned(reward: RewardSpec, rows: Candidates, bench: Bench) -> Values:
+    """What the function makes of rows; its `worst`, or None where it declares none, for failed ones."""
+    return LocalScorer(bench.metric, [reward], [1.0]).share(rows).raw[reward.name]

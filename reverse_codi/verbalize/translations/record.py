@@ -51,6 +51,11 @@ class Translation:
         object.__setattr__(self, "trusted", trusted)
         object.__setattr__(self, "reason", reason)
 
+    @property
+    def text(self) -> str:
+        """`translation`."""
+        return self.translation
+
     def _verdict(self) -> tuple[bool | None, str]:
         if claimed(self.translation) is None:
             return False, "no claim can be read in it"

@@ -1,23 +1,25 @@
-"""Vectors from anywhere, in a file: checked before anything is loaded or computed.
+"""Vectors from anywhere, in a file or in memory: checked before anything is loaded or computed.
 
 Shapes: N rows, K sites, d width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.array_files import load_array
 from reverse_codi.utils.config import UserError
 
+MEMORY = "the vectors"
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 
 
@@ -30,14 +32,14 @@ class Vectors:
     """N rows of vectors at K sites.
 
     Attributes:
-        file: where they come from.
+        file: where they come from; `MEMORY` where no file holds them.
         values: [N, K, d] float32, finite.
         sites: K sites, each an h or a z of the final layer.
         questions: N questions, None where unknown.
         answers: N answers, None where unknown.
     """
 
-    file: Path
+    file: str | Path
     values: Tensor
     sites: list[Site]
     questions: list[str | None]
@@ -79,6 +81,34 @@ def read_vectors(file: Path, names: Sequence[str]) -> Vectors:
             raw, columns = _parquet(file)
         case _:
             raise VectorsError(f"{file} is none of {', '.join(SUFFIXES)}; save the vectors as one of those")
+    return _checked(file, raw, names, columns)
+
+
+def as_vectors(
+    z: ArrayLike | Tensor, names: Sequence[str], questions: Sequence[str] | None = None
+) -> Vectors:
+    """Vectors [d], [N, d] or [N, K, d] in memory.
+
+    Args:
+        z: a NumPy array, a tensor of any device, or nested lists.
+        names: as in `read_vectors`.
+        questions: the question of each row, if they are known.
+
+    Raises:
+        VectorsError: as `read_vectors`; also for another number of questions.
+    """
+    raw = z.detach().cpu() if isinstance(z, Tensor) else torch.from_numpy(np.array(z))
+    if not raw.is_floating_point():
+        raise VectorsError(f"{MEMORY} hold {raw.dtype}; vectors are floating-point numbers")
+    rows = len(raw) if raw.dim() > 1 else 1
+    if questions is not None and len(questions) != rows:
+        raise VectorsError(f"{len(questions)} questions for {rows} rows of vectors; give one for each")
+    return _checked(MEMORY, raw.float(), names, {} if questions is None else {"question": list(questions)})
+
+
+def _checked(
+    file: str | Path, raw: Tensor, names: Sequence[str], columns: Mapping[str, list[Any]]
+) -> Vectors:
     values = _three_dimensional(file, raw)
     sites = _sites(names, values.shape[1], file)
     _check_finite(file, values, sites)
@@ -93,9 +123,10 @@ def check_width(vectors: Vectors, width: int) -> None:
         VectorsError: another width.
     """
     if vectors.values.shape[2] != width:
+        fix = "name theirs with --reasoner" if isinstance(vectors.file, Path) else "load theirs: reasoner=..."
         raise VectorsError(
-            f"{vectors.file} holds vectors of width {vectors.values.shape[2]}, the reasoner's have {width}; "
-            "give vectors of that reasoner, or name theirs with --reasoner"
+            f"{vectors.file}: vectors of width {vectors.values.shape[2]}, the reasoner's have {width}; "
+            f"give vectors of that reasoner, or {fix}"
         )
 
 
@@ -146,6 +177,15 @@ def _parquet(file: Path) -> tuple[Tensor, dict[str, list[Any]]]:
     return torch.from_numpy(values), columns
 
 
+def _has(file: str | Path) -> str:
+    return "has" if isinstance(file, Path) else "have"
+
+
+def _option(file: str | Path) -> str:
+    """What the user named the sites with."""
+    return "--sites" if isinstance(file, Path) else "sites"
+
+
 def _only(file: Path, names: Sequence[str]) -> str:
     """The array called `vectors`, or the only one."""
     if "vectors" in names:
@@ -156,37 +196,39 @@ def _only(file: Path, names: Sequence[str]) -> str:
     return names[0]
 
 
-def _three_dimensional(file: Path, raw: Tensor) -> Tensor:
+def _three_dimensional(file: str | Path, raw: Tensor) -> Tensor:
     """[N, K, d] of [d], [N, d] or [N, K, d]."""
     if raw.dim() not in (1, 2, 3) or raw.numel() == 0:
-        raise VectorsError(f"{file} has shape {list(raw.shape)}; give [d], [N, d] or [N, K, d], none empty")
+        raise VectorsError(
+            f"{file} {_has(file)} shape {list(raw.shape)}; give [d], [N, d] or [N, K, d], none empty"
+        )
     rows = raw[None] if raw.dim() == 1 else raw
     return rows[:, None] if rows.dim() == 2 else rows
 
 
-def _sites(names: Sequence[str], n: int, file: Path) -> list[Site]:
+def _sites(names: Sequence[str], n: int, file: str | Path) -> list[Site]:
     """The sites of the K vectors of a row."""
     sites: list[Site] = []
     for name in names:
         try:
             first = Site.parse(name.removesuffix(".."))
         except ValueError as error:
-            raise VectorsError(f"--sites: {error}") from None
+            raise VectorsError(f"{_option(file)}: {error}") from None
         if first.kind not in ("h", "z") or first.layer is not None:
             raise VectorsError(
-                f"--sites {name}: only h0.. (hidden states) and z0.. (latent inputs) are translated"
+                f"{_option(file)} {name}: only h0.. (hidden states) and z0.. (latent inputs) are translated"
             )
         more = n - len(sites) if name.endswith("..") else 1
         sites += [Site(first.kind, first.index + k) for k in range(more)]
     if len(sites) != n or len({site.index for site in sites}) != n:
         raise VectorsError(
-            f"{file} has {n} vector{'s' if n > 1 else ''} a row, --sites names {len(sites)}: "
-            f"{' '.join(map(str, sites))}; name each thought once, in order"
+            f"{file} {_has(file)} {n} vector{'s' if n > 1 else ''} a row, {_option(file)} names "
+            f"{len(sites)}: {' '.join(map(str, sites))}; name each thought once, in order"
         )
     return sites
 
 
-def _check_finite(file: Path, values: Tensor, sites: Sequence[Site]) -> None:
+def _check_finite(file: str | Path, values: Tensor, sites: Sequence[Site]) -> None:
     bad = (~values.isfinite().all(-1)).nonzero()  # [M, 2]
     if len(bad):
         row, place = bad[0].tolist()

@@ -15,7 +15,7 @@ from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.config import RecipeError, run_verb
 
 NAN = """
-from reward import reward
+from reverse_codi import reward
 
 @reward(worst=0.0)
 def broken(batch):

@@ -11,7 +11,7 @@ from reverse_codi.rewards.registry import find_functions
 from reverse_codi.utils.config import RecipeError, validated
 
 CUSTOM = """
-from reward import reward
+from reverse_codi import reward
 
 
 @reward(worst=-1.0)

@@ -86,7 +86,7 @@ def test_weights_average_the_parts() -> None:
 
 def test_zero_text_weight_reads_nothing() -> None:
     given = batch(["12 + 5 = 17"], {"12 + 5 = 17": THOUGHT}, FAR)
-    reader = given.reader.reader
+    reader = given.metric.reader
     assert isinstance(reader, TableReader)
     reader.read.clear()
     contrastive(given, THOUGHT_ONLY)

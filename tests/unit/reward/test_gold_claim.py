@@ -43,7 +43,7 @@ def test_any_claim_of_the_problem_is_as_good() -> None:
     assert values(texts) == pytest.approx([1.0, 1.0, 0.25, 0.5, 0.0])
 
 
-def test_with_held_steps_just_the_sites_own_claims_count(held_file: str) -> None:
+def test_with_encoded_steps_just_the_sites_own_claims_count(held_file: str) -> None:
     # The other step's claim has no word of this one in order but 17; both claims: (1/2 (1 + 1/4) + 1) / 2
     texts = ["17 * 2 = 34", "12 + 5 = 17", "12 + 5 = 17. 17 * 2 = 34."]
     assert values(texts, encoded_steps=held_file) == pytest.approx([1.0, 0.25, 0.8125])

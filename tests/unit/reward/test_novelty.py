@@ -42,9 +42,9 @@ def test_like_thoughts_may_share_a_text() -> None:
 
 def test_matches_are_those_of_the_measure() -> None:
     given = batch(["a", "b"], [[1.0, 0.5], [-0.3, 2.0]])
-    table = matches(given.reader.map_of(SITE), given.targets)
+    table = matches(given.metric.map_of(SITE), given.targets)
     rows = torch.tensor([0, 1])
-    expected = given.reader.match(given.targets[rows], given.targets[1 - rows], [SITE] * 2)
+    expected = given.metric.match(given.targets[rows], given.targets[1 - rows], [SITE] * 2)
     assert table[rows, 1 - rows].tolist() == pytest.approx(expected.tolist())
     assert table.diagonal().tolist() == pytest.approx([1.0, 1.0])
 
@@ -56,7 +56,7 @@ def test_a_thoughts_own_texts_may_be_equal() -> None:
 
 def test_other_sites_are_not_compared() -> None:
     given = batch(["a", "a"], [[1.0, 0.0], [0.0, 1.0]])
-    maps = given.reader.maps
+    maps = given.metric.maps
     maps[Site("h", 2)] = maps[SITE]
     assert novelty(replace(given, sites=[SITE, Site("h", 2)]), Novelty()) == [0.0, 0.0]
 

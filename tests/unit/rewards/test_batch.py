@@ -309,7 +309,7 @@ def test_what_would_end_the_process_is_an_error_with_row_and_line(ending: BaseEx
 
 def test_the_line_is_the_users_where_ours_raised() -> None:
     def asks_wrongly(batch: RewardBatch) -> list[float]:
-        batch.reader.map_of(Site("h", 7))
+        batch.metric.map_of(Site("h", 7))
         return [0.0] * len(batch)
 
     line = asks_wrongly.__code__.co_firstlineno + 1

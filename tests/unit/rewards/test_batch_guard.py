@@ -143,9 +143,9 @@ def test_of_those_that_run_beside_each_other_a_counted_write_names_the_one() -> 
 def test_who_writes_into_a_map_is_named() -> None:
     batch = shared()
     fitted = AffineMap.fit(torch.randn(20, 3), torch.randn(20, 2), 0.1)
-    given = replace(batch, reader=ThoughtMetric(batch.reader.reader, {SITE: fitted}))
-    centred = writing(lambda batch: batch.reader.map_of(SITE).mean.sub_(1.0))
-    with pytest.raises(RewardError, match=r"'writes': wrote into batch\.reader's map h1\.mean"):
+    given = replace(batch, metric=ThoughtMetric(batch.metric.reader, {SITE: fitted}))
+    centred = writing(lambda batch: batch.metric.map_of(SITE).mean.sub_(1.0))
+    with pytest.raises(RewardError, match=r"'writes': wrote into batch\.metric's map h1\.mean"):
         run_rewards([reading("reads"), centred], given)
 
 

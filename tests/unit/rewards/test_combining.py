@@ -105,3 +105,49 @@ def test_a_reward_called_length_is_not_taken_for_the_length() -> None:
         "length_correlation/length": pytest.approx(-1.0),
         "length_correlation/up": pytest.approx(1.0),
     }
+
+
+def undeclared(*items: RewardItem) -> Combination:
+    return Combination([RewardSpec(item.name, lambda batch: []) for item in items], items)
+
+
+def test_without_a_worst_a_failed_text_gets_the_least_value_of_its_step_and_a_warning_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    combine = undeclared(RewardItem(name="a", weight=2.0))
+    given = rows(["x", "", "y", "z"])
+    combined = combine({"a": [0.5, None, -0.25, 1.0]}, given, 0)
+    assert combined.raw == combined.columns == {"a": [0.5, -0.25, -0.25, 1.0]}
+    assert combine({"a": [0.5, None, 3.0, 2.0]}, given, 1).raw == {"a": [0.5, 0.5, 3.0, 2.0]}
+    [record] = caplog.records
+    assert "reward 'a' declares no worst value" in record.getMessage()
+
+
+def test_the_least_value_counts_in_the_sum() -> None:
+    combine = undeclared(RewardItem(name="a", weight=2.0))
+    combined = combine({"a": [0.5, None, -0.25]}, rows(["x", " ", "y"]), 0)
+    assert combined.total == [1.0, -0.5, -0.5]
+    assert combine({"a": [None, None]}, rows(["", ""]), 0).total == [0.0, 0.0]  # all failed
+
+
+def test_where_nothing_failed_there_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    undeclared(RewardItem(name="a"))({"a": [0.5]}, rows(["x"]), 0)
+    assert not caplog.records
+
+
+def test_behind_a_closed_gate_stands_the_least_value_before_the_gate(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gated_item = RewardItem(name="a", gate=Gate(by="b", above=0.0))
+    combine = undeclared(gated_item, RewardItem(name="b"))
+    raw: Columns = {"a": [0.5, -0.5, 1.0, None], "b": [1.0, 1.0, -1.0, 1.0]}
+    combined = combine(raw, rows(["x", "y", "z", "w"]), 0)
+    assert combined.columns["a"] == [0.5, -0.5, -0.5, None]
+    assert "reward 'a' declares no worst" in caplog.text and "'b'" not in caplog.text
+
+
+def test_a_declared_worst_stays_beside_one_that_is_not() -> None:
+    items = [RewardItem(name="a"), RewardItem(name="b")]
+    functions = [RewardSpec("a", lambda batch: [], -1.0), RewardSpec("b", lambda batch: [])]
+    combined = Combination(functions, items)({"a": [0.5, -1.0], "b": [0.25, None]}, rows(["x", ""]), 0)
+    assert combined.raw == {"a": [0.5, -1.0], "b": [0.25, 0.25]}

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from reverse_codi.utils.config import Section
 from reverse_codi.rewards.batch import RewardBatch
-from reward import reward
+from reverse_codi import reward
 
 
 class Options(Section):
@@ -135,9 +135,22 @@ def test_wrong_name_says_what_is_near(name: str, message: str) -> None:
         find(name)
 
 
-def test_undeclared_function_is_told_to_declare_worst(custom: Path) -> None:
-    with pytest.raises(RecipeError, match=r"'undeclared' of .*@reward\(worst="):
-        find(f"{custom}:undeclared")
+def test_a_plain_function_of_a_file_or_module_is_a_reward(
+    custom: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find(f"{custom}:undeclared")
+    assert (found.name, found.worst, found.supervised) == ("undeclared", None, False)
+    assert call(f"{custom}:undeclared") == []
+    monkeypatch.syspath_prepend(custom.parent)
+    assert find("custom:undeclared").worst is None
+
+
+def test_what_cannot_be_called_is_no_reward(tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text("number = 3\n\n\ndef f(batch): ...\n")
+    with pytest.raises(RecipeError, match=r"'number' of .*bare\.py is an int, 3, which cannot be called; a"):
+        find(f"{tmp_path}/bare.py:number")
+    with pytest.raises(RecipeError, match=r"bare\.py has no reward function 'g'; it declares f"):
+        find(f"{tmp_path}/bare.py:g")
 
 
 def test_options_are_checked(custom: Path) -> None:
@@ -169,7 +182,7 @@ def test_a_users_missing_import_names_the_users_line(
         ("import sys\n\nsys.exit(0)\n", r"SystemExit at \S*bad\.py:3: 0"),
         ("x = 1\ndef f(batch:\n", r"SyntaxError at \S*bad\.py:2: '\(' was never closed"),
         (
-            "from reward import reward\n\n\n@reward(worst=float('nan'))\ndef f(batch): ...\n",
+            "from reverse_codi import reward\n\n\n@reward(worst=float('nan'))\ndef f(batch): ...\n",
             r"ValueError at \S*bad\.py:4: ",
         ),
         ("import json\n\njson.loads('{')\n", r"JSONDecodeError at \S*bad\.py:3: "),
@@ -183,7 +196,7 @@ def test_a_file_that_cannot_be_loaded_names_its_line(content: str, told: str, tm
 
 SIGNATURES = """
 from reverse_codi.utils.config import Section
-from reward import reward
+from reverse_codi import reward
 
 
 class Options(Section):
@@ -306,7 +319,7 @@ def helped(folder: Path, helper: str, value: float) -> str:
     (folder / f"{helper}.py").write_text(f"VALUE = {value}\n")
     (folder / f"{helper}_late.py").write_text(f"VALUE = {value}\n")
     (folder / "mine.py").write_text(
-        f"import {helper}\nfrom reward import reward\n\n\n@reward(worst=0.0)\ndef mine(batch):\n"
+        f"import {helper}\nfrom reverse_codi import reward\n\n\n@reward(worst=0.0)\ndef mine(batch):\n"
         f"    from {helper}_late import VALUE\n\n    return [{helper}.VALUE + VALUE] * len(batch.texts)\n"
     )
     return f"{folder}/mine.py:mine"
@@ -370,7 +383,7 @@ def test_layers_are_written_as_in_a_read_spec(layers: str) -> None:
 
 def test_what_is_declared_comes_with_the_function(tmp_path: Path) -> None:
     (tmp_path / "judge.py").write_text(
-        "from reward import reward\n\n\n"
+        "from reverse_codi import reward\n\n\n"
         "@reward(worst=0.0, slow=True, layers='0,2')\ndef waits(batch):\n    return []\n\n\n"
         "@reward(worst=0.0)\nasync def asks(batch):\n    return []\n\n\n"
         "@reward(worst=0.0)\nclass Judge:\n    async def __call__(self, batch):\n        return []\n"

@@ -6,17 +6,19 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from reverse_codi.cli.main import main
 from reverse_codi.recipe.reward import RewardSection
-from reverse_codi.rewards.registry import find_functions, names
+from reverse_codi.rewards.registry import find, find_functions, names
+from reverse_codi.rewards.signatures import GIVEN
 from reverse_codi.utils.config import validated
 
 DOC = (Path(__file__).parents[3] / "docs/rewards.md").read_text()
-TUTORIAL = DOC[DOC.index("## A reward in ten lines") : DOC.index("## What a reward is given")]
+TUTORIAL = DOC[DOC.index("## A reward in ten lines") : DOC.index("## Without the decorator")]
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 FILE = re.compile(r"`(\w+\.\w+)`[^`]*:\n*\Z")
 TABLES = {row.split("`")[1] for row in DOC.splitlines() if row.startswith("| `")}
@@ -39,7 +41,8 @@ def steps(text: str) -> list[tuple[str, str]]:
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = shlex.split(command)
     if program == "python":
-        assert pytest.main(["-q", "-p", "no:cacheprovider", *arguments[2:]]) == 0, command
+        assert arguments[:2] == ["-m", "pytest"], command
+        assert pytest.main([*arguments[2:], "-p", "no:cacheprovider", "--rootdir", "."]) == 0
         return
     assert program == "reverse-codi", command
     monkeypatch.setattr(sys, "argv", [program, *arguments])
@@ -71,6 +74,14 @@ def test_the_tutorial_runs_as_written(
 def test_the_reward_is_ten_lines() -> None:
     lines = [line for line in steps(TUTORIAL)[0][1].splitlines() if line.strip()]
     assert len(lines) <= 10
+
+
+def test_the_function_of_trls_kind_is_a_reward_and_its_arguments_are_listed() -> None:
+    [code] = [code for language, code in BLOCK.findall(DOC) if language == "python" and "**kwargs" in code]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert find(names["long_enough"]).worst is None
+    assert set(GIVEN) <= {name.partition("(")[0] for name in re.findall(r"`([a-z_]+\(?)", DOC)}
 
 
 def test_every_built_in_reward_is_in_the_tables() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def test_a_run_that_its_traces_refuse_leaves_the_earlier_recipe(
     def refuse(*given: Any) -> Traces:
         raise UserError("made with other settings")
 
-    monkeypatch.setattr("reverse_codi.train.collect_traces", refuse)
+    monkeypatch.setattr(importlib.import_module("reverse_codi.train"), "collect_traces", refuse)
     monkeypatch.setattr(run_folder.preflight, "check_actors", lambda recipe: None)
     given = recipe("--train.out", str(tmp_path), "--reasoner.path", str(tiny_folders[0]))
     file = tmp_path / "recipe.yaml"

@@ -231,7 +231,7 @@ def test_it_happens_before_the_libraries_look(tmp_path: Path) -> None:
     """A CSV file goes through Hugging Face's cache, which the home folder cannot hold."""
     (tmp_path / "rows.csv").write_text("question,answer\nq,1\n")
     code = (
-        "import reverse_codi; from datasets import config, load_dataset; "
+        "from reverse_codi import TraceStore; from datasets import config, load_dataset; "
         f"print(len(load_dataset('csv', data_files={str(tmp_path / 'rows.csv')!r}, split='train')));"
         "print(config.HF_DATASETS_CACHE)"
     )

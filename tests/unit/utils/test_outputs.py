@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from reverse_codi import train
 from reverse_codi.cli import ablate, bench_rewards, demo, pipeline, trace, trajectories, verbalize
 from reverse_codi.cli import reading_study as study_report
 from reverse_codi.evaluation import ceilings, evaluate, soft_text
 from reverse_codi.reasoners.distill import run as distill
+from reverse_codi.train import main as train_main
 from reverse_codi.utils.files import whole_file, write_whole
 from reverse_codi.utils.outputs import OutputError, check_file, check_folder
 from reverse_codi.utils.rows_file import SUFFIXES, write_rows
@@ -112,7 +112,7 @@ NOWHERE = "reasoner: {path: no/such/reasoner}\n"
                 "FILE",
             ],
         ),
-        (train.main, ["RECIPE", "--train.out", "FILE"]),
+        (train_main, ["RECIPE", "--train.out", "FILE"]),
         (distill.main, ["RECIPE", "--distill.out", "FILE/a/b", "--distill.base", "no/such/base"]),
         (pipeline.main, ["RECIPE", "--train.out", "FILE", "--distill.out", "no/such/reasoner"]),
         (evaluate.main, ["--reasoner", "no/such", "--task", "arithmetic", "--out", "FILE"]),

@@ -14,7 +14,7 @@ NOISY = """
 import os
 import subprocess
 
-from reward import reward
+from reverse_codi import reward
 
 print("loading")
 

@@ -10,7 +10,7 @@ from reverse_codi.rewards.batch import RewardError
 
 OWN = '''
 from reverse_codi.rewards.batch import RewardBatch
-from reward import reward
+from reverse_codi import reward
 
 
 @reward(worst=0.0)
@@ -52,6 +52,16 @@ def own(tmp_path: Path) -> str:
 def test_a_sound_reward_passes_and_its_values_are_returned(own: str) -> None:
     trial = check_reward(f"{own}:right", source=SOURCE)
     assert set(trial.values[TextKind.GOLD]) == {1.0}
+
+
+def test_a_plain_function_is_checked_as_it_is() -> None:
+    def right(completions: list[str], claims: list[list[str]], **kwargs: object) -> list[float]:
+        said = [text.rstrip(" .").rpartition(" ")[2] for text in completions]
+        return [
+            float(any(c.endswith(f"= {word}") for c in of)) for word, of in zip(said, claims, strict=True)
+        ]
+
+    assert set(check_reward(right, source=SOURCE).values[TextKind.GOLD]) == {1.0}
 
 
 def test_one_that_can_be_won_without_content_fails(own: str) -> None:

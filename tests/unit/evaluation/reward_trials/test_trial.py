@@ -92,6 +92,21 @@ def test_a_reward_that_applies_to_some_rows_only_is_shown_as_it_is(bench: Bench)
     assert score(RewardSpec("some", some, 0.0), bench.rows(["a", "b", "c"]), bench) == [1.0, None, 1.0]
 
 
+def test_without_a_worst_failed_texts_get_the_least_value_of_all_kinds(bench: Bench) -> None:
+    """Else a kind that is nothing but failed texts would have no value to lead."""
+
+    def claims_said(batch: RewardBatch) -> list[float | None]:
+        said = zip(batch.texts, batch.claims or [], strict=True)
+        return [-1.0 - (text.rstrip(".") not in claims) for text, claims in said]
+
+    tried = run(find(claims_said), bench)
+    assert tried.reward.worst is None
+    assert set(tried.values[TextKind.EMPTY]) == set(tried.values[TextKind.SHUFFLED]) == {-2.0}
+    given = bench.rows([*bench.thoughts.gold[:2], ""])
+    first, second, failed = score(find(claims_said), given, bench)
+    assert None not in (first, second) and failed == min(first or 0.0, second or 0.0)
+
+
 def test_nan_names_the_reward_and_the_text(bench: Bench) -> None:
     broken = RewardSpec("broken", lambda batch: [math.nan] * len(batch), 0.0)
     with pytest.raises(RewardError, match=r"reward 'broken': returned nan.* = "):

@@ -1,0 +1,197 @@
+"""The public way to translate thoughts: load a verbalizer once, then give it questions, vectors or traces.
+
+Shapes: N rows, S sites, d width.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.distill.training_record import trained_length
+from reverse_codi.reasoners.load import ASSETS, load_reasoner
+from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
+from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.reasoner import EMBEDDED, ReasonerSection, Source
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.traces import OnBad
+from reverse_codi.traces.store import TraceStore, check_reasoner
+from reverse_codi.utils.config import UserError, read_yaml, validated
+from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
+from reverse_codi.verbalize.questions import Question
+from reverse_codi.verbalize.translations.given import Given, given_vectors, stored, thought_now
+from reverse_codi.verbalize.translations.translate import translate
+from reverse_codi.verbalize.translations.translations import Translations
+from reverse_codi.verbalize.translations.vectors import as_vectors, check_width
+from reverse_codi.verbalize.translator import Translator
+
+log = logging.getLogger(__name__)
+
+RECIPE_FILE = "recipe.yaml"
+EMBEDDED_FOLDER = ASSETS / "verbalizer"
+
+
+class Verbalizer:
+    """A verbalizer with the reasoner whose thoughts it translates. `Verbalizer.from_pretrained` loads one.
+
+    Args:
+        translator: writes texts.
+        metric: reads them and compares them with thoughts.
+
+    Attributes:
+        reasoner: who thinks.
+        sites: the thoughts that can be translated, one text each; `answer` if one text is of a whole trace.
+    """
+
+    def __init__(self, translator: Translator, metric: ThoughtMetric) -> None:
+        self.translator = translator
+        self.metric = metric
+        self.reasoner = translator.reasoner
+        self.sites = metric.sites
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path = EMBEDDED,
+        reasoner: Reasoner | Source | str | Path | None = None,
+        device: str | None = None,
+        max_new_tokens: int = 48,
+    ) -> Verbalizer:
+        """Load a verbalizer.
+
+        Args:
+            path: "embedded" for the one that the package carries; its folder, or the folder of the run that
+                made it.
+            reasoner: the one that it was trained on, loaded or by folder or hub id. If None: that which the
+                run's recipe names, else the embedded one.
+            device: where the reasoner's weights go, "cpu" or "cuda"; as in `Reasoner.from_pretrained`.
+            max_new_tokens: longest text.
+
+        Raises:
+            UserError: the folder holds no verbalizer, or it was trained on another reasoner.
+        """
+        folder = verbalizer_folder(path)
+        if reasoner is None:
+            reasoner = _trained_on(folder)
+        if isinstance(reasoner, str | Path | Source):
+            reasoner = load_reasoner(reasoner, device)
+        if not isinstance(reasoner, CodiReasoner):
+            raise UserError(
+                f"reasoner is a {type(reasoner).__name__}; translation is for reasoners that feed thoughts "
+                "back as input embeddings (CODI, Coconut): Reasoner.from_pretrained(...) loads one"
+            )
+        translator = Translator(reasoner, folder, max_new_tokens)
+        return cls(translator, ThoughtMetric.load(folder, reasoner))
+
+    def translate(
+        self, questions: str | Sequence[str], samples: int = 0, on_bad_question: OnBad = "error"
+    ) -> Translations:
+        """Let the reasoner think about questions and translate its thoughts.
+
+        Args:
+            questions: one question, or N.
+            samples: candidates a thought beside the greedy text, of which the reader takes the nearest.
+            on_bad_question: "error", or "skip" to go without questions that the reasoner cannot be asked
+                (empty, or longer than its positions). What it does not understand of a question is logged.
+
+        Raises:
+            QuestionError: a question cannot be asked.
+        """
+        texts = [questions] if isinstance(questions, str) else list(questions)
+        asked = [Question(text, "") for text in texts]
+        found = faults(self.reasoner, texts)
+        kept = admitted(asked, found, on_bad_question, "on_bad_question")
+        for notice in all_notices(self.reasoner, kept, trained_length(self.reasoner.saved_path())):
+            log.warning(notice)
+        if not kept:
+            return Translations([])
+        return self.translate_given(self.thoughts_about([one.question for one in kept]), samples)
+
+    def translate_vectors(
+        self,
+        z: ArrayLike | Tensor,
+        site: str | Site | None = None,
+        *,
+        sites: str | Sequence[str | Site] | None = None,
+        questions: Sequence[str] | None = None,
+        samples: int = 0,
+    ) -> Translations:
+        """Translate vectors of this reasoner.
+
+        Args:
+            z: [d], [N, d] or [N, S, d]; a NumPy array or a tensor, of any floating type and device.
+            site: what they are, "h1" (the hidden state of thought 1) or "z1" (its latent input). A latent
+                input alone has no match and no trust: its hidden state is not known.
+            sites: for [N, S, d], the S sites: ["h0", "h1"], or "h0.." for as many as there are, from h0 on.
+            questions: the question of each row, if they are known.
+            samples: as in `translate`.
+
+        Raises:
+            UserError: the shape, the width or the sites do not fit, or a number is NaN or infinite.
+        """
+        if (site is None) == (sites is None):
+            raise UserError('give either site="h1", for one vector a row, or sites=["h0", "h1"], for several')
+        named = [site] if site is not None else [sites] if isinstance(sites, str) else list(sites or [])
+        vectors = as_vectors(z, list(map(str, named)), questions)
+        check_width(vectors, self.reasoner.width)
+        return self.translate_given(given_vectors(vectors, self.reasoner, self.metric), samples)
+
+    def translate_store(self, store: TraceStore | str | Path, samples: int = 0) -> Translations:
+        """Translate the thoughts of a trace store as they lie there; nothing is thought anew.
+
+        Args:
+            store: opened, or its folder.
+            samples: as in `translate`.
+
+        Raises:
+            StoreError: there is none, or it holds the traces of another reasoner.
+        """
+        name = "traces"
+        if not isinstance(store, TraceStore):
+            name, store = str(store), TraceStore.open(store)
+        check_reasoner(Path(name), store.manifest.header, self.reasoner)
+        return self.translate_given(stored(store, name, self.reasoner, self.metric), samples)
+
+    def thoughts_about(self, questions: Sequence[str]) -> Given:
+        """What the reasoner thinks about N questions, to be translated."""
+        return thought_now(self.reasoner, questions, self.metric)
+
+    def translate_given(self, given: Given, samples: int = 0) -> Translations:
+        """Translate N rows of thoughts from anywhere."""
+        return Translations(translate(self.translator, self.metric, given, samples))
+
+    def __repr__(self) -> str:
+        """Which thoughts it translates, and whose."""
+        sites = f"{self.sites[0]}..{self.sites[-1]}" if len(self.sites) > 1 else str(self.sites[0])
+        return f"Verbalizer(sites={sites}, reasoner={self.reasoner!r})"
+
+
+def verbalizer_folder(path: str | Path) -> Path:
+    """The folder of a verbalizer: of the embedded one, the path itself, or of a run that made it.
+
+    Raises:
+        UserError: there is none.
+    """
+    if str(path) == EMBEDDED:
+        return EMBEDDED_FOLDER
+    looked = [Path(path), Path(path) / "verbalizer"]
+    for folder in looked:
+        if (folder / VERBALIZER_FILE).is_file():
+            return folder
+    there = " or ".join(map(str, looked))
+    raise UserError(f"no verbalizer in {there}; train one first (reverse_codi.train), or write 'embedded'")
+
+
+def _trained_on(folder: Path) -> ReasonerSection:
+    """The reasoner that a verbalizer's recipe names, which lies in its folder or in its run's."""
+    for file in (folder / RECIPE_FILE, folder.parent / RECIPE_FILE):
+        if file.is_file():
+            return validated(Recipe, read_yaml(file), str(file)).reasoner
+    return ReasonerSection()
