@@ -223,7 +223,6 @@ def new_contract(recipe: Recipe, prepared: Prepared) -> VerbalizerConfig:
         reasoner_hash=reasoner.content_hash,
         tokenizer_hash=reasoner.tokenizer_hash,
         read_spec=prepared.metric.reader.spec.model_dump(mode="json"),
-        map_file=MAPS_FILE,
     )
 
 

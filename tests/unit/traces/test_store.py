@@ -295,8 +295,8 @@ def test_whatever_a_kill_leaves_half_written_is_ignored_and_replaced(tmp_path: P
         collected(tmp_path, HashReasoner(stop_after=4))
     # Killed while writing the third shard, between its rename and the manifest, or while writing that.
     (tmp_path / "shard-00002.arrow").write_bytes(b"renamed, not listed")
-    (tmp_path / "shard-00003.arrow.tmp").write_bytes(b"half")
-    (tmp_path / "manifest.json.tmp").write_bytes(b"{")
+    (tmp_path / "shard-00003.arrow.123.tmp").write_bytes(b"half")
+    (tmp_path / "manifest.json.123.tmp").write_bytes(b"{")
     assert len(TraceStore.open(tmp_path)) == 8
     collected(tmp_path)
     assert contents(tmp_path) == contents(whole)
@@ -330,7 +330,7 @@ def test_a_full_disk_leaves_a_store_that_goes_on(
     def open_until_full(path: Path, mode: str = "r") -> Any:
         opened = really_open(path, mode)
         written.append(path.name)
-        is_full = path.name == f"{file}.tmp" and written.count(path.name) == time_written
+        is_full = path.name == f"{file}.{os.getpid()}.tmp" and written.count(path.name) == time_written
         return FullDisk(opened) if is_full else opened
 
     with monkeypatch.context() as patch:
@@ -414,11 +414,11 @@ def test_bad_vectors_are_refused_by_question(tmp_path: Path) -> None:
     good, bad = traces_of(HashReasoner(), TASK, TASK.problems(Split.TRAIN, 2, 0))
     writer = TraceWriter.open(tmp_path, TraceStore.open(_one(tmp_path / "o", good)).manifest.header, 2)
     bad.latent_inputs[1, 0] = np.nan
-    with pytest.raises(StoreError, match=r"fed\[1\] of .* is not finite") as error:
+    with pytest.raises(StoreError, match=r"latent_inputs\[1\] of .* is not finite") as error:
         writer.append_shard([good, bad])
     assert repr(bad.question) in str(error.value)
     short = Trace(**{**vars(good), "hidden_states": good.hidden_states[:-1]})
-    with pytest.raises(StoreError, match=r"hidden states of .* has shape \(3, 8\), not \(4, 8\)"):
+    with pytest.raises(StoreError, match=r"hidden_states of .* has shape \(3, 8\), not \(4, 8\)"):
         writer.append_shard([short])
     with pytest.raises(StoreError, match="3 rows, but 2 were announced"):
         writer.append_shard([good, good, good])
@@ -488,10 +488,10 @@ def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: d
 @pytest.mark.parametrize(
     ("changes", "manifest", "named"),
     [
-        ({"latent_inputs": np.zeros((5, K + 1, D))}, {}, r"fed must be \(5, 3, 8\), not \(5, 4, 8\)"),
-        ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"fed must be \(5, 3, 8\), not \(5, 3, 9\)"),
-        ({"hidden_states": np.zeros((5, D))}, {}, r"hidden states is float64\[5, 8\]"),
-        ({"hidden_states": np.zeros((5, K + 1, D), int)}, {}, r"hidden states is int64\[5, 4, 8\]"),
+        ({"latent_inputs": np.zeros((5, K + 1, D))}, {}, r"latent_inputs must be \(5, 3, 8\), not \(5, 4, 8\)"),
+        ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"latent_inputs must be \(5, 3, 8\), not \(5, 3, 9\)"),
+        ({"hidden_states": np.zeros((5, D))}, {}, r"hidden_states is float64\[5, 8\]"),
+        ({"hidden_states": np.zeros((5, K + 1, D), int)}, {}, r"hidden_states is int64\[5, 4, 8\]"),
         ({}, {"questions": ["Q"]}, "questions has 1 entries for 5 rows"),
         ({}, {"gold": ["1"]}, "gold has 1 entries for 5 rows"),
         ({}, {"golds": ["1"]}, "unknown manifest key 'golds'; did you mean 'gold'"),
@@ -506,7 +506,7 @@ def test_misfits_are_named(
 
 
 def test_missing_arrays_and_keys_are_named(tmp_path: Path, arrays: dict[str, Any]) -> None:
-    with pytest.raises(StoreError, match="no array 'fed'"):
+    with pytest.raises(StoreError, match="no array 'latent_inputs'"):
         import_arrays(tmp_path / "out", {"hidden_states": arrays["hidden_states"]}, QUESTIONS)
     with pytest.raises(StoreError, match="no 'reasoner_hash'"):
         import_arrays(tmp_path / "out", arrays, {"questions": QUESTIONS["questions"]})
@@ -553,7 +553,7 @@ def test_an_import_that_is_refused_leaves_nothing_and_names_the_file(
     arrays["hidden_states"][3, 1, 0] = np.inf
     np.save(tmp_path / "h.npy", arrays["hidden_states"])
     given = {"hidden_states": tmp_path / "h.npy", "latent_inputs": arrays["latent_inputs"]}
-    with pytest.raises(StoreError, match=r"h\.npy: hidden states\[3\] \(of 'Q3\?'\) is not finite; leave"):
+    with pytest.raises(StoreError, match=r"h\.npy: hidden_states\[3\] \(of 'Q3\?'\) is not finite; leave"):
         import_arrays(tmp_path / "out", given, QUESTIONS)
     assert not (tmp_path / "out").exists()
 
