@@ -190,7 +190,7 @@ def _method(translator: Translator, context: EvalContext) -> Method:
     """The verbalizer as a writer of single thoughts' texts."""
     if translator.policy.verbalizer_config.n_slots > 1:
         return ChainMethod(translator.greedy, context.encoded, context.sites)
-    return lambda thoughts: translator.greedy(thoughts.slots)
+    return translator.write
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from reverse_codi.evaluation.evaluate import find
 from reverse_codi.reading.affine import trust
-from reverse_codi.reading.best_of import MARGIN, best_of, candidates
+from reverse_codi.reading.best_of import MARGIN, best_of, candidates, matches
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps, claimed
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
@@ -68,12 +68,8 @@ def tried(
     greedy, sampled = translator.greedy(thoughts.slots), translator.sampled(thoughts.slots, samples, seed)
     texts = [[first, *others] for first, others in zip(greedy, sampled, strict=True)]
     distinct = [list(dict.fromkeys(of_thought)) for of_thought in texts]
-    flat = [text for of_thought in distinct for text in of_thought]
-    owner = [row for row, of_thought in enumerate(distinct) for _ in of_thought]
-    sites = [thoughts.sites[row] for row in owner]
-    predicted = metric.predict(flat, sites, [thoughts.questions[row] for row in owner])
-    values = iter(metric.match(thoughts.targets[owner], predicted, sites).tolist())
-    match = [{text: next(values) for text in of_thought} for of_thought in distinct]
+    found = matches(distinct, thoughts.targets, thoughts.sites, thoughts.questions, metric)
+    match = [dict(zip(own, values, strict=True)) for own, values in zip(distinct, found, strict=True)]
     return Tried(thoughts, texts, match)
 
 

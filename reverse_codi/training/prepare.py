@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from reverse_codi.reading.claims import EncodedSteps, find_encoded_steps
@@ -22,15 +21,16 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.rollouts import bank_rows
 from reverse_codi.utils.files import write_whole
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import log_point, tracked
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.config import VerbalizerConfig
+from reverse_codi.verbalize.greedy import engine_config, greedy
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored, score
 from reverse_codi.verbalize.self_generated_cot import (
@@ -279,20 +279,11 @@ def selection_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
 def heldout_scorer(recipe: Recipe, prepared: Prepared) -> Callable[[Policy], Scored]:
     """Greedy translations of held-out causally active thoughts, scored; for curves during training."""
     thoughts = selection_thoughts(recipe, prepared)
-    eos = prepared.reasoner.tokenizer.eos_token_id
+    config = engine_config(prepared.reasoner, max_sequences=len(thoughts))
 
     def evaluate(policy: Policy) -> Scored:
-        slots = policy.verbalizer_config.inject(thoughts.slots)
-        prompts = torch.tensor(policy.prompts(bank_rows(thoughts)))
-        policy.embedding.set_bank(slots.flatten(0, 1))
-        written = policy.model.generate(
-            input_ids=prompts,
-            attention_mask=torch.ones_like(prompts),
-            max_new_tokens=recipe.grpo.max_new_tokens,
-            do_sample=False,
-            eos_token_id=eos,
-        )
-        texts = [prepared.reasoner.decode(ids) for ids in written[:, prompts.shape[1] :].tolist()]
+        engine = TransformersEngine(policy.model, config)
+        texts = greedy(engine.generate, policy, thoughts.slots, recipe.grpo.max_new_tokens)
         return score(thoughts, texts, prepared.metric)
 
     return evaluate

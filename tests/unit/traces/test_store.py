@@ -488,7 +488,11 @@ def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: d
 @pytest.mark.parametrize(
     ("changes", "manifest", "named"),
     [
-        ({"latent_inputs": np.zeros((5, K + 1, D))}, {}, r"latent_inputs must be \(5, 3, 8\), not \(5, 4, 8\)"),
+        (
+            {"latent_inputs": np.zeros((5, K + 1, D))},
+            {},
+            r"latent_inputs must be \(5, 3, 8\), not \(5, 4, 8\)",
+        ),
         ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"latent_inputs must be \(5, 3, 8\), not \(5, 3, 9\)"),
         ({"hidden_states": np.zeros((5, D))}, {}, r"hidden_states is float64\[5, 8\]"),
         ({"hidden_states": np.zeros((5, K + 1, D), int)}, {}, r"hidden_states is int64\[5, 4, 8\]"),

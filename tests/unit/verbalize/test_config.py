@@ -104,7 +104,11 @@ def test_saves_and_loads(tmp_path: Path) -> None:
 def test_a_file_of_before_loads_if_it_says_what_holds_today(tmp_path: Path) -> None:
     make().save(tmp_path)
     today = json.loads((tmp_path / FILE).read_text())
-    former = today | {"begin_id": None, "map_file": "maps.safetensors", "injection": {"kind": "z", "norm": None}}
+    former = today | {
+        "begin_id": None,
+        "map_file": "maps.safetensors",
+        "injection": {"kind": "z", "norm": None},
+    }
     (tmp_path / FILE).write_text(json.dumps(former))
     assert VerbalizerConfig.load(tmp_path, reasoner_hash="r1") == make()
     for key, other in (("begin_id", 3), ("injection", {"kind": "h", "norm": None})):
@@ -123,7 +127,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         make(template="+ {thought}").save(tmp_path)
-    assert VerbalizerConfig.load(tmp_path, reasoner_hash="r1")== make()
+    assert VerbalizerConfig.load(tmp_path, reasoner_hash="r1") == make()
 
 
 @pytest.mark.parametrize(
