@@ -69,7 +69,7 @@ def train(recipe: Recipe, console: Console, resume: bool = False) -> Path:
     write_recipe(recipe, out)
     if recipe.grpo.steps:
         reinforce(recipe, prepared, policy, out, console, start)
-    return finish(out, prepared, out / BEST if recipe.grpo.steps else out / "warm")
+    return finish(recipe, out, prepared, out / BEST if recipe.grpo.steps else out / "warm")
 
 
 def write_recipe(recipe: Recipe, out: Path) -> None:
@@ -183,13 +183,14 @@ def reinforce(
         trainer.train(resume_from_checkpoint=start.checkpoint)
 
 
-def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
-    """Put adapter, contract, maps and encoded steps into one folder, `out/verbalizer`."""
+def finish(recipe: Recipe, out: Path, prepared: Prepared, adapter: Path) -> Path:
+    """Put adapter, contract, maps, encoded steps and recipe into one folder, `out/verbalizer`."""
     folder = out / "verbalizer"
     with whole_folder(folder) as temporary:
         shutil.copytree(adapter, temporary, dirs_exist_ok=True)
         for name in (MAPS_FILE, ENCODED_FILE):
             shutil.copy(prepared.folder / name, temporary / name)
+        write_recipe(recipe, temporary)
     return folder
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +21,7 @@ from reverse_codi.recipe.traces import OnBad
 from reverse_codi.tasks.base import Split, Task
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.files import figures_json, write_whole
 
 FILE = "accuracy.json"
 # Below this share of the model's own accuracy a CoT mode is no CoT mode, and thoughts are needed.
@@ -111,6 +113,12 @@ def show(console: Console, name: str, found: Accuracies, published: Published | 
     console.print(table)
     for line in verdict(found, published):
         console.print(line, markup=False)
+
+
+def save(figures: Mapping[str, Mapping[str, float | int | None]], out: Path) -> Path:
+    """Write `accuracy.json` into a folder; returns the file."""
+    write_whole(out / FILE, figures_json(figures, indent=1) + "\n")
+    return out / FILE
 
 
 def flat(found: Accuracies) -> dict[str, dict[str, float | int | None]]:

@@ -49,23 +49,16 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import ENCODED_FILE
+from reverse_codi.training.resuming import RECIPE_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.figures import Figures
-from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.translator import Translator
-
-# What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
-EMBEDDED_RECIPE = {
-    "trace": {"n": 150_000},
-    "warm_start": {"word_dropout": 0.2},
-    "grpo": {"steps": 60, "thoughts_per_step": 256, "samples": 8, "max_new_tokens": 24},
-}
 
 
 @dataclass(frozen=True)
@@ -84,17 +77,14 @@ class Evaluated:
 
 
 def find(word: str, overrides: Sequence[str]) -> Evaluated:
-    """A recipe with its run's verbalizer, a verbalizer's folder with its run's recipe, or `embedded`.
+    """A recipe with its run's verbalizer, a verbalizer's folder with the recipe beside it, or `embedded`.
 
     Raises:
         RecipeError: there is no verbalizer; the message says where one was looked for.
     """
-    if word == EMBEDDED:
-        recipe = validated(Recipe, override(EMBEDDED_RECIPE, overrides), EMBEDDED)
-        return Evaluated(recipe, ASSETS / "verbalizer")
-    path = Path(word)
+    path = ASSETS / "verbalizer" if word == EMBEDDED else Path(word)
     if path.is_dir():
-        beside = [folder / "recipe.yaml" for folder in (path, path.parent)]
+        beside = [folder / RECIPE_FILE for folder in (path, path.parent)]
         known = [file for file in beside if file.is_file()]
         read = read_yaml(known[0]) if known else {}
         recipe = validated(Recipe, override(read, overrides), word)
@@ -228,9 +218,9 @@ def check(
         figures = accuracy.flat(found)
         known_figure = published(reasoner, task, thinker.n_thoughts)
         show = partial(accuracy.show, console, name, found, known_figure)
-    write_whole(out / accuracy.FILE, figures_json(figures, indent=1) + "\n")
+    file = accuracy.save(figures, out)
     show()
-    console.print(f"{out / accuracy.FILE}")
+    console.print(f"{file}")
 
 
 def show(console: Console, found: Figures, baselines: Mapping[str, Figures]) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from reverse_codi.reading.best_of import nearest
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.tasks.claims import parse_claims, result_of, with_result
+from reverse_codi.tasks.claims import claims_of, result_of, with_result
 from reverse_codi.traces.store import TraceStore
 
 
 def written_claims(solutions: Sequence[str]) -> list[list[str]]:
     """The claims that the reasoner's own written solutions state, in order; no label is used."""
-    return [[parsed.claim for parsed in parse_claims(text)] for text in solutions]
+    return [claims_of(text) for text in solutions]
 
 
 def with_answer(claims: Sequence[str], answer: str | None) -> list[str]:

@@ -75,7 +75,7 @@ def test_it_does_not_apply_without_claims(claims: list[str] | None) -> None:
 
 
 def test_a_missing_file_is_named() -> None:
-    with pytest.raises(RecipeError, match=r"no file nowhere\.json.*reading/held_steps\.json"):
+    with pytest.raises(RecipeError, match=r"no file nowhere\.json.*reading/encoded_steps\.json"):
         find("gold_claim", {"held_steps": "nowhere.json"})
 
 

@@ -181,7 +181,7 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
         fitted.append(claims)
         return make_held(3)
 
-    monkeypatch.setattr(preparation, "fit_measure", recorded)
+    monkeypatch.setattr(preparation, "fit_metric", recorded)
     monkeypatch.setattr(preparation, "find_held_steps", held_by_all)
     written = [["1 + 1 = 2"]] * 50
     claims = [["1 + 1 = 3"] if row in (2, 5) else claims for row, claims in enumerate(written)]
