@@ -50,11 +50,6 @@ class Recipe(Section):
     """Logging."""
 
     @property
-    def hash(self) -> str:
-        """SHA-256 of the resolved recipe."""
-        return _hash(self.model_dump(mode="json"))
-
-    @property
     def trace_hash(self) -> str:
         """SHA-256 of what decides the traces; a change of learning rate must not refuse finished ones."""
         values = self.model_dump(mode="json", include={"task", "reasoner", "trace"})
