@@ -16,7 +16,7 @@ from reverse_codi.evaluation.retrieval_set import AMONG
 from reverse_codi.utils.config import RecipeError, read_yaml, validated
 from reverse_codi.utils.stages import StageError, record
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 TABLES = sorted((ROOT / "recipes").glob("ablation*.yaml"))
 FIGURE = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 300}
 
