@@ -19,12 +19,13 @@ from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.bootstrap import Interval
+from tests.fakes import FakeReasoner
 from tests.tiny import make_problems
 
 SITE, WIDTH = Site("h", 0), 12
 
 
-class Constructed:
+class Constructed(FakeReasoner):
     """Reads a text as its first claim: four random numbers each for operand, operator and result."""
 
     def read(
@@ -74,7 +75,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[StudyRow]:
     return [
         row
         for spec in specs
-        for row in study_spec(Constructed(), spec, [SITE], encoded, train, train.claims, test, framed=0)  # type: ignore[arg-type]
+        for row in study_spec(Constructed(), spec, [SITE], encoded, train, train.claims, test, framed=0)
     ]
 
 

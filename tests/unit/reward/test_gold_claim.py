@@ -11,6 +11,7 @@ from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.registry import find, names
 from reverse_codi.utils.config import RecipeError
+from tests.fakes import called
 from tests.tiny import make_batch, make_rows, make_table_measure
 
 SITE = Site("h", 1)
@@ -22,7 +23,7 @@ def values(texts: list[str], claims: list[str] | None = CLAIMS, **options: str) 
         texts, torch.zeros(len(texts), 1), SITE, claims=None if claims is None else [claims] * len(texts)
     )
     batch = make_batch(rows, make_table_measure({"": [0.0]}, SITE, [0.0]))
-    return list(find("gold_claim", options).function(batch))  # type: ignore[arg-type]
+    return called(find("gold_claim", options), batch)
 
 
 @pytest.fixture
