@@ -68,7 +68,7 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     run.write_recipe(recipe)
     if recipe.grpo.steps:
         reinforce(recipe, prepared, policy, run)
-    return run.save(run.best if recipe.grpo.steps else run.warm, prepared.folder)
+    return run.save(recipe, run.best if recipe.grpo.steps else run.warm, prepared.folder)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from reverse_codi import RewardBatch, reward
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps
-from reverse_codi.tasks.equations import parse_equations
-from reverse_codi.tasks.steps import sentence_step, sentences
+from reverse_codi.tasks.claims import stated
 from reverse_codi.utils.config import RecipeError, Section
 
 # Nothing of the claim is 0; a failed text is below what was read and found wrong.
@@ -56,23 +55,13 @@ class GoldClaimReward:
         values: list[float | None] = [None] * len(batch)
         for row, claims in enumerate(batch.claims or []):
             if claims:
-                stated = claims_of(batch.texts[row])
-                values[row] = nearest(stated, claims)
+                made = stated(batch.texts[row])
+                values[row] = nearest(made, claims)
                 if self.encoded is not None:
                     steps = self.encoded.steps(batch.sites[row], len(claims))
                     gold = [claims[step] for step in steps] or [NO_STEP]
-                    values[row] = (nearest(stated, gold) + nearest(gold, stated)) / 2
+                    values[row] = (nearest(made, gold) + nearest(gold, made)) / 2
         return values
-
-
-def claims_of(text: str) -> list[str]:
-    """The equations that a text states, else its sentences.
-
-    >>> claims_of("12+5 = 17. 17*2 = 34.")
-    ['12 + 5 = 17', '17 * 2 = 34']
-    """
-    equations = [equation.claim for equation in parse_equations(text)]
-    return equations or [sentence_step(sentence).claim for sentence in sentences(text)]
 
 
 def nearest(claims: Sequence[str], others: Sequence[str]) -> float:

@@ -74,7 +74,7 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
         record(out, inputs)
         on_bad = recipe.trace.on_bad_question
         found = accuracy.metric(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, on_bad)
-        write_whole(file, figures_json(accuracy.flat(found), indent=1) + "\n")
+        accuracy.save(accuracy.flat(found), out)
         console.print(accuracy.shown(recipe.reasoner.path, found, None))
     figures: dict[str, Any] = json.loads(file.read_text())
     return figures

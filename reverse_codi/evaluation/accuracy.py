@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Group
 from rich.table import Table
@@ -21,6 +22,7 @@ from reverse_codi.recipe.traces import OnBad
 from reverse_codi.tasks.base import Split, Task
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.files import figures_json, write_whole
 
 FILE = "accuracy.json"
 # Below this share of the model's own accuracy a CoT mode is no CoT mode, and thoughts are needed.
@@ -108,6 +110,12 @@ def shown(name: str, found: Accuracies, published: Published | None) -> Group:
     if published:
         table.add_row("its own, published", f"{published.accuracy:.3f}")
     return Group(table, *map(Text, verdict(found, published)))
+
+
+def save(figures: Mapping[str, Mapping[str, float | int | None]], out: Path) -> Path:
+    """Write `accuracy.json` into a folder; returns the file."""
+    write_whole(out / FILE, figures_json(figures, indent=1) + "\n")
+    return out / FILE
 
 
 def flat(found: Accuracies) -> dict[str, dict[str, float | int | None]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.tasks.claims import claims_of
 from reverse_codi.verbalize.thoughts import Thoughts
 
 
@@ -43,7 +43,7 @@ class ChainMethod:
                 [thoughts.slots[[found[site] for site in self.sites], 0] for found in whole]
             )
             for found, chain in zip(whole, self.chains(latent_inputs), strict=True):
-                claims = [parsed.claim for parsed in parse_claims(chain)]
+                claims = claims_of(chain)
                 for site, row in found.items():
                     texts[row] = self.encoded.text(site, claims)
         return texts

@@ -39,12 +39,12 @@ from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.training.resuming import RECIPE_FILE
 from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
 from reverse_codi.utils.console import VerbConsole, busy
 from reverse_codi.utils.figures import Figures
-from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
@@ -53,13 +53,6 @@ from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.translator import Translator
 
 log = logging.getLogger(__name__)
-
-# What recipes/tiny.yaml says of the embedded verbalizer; recipes are no part of the package.
-EMBEDDED_RECIPE = {
-    "trace": {"n": 150_000},
-    "warm_start": {"word_dropout": 0.2},
-    "grpo": {"steps": 60, "thoughts_per_step": 256, "samples": 8, "max_new_tokens": 24},
-}
 
 
 @dataclass(frozen=True)
@@ -78,17 +71,14 @@ class Evaluated:
 
 
 def find(word: str, overrides: Sequence[str]) -> Evaluated:
-    """A recipe with its run's verbalizer, a verbalizer's folder with its run's recipe, or `embedded`.
+    """A recipe with its run's verbalizer, a verbalizer's folder with the recipe beside it, or `embedded`.
 
     Raises:
         RecipeError: there is no verbalizer; the message says where one was looked for.
     """
-    if word == EMBEDDED:
-        recipe = validated(Recipe, override(EMBEDDED_RECIPE, overrides), EMBEDDED)
-        return Evaluated(recipe, ASSETS / "verbalizer")
-    path = Path(word)
+    path = ASSETS / "verbalizer" if word == EMBEDDED else Path(word)
     if path.is_dir():
-        beside = [folder / "recipe.yaml" for folder in (path, path.parent)]
+        beside = [folder / RECIPE_FILE for folder in (path, path.parent)]
         known = [file for file in beside if file.is_file()]
         read = read_yaml(known[0]) if known else {}
         recipe = validated(Recipe, override(read, overrides), word)
@@ -182,7 +172,7 @@ def _method(translator: Translator, context: EvalContext) -> Method:
     """The verbalizer as a writer of single thoughts' texts."""
     if translator.policy.verbalizer_config.n_slots > 1:
         return ChainMethod(translator.greedy, context.encoded, context.sites)
-    return lambda thoughts: translator.greedy(thoughts.slots)
+    return translator.write
 
 
 @contextmanager
@@ -238,7 +228,7 @@ def check(request: CheckRequest) -> RenderableType:
         found = accuracy.metric(thinker, questions, problems, seed, on_bad)
         figures = accuracy.flat(found)
         shown = accuracy.shown(name, found, published(reasoner, task, thinker.n_thoughts))
-    write_whole(out / accuracy.FILE, figures_json(figures, indent=1) + "\n")
+    accuracy.save(figures, out)
     return shown
 
 

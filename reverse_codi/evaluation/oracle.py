@@ -18,13 +18,7 @@ from pathlib import Path
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
 from reverse_codi.evaluation.metrics.content import Overlap, gold_stated
 from reverse_codi.evaluation.suite.content import STEPS, Held, encoded_steps
-from reverse_codi.evaluation.trained_controls import (
-    greedy_engine,
-    greedy_texts,
-    new_like,
-    require_known,
-    trained_into,
-)
+from reverse_codi.evaluation.trained_controls import new_like, require_known, trained_into
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.rollout.transformers_engine import TransformersEngine
@@ -33,6 +27,7 @@ from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import Figures
 from reverse_codi.verbalize.config import MARKER
+from reverse_codi.verbalize.greedy import greedy, greedy_engine
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.warm_start import examples, fit
@@ -100,8 +95,7 @@ class Oracle:
     def ask(self, asked: OracleQuestion, thoughts: Thoughts) -> list[str]:
         """A reply about each thought; it sees `thoughts.slots` [N, 1, d] alone."""
         asking = about(self.policy, queries(self.reasoner)[asked])
-        slots = asking.verbalizer_config.inject(thoughts.slots.flatten(0, 1)).view_as(thoughts.slots)
-        return greedy_texts(self.engine, self.reasoner, asking.prompt_embeds(slots))
+        return greedy(self.engine.generate, asking, thoughts.slots)
 
 
 def about(policy: Policy, query: str) -> Policy:

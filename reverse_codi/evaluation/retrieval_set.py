@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.reading.claims import claims_text
-from reverse_codi.tasks.claims import parse_belongings, parse_claims
+from reverse_codi.tasks.claims import claims_of, parse_belongings
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.verbalize.thoughts import Thoughts
 
@@ -101,7 +101,7 @@ def _endless(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
 @functools.cache
 def _content(text: str) -> tuple[str, ...]:
     """What a text claims; one that claims nothing is only equal to itself."""
-    return tuple(parsed.claim for parsed in parse_claims(text)) or (text.strip(),)
+    return tuple(claims_of(text)) or (text.strip(),)
 
 
 def _operators(text: str) -> tuple[str, ...]:

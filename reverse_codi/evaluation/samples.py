@@ -16,8 +16,7 @@ import torch
 from rich.table import Table
 
 from reverse_codi.evaluation.evaluate import find
-from reverse_codi.reading.affine import trust
-from reverse_codi.reading.best_of import MARGIN, best_of, candidates
+from reverse_codi.reading.best_of import MARGIN, best_of, candidates, matches
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps, claimed
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.load import load_reasoner
@@ -35,6 +34,7 @@ from reverse_codi.utils.outputs import check_folder
 from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thoughts_of
 from reverse_codi.verbalize.translations.record import Translation
 from reverse_codi.verbalize.translations.sharing import sharing_of
+from reverse_codi.verbalize.translations.translate import match_and_trust
 from reverse_codi.verbalize.translator import Translator
 
 Choice = Callable[[list[str], dict[str, float]], str]
@@ -68,12 +68,8 @@ def tried(
     greedy, sampled = translator.greedy(thoughts.slots), translator.sampled(thoughts.slots, samples, seed)
     texts = [[first, *others] for first, others in zip(greedy, sampled, strict=True)]
     distinct = [list(dict.fromkeys(of_thought)) for of_thought in texts]
-    flat = [text for of_thought in distinct for text in of_thought]
-    owner = [row for row, of_thought in enumerate(distinct) for _ in of_thought]
-    sites = [thoughts.sites[row] for row in owner]
-    predicted = metric.predict(flat, sites, [thoughts.questions[row] for row in owner])
-    values = iter(metric.match(thoughts.targets[owner], predicted, sites).tolist())
-    match = [{text: next(values) for text in of_thought} for of_thought in distinct]
+    found = matches(distinct, thoughts.targets, thoughts.sites, thoughts.questions, metric)
+    match = [dict(zip(own, values, strict=True)) for own, values in zip(distinct, found, strict=True)]
     return Tried(thoughts, texts, match)
 
 
@@ -103,12 +99,10 @@ def counts(
         rows = [row for row, other in enumerate(thoughts.sites) if other == site]
         of_site = thoughts.take(rows)
         own = [texts[row] for row in rows]
-        predicted = metric.predict(own, of_site.sites, of_site.questions)
-        match = metric.match(of_site.targets, predicted, of_site.sites).tolist()
         sharing = sharing_of(translator, metric, site, own)
-        trusts = sharing.discount(trust(metric.map_of(site), of_site.targets, predicted, sharing.alike))
+        match, trusts = match_and_trust(metric, site, of_site.targets, of_site.questions, own, sharing)
         for i, row in enumerate(rows):
-            verdict = Translation("", "", own[i], match[i], float(trusts[i]), [], "", None, sharing.shares[i])
+            verdict = Translation("", "", own[i], match[i], trusts[i], [], "", None, sharing.shares[i])
             wrong += bool(verdict.trusted and not right[row])
 
     def share(of: bool) -> float:

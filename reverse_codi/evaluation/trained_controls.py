@@ -12,17 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from peft import LoraConfig
-from torch import Tensor
 
 from reverse_codi.evaluation.eval_set import EvalContext
 from reverse_codi.evaluation.suite.predictions import Method
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.recipe.verbalizer import VerbalizerSection, WarmStartSection
-from reverse_codi.rollout.base import Sampling
-from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.verbalize.config import FILE, VerbalizerConfig
+from reverse_codi.verbalize.greedy import greedy_engine, greedy_texts
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.translator import Translator
@@ -138,7 +135,7 @@ def question_only(context: EvalContext, like: Path, out: Path, section: WarmStar
 
     def write(thoughts: Thoughts) -> list[str]:
         prompts = [reasoner.embed(_question_prompt(thoughts, row)) for row in range(len(thoughts))]
-        return greedy_texts(engine, reasoner, prompts)
+        return greedy_texts(engine.generate, reasoner.tokenizer, prompts)
 
     return write
 
@@ -214,29 +211,4 @@ def teach(
 
 def greedy_method(reasoner: CodiReasoner, folder: Path) -> Method:
     """The verbalizer in a folder, decoded greedily."""
-    translator = Translator(reasoner, folder)
-    return lambda thoughts: translator.greedy(thoughts.slots)
-
-
-def greedy_engine(reasoner: CodiReasoner, folder: Path) -> TransformersEngine:
-    """An engine with the adapter of a folder, for prompts as long as the model takes."""
-    engine = TransformersEngine(
-        reasoner.saved_path(),
-        EngineConfig(
-            kind="transformers",
-            device=reasoner.device.type,
-            max_sequences=512,
-            max_model_len=reasoner.lm.config.max_position_embeddings,
-        ),
-    )
-    engine.load_policy(folder, version=1)
-    return engine
-
-
-def greedy_texts(
-    engine: TransformersEngine, reasoner: CodiReasoner, prompts: Sequence[Tensor], max_new_tokens: int = 48
-) -> list[str]:
-    """The most likely text after each prompt, given as embeddings [T, d]."""
-    eos = reasoner.tokenizer.eos_token_id
-    greedy = Sampling(max_new_tokens=max_new_tokens, temperature=0.0, stop_ids=(eos,))
-    return [reasoner.decode(rollout.token_ids.tolist()) for rollout in engine.generate(prompts, 1, greedy)]
+    return Translator(reasoner, folder).write

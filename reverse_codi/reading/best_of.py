@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from reverse_codi.reading.claims import claimed
+from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.reasoners.sites import Site
 
 MARGIN = 0.05
 """By how much another text's match must exceed that of the first choice."""
@@ -52,3 +56,53 @@ def best_of(texts: Sequence[str], match: Sequence[float], first: str | None, mar
     if first is not None and first in texts and not match[best] > match[texts.index(first)] + margin:
         return first
     return texts[best]
+
+
+def nearest(
+    texts: Sequence[Sequence[str]],
+    targets: Tensor,
+    sites: Sequence[Site],
+    questions: Sequence[str],
+    metric: ThoughtMetric,
+    first: Sequence[str | None],
+    margin: float = MARGIN,
+) -> list[str]:
+    """For each of N thoughts the best of its texts by `best_of`; where it has none, its first choice.
+
+    Args:
+        texts: N lists of candidates.
+        targets: [N, d] what the texts are compared with.
+        sites: N sites.
+        questions: N questions.
+        metric: reads texts and compares.
+        first: N first choices, see `best_of`; None where there is none.
+        margin: see `MARGIN`.
+
+    Raises:
+        ValueError: a thought has neither a candidate nor a first choice.
+    """
+    chosen = []
+    matched = matches(texts, targets, sites, questions, metric)
+    for row, (own, match, text) in enumerate(zip(texts, matched, first, strict=True)):
+        if not own and text is None:
+            raise ValueError(f"thought {row} has no text to choose from; give a candidate or a first choice")
+        chosen.append(best_of(own, match, text, margin) if own else str(text))
+    return chosen
+
+
+def matches(
+    texts: Sequence[Sequence[str]],
+    targets: Tensor,
+    sites: Sequence[Site],
+    questions: Sequence[str],
+    metric: ThoughtMetric,
+) -> list[list[float]]:
+    """The match of each of N thoughts with each of its texts, all read at once; arguments as of `nearest`."""
+    flat = [text for own in texts for text in own]
+    if not flat:
+        return [[] for _ in texts]
+    owner = [row for row, own in enumerate(texts) for _ in own]
+    at = [sites[row] for row in owner]
+    predicted = metric.predict(flat, at, [questions[row] for row in owner])
+    match = iter(metric.match(targets[owner], predicted, at).tolist())
+    return [[next(match) for _ in own] for own in texts]

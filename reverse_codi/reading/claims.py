@@ -22,7 +22,7 @@ from torch import Tensor
 
 from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.reasoners.sites import ANSWER, Site
-from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.tasks.claims import claims_of
 from reverse_codi.utils.files import strict_json
 
 NO_STEP = "(no step)"
@@ -47,7 +47,7 @@ def claimed(text: str) -> tuple[str, ...] | None:
     >>> claimed("12 + 5=17 ."), claimed("( no step )"), claimed("28 no)))"), claimed("")
     (('12 + 5 = 17',), (), None, None)
     """
-    claims = tuple(parsed.claim for parsed in parse_claims(text))
+    claims = tuple(claims_of(text))
     return claims or (() if re.sub(r"[\s().]", "", text).lower() == "nostep" else None)
 
 

@@ -28,7 +28,7 @@ from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import strict_json
+from reverse_codi.utils.files import strict_json, write_whole
 
 __all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
 
@@ -295,7 +295,7 @@ class CodiReasoner:
         prj = {name: tensor.contiguous() for name, tensor in self.model.prj.state_dict().items()}
         if prj:
             save_file(prj, path / PROJECTION_FILE)
-        (path / CONFIG_FILE).write_text(strict_json(self.config.recorded(), indent=2) + "\n")
+        write_whole(path / CONFIG_FILE, strict_json(self.config.recorded(), indent=2) + "\n")
         self.path = path
 
     def saved_path(self) -> Path:

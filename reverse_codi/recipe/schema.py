@@ -67,11 +67,6 @@ class Recipe(Section):
         return _read(path, lambda values: laid_over(values, overrides))
 
     @property
-    def hash(self) -> str:
-        """SHA-256 of the resolved recipe."""
-        return _hash(self.model_dump(mode="json"))
-
-    @property
     def trace_hash(self) -> str:
         """SHA-256 of what decides the traces; a change of learning rate must not refuse finished ones."""
         values = self.model_dump(mode="json", include={"task", "reasoner", "trace"})

@@ -11,8 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peft import PeftModel
 from torch import Tensor
-from transformers import DynamicCache, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    DynamicCache,
+    LogitsProcessorList,
+    PreTrainedModel,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.base import (
@@ -33,15 +40,20 @@ class TransformersEngine:
     Every sample draws from numbers fixed by (seed, prompt, sample), so the batch does not change it.
 
     Args:
-        base: folder of the language model without adapter.
+        base: folder of the language model without adapter; or a model in memory, which is sampled from as it
+            stands and takes no other adapter.
         config: dtype, device, sizes.
     """
 
-    def __init__(self, base: str | Path, config: EngineConfig) -> None:
+    def __init__(self, base: str | Path | PreTrainedModel | PeftModel, config: EngineConfig) -> None:
         self.base = base
         self.config = config
         self.dtype: torch.dtype = getattr(torch, config.dtype)
-        self.model = merged_policy(base, None, self.dtype).to(config.device)  # type: ignore[arg-type]
+        self.model: PreTrainedModel | PeftModel
+        if isinstance(base, str | Path):
+            self.model = merged_policy(base, None, self.dtype).to(config.device)  # type: ignore[arg-type]
+        else:
+            self.model = base
         self._version = BASE_VERSION
         self.progress: Callable[[int, int], None] | None = None
         """Called after every batch with how many sequences are done, and of how many."""
@@ -52,7 +64,13 @@ class TransformersEngine:
         return self._version
 
     def load_policy(self, adapter: str | Path, version: int) -> None:
-        """Merge the adapter of a folder into a fresh base."""
+        """Merge the adapter of a folder into a fresh base.
+
+        Raises:
+            TypeError: the base is a model in memory.
+        """
+        if not isinstance(self.base, str | Path):
+            raise TypeError("this engine samples from a model in memory; make another from the base's folder")
         self.model = merged_policy(self.base, adapter, self.dtype).to(self.config.device)  # type: ignore[arg-type]
         self._version = version
 

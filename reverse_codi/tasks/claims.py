@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reverse_codi.tasks.equations import Equation, parse_equations
+from reverse_codi.tasks.steps import sentence_step, sentences
 
 # "There is a pile" says nothing of a class.
 _BELONGING = re.compile(
@@ -75,6 +76,27 @@ def parse_belongings(text: str) -> list[Belonging]:
 def parse_claims(text: str) -> Sequence[Claim]:
     """What a text claims, in order: its equations, or where it has none its sentences of belonging."""
     return parse_equations(text) or parse_belongings(text)
+
+
+def claims_of(text: str) -> list[str]:
+    """What a text claims, each claim in its canonical form.
+
+    >>> claims_of("12+5 = 17. 17*2 = 34."), claims_of("Tom is an ox."), claims_of("who knows")
+    (['12 + 5 = 17', '17 * 2 = 34'], ['Tom is a ox'], [])
+    """
+    return [parsed.claim for parsed in parse_claims(text)]
+
+
+def stated(text: str) -> list[str]:
+    """The equations that a text states; without any, each of its sentences word for word, whatever it is of.
+
+    For tasks whose steps are free sentences, of which `claims_of` knows a few only.
+
+    >>> stated("12+5 = 17. It is late."), stated("Tom is an ox. It is late.")
+    (['12 + 5 = 17'], ['Tom is an ox', 'It is late'])
+    """
+    equations = [equation.claim for equation in parse_equations(text)]
+    return equations or [sentence_step(sentence).claim for sentence in sentences(text)]
 
 
 def result_of(claim: str) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reverse_codi.utils.config import UserError
+from reverse_codi.utils.files import write_whole
 
 MANIFEST = "manifest.json"
 
@@ -151,28 +152,16 @@ class Manifest(BaseModel):
 
 
 def write_atomically(path: Path, data: bytes | pa.Buffer) -> None:
-    """Write a whole file or none.
+    """Write a whole file or none, and say what to do if the disk refuses it.
 
     Raises:
         OSError: the disk refused; the temporary file is gone and an earlier `path` as it was.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, memoryview(data))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         fix = "what the manifest lists is whole; fix the disk and run the same command again"
         raise OSError(error.errno, f"{error.strerror}; {fix}", str(path)) from error
-    # The rename itself has to survive a power cut, or the manifest could list a file that is not there.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def schema(header: TraceHeader) -> pa.Schema:

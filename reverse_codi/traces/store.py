@@ -63,7 +63,7 @@ class TraceWriter:
             manifest.write(folder)
             return cls(folder, manifest)
         manifest = Manifest.read(folder)
-        for pattern in ("shard-*.arrow.tmp", f"{MANIFEST}.tmp"):  # of a run that was killed while it wrote
+        for pattern in ("shard-*.arrow.*tmp", f"{MANIFEST}.*tmp"):  # of a run that was killed while it wrote
             for leftover in folder.glob(pattern):
                 leftover.unlink()
         wanted = {**header.model_dump(), "rows_expected": total}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Finish, Sampling
 from reverse_codi.training.grpo import column
 from reverse_codi.training.sync import PolicySync
+from reverse_codi.verbalize.distractors import Distractors, seed_of
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
 
@@ -76,8 +76,7 @@ class Rollouts:
         self.scalars: dict[str, float] = {}
         self._bank = bank_rows(thoughts)
         self._of_site: dict[str, list[int]] = {}
-        for row, site in enumerate(thoughts.sites):
-            self._of_site.setdefault(str(site), []).append(row)
+        self._others = Distractors(thoughts.sites, thoughts.problems)
 
     def __call__(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
         """Sample and score one batch.
@@ -143,20 +142,13 @@ class Rollouts:
 
     def _distractors(self, owners: list[int]) -> Tensor:
         """[N, M, d] thoughts of the same site, of other problems; the same ones for a whole group."""
-        picked = {owner: self._others(owner) for owner in dict.fromkeys(owners)}
-        return self.thoughts.targets[torch.tensor([picked[owner] for owner in owners])]
-
-    def _others(self, owner: int) -> list[int]:
-        """M rows; the same ones at every step, distinct where there are as many, else round and round."""
-        wanted, own = self.section.distractors, self.thoughts.problems[owner]
-        of_site = self._of_site[str(self.thoughts.sites[owner])]
-        generator = torch.Generator().manual_seed(self.section.seed * 1_000_003 + owner)
-        order = torch.randperm(len(of_site), generator=generator).tolist()
-        others = (row for place in order if self.thoughts.problems[row := of_site[place]] != own)
-        found = list(itertools.islice(others, wanted))
-        if not found:
-            raise ValueError(
-                f"no other problem has a thought at {self.thoughts.sites[owner]} to compare with; "
-                "raise trace.n"
+        picked = {
+            owner: self._others.rows(
+                self.thoughts.sites[owner],
+                self.thoughts.problems[owner],
+                self.section.distractors,
+                seed_of(self.section.seed, owner),
             )
-        return [found[i % len(found)] for i in range(wanted)]
+            for owner in dict.fromkeys(owners)
+        }
+        return self.thoughts.targets[torch.tensor([picked[owner] for owner in owners])]

@@ -100,7 +100,7 @@ class RunFolder:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Note what the run follows, in place of an earlier recipe."""
-        write_whole(self.path / RECIPE_FILE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        write_recipe(recipe, self.path)
 
     def rewind(self) -> None:
         """Drop what was written after the step that RL starts from, and note there which settings changed."""
@@ -110,10 +110,11 @@ class RunFolder:
         if self.start.changed:
             JsonLog(self.path / METRICS).write({"step": self.start.done, "changed": dict(self.start.changed)})
 
-    def save(self, adapter: Path, reading: Path) -> Path:
-        """Put a policy and how its texts are read into one folder, `verbalizer/`; returns it.
+    def save(self, recipe: Recipe, adapter: Path, reading: Path) -> Path:
+        """Put a policy, how its texts are read and its recipe into one folder, `verbalizer/`; returns it.
 
         Args:
+            recipe: of the run.
             adapter: folder of the policy: LoRA and `verbalizer.json`.
             reading: folder of maps and encoded steps.
         """
@@ -122,4 +123,10 @@ class RunFolder:
             shutil.copytree(adapter, temporary, dirs_exist_ok=True)
             for name in READING_FILES:
                 shutil.copy(reading / name, temporary / name)
+            write_recipe(recipe, temporary)
         return folder
+
+
+def write_recipe(recipe: Recipe, folder: Path) -> None:
+    """Keep a resolved recipe beside what was made by it."""
+    write_whole(folder / RECIPE_FILE, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
-import torch
-
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.tasks.base import Split
 from reverse_codi.training.prepare import Prepared
+from reverse_codi.verbalize.greedy import Generate, engine_config, greedy
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored, score
-from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
+from reverse_codi.verbalize.thoughts import Thoughts
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,13 @@ class Selection:
 
     def by_policy(self, policy: Policy) -> Scored:
         """Let the policy's own model write."""
-        slots = policy.verbalizer_config.inject(self.thoughts.slots)
-        prompts = torch.tensor(policy.prompts(bank_rows(self.thoughts)))
-        with policy.embedding.bank(slots.flatten(0, 1)):
-            written = policy.model.generate(
-                input_ids=prompts,
-                attention_mask=torch.ones_like(prompts),
-                max_new_tokens=self.max_new_tokens,
-                do_sample=False,
-                eos_token_id=policy.tokenizer.eos_token_id,
-            )
-        return self._scored(written[:, prompts.shape[1] :].tolist())
+        config = engine_config(self.prepared.reasoner, max_sequences=len(self.thoughts))
+        return self._written(TransformersEngine(policy.model, config).generate, policy)
 
     def by_actors(self, policy: Policy, pool: RolloutPool, version: int) -> Scored:
         """Let the rollout actors write, which hold policy `version`."""
-        embeds = policy.prompt_embeds(policy.verbalizer_config.inject(self.thoughts.slots))
-        stop_ids = (policy.tokenizer.eos_token_id,)
-        greedy = Sampling(max_new_tokens=self.max_new_tokens, temperature=0.0, stop_ids=stop_ids)
-        return self._scored([r.token_ids.tolist() for r in pool.generate(embeds, 1, greedy, version)])
+        return self._written(partial(pool.generate, version=version), policy)
 
-    def _scored(self, token_ids: list[list[int]]) -> Scored:
-        texts = [self.prepared.reasoner.decode(ids) for ids in token_ids]
+    def _written(self, generate: Generate, policy: Policy) -> Scored:
+        texts = greedy(generate, policy, self.thoughts.slots, self.max_new_tokens)
         return score(self.thoughts, texts, self.prepared.metric)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from reverse_codi.reading.metric import MAPS_FILE
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
@@ -104,5 +103,4 @@ def new_config(recipe: Recipe, prepared: Prepared) -> VerbalizerConfig:
         reasoner_hash=reasoner.content_hash,
         tokenizer_hash=reasoner.tokenizer_hash,
         read_spec=prepared.metric.reader.spec.model_dump(mode="json"),
-        map_file=MAPS_FILE,
     )

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from reverse_codi.utils.errors import UserError
+from reverse_codi.utils.outputs import OutputError, check_folder
 
 ADDRESS = "RAY_ADDRESS"
 # A cluster on the same network answers in milliseconds; one that shares busy cores takes seconds.
@@ -136,13 +137,11 @@ def check_temporary_folder() -> None:
 
 def writable(folder: str | Path) -> bool:
     """Whether files can be made in a folder, or in the one that it would be made in."""
-    place = Path(folder).absolute()
-    there = next(parent for parent in (place, *place.parents) if parent.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
-            return True
-    except OSError:
+        check_folder(folder)
+    except OutputError:
         return False
+    return True
 
 
 def settle_home() -> str:

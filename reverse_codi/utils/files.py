@@ -24,22 +24,36 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path`, which takes its place when the block ends without an error.
 
     Missing folders are made. Yields the temporary file's path, in the same folder; of a link, in the folder
-    that it points into.
+    that it points into. What is in place survives a power cut.
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        _flush(temporary)
         os.replace(temporary, path)
+        _flush(path.parent)  # or the folder could list the former file again
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all, in UTF-8."""
+def write_whole(path: str | Path, data: str | bytes | memoryview) -> None:
+    """Write a file whole or not at all: a text in UTF-8, or bytes."""
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        if isinstance(data, str):
+            temporary.write_text(data, encoding="utf-8", newline="\n")
+        else:
+            temporary.write_bytes(data)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has what was written to a file, or to a folder's list of files."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager

@@ -73,7 +73,12 @@ def refusal(host: str, key: str | None, seconds: float) -> str:
     asking = threading.Thread(target=lambda: found.append(_asked(host, key, seconds)), daemon=True)
     asking.start()
     asking.join(seconds)
-    return found[0] if found else f"does not answer in {seconds:g} s"
+    return found[0] if found else _silence(seconds)
+
+
+def _silence(seconds: float) -> str:
+    """What both time limits come to: the thread's here, and that of the library in the thread."""
+    return f"does not answer in {seconds:g} s"
 
 
 def _asked(host: str, key: str | None, seconds: float) -> str:
@@ -84,6 +89,8 @@ def _asked(host: str, key: str | None, seconds: float) -> str:
             auth=None if key is None else ("api", key),
             timeout=seconds,
         )
+    except requests.Timeout:
+        return _silence(seconds)
     except requests.ConnectionError:
         return "cannot be reached"
     except requests.RequestException as error:

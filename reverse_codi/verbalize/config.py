@@ -6,18 +6,17 @@ Training, sampling and inference build every prompt through `VerbalizerConfig.bu
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.plain_text import Filled
 from reverse_codi.utils.config import Section, UserError, validated
+from reverse_codi.utils.files import write_whole
 
 FILE = "verbalizer.json"
 MARKER = "{thought}"
@@ -45,21 +44,8 @@ def check_template(template: str, n_slots: int) -> None:
 class Injection(Section):
     """How a thought becomes an input vector."""
 
-    kind: Literal["z"] = "z"
-    """z: the latent input, which the model's own inputs look like."""
     norm: float | None = Field(default=None, gt=0)
     """Length that every vector is scaled to; none leaves them as they are."""
-
-    @field_validator("kind", mode="before")
-    @classmethod
-    def _hidden_states_do_not_enter(cls, kind: object) -> object:
-        if kind == "h":
-            raise ValueError(
-                "hidden states enter no slot; a file that says h was trained on latent inputs all the "
-                "same, since "
-                "the field was not looked at: write z, or train again"
-            )
-        return kind
 
 
 class VerbalizerConfig(Section):
@@ -72,8 +58,6 @@ class VerbalizerConfig(Section):
     (turns of a chat) are tokens."""
     n_slots: int = Field(default=1, ge=1)
     """S, the vectors in one prompt."""
-    begin_id: int | None = None
-    """Token id after the template, where the text begins; none adds nothing."""
     injection: Injection = Injection()
     """How vectors enter."""
     n_vocab: int = Field(gt=0)
@@ -84,8 +68,6 @@ class VerbalizerConfig(Section):
     """Content hash of the tokenizer."""
     read_spec: dict[str, Any] = Field(default_factory=dict)
     """The ReadSpec that scored its texts, as plain values."""
-    map_file: str | None = None
-    """The read map, relative to this file; none for identity."""
 
     @property
     def slot_base(self) -> int:
@@ -95,8 +77,6 @@ class VerbalizerConfig(Section):
     @model_validator(mode="after")
     def _markers_fit(self) -> Self:
         check_template(self.template, self.n_slots)
-        if self.begin_id is not None and not 0 <= self.begin_id < self.n_vocab:
-            raise ValueError(f"begin_id {self.begin_id} is outside the vocabulary of {self.n_vocab}")
         return self
 
     def build_prompt(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[int]) -> list[int]:
@@ -123,8 +103,6 @@ class VerbalizerConfig(Section):
         prompt = Filled(pieces[0]).ids(tokenizer)
         for group, piece in zip(groups, pieces[1:], strict=True):
             prompt += group + Filled(piece).ids(tokenizer)
-        if self.begin_id is not None:
-            prompt.append(self.begin_id)
         found = sum(token >= self.slot_base for token in prompt)
         if found != self.n_slots:
             raise VerbalizerConfigError(
@@ -151,13 +129,7 @@ class VerbalizerConfig(Section):
 
     def save(self, folder: str | Path) -> None:
         """Write `verbalizer.json` whole or not at all."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path, prefix=f".{FILE}.", delete=False) as file:
-            file.write(self.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path / FILE)
+        write_whole(Path(folder) / FILE, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path, reasoner_hash: str, tokenizer_hash: str | None = None) -> Self:
@@ -181,7 +153,7 @@ class VerbalizerConfig(Section):
             raise VerbalizerConfigError(
                 f"{file} has schema version {version}, this code reads {SCHEMA}; train it again"
             )
-        verbalizer_config = validated(cls, values, str(file))
+        verbalizer_config = validated(cls, _without_former(values), str(file))
         for what, stored, at_hand in (
             ("reasoner", verbalizer_config.reasoner_hash, reasoner_hash),
             ("tokenizer", verbalizer_config.tokenizer_hash, tokenizer_hash),
@@ -192,3 +164,17 @@ class VerbalizerConfig(Section):
                     f"load that {what}, or train a verbalizer on this one"
                 )
         return verbalizer_config
+
+
+def _without_former(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a file without keys of before, where they say what holds of every verbalizer today.
+
+    A begin token was never set, `kind` had one value, and the maps always lay beside the file.
+    """
+    kept = {key: value for key, value in values.items() if key != "map_file"}
+    if kept.get("begin_id", 0) is None:
+        del kept["begin_id"]
+    injection = kept.get("injection")
+    if isinstance(injection, Mapping) and injection.get("kind") == "z":
+        kept["injection"] = {key: value for key, value in injection.items() if key != "kind"}
+    return kept

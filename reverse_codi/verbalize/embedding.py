@@ -106,15 +106,6 @@ class LatentEmbedding(nn.Embedding):
             raise ValueError(f"bank row {row} holds a value that is not finite; drop that trace")
         return vectors.detach().to(self.weight.device, self.weight.dtype)
 
-    def bank_id(self, row: int) -> int:
-        """The prompt id of a bank row.
-
-        Raises:
-            IndexError: the bank has no such row.
-        """
-        self._check(row, row)
-        return self.n_vocab + row
-
     def forward(self, input: Tensor) -> Tensor:
         """Ids [*] to embeddings [*, d].
 

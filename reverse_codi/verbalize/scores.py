@@ -21,7 +21,7 @@ from reverse_codi.reading.fit import retrieval
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.tasks.equations import Equation
-from reverse_codi.utils.bootstrap import Floats, Interval, explained, interval
+from reverse_codi.utils.bootstrap import Interval, explained, interval
 from reverse_codi.utils.figures import sums
 from reverse_codi.verbalize.thoughts import Thoughts
 
@@ -121,12 +121,6 @@ def score(thoughts: Thoughts, texts: Sequence[str], metric: ThoughtMetric) -> Sc
         operation=same[:, 2] if any(operators for *_, operators in gold) else torch.empty(0),
         texts=list(texts),
     )
-
-
-def by_problem(values: Tensor, problems: Sequence[int]) -> Floats:
-    """Sums of values [N] over each problem's thoughts, [P]."""
-    column: Floats = sums([values], problems)[:, 0]
-    return column
 
 
 def match_gain(before: Scored, after: Scored, problems: Sequence[int]) -> Interval:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from reverse_codi.reading.best_of import best_of
+from reverse_codi.reading.best_of import nearest
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.tasks.claims import parse_claims, result_of, with_result
+from reverse_codi.tasks.claims import claims_of, result_of, with_result
 from reverse_codi.traces.store import TraceStore
 
 
 def written_claims(solutions: Sequence[str]) -> list[list[str]]:
     """The claims that the reasoner's own written solutions state, in order; no label is used."""
-    return [[parsed.claim for parsed in parse_claims(text)] for text in solutions]
+    return [claims_of(text) for text in solutions]
 
 
 def with_answer(claims: Sequence[str], answer: str | None) -> list[str]:
@@ -63,13 +61,6 @@ def nearest_texts(
         metric: reads texts and compares.
         first: N first choices, each left for another candidate by a margin only (`reading.best_of`).
     """
-    flat = [text for texts in candidates for text in texts]
-    owner = torch.tensor([row for row, texts in enumerate(candidates) for _ in texts])
-    questions = [traces.questions[row] for row in owner.tolist()]
-    predicted = metric.predict(flat, [site] * len(flat), questions)
-    match = iter(metric.match(traces.vectors(site)[owner], predicted, [site] * len(flat)).tolist())
-    chosen: Sequence[str | None] = [None] * len(candidates) if first is None else first
-    return [
-        best_of(texts, [next(match) for _ in texts], text)
-        for texts, text in zip(candidates, chosen, strict=True)
-    ]
+    chosen = [None] * len(candidates) if first is None else first
+    sites = [site] * len(candidates)
+    return nearest(candidates, traces.vectors(site), sites, traces.questions, metric, chosen)

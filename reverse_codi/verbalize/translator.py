@@ -7,14 +7,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from reverse_codi.reading.best_of import MARGIN, best_of, candidates
+from reverse_codi.reading.best_of import MARGIN, candidates, nearest
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.base import Sampling
-from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.verbalize.greedy import LONGEST, greedy, greedy_engine, prompts_of
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.thoughts import Thoughts
 
 
 class Translator:
@@ -29,26 +29,30 @@ class Translator:
         UserError: the reasoner was never saved.
     """
 
-    def __init__(self, reasoner: CodiReasoner, folder: str | Path, max_new_tokens: int = 48) -> None:
+    def __init__(self, reasoner: CodiReasoner, folder: str | Path, max_new_tokens: int = LONGEST) -> None:
         self.reasoner = reasoner
         self.policy = Policy.load(folder, reasoner)
         self.max_new_tokens = max_new_tokens
-        config = EngineConfig(
-            kind="transformers",
-            device=reasoner.device.type,
-            max_sequences=512,
-            max_model_len=reasoner.lm.config.max_position_embeddings,
-        )
-        self.engine = TransformersEngine(reasoner.saved_path(), config)
-        self.engine.load_policy(folder, version=1)
+        self.engine = greedy_engine(reasoner, folder)
 
     def greedy(self, slots: Tensor) -> list[str]:
         """The most likely text of each thought; slots [N, S, d]."""
-        return [texts[0] for texts in self._texts(slots, 1, temperature=0.0, seed=0)]
+        return greedy(self.engine.generate, self.policy, slots, self.max_new_tokens)
+
+    def write(self, thoughts: Thoughts) -> list[str]:
+        """The most likely text of each thought."""
+        return self.greedy(thoughts.slots)
 
     def sampled(self, slots: Tensor, n: int, seed: int = 0, temperature: float = 1.0) -> list[list[str]]:
         """`n` sampled texts of each thought; slots [N, S, d]."""
-        return self._texts(slots, n, temperature, seed)
+        eos = self.policy.tokenizer.eos_token_id
+        sampling = Sampling(
+            max_new_tokens=self.max_new_tokens, temperature=temperature, seed=seed, stop_ids=(eos,)
+        )
+        texts: list[list[str]] = [[] for _ in slots]
+        for rollout in self.engine.generate(prompts_of(self.policy, slots), n, sampling):
+            texts[rollout.prompt_index].append(self.reasoner.decode(rollout.token_ids.tolist()))
+        return texts
 
     def reranked(
         self,
@@ -75,32 +79,9 @@ class Translator:
             seed: of sampling.
             margin: in match.
         """
-        greedy = self.greedy(slots)
+        first = self.greedy(slots)
         tried = [
-            candidates([first, *others])
-            for first, others in zip(greedy, self.sampled(slots, n, seed), strict=True)
+            candidates([text, *others])
+            for text, others in zip(first, self.sampled(slots, n, seed), strict=True)
         ]
-        flat = [text for texts in tried for text in texts]
-        owner = [row for row, texts in enumerate(tried) for _ in texts]
-        if not flat:
-            return greedy
-        flat_sites = [sites[row] for row in owner]
-        predicted = metric.predict(flat, flat_sites, [questions[row] for row in owner])
-        match = iter(metric.match(targets[owner], predicted, flat_sites).tolist())
-        return [
-            best_of(texts, [next(match) for _ in texts], first, margin) if texts else first
-            for texts, first in zip(tried, greedy, strict=True)
-        ]
-
-    def _texts(self, slots: Tensor, n: int, temperature: float, seed: int) -> list[list[str]]:
-        embeds = self.policy.prompt_embeds(
-            self.policy.verbalizer_config.inject(slots.flatten(0, 1)).view_as(slots)
-        )
-        eos = self.policy.tokenizer.eos_token_id
-        sampling = Sampling(
-            max_new_tokens=self.max_new_tokens, temperature=temperature, seed=seed, stop_ids=(eos,)
-        )
-        texts: list[list[str]] = [[] for _ in embeds]
-        for rollout in self.engine.generate(embeds, n, sampling):
-            texts[rollout.prompt_index].append(self.reasoner.decode(rollout.token_ids.tolist()))
-        return texts
+        return nearest(tried, targets, sites, questions, metric, first, margin)

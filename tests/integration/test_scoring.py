@@ -23,6 +23,7 @@ from reverse_codi.rewards.registry import find_functions
 from reverse_codi.rewards.scoring import LocalScorer, PartialScores, Scores, merged
 from reverse_codi.utils.config import RecipeError, UserError
 from reward.contrastive import near_misses
+from tests.fakes import WatchedReasoner
 from tests.tiny import make_problems, make_tiny_measure
 
 # `marked` gives each row a value of its own, so that a row out of order shows. `scripted` does, where
@@ -136,26 +137,9 @@ def test_local_scores_hold_the_weighted_sum_and_worst(tiny_measure: ThoughtMetri
     assert scores.read_s > 0 and scores.reward_s > 0
 
 
-class Counting:
-    """A reasoner that counts what it is given to read."""
-
-    def __init__(self, reasoner: CodiReasoner) -> None:
-        self.reasoner = reasoner
-        self.seen: list[tuple[str, str]] = []
-
-    def read(
-        self, texts: list[str], questions: list[str] | None = None, suffix: str = ""
-    ) -> list[torch.Tensor]:
-        self.seen += zip(texts, questions or [""] * len(texts), strict=True)
-        return self.reasoner.read(texts, questions, suffix)
-
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        return self.reasoner.offsets(text)
-
-
-def counted(metric: ThoughtMetric, reasoner: CodiReasoner) -> tuple[ThoughtMetric, Counting]:
-    counting = Counting(reasoner)
-    return ThoughtMetric(Reader(counting, metric.reader.spec), metric.maps), counting  # type: ignore[arg-type]
+def counted(metric: ThoughtMetric, reasoner: CodiReasoner) -> tuple[ThoughtMetric, WatchedReasoner]:
+    counting = WatchedReasoner(reasoner)
+    return ThoughtMetric(Reader(counting, metric.reader.spec), metric.maps), counting
 
 
 def test_each_text_is_read_once_by_all_functions_together(
@@ -167,11 +151,11 @@ def test_each_text_is_read_once_by_all_functions_together(
     scores = scorer.score(rows)
     wanted = {text.strip() for i, text in enumerate(TEXTS) if i not in FAILED}
     wanted |= {miss for text in wanted for miss in near_misses(text, 2)}
-    assert sorted(text for text, _ in counting.seen) == sorted(wanted)
+    assert sorted(counting.texts) == sorted(wanted)
     assert scores.n_read == len(wanted)
     assert {"reward/contrastive/thought_top1", "reward/contrastive/text_top1"} <= set(scores.scalars)
     again = scorer.score(rows)  # a new step reads anew, and says the same
-    assert len(counting.seen) == 2 * len(wanted)
+    assert len(counting.texts) == 2 * len(wanted)
     assert_alike(scores, again)
 
 
@@ -182,7 +166,7 @@ def test_a_text_is_read_once_a_question_where_questions_count(
     metric, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
     scorer = LocalScorer.from_section(section(RewardItem(name="hidden_match")), metric)
     pairs = {(TEXTS[i].strip(), rows.questions[i]) for i in range(len(TEXTS)) if i not in FAILED}
-    assert scorer.score(rows).n_read == len(pairs) == len(counting.seen)
+    assert scorer.score(rows).n_read == len(pairs) == len(counting.texts)
 
 
 def test_a_reward_gets_the_layers_that_it_asks_for_from_the_one_reading(
@@ -204,7 +188,7 @@ def test_a_reward_gets_the_layers_that_it_asks_for_from_the_one_reading(
     assert torch.equal(batch.layers[2][:, 0], batch.states)
     embedded = Reader(tiny_reasoner, ReadSpec(point=Point.LAST, layers="0")).features(batch.texts)
     torch.testing.assert_close(batch.layers[0].flatten(1), embedded)
-    assert len(counting.seen) == len({text.strip() for text in batch.texts})
+    assert len(counting.texts) == len({text.strip() for text in batch.texts})
 
 
 def test_layers_that_the_model_lacks_are_refused(tiny_measure: ThoughtMetric, rows: Candidates) -> None:

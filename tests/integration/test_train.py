@@ -87,6 +87,10 @@ def test_every_step_is_logged_with_phases_figures_and_importance(trained: Path) 
     assert any(line["rollout/failed"] < 1 for line in steps)
 
 
+def test_the_recipe_lies_with_the_verbalizer(trained: Path) -> None:
+    assert (trained / "verbalizer/recipe.yaml").read_text() == (trained / "recipe.yaml").read_text()
+
+
 def test_heldout_figures_come_before_and_after(trained: Path) -> None:
     encoded = [line for line in lines(trained / "metrics.jsonl") if "heldout/match" in line]
     assert [line["step"] for line in encoded] == [0, 2, 4]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reverse_codi.reading.claims import NO_STEP
-from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.tasks.claims import claims_of, parse_claims
 from reverse_codi.tasks.equations import Equation
 from reverse_codi.tasks.listings import listing_results
 from reverse_codi.tasks.numbers import canonical_number
@@ -105,7 +105,7 @@ def gold_stated(claims: Sequence[str]) -> Stated:
 
 
 def _canonical(claim: str) -> list[str]:
-    return [parsed.claim for parsed in parse_claims(claim)]
+    return claims_of(claim)
 
 
 def recall_precision(stated: Stated, gold: Stated) -> dict[Part, Overlap]:

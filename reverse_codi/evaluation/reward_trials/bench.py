@@ -32,6 +32,7 @@ from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils.config import Section, UserError
+from reverse_codi.verbalize.distractors import Distractors, seed_of
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
 from reverse_codi.verbalize.translator import Translator
 
@@ -171,16 +172,11 @@ def other_thoughts(
     Raises:
         UserError: there is none.
     """
-    of_site: dict[Site, list[int]] = {}
-    for row, site in enumerate(thoughts.sites):
-        of_site.setdefault(site, []).append(row)
-    found = []
-    for place, (site, question) in enumerate(zip(sites, questions, strict=True)):
-        others = [row for row in of_site.get(site, []) if thoughts.questions[row] != question]
-        if not others:
-            raise UserError(f"no other problem has a thought at {site} to compare with; raise --problems")
-        found.append(random.Random(f"{seed}/{place}").choices(others, k=n))
-    return found
+    others = Distractors(thoughts.sites, thoughts.questions)
+    return [
+        others.rows(site, question, n, seed_of(seed, place))
+        for place, (site, question) in enumerate(zip(sites, questions, strict=True))
+    ]
 
 
 @contextmanager

@@ -44,12 +44,10 @@ class Followed:
 
     Attributes:
         became: [M] 1 where the answer became the expected one.
-        stayed: [M] 1 where it stayed the model's own.
         answers: the M answers.
     """
 
     became: Floats
-    stayed: Floats
     answers: list[str | None]
 
 
@@ -59,4 +57,4 @@ def follow(reasoner: Reasoner, metric: ThoughtMetric, task: Task, traced: Traced
     vectors = latent_inputs_of_each(reasoner, metric, edits.texts, edits.thoughts, single.questions)  # [M, d]
     latent_inputs = vectors[:, None].expand(-1, reasoner.n_thoughts, -1)  # only thought k of it is used
     answers = answers_with(reasoner, task, single, latent_inputs, only(edits.thoughts, reasoner.n_thoughts))
-    return Followed(kept(answers, edits.expected), kept(answers, single.answers), answers)
+    return Followed(kept(answers, edits.expected), answers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import claimed
@@ -96,10 +97,23 @@ def _scores(
     tops: Sequence[list[str] | None] = nothing if targets is None else lens(translator.reasoner, targets)
     if unscored or targets is None:
         return nothing, nothing, tops
-    site = map_site(site)
+    questions = [question or "" for question in given.questions]
+    match, trusts = match_and_trust(metric, map_site(site), targets, questions, texts, sharing)
+    return match, trusts, tops
+
+
+def match_and_trust(
+    metric: ThoughtMetric,
+    site: Site,
+    targets: Tensor,
+    questions: Sequence[str],
+    texts: Sequence[str],
+    sharing: Sharing,
+) -> tuple[list[float], list[float]]:
+    """Match and trust of N texts for N thoughts [N, d] of one site; a text without a claim earns no trust."""
     sites = [site] * len(texts)
-    predicted = metric.predict(texts, sites, [question or "" for question in given.questions])
+    predicted = metric.predict(texts, sites, questions)
     match = metric.match(targets, predicted, sites)
     trusts = sharing.discount(trust(metric.map_of(site), targets, predicted, sharing.alike))
     trusts = trusts * torch.tensor([claimed(text) is not None for text in texts])  # else nothing to trust
-    return match.tolist(), trusts.tolist(), tops
+    return match.tolist(), trusts.tolist()

@@ -15,7 +15,7 @@ from reverse_codi.evaluation.retrieval_set import AMONG
 from reverse_codi.utils.config import RecipeError, read_yaml, validated
 from reverse_codi.utils.stages import StageError, record
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 TABLES = sorted((ROOT / "recipes").glob("ablation*.yaml"))
 FIGURE = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 300}
 
@@ -229,7 +229,9 @@ def test_every_row_of_the_tables_in_the_package_resolves(path: Path, monkeypatch
     ablation = validated(Ablation, read_yaml(path), str(path))
     recipes = {name: recipe_of(ablation, name, Path("out") / name) for name in ablation.rows}
     assert ablation.size.problems >= AMONG
-    assert len({recipe.hash for recipe in recipes.values()}) == len(recipes)  # no row asks what another does
+    assert len({recipe.model_dump_json() for recipe in recipes.values()}) == len(
+        recipes
+    )  # no row asks what another does
     for name, row in ablation.rows.items():
         recipe = recipes[name]
         assert row.why

@@ -20,10 +20,13 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import ReadSpec, Target
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.prepare import ENCODED_FILE
-from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.config import RecipeError, read_yaml
 from reverse_codi.utils.stages import TAKEN_OVER, StageError, record
 from tests.tiny import make_tiny_policy, make_tiny_traces
+
+TINY = Path(__file__).parents[3] / "recipes/tiny.yaml"
 
 
 def put_verbalizer(folder: Path) -> Path:
@@ -61,6 +64,28 @@ def test_embedded_is_the_one_in_the_package() -> None:
     found = find("embedded", [])
     assert found.verbalizer == ASSETS / "verbalizer"
     assert found.recipe.reasoner.path == "embedded"
+    assert find(str(ASSETS / "verbalizer"), []) == found
+
+
+def test_the_recipe_beside_the_embedded_verbalizer_says_what_the_one_it_was_made_by_says() -> None:
+    found, made_by = find("embedded", []).recipe, Recipe.model_validate(read_yaml(TINY))
+    budget = {"steps", "thoughts_per_step", "samples", "max_new_tokens"}
+    for section, keys in (("trace", {"n"}), ("warm_start", {"word_dropout"}), ("grpo", budget)):
+        given = getattr(found, section).model_dump(include=keys)
+        assert given == getattr(made_by, section).model_dump(include=keys)
+        others = getattr(found, section).model_dump(exclude=keys)
+        assert others == getattr(Recipe(), section).model_dump(exclude=keys)
+    assert found.asked_hash == made_by.asked_hash == Recipe().asked_hash
+    unchanged = set(Recipe.model_fields) - {"trace", "warm_start", "grpo"}
+    assert found.model_dump(include=unchanged) == Recipe().model_dump(include=unchanged)
+
+
+def test_the_recipe_in_a_verbalizers_folder_comes_before_that_of_its_run(tmp_path: Path) -> None:
+    folder = put_verbalizer(tmp_path / "run" / "verbalizer")
+    (tmp_path / "run" / "recipe.yaml").write_text("trace: {n: 77}\n")
+    (folder / "recipe.yaml").write_text("trace: {n: 78}\n")
+    assert find(str(folder), []).recipe.trace.n == 78
+    assert find(str(tmp_path / "run"), []).recipe.trace.n == 77
 
 
 def test_a_run_without_a_verbalizer_is_told_with_the_place_and_the_command(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,37 +8,29 @@ import torch
 from reverse_codi.evaluation import ceilings
 from reverse_codi.evaluation.ceilings import ProbedStep, answered, intermediate, probe_hits
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.traces.store import TraceStore
+from tests.fakes import make_store
 
 
-@dataclass(frozen=True)
-class FakeTraces:
-    """As much of a trace store as labels take."""
-
-    claims: list[list[str]]
-    answers: list[str | None]
-    correct: list[bool]
-
-
-TRACES = FakeTraces(
-    claims=[
+@pytest.fixture
+def traces(tmp_path: Path) -> TraceStore:
+    claims = [
         ["1 + 1 = 2"],
         ["1 + 2 = 3", "3 * 2 = 6"],
         ["4 + 2 = 6", "6 - 1 = 5"],
         ["2 + 2 = 4", "4 / 2 = 2"],
-    ],
-    answers=["2", "6", "4", None],
-    correct=[True, True, False, False],
-)
+    ]
+    return make_store(tmp_path, ["2", "6", "4", None], claims=claims, correct=[True, True, False, False])
 
 
-def test_a_result_is_asked_of_right_traces_that_go_on_after_it() -> None:
-    asked = intermediate(TRACES, 0)  # type: ignore[arg-type]
+def test_a_result_is_asked_of_right_traces_that_go_on_after_it(traces: TraceStore) -> None:
+    asked = intermediate(traces, 0)
     assert (asked.site, asked.rows, asked.labels) == (Site("h", 0), [1], ["3"])
-    assert intermediate(TRACES, 1).rows == []  # type: ignore[arg-type]
+    assert intermediate(traces, 1).rows == []
 
 
-def test_own_answers_are_asked_of_the_last_thought_and_errors_weigh_more() -> None:
-    every, wrong = answered(TRACES, 2, False), answered(TRACES, 2, True)  # type: ignore[arg-type]
+def test_own_answers_are_asked_of_the_last_thought_and_errors_weigh_more(traces: TraceStore) -> None:
+    every, wrong = answered(traces, 2, False), answered(traces, 2, True)
     assert (every.site, every.rows, every.labels) == (Site("h", 1), [1, 2], ["6", "4"])
     assert every.weights == [1.0, ceilings.WRONG_WEIGHT]
     assert (wrong.rows, wrong.labels) == ([2], ["4"])

@@ -9,6 +9,7 @@ from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
+from tests.fakes import FakeReasoner
 
 TASK, N = Arithmetic(), 120
 
@@ -21,11 +22,8 @@ def test_an_untrained_reasoner_knows_nothing(tiny_reasoner: CodiReasoner) -> Non
     assert figures.probe == {}
 
 
-class Oracle:
+class Oracle(FakeReasoner):
     """Thinks of the answer in its one thought, and says whatever that thought says."""
-
-    n_thoughts = 1
-    answer_cue = "The answer is:"
 
     def __init__(self) -> None:
         both = [*TASK.problems(Split.HELDOUT, N, 3), *TASK.problems(Split.TRAIN, 2_000, 3)]
@@ -44,12 +42,12 @@ class Oracle:
             hidden_states, latent_inputs, [f"The answer is: {v:g}" for v in latent_inputs.flatten().tolist()]
         )
 
-    def write(self, questions: Sequence[str]) -> list[str]:
+    def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:
         return ["The answer is: 1"] * len(questions)
 
 
 def test_a_reasoner_that_thinks_is_told_from_its_ablations() -> None:
-    figures = check(Oracle(), TASK, seed=3, n=N, with_probe=False)  # type: ignore[arg-type]
+    figures = check(Oracle(), TASK, seed=3, n=N, with_probe=False)
     assert figures.accuracy == figures.accuracy_two_plus == 1.0
     assert set(figures.by_steps.values()) == {1.0}
     assert figures.accuracy_text < 0.2

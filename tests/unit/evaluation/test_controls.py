@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.numbers import canonical_number
 from reverse_codi.verbalize.thoughts import Thoughts
+from tests.fakes import make_store
+from tests.tiny import make_tiny_reasoner
 
 
 def numbered(thoughts: Thoughts) -> list[str]:
@@ -103,35 +106,22 @@ def test_probes_name_the_parts_of_the_step(eval_set: EvalSet) -> None:
         assert sum(hits) > least * len(eval_set.active), part
 
 
-def test_probes_are_exact_on_vectors_that_tell_parts_apart(few: EvalContext) -> None:
+def test_probes_are_exact_on_vectors_that_tell_parts_apart(few: EvalContext, tmp_path: Path) -> None:
     """Thoughts made of the steps themselves: one direction a word, words at their places."""
     claims = [["2 + 3 = 5", "5 * 4 = 20"], ["6 - 3 = 3"], ["2 * 3 = 6", "6 - 4 = 2"]] * 30
     words = sorted({word for of in claims for claim in of for word in claim.split()})
     d = 5 * len(words) + 1
 
-    class Coded:
-        def __init__(self) -> None:
-            self.claims, self.questions = claims, ["?"] * len(claims)
-            self.answers: list[str | None] = [None] * len(claims)
-            self.hidden_states = torch.zeros(len(claims), 5, d)
-            for row, of in enumerate(claims):
-                for k in range(5):
-                    spoken = of[k].split() if k < len(of) else []
-                    self.hidden_states[row, k, -1] = float(not spoken)
-                    for place, word in enumerate(spoken):
-                        self.hidden_states[row, k, place * len(words) + words.index(word)] = 1
-            self.latent_inputs = self.hidden_states[:, :4]
-
-        def __len__(self) -> int:
-            return len(claims)
-
-        def vectors(self, site: Site) -> torch.Tensor:
-            return self.hidden_states[:, site.index]
-
-    class TwoThoughts:
-        n_thoughts = 2
-
-    context = replace(few, reasoner=TwoThoughts(), train=Coded())  # type: ignore[arg-type]
+    states = torch.zeros(len(claims), 5, d)
+    for row, of in enumerate(claims):
+        for k in range(5):
+            spoken = of[k].split() if k < len(of) else []
+            states[row, k, -1] = float(not spoken)
+            for place, word in enumerate(spoken):
+                states[row, k, place * len(words) + words.index(word)] = 1
+    coded = make_store(tmp_path, [None] * len(claims), claims=claims, hidden_states=states)
+    two = make_tiny_reasoner(n_thoughts=2)
+    context = replace(few, reasoner=two, train=coded)
     thoughts = context.thoughts(context.train)
     assert LinearProbes.fit(context)(thoughts) == thoughts.gold
 

@@ -10,31 +10,15 @@ from reverse_codi.reading import reader as module
 from reverse_codi.reading.reader import Reader, ReadingError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
+from tests.fakes import WatchedReasoner
 
 TEXTS = ["12 + 5 = 17.", "3 * 4 = 12. 12 - 5 = 7.", " 12 + 5 = 17. ", "", "(no step)"]
 
 
-class Watched:
-    """A reasoner that notes what it is given at once."""
-
-    def __init__(self, reasoner: CodiReasoner) -> None:
-        self.reasoner = reasoner
-        self.calls: list[list[str]] = []
-
-    def read(
-        self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
-    ) -> list[Tensor]:
-        self.calls.append(list(texts))
-        return self.reasoner.read(texts, questions, suffix)
-
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        return self.reasoner.offsets(text)
-
-
 def test_distinct_texts_are_read_once_and_put_back_in_order(tiny_reasoner: CodiReasoner) -> None:
-    watched = Watched(tiny_reasoner)
-    features = Reader(watched, ReadSpec(point=Point.LAST)).features(TEXTS)  # type: ignore[arg-type]
-    assert sorted(text for call in watched.calls for text in call) == sorted({t.strip() for t in TEXTS})
+    watched = WatchedReasoner(tiny_reasoner)
+    features = Reader(watched, ReadSpec(point=Point.LAST)).features(TEXTS)
+    assert sorted(watched.texts) == sorted({t.strip() for t in TEXTS})
     assert features.shape == (5, 3 * 32)
     for row, text in zip(features, TEXTS, strict=True):
         [states] = tiny_reasoner.read([text.strip()])
@@ -45,8 +29,8 @@ def test_many_texts_are_read_in_chunks(tiny_reasoner: CodiReasoner, monkeypatch:
     texts = [f"{a} + {b} = {a + b}." for a in range(4) for b in range(3)] + ["1 + 1 = 2. 2 + 2 = 4."]
     whole = Reader(tiny_reasoner, ReadSpec()).features(texts)
     monkeypatch.setattr(module, "CHUNK", 5)
-    watched = Watched(tiny_reasoner)
-    torch.testing.assert_close(Reader(watched, ReadSpec()).features(texts), whole)  # type: ignore[arg-type]
+    watched = WatchedReasoner(tiny_reasoner)
+    torch.testing.assert_close(Reader(watched, ReadSpec()).features(texts), whole)
     assert [len(call) for call in watched.calls] == [5, 5, 3]
 
 
@@ -106,7 +90,7 @@ def test_the_question_counts_where_the_spec_says_so(tiny_reasoner: CodiReasoner)
 
 
 def test_states_that_are_no_numbers_are_refused_with_the_text(tiny_reasoner: CodiReasoner) -> None:
-    class Broken(Watched):
+    class Broken(WatchedReasoner):
         def read(
             self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
         ) -> list[Tensor]:
@@ -115,7 +99,7 @@ def test_states_that_are_no_numbers_are_refused_with_the_text(tiny_reasoner: Cod
                 of_text[1, 0, 0] = torch.nan if "34" in text else 1.0
             return states
 
-    reader = Reader(Broken(tiny_reasoner), ReadSpec())  # type: ignore[arg-type]
+    reader = Reader(Broken(tiny_reasoner), ReadSpec())
     assert bool(reader.features(["12 + 5 = 17."]).isfinite().all())
     with pytest.raises(ReadingError, match=r"states on the text '17 \* 2 = 34\.' are not finite"):
         reader.features(["12 + 5 = 17.", "17 * 2 = 34.", "(no step)"])

@@ -9,25 +9,9 @@ from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.shared import SharedReader
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.reading import Point, ReadSpec
+from tests.fakes import WatchedReasoner
 
 TEXTS = ["12 + 5 = 17", "no number here", " 12 + 5 = 17 "]
-
-
-class Counting:
-    """Counts the texts that a reasoner is given to read."""
-
-    def __init__(self, reasoner: CodiReasoner) -> None:
-        self.reasoner = reasoner
-        self.seen: list[str] = []
-
-    def read(
-        self, texts: list[str], questions: list[str] | None = None, suffix: str = ""
-    ) -> list[torch.Tensor]:
-        self.seen += texts
-        return self.reasoner.read(texts, questions, suffix)
-
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        return self.reasoner.offsets(text)
 
 
 @pytest.mark.parametrize("point", [Point.NUMBERS, Point.LAST])
@@ -36,8 +20,8 @@ def test_further_layers_come_from_the_same_reading(
     tiny_reasoner: CodiReasoner, point: Point, layers: str
 ) -> None:
     spec = ReadSpec(point=point, layers=layers)
-    counting = Counting(tiny_reasoner)
-    shared = SharedReader(Reader(counting, spec), ["1"])  # type: ignore[arg-type]
+    counting = WatchedReasoner(tiny_reasoner)
+    shared = SharedReader(Reader(counting, spec), ["1"])
     torch.testing.assert_close(shared.features(TEXTS), Reader(tiny_reasoner, spec).features(TEXTS))
     found = shared.layers(TEXTS)
     assert sorted(found) == ([1, 2] if layers == "final" else [0, 1, 2])
@@ -45,7 +29,7 @@ def test_further_layers_come_from_the_same_reading(
         alone = Reader(tiny_reasoner, spec.model_copy(update={"layers": str(layer)})).features(TEXTS)
         assert states.shape == (3, 4 if point is Point.NUMBERS else 1, tiny_reasoner.width)
         torch.testing.assert_close(states.flatten(1), alone)
-    assert sorted(counting.seen) == ["12 + 5 = 17", "no number here"]
+    assert sorted(counting.texts) == ["12 + 5 = 17", "no number here"]
 
 
 def test_a_layer_that_is_not_there(tiny_reasoner: CodiReasoner) -> None:
@@ -54,11 +38,11 @@ def test_a_layer_that_is_not_there(tiny_reasoner: CodiReasoner) -> None:
 
 
 def test_threads_read_a_text_once(tiny_reasoner: CodiReasoner) -> None:
-    counting = Counting(tiny_reasoner)
-    shared = SharedReader(Reader(counting, ReadSpec()))  # type: ignore[arg-type]
+    counting = WatchedReasoner(tiny_reasoner)
+    shared = SharedReader(Reader(counting, ReadSpec()))
     threads = [threading.Thread(target=shared.features, args=(TEXTS,)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(counting.seen) == shared.n_read == 2
+    assert len(counting.texts) == shared.n_read == 2

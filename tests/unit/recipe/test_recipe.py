@@ -29,7 +29,7 @@ def test_options_lie_over_the_file_and_move_the_hash() -> None:
     assert changed.grpo.steps == 7
     assert changed.task.build() == Arithmetic(max_value=30)
     assert changed.grpo.samples == plain.grpo.samples
-    assert changed.hash != plain.hash == load_recipe([TINY]).hash
+    assert changed.trace_hash != plain.trace_hash == load_recipe([TINY]).trace_hash
 
 
 def test_errors_name_the_recipe_and_the_key() -> None:

@@ -16,6 +16,7 @@ from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.rewards.batch import RewardBatch
 from reverse_codi.rewards.registry import find
 from reward.answer_preserved import answer_preserved
+from tests.fakes import FakeReasoner
 from tests.tiny import make_batch, make_rows, make_table_measure
 
 FIRST, LAST = Site("h", 0), Site("h", 1)
@@ -32,13 +33,14 @@ READS = {
 }
 
 
-class Adder:
+class Adder(FakeReasoner):
     """Asked "3 4 5", thinks 3 + 4 and then + 5; a replaced thought is what it goes on from."""
 
-    n_thoughts, width = 2, 1
-    answer_cue = "The answer is:"
+    n_thoughts = 2
 
-    def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
+    def think(
+        self, questions: Sequence[str], patch: Patch | None = None, n_thoughts: int | None = None
+    ) -> Chains:
         latent_inputs = torch.zeros(len(questions), 2, 1)
         for row, question in enumerate(questions):
             first, *rest = map(float, question.split())
@@ -60,7 +62,7 @@ logged: dict[str, float] = {}
 
 def batch(texts: list[str], sites: list[Site], question: str = "3 4 5") -> RewardBatch:
     metric: ThoughtMetric = make_table_measure(READS, FIRST, [99.0])
-    metric.reader.reasoner = Adder()  # type: ignore[assignment]
+    metric.reader.reasoner = Adder()
     metric.maps |= dict.fromkeys(sites, metric.maps[FIRST])
     n = len(texts)
     rows = make_rows(texts, torch.zeros(n, 1), FIRST, sites=sites, questions=[question] * n)

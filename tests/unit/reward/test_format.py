@@ -1,20 +1,14 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
-from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.registry import find
 from reverse_codi.utils.config import RecipeError
-from tests.tiny import make_batch, make_rows, make_table_measure
-
-SITE = Site("h", 0)
+from tests.fakes import called, make_reward_batch
 
 
 def values(texts: list[str], **options: str) -> list[float | None]:
-    rows = make_rows(texts, torch.zeros(len(texts), 1), SITE)
-    batch = make_batch(rows, make_table_measure({"": [0.0]}, SITE, [0.0]))
-    return list(find("format", options).function(batch))  # type: ignore[arg-type]
+    return called(find("format", options), make_reward_batch(texts))
 
 
 @pytest.mark.parametrize(

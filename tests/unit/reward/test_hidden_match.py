@@ -105,6 +105,6 @@ def test_every_metric_falls_from_the_thought_to_the_mean_to_its_opposite(metric:
     reads = {"thought": [3.0, 1.0], "near": [2.5, 1.2], "mean": [1.0, 1.0], "opposite": [-1.0, 1.0]}
     batch = one_batch(reads, [3.0, 1.0], [[-1.0, 5.0], [1.0, 3.0]])
     thought, near, mean, opposite = hidden_match(batch, HiddenMatch(metric=metric))
-    assert None not in (thought, near, mean, opposite)
-    assert thought > near > mean > opposite  # type: ignore[operator]
+    assert thought is not None and near is not None and mean is not None and opposite is not None
+    assert thought > near > mean > opposite
     assert mean == pytest.approx(0.0)

@@ -10,6 +10,7 @@ from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.rewards.batch import RewardBatch
 from reward.next_token_match import WORST, NextTokenMatch, next_token_match
+from tests.fakes import FakeReasoner
 from tests.tiny import (
     make_batch,
     make_problems,
@@ -32,7 +33,7 @@ READS = {
 }
 
 
-class TwoTokens:
+class TwoTokens(FakeReasoner):
     """A reasoner whose output head is the identity."""
 
     def logits(self, hidden_states: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ class TwoTokens:
 
 def batch_at(site: Site) -> RewardBatch:
     metric = make_table_measure(READS, site)
-    metric.reader.reasoner = TwoTokens()  # type: ignore[assignment]
+    metric.reader.reasoner = TwoTokens()
     return make_batch(make_rows(list(READS), torch.tensor([THOUGHT] * len(READS)), site), metric)
 
 

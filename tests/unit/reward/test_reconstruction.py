@@ -15,6 +15,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.registry import find
 from reward.reconstruction import WORST, Reconstruction
+from tests.fakes import FakeReasoner
 from tests.tiny import make_batch, make_problems, make_rows, make_table_measure
 
 SITE = Site("h", 1)
@@ -79,9 +80,9 @@ def test_it_is_clipped_at_worst(tiny_measure: ThoughtMetric, rows: Candidates) -
 
 def test_only_a_reasoner_with_a_language_model_will_do() -> None:
     metric = make_table_measure({"a": [1.0, 0.0]}, SITE)
-    metric.reader.reasoner = object()  # type: ignore[assignment]
+    metric.reader.reasoner = FakeReasoner()
     batch = make_batch(make_rows(["a"], torch.ones(1, 2), SITE), metric)
-    with pytest.raises(TypeError, match="not of a object's"):
+    with pytest.raises(TypeError, match="not of a FakeReasoner's"):
         Reconstruction(CoTrainingSection())(batch)
 
 

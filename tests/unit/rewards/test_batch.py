@@ -261,7 +261,7 @@ async def generates(batch: RewardBatch) -> Any:
 
 def test_an_async_generator_is_none_either() -> None:
     with pytest.raises(RewardError, match="returned an async_generator; return a list of 2 values"):
-        run_rewards([RewardSpec("generates", generates, -1.0)], batch())  # type: ignore[arg-type]
+        run_rewards([RewardSpec("generates", generates, -1.0)], batch())
 
 
 @pytest.mark.parametrize(

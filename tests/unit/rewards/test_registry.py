@@ -13,6 +13,7 @@ import reverse_codi
 from reverse_codi.rewards.declare import reward
 from reverse_codi.rewards.registry import find, names
 from reverse_codi.utils.config import RecipeError
+from tests.fakes import make_reward_batch
 
 CUSTOM = '''
 from __future__ import annotations
@@ -61,10 +62,6 @@ def undeclared(batch):
 '''
 
 
-class TwoTexts:
-    texts = ("a", "b")
-
-
 @pytest.fixture
 def custom(tmp_path: Path) -> Path:
     path = tmp_path / "custom.py"
@@ -73,7 +70,7 @@ def custom(tmp_path: Path) -> Path:
 
 
 def call(name: str, options: dict[str, Any] | None = None) -> Any:
-    return find(name, options).function(TwoTexts())  # type: ignore[arg-type]
+    return find(name, options).function(make_reward_batch(["a", "b"]))
 
 
 def test_builtin_names() -> None:
@@ -304,7 +301,7 @@ def test_what_cannot_be_called_with_a_batch_is_refused_with_file_line_and_signat
     place = rf"{tmp_path}/own\.py:{first_line(content, name)}"
     with pytest.raises(RecipeError, match=rf"reward {name} \({place}{told}"):
         find(f"{tmp_path}/own.py:{name}")
-    assert find(f"{tmp_path}/own.py:fine").function(TwoTexts()) == []  # type: ignore[arg-type]
+    assert find(f"{tmp_path}/own.py:fine").function(make_reward_batch(["a", "b"])) == []
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "two words", "x\n"])
@@ -338,8 +335,8 @@ def test_a_file_imports_its_neighbours_from_any_working_directory(
     monkeypatch.chdir("/")
     one, two = find(first), find(second)
     for _ in range(2):  # each has its own, also late and again
-        assert one.function(TwoTexts()) == [0.5, 0.5]  # type: ignore[arg-type]
-        assert two.function(TwoTexts()) == [2.0, 2.0]  # type: ignore[arg-type]
+        assert one.function(make_reward_batch(["a", "b"])) == [0.5, 0.5]
+        assert two.function(make_reward_batch(["a", "b"])) == [2.0, 2.0]
         one, two = find(first), find(second)
 
 

@@ -166,16 +166,15 @@ def test_scalars_and_seconds(rollouts: Rollouts) -> None:
 def test_distractors_are_of_the_same_site_and_never_of_the_same_problem(
     rollouts: Rollouts, thoughts: Thoughts
 ) -> None:
-    for owner in range(60):
-        others = rollouts._others(owner)
-        assert len(set(others)) == 4
-        assert {thoughts.sites[i] for i in others} == {thoughts.sites[owner]}
-        assert thoughts.problems[owner] not in {thoughts.problems[i] for i in others}
-        assert others == rollouts._others(owner)
     drawn = rollouts._distractors([7, 7, 8])
     assert drawn.shape == (3, 4, 32)
     assert torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn[2], thoughts.targets[rollouts._others(8)])
+    assert torch.equal(drawn[2], rollouts._distractors([8])[0])
+    for owner, others in ((7, drawn[0]), (8, drawn[2])):
+        same = [(thoughts.targets == other).all(1).nonzero().flatten().tolist() for other in others]
+        rows = {row for [row] in same}
+        assert len(rows) == 4 and {thoughts.sites[row] for row in rows} == {thoughts.sites[owner]}
+        assert thoughts.problems[owner] not in {thoughts.problems[row] for row in rows}
 
 
 def test_few_thoughts_are_repeated_and_one_problem_is_an_error(
@@ -183,8 +182,10 @@ def test_few_thoughts_are_repeated_and_one_problem_is_an_error(
 ) -> None:
     of_site = [i for i, site in enumerate(thoughts.sites) if site == Site("h", 0)]
     few = make_rollouts(tiny_reasoner, thoughts.take(of_site[:3]))
-    assert few._distractors([0, 1, 2]).shape == (3, 4, 32)
-    assert set(few._others(0)) == {1, 2}
+    drawn = few._distractors([0, 1, 2])
+    assert drawn.shape == (3, 4, 32)
+    others = {tuple(target) for target in few.thoughts.targets[1:].tolist()}
+    assert {tuple(target) for target in drawn[0].tolist()} == others
     lonely = make_rollouts(tiny_reasoner, thoughts.take(of_site[:1]))
     with pytest.raises(ValueError, match=r"no other problem has a thought at h0.*raise trace\.n"):
         lonely._distractors([0])

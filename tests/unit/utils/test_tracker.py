@@ -101,6 +101,7 @@ def test_a_server_that_refuses_or_never_answers_is_found_out_in_seconds(silent: 
     start = time.monotonic()
     assert refusal(closed, KEY, 5.0) == "cannot be reached"
     assert refusal(silent, KEY, 0.3) == "does not answer in 0.3 s"
+    assert tracker._asked(silent, KEY, 0.3) == "does not answer in 0.3 s"  # whichever limit is first
     assert time.monotonic() - start < 10
 
 

@@ -28,10 +28,6 @@ def test_the_smallest_prompt_is_the_slot(tokenizer: PreTrainedTokenizerBase) -> 
     assert make().build_prompt(tokenizer, [7]) == [V + 7]
 
 
-def test_begin_token_follows_the_template(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert make(begin_id=3).build_prompt(tokenizer, [0]) == [V, 3]
-
-
 def test_the_marker_stands_anywhere(tokenizer: PreTrainedTokenizerBase) -> None:
     a, b = (
         tokenizer("12", add_special_tokens=False).input_ids,
@@ -77,11 +73,6 @@ def test_template_and_slots_disagree(template: str, slots: int) -> None:
         make(template=template, n_slots=slots)
 
 
-def test_begin_id_outside_the_vocabulary() -> None:
-    with pytest.raises(ValueError, match="begin_id 1000 is outside"):
-        make(begin_id=V)
-
-
 def test_injection_scales() -> None:
     vectors = torch.randn(5, 8)
     scaled = make(injection=Injection(norm=3.0)).inject(vectors)
@@ -100,10 +91,8 @@ def test_a_zero_vector_cannot_be_scaled() -> None:
 def test_saves_and_loads(tmp_path: Path) -> None:
     verbalizer_config = make(
         template="12 {thought}",
-        begin_id=5,
         injection=Injection(norm=2.5),
         read_spec={"prefix": "none", "ridge": 10.0},
-        map_file="maps.safetensors",
     )
     verbalizer_config.save(tmp_path / "new")
     assert (
@@ -112,14 +101,21 @@ def test_saves_and_loads(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "new").iterdir()] == [FILE]  # no temporary file stays
 
 
-def test_a_file_that_says_readouts_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_of_before_loads_if_it_says_what_holds_today(tmp_path: Path) -> None:
     make().save(tmp_path)
-    values = json.loads((tmp_path / FILE).read_text())
-    values["injection"]["kind"] = "h"
-    (tmp_path / FILE).write_text(json.dumps(values))
-    with pytest.raises(RecipeError, match=r"injection\.kind = 'h': .*latent inputs.*write z") as error:
-        VerbalizerConfig.load(tmp_path, reasoner_hash="r1")
-    assert "\n" not in str(error.value)
+    today = json.loads((tmp_path / FILE).read_text())
+    former = today | {
+        "begin_id": None,
+        "map_file": "maps.safetensors",
+        "injection": {"kind": "z", "norm": None},
+    }
+    (tmp_path / FILE).write_text(json.dumps(former))
+    assert VerbalizerConfig.load(tmp_path, reasoner_hash="r1") == make()
+    for key, other in (("begin_id", 3), ("injection", {"kind": "h", "norm": None})):
+        (tmp_path / FILE).write_text(json.dumps(former | {key: other}))
+        with pytest.raises(RecipeError, match=key) as error:
+            VerbalizerConfig.load(tmp_path, reasoner_hash="r1")
+        assert "\n" not in str(error.value)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +126,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space"):
-        make(begin_id=1).save(tmp_path)
-    assert VerbalizerConfig.load(tmp_path, reasoner_hash="r1").begin_id is None
+        make(template="+ {thought}").save(tmp_path)
+    assert VerbalizerConfig.load(tmp_path, reasoner_hash="r1") == make()
 
 
 @pytest.mark.parametrize(

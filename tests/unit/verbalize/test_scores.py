@@ -5,7 +5,7 @@ import torch
 
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.verbalize.scores import Scored, by_problem, match_gain, score
+from reverse_codi.verbalize.scores import Scored, match_gain, score
 from reverse_codi.verbalize.thoughts import Thoughts
 from tests.tiny import make_table_measure
 
@@ -105,10 +105,6 @@ def test_gain_is_paired_by_problem() -> None:
     assert gain.n == 2
     assert gain.value == pytest.approx(after.match - before.match) == pytest.approx(0.25)
     assert gain.low == gain.high == pytest.approx(0.25)  # the same gain in every problem: no doubt
-
-
-def test_by_problem_sums() -> None:
-    assert by_problem(torch.tensor([1.0, 2.0, 4.0]), [7, 3, 7]).tolist() == [2.0, 5.0]
 
 
 def test_sentences_are_scored_without_operations(metric: ThoughtMetric) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.tasks.base import Task
+from tests.fakes import FakeReasoner
 from tests.tiny import make_problems
 
 
@@ -36,19 +39,23 @@ def test_all_thoughts_give_the_final_answer(sharp: CodiReasoner, task: Task, tra
     assert unanswered[:, 3].tolist() == [0, 1]
 
 
-class Scripted:
+class Scripted(FakeReasoner):
     """Likelihoods by a rule: a text is likely after a question that it is a part of."""
 
     def __init__(self) -> None:
         self.n_pairs = 0
 
-    def nll(self, texts: list[str], questions: list[str]) -> torch.Tensor:
+    def nll(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> torch.Tensor:
+        assert questions is not None
         self.n_pairs += len(texts)
         return torch.tensor([0.0 if t in q else 1.0 for t, q in zip(texts, questions, strict=True)])
 
 
-def reconstruction(chains: list[str], questions: list[str], among: int, limit: int | None = None) -> list:
-    return prompt_reconstruction(Scripted(), chains, questions, among, limit).tolist()  # type: ignore[arg-type]
+def reconstruction(
+    chains: list[str], questions: list[str], among: int, limit: int | None = None
+) -> list[float]:
+    found: list[float] = prompt_reconstruction(Scripted(), chains, questions, among, limit).tolist()
+    return found
 
 
 def test_a_text_that_fits_its_question_alone_is_a_hit() -> None:
@@ -71,7 +78,7 @@ def test_only_full_blocks_count_and_the_limit_caps_them() -> None:
 
 def test_equal_pairs_are_computed_once() -> None:
     scripted = Scripted()
-    prompt_reconstruction(scripted, ["1"] * 4, ["a", "b", "c", "d"], among=4)  # type: ignore[arg-type]
+    prompt_reconstruction(scripted, ["1"] * 4, ["a", "b", "c", "d"], among=4)
     assert scripted.n_pairs == 4
 
 
