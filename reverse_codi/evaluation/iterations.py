@@ -62,15 +62,15 @@ def prompt(reasoner: HuginnReasoner, shots: Sequence[Problem], question: str) ->
     last = f"Q: {question}\nA:"
     if not reasoner.tokenizer.chat_template:
         return "\n\n".join([*(f"{asked} {answer}" for asked, answer in turns), last])
-    turns = [("system", SYSTEM)]
+    parts = [("system", SYSTEM)]
     for asked, answer in turns:
-        turns += [("user", asked), ("assistant", answer)]
-    turns.append(("user", last))
+        parts += [("user", asked), ("assistant", answer)]
+    parts.append(("user", last))
     # Letters of the private use area stand for the words while the template is filled.
-    markers = [f"\ue000{i}\ue001" for i in range(len(turns))]
-    messages = [{"role": role, "content": marker} for (role, _), marker in zip(turns, markers, strict=True)]
+    markers = [f"\ue000{i}\ue001" for i in range(len(parts))]
+    messages = [{"role": role, "content": marker} for (role, _), marker in zip(parts, markers, strict=True)]
     text = str(reasoner.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-    words = (content for _, content in turns)
+    words = (content for _, content in parts)
     return Filled(
         text.removeprefix(str(reasoner.tokenizer.bos_token)), dict(zip(markers, words, strict=True))
     )
