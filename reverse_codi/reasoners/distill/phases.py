@@ -57,7 +57,7 @@ class DistillTrainer(Trainer):
         return loss
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint; the Trainer's own way refuses tied embeddings of a model it does not know."""
+        """Save a checkpoint; the Trainer's own method refuses tied embeddings of an unknown model."""
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), str(folder / "model.safetensors"))
@@ -109,11 +109,11 @@ def train_phase(
         seed: of data order and visibility.
         save_steps: optimizer steps between checkpoints.
         report_to: "wandb" or "none".
-        trainer_of: makes the trainer, which has the loss.
+        trainer_of: makes the trainer, which defines the loss.
         collator: makes batches of rows; CODI's if None.
 
     Raises:
-        NotFiniteError: a step left weights that are not finite; they are not saved.
+        NotFiniteError: weights are not finite after a step; they are not saved.
     """
     if collator is None:
         shares = phase.hide_question, phase.truncate, phase.totals
