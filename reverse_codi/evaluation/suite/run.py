@@ -45,7 +45,7 @@ def examine(eval_set: EvalSet) -> Figures:
         "accuracy": figures.share(figures.flags(eval_set.right), range(len(eval_set.right))),
         **thinking.lens(eval_set),
         **thinking.likelihood(eval_set),
-        **thinking.liveliness(eval_set),
+        **thinking.activity(eval_set),
         **thinking.error_ceiling(eval_set),
         **thinking.diagnostics(eval_set),
         **causal.constant_replacements(eval_set),

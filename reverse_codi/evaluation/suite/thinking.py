@@ -96,7 +96,7 @@ def _exchanged(claim: Belonging, question: str) -> dict[str, list[str]]:
     }
 
 
-def liveliness(eval_set: EvalSet) -> Figures:
+def activity(eval_set: EvalSet) -> Figures:
     """`active.SITE.N`: share of minimal pairs of N steps whose answer changes when the thought is swapped.
 
     `active.encoded`: share of held-out thoughts where probes (encodes a step) and swaps (changes the answer)
