@@ -65,8 +65,8 @@ Claim = Equation | Belonging
 def parse_belongings(text: str) -> list[Belonging]:
     """The sentences "A is a B" that a text states, in order; a question states none.
 
-    >>> [parsed.claim for parsed in parse_belongings("Tom is an impus. Every impus is a gorp. Is Tom a
-    gorp?")] ['Tom is a impus', 'Every impus is a gorp']
+    >>> [each.claim for each in parse_belongings("Tom is an impus. Every impus is a gorp. Is Tom a gorp?")]
+    ['Tom is a impus', 'Every impus is a gorp']
     """
     return [Belonging(m["low"] or m["name"], m["high"]) for m in _BELONGING.finditer(text)]
 
