@@ -27,11 +27,12 @@ test: setup ## every test but the slow ones
 test-slow: setup ## the slow tests
 	$(PY) -m pytest -m slow
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and the order of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(dir $(PY))lint-imports
 
 clean: ## remove caches and build leftovers (keeps .venv and outputs)
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Did the checkpoint load right? Its accuracy, the published one, and what is left without its thoughts.
+"""Was the checkpoint loaded correctly? Its accuracy, the published one, and its accuracy without thoughts.
 
 `reverse-codi evaluate --reasoner ID --task NAME`.
 """
@@ -77,7 +77,7 @@ def compared(own: Interval, published: Published | None, fix: str) -> str:
 
 
 def verdict(found: Accuracies, published: Published | None) -> list[str]:
-    """What the figures mean for someone who wants to translate this model's thoughts, one line each."""
+    """What the figures mean for the translation of this model's thoughts, one line each."""
     lines = [
         compared(
             found.own,
@@ -88,7 +88,7 @@ def verdict(found: Accuracies, published: Published | None) -> list[str]:
     ]
     if found.text.high < HALF * found.own.value:
         lines.append(
-            "NO TEXT MODE: written steps do not solve these problems, so what the frozen model makes of a "
+            "NO COT MODE: written steps do not solve these problems, so what the frozen model makes of a "
             "text is no measure of what the text says: translations read by it are unsound"
         )
     name, kept = max(found.without.items(), key=lambda item: item[1].value)

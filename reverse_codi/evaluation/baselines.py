@@ -1,4 +1,4 @@
-"""Every control by the name that `--baseline` takes, and how it is made when it is asked for."""
+"""Every control by the name that `--baseline` takes, and how it is made on request."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Tools:
 
     @functools.cached_property
     def self_generated_cot(self) -> list[str]:
-        """For every training thought what the model's self-generated CoT say of it; no label is used."""
+        """For every training thought the text from the model's self-generated CoT; no label is used."""
         context = self.eval_set.context
         written = context.written(context.train.questions)
         own = SelfGeneratedCot.of(written, context.train.answers)
@@ -104,7 +104,7 @@ def warm_start_only(tools: Tools) -> Method:
 
 
 def best_of(n: int, tools: Tools) -> Method:
-    """Of the verbalizer's greedy and `n` sampled texts the one that reads nearest: what search adds to it."""
+    """Of the verbalizer's greedy and `n` sampled texts, the one that reads nearest: what search adds."""
     metric = tools.eval_set.context.metric
     translator = Translator(tools.eval_set.context.reasoner, tools.verbalizer)
 
@@ -120,13 +120,13 @@ def best_of(n: int, tools: Tools) -> Method:
 
 
 def warm_gold(tools: Tools) -> Method:
-    """A verbalizer taught gold claims, without RL."""
+    """A verbalizer trained on gold claims, without RL."""
     context, out = tools.eval_set.context, tools.out / "warm_gold"
     return trained_controls.warmed(context, tools.verbalizer, out, lambda thoughts: thoughts.gold)
 
 
 def warm_nearest(tools: Tools) -> Method:
-    """A verbalizer taught of the model's self-generated CoT those that read nearest, without RL or labels."""
+    """A verbalizer trained on the nearest steps of self-generated CoT, without RL or labels."""
     context, out = tools.eval_set.context, tools.out / "warm_nearest"
 
     def nearest(thoughts: Thoughts) -> list[str]:
@@ -139,7 +139,7 @@ def warm_nearest(tools: Tools) -> Method:
 
 
 def more_sft(tools: Tools) -> Method:
-    """The warm start taught on for as many texts as RL writes."""
+    """The warm start, trained on for as many texts as RL writes."""
     grpo = tools.recipe.grpo
     texts = grpo.steps * grpo.thoughts_per_step * grpo.samples
     context, out = tools.eval_set.context, tools.out / "more_sft"

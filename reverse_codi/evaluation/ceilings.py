@@ -1,7 +1,8 @@
 """`reverse-codi ceilings [RECIPE]`: how well thoughts can be read at all, in one guess.
 
-Probes with labels, linear and with a hidden layer, on hidden states and on what is fed, trained on the
-recipe's training traces: what they cannot tell, no translation of a single thought can be expected to.
+Probes with labels, linear and with a hidden layer, read hidden states and latent inputs; they are trained on
+the recipe's training traces. A translation of a single thought cannot be expected to state what they cannot
+read.
 
 * `step_result.K`: the gold result of intermediate step K, off the thought of that step, right traces.
 * `wrong`: the model's own wrong answer, off the thought of the last step, wrong traces.

@@ -16,14 +16,14 @@ from reverse_codi.verbalize.thoughts import Thoughts
 
 @dataclass(frozen=True)
 class ChainMethod:
-    """Gives each thought the claims of its trace's text that its site holds.
+    """Gives each thought the claims of its trace's text that its site encodes.
 
     A thought without the others of its trace (one that was swapped in alone) has no text: such a verbalizer
-    cannot say what a single thought holds.
+    cannot translate a single thought.
 
     Attributes:
         chains: latent inputs [N, K, d] in, N texts of whole traces out.
-        encoded: which claims each site holds.
+        encoded: which claims each site encodes.
         sites: h0..h(K-1).
     """
 

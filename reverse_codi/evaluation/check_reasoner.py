@@ -1,7 +1,6 @@
 """Is a reasoner worth translating? Accuracy with and without its thoughts, and what probes read.
 
-`reverse-codi check-reasoner --seed S [--json]` (also `scripts/check_tiny`), on
-fresh held-out problems of any seed.
+`reverse-codi check-reasoner --seed S [--json]`, on fresh held-out problems of any seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a translation must beat: writers that know the question, the answer, the lens, or nothing.
+"""What a translation must beat: methods that know the question, the answer, the lens, or nothing.
 
 Every control that needs no training of a verbalizer; `trained_controls` has the others.
 
@@ -83,7 +83,7 @@ def _deranged(rows: Sequence[int], problems: Sequence[int], rng: random.Random) 
 
 
 def question_solved(context: EvalContext, thoughts: Thoughts) -> list[str]:
-    """The step of that site as CoT mode writes it: the problem solved again, no thought read."""
+    """The step of that site as CoT mode writes it, without reading a thought."""
     questions = list(dict.fromkeys(thoughts.questions))
     solved = dict(zip(questions, context.written(questions), strict=True))
     pairs = zip(thoughts.questions, thoughts.sites, strict=True)
@@ -94,7 +94,7 @@ def question_solved(context: EvalContext, thoughts: Thoughts) -> list[str]:
 class LinearProbes:
     """Claims put together from a linear probe for each slot of a site: both operands, operation and result.
 
-    Labels are gold. Thoughts that hold nothing are told from others by one more probe.
+    Labels are gold. One more probe distinguishes thoughts that hold nothing.
     """
 
     probes: dict[Site, list[Probe]]

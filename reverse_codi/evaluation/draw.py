@@ -1,4 +1,4 @@
-"""Draw the exam: fresh held-out problems, enough wrong traces, minimal pairs, and training traces.
+"""Draw the evaluation set: fresh held-out problems, enough wrong traces, minimal pairs, training traces.
 
 Traces are kept in the evaluation's folder, so that another control, or a run that was stopped, finds them.
 """
@@ -34,14 +34,14 @@ MOST_DRAWN, MARGIN = 60_000, 1.3
 
 
 class Size(Section):
-    """How much is asked."""
+    """The size of an evaluation set."""
 
     problems: int = Field(default=600, ge=AMONG)
-    """Fresh held-out problems; one must be told from 63 others."""
+    """Number of fresh held-out problems; each text competes with 63 others."""
     wrong: int = Field(default=200, gt=0)
-    """Wrong traces wanted."""
+    """Number of wrong traces."""
     pairs: int = Field(default=300, gt=0)
-    """Minimal pairs."""
+    """Number of minimal pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def draw(
     encoded: EncodedSteps,
     request: EvalSetRequest,
 ) -> EvalSet:
-    """Build the exam of one reasoner.
+    """Build the evaluation set of one reasoner.
 
     Args:
         recipe: gives the task.

@@ -1,4 +1,4 @@
-"""What a verbalizer is examined on: fresh held-out problems, errors, minimal pairs, and the frozen model.
+"""The evaluation set: fresh held-out problems, errors, minimal pairs, and the frozen model.
 
 Everything here is the same for the verbalizer and for every control.
 
@@ -42,7 +42,7 @@ class EvalContext:
         reasoner: the latent reasoning model.
         task: where questions and answers come from.
         metric: reader and maps; its reader remembers what it has read.
-        encoded: which steps each site holds.
+        encoded: which steps each site encodes.
         train: training traces.
         solved: the steps that the model has written so far, by question.
     """
@@ -87,7 +87,7 @@ class EvalContext:
         return thoughts_of(traces, self.sites, self.encoded)
 
     def held_by(self, thoughts: Thoughts) -> list[list[int]]:
-        """Indices of the steps that each thought holds."""
+        """Indices of the steps that each thought encodes."""
         pairs = zip(thoughts.sites, thoughts.claims, strict=True)
         return [self.encoded.steps(site, len(claims)) for site, claims in pairs]
 
@@ -149,7 +149,7 @@ class EvalSet:
 
     @functools.cached_property
     def steps_encoded(self) -> list[list[int]]:
-        """For each held-out thought, the steps that it holds."""
+        """For each held-out thought, the steps that it encodes."""
         return self.context.held_by(self.thoughts)
 
     @functools.cached_property
@@ -187,7 +187,7 @@ class EvalSet:
         return met if sum(claim in met for claim in asked) >= CLOSED * len(asked) else None
 
     def plausible(self, text: str) -> bool:
-        """Whether the model can be expected to reckon with what a text claims."""
+        """Whether the model can be expected to compute with the claims of a text."""
         if not self.context.knows(text):
             return False
         true = (equation.claim for equation in parse_equations(text) if equation.holds)

@@ -57,12 +57,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a word on the command line means.
+    """The object of an evaluation, as a name on the command line gives it.
 
     Attributes:
         recipe: gives reasoner, task and traces.
         verbalizer: its folder.
-        reading: folder of maps and encoded steps to examine it with; its own where None.
+        reading: folder of the maps and encoded steps that evaluate it; None means its own.
     """
 
     recipe: Recipe
@@ -169,7 +169,7 @@ def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict
 
 
 def _method(translator: Translator, context: EvalContext) -> Method:
-    """The verbalizer as a writer of single thoughts' texts."""
+    """The verbalizer as a method for single thoughts."""
     if translator.policy.verbalizer_config.n_slots > 1:
         return ChainMethod(translator.greedy, context.encoded, context.sites)
     return translator.write

@@ -1,8 +1,8 @@
-"""An oracle: a LoRA on the frozen model, taught with labels to answer questions about a thought.
+"""An oracle: a LoRA on the frozen model, trained with labels to answer questions about a thought.
 
-It bounds from above what a verbalizer of this size could say of a thought. Close to latent question
+It is an upper bound of what a verbalizer of this size could state about a thought. Close to latent question
 answering (LatentQA, arXiv 2412.08686): the vector stands in the prompt's slot, the question after it.
-One adapter answers all queries, each with a contract of its own.
+One adapter answers all queries, each with a configuration of its own.
 """
 
 from __future__ import annotations
@@ -206,5 +206,5 @@ def _overlap(predictions: str, gold: str) -> Overlap:
 
 
 def _items(text: str) -> Counter[str]:
-    """What is said of each claim; a stop within a number parts nothing."""
+    """The parts of a reply, one for each claim; a stop within a number does not separate."""
     return Counter(item for part in re.split(r"\.(?!\S)", text) if (item := part.strip()))

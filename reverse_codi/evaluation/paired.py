@@ -1,8 +1,8 @@
 """`reverse-codi paired BEFORE AFTER`: did one verbalizer get better than another?
 
-Both are folders of `reverse-codi evaluate` on the same thoughts. Intervals of two tables may
-overlap where the difference is no chance, since most of their spread is the problems': here each thought is
-its own control.
+Both are folders of `reverse-codi evaluate` on the same thoughts. Most of the spread of a table comes from the
+problems, so intervals of two tables may overlap although the difference is real. Here each thought is its own
+control.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ TEXTS_FILE = "texts.jsonl"
 
 @dataclass(frozen=True)
 class Aim:
-    """What a figure should reach (issue 3).
+    """The value that a figure should reach.
 
     Attributes:
         least: at least this.
@@ -127,13 +127,13 @@ def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
 
 
 def comparison(found: Figures, baselines: Mapping[str, Figures]) -> Table:
-    """The figures that have an aim, the verbalizer beside every control; one line a writer."""
-    writers = {**({"verbalizer": found} if found else {}), **baselines}
-    keys = [key for key in AIMS if any(key in figures for figures in writers.values())]
+    """The figures that have an aim, the verbalizer beside every control; one line for each method."""
+    methods = {**({"verbalizer": found} if found else {}), **baselines}
+    keys = [key for key in AIMS if any(key in figures for figures in methods.values())]
     table = Table(title="verbalizer and controls")
-    for name in ("writer", *keys):
+    for name in ("method", *keys):
         table.add_column(name, overflow="fold")
-    for name, figures in writers.items():
+    for name, figures in methods.items():
         table.add_row(name, *(_value(figures.get(key)) for key in keys))
     return table
 

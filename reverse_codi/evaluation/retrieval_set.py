@@ -1,6 +1,6 @@
-"""The texts that a translation must beat to be retrieved: hard ones first, of equal content none.
+"""The texts that a translation must beat in retrieval: hard ones first, none with equal content.
 
-Made from gold claims alone, so they are the same for every writer.
+They are made from gold claims alone, so they are the same for every method.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class RetrievalSet:
     """Draws the other 63 texts of each thought.
 
     Args:
-        thoughts: the exam's.
+        thoughts: the thoughts of the evaluation set.
         steps: for each, indices of the steps that it holds.
         knows: whether the tokenizer knows every word of a text.
         seed: of all draws.
@@ -37,7 +37,7 @@ class RetrievalSet:
         self.knows = knows
         self.seed = seed
         self._near: dict[tuple[str, str], list[str]] = {}
-        self._gold = [_said(thoughts, row, of_row) for row, of_row in enumerate(steps) if of_row]
+        self._gold = [_gold_text(thoughts, row, of_row) for row, of_row in enumerate(steps) if of_row]
         self._of_kind: dict[tuple[str, ...], list[str]] = {}
         for text in dict.fromkeys(self._gold):
             self._of_kind.setdefault(_operators(text), []).append(text)
@@ -50,7 +50,7 @@ class RetrievalSet:
         also fill up what is missing.
         """
         rng = random.Random(f"{self.seed}/{row}")
-        gold = _said(self.thoughts, row, self.steps[row])
+        gold = _gold_text(self.thoughts, row, self.steps[row])
         claims = self.thoughts.claims[row]
         question = self.thoughts.questions[row]
         rest = [claim for step, claim in enumerate(claims) if step not in self.steps[row]]
@@ -83,7 +83,7 @@ class RetrievalSet:
         return self._near[key]
 
 
-def _said(thoughts: Thoughts, row: int, steps: Sequence[int]) -> str:
+def _gold_text(thoughts: Thoughts, row: int, steps: Sequence[int]) -> str:
     return claims_text(thoughts.claims[row][step] for step in steps)
 
 

@@ -1,8 +1,9 @@
 """`reverse-codi samples [RECIPE|VERBALIZER|embedded]`: what best-of-N gains and costs.
 
-The nearest of many texts is chosen by a proxy. For each number of samples: the nearest of all texts, and the
-rule of `reading.best_of` with each margin. Counted are rows in which no claim can be read, active thoughts
-whose claims are the gold ones, thoughts that hold nothing and get "(no step)", and rows trusted and wrong.
+A proxy chooses the nearest of many texts. For each number of samples the table has two rules: the nearest of
+all texts, and that of `reading.best_of` with each margin. It counts rows without a claim, active thoughts
+whose claims are the gold ones, thoughts that hold nothing and get "(no step)", and rows that are trusted and
+wrong.
 """
 
 from __future__ import annotations

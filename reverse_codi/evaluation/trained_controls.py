@@ -1,4 +1,4 @@
-"""Controls that must be trained: what a verbalizer must beat to owe its texts to RL, and to the thought.
+"""Trained controls, which a verbalizer must beat if its texts come from RL and from the thought.
 
 Each is trained into a folder like a verbalizer's (PEFT adapter and `verbalizer.json`). A folder that is
 finished is used again; the evaluation's own folder records what all of them were made from.
@@ -69,7 +69,7 @@ def more_sft(
     """The evaluated verbalizer's warm start, taught further on as many texts as RL sampled.
 
     The learning rate falls from 3e-4 to 0, as RL's does: a constant 1e-3 undoes in 100 steps what the warm
-    start learnt (retrieval .97 to .54 on the embedded model).
+    start learned (retrieval .97 to .54 on the embedded model).
 
     Args:
         context: frozen model and training traces.
@@ -106,8 +106,8 @@ def more_sft(
 def question_only(context: EvalContext, like: Path, out: Path, section: WarmStartSection = CONTROL) -> Method:
     """A verbalizer that sees the question and which thought is asked for, never the thought.
 
-    Its prompt is the question, the thought's number and a full stop. The contract beside its adapter says
-    only which reasoner it belongs to: the slot of that template is not used.
+    Its prompt is the question, the thought's number and a full stop. The configuration beside its adapter
+    only names the reasoner that it belongs to; the slot of its template is not used.
 
     Args:
         context: frozen model and training traces.
@@ -175,7 +175,7 @@ def require_known(reasoner: CodiReasoner, text: str) -> None:
 
 
 def new_like(reasoner: CodiReasoner, like: Path, seed: int) -> Policy:
-    """An untrained verbalizer with the LoRA shape and the contract of the one in folder `like`."""
+    """An untrained verbalizer with the LoRA shape and the configuration of the one in folder `like`."""
     verbalizer_config = VerbalizerConfig.load(like, reasoner.content_hash, reasoner.tokenizer_hash)
     lora = LoraConfig.from_pretrained(str(like))
     modules = lora.target_modules
@@ -188,7 +188,7 @@ def new_like(reasoner: CodiReasoner, like: Path, seed: int) -> Policy:
 def trained_into(out: Path, reasoner: CodiReasoner, train: Callable[[], Policy]) -> None:
     """Train and save a policy, unless `out` holds a finished one of this reasoner.
 
-    The contract is written last, so a folder that has one is whole.
+    The configuration is written last, so a folder that has one is complete.
     """
     if (out / FILE).is_file():
         VerbalizerConfig.load(out, reasoner.content_hash, reasoner.tokenizer_hash)

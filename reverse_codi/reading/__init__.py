@@ -1,1 +1,1 @@
-"""Reading text with the frozen model, and how near that comes to a thought."""
+"""Reading texts with the frozen model, and how near a text comes to a thought."""

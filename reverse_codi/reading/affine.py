@@ -1,8 +1,8 @@
 """The fixed map from read states to thoughts, and the whitened distance between them.
 
-Per site: ridge regression h = A s + c on training traces; the residual covariance there gives a
-Gaussian log-likelihood of the thought given the text, whose negative is the distance (field notes:
-64-way retrieval .92 whitened against .77 plain). Frozen before any RL.
+For each site, ridge regression fits h = A s + c on training traces. The covariance of its residuals gives a
+Gaussian log-likelihood of the thought given the text; the distance is its negative (64-way retrieval in a
+prototype: .92 whitened against .77 plain). The map is frozen before any RL.
 
 Shapes: N rows, F features, d width.
 """
@@ -27,8 +27,7 @@ class AffineMap:
         bias: [d].
         mean: [d] the site's mean over the training thoughts that encode a step.
         whitener: [d, d] W with W^T W the inverse residual covariance.
-        reference: [R, d] some of those thoughts: what a text is compared with to say how far it can be
-            trusted.
+        reference: [R, d] some of those thoughts; `trust` compares a text with them.
     """
 
     weight: Tensor
@@ -41,8 +40,8 @@ class AffineMap:
     def fit(features: Tensor, thoughts: Tensor, ridge: float, active: Tensor | None = None) -> AffineMap:
         """Fit on training traces.
 
-        The map is sensitive to all thoughts; the metric is that of the ones which encode a step. What the
-        others hold is in no text, so it would count as noise and drown the differences between claims.
+        The map is fitted on all thoughts, the metric only on those that encode a step. No text states what
+        the other thoughts hold, so they would add noise that hides the differences between claims.
 
         Args:
             features: [N, F] read states.
@@ -62,7 +61,7 @@ class AffineMap:
 
     @staticmethod
     def identity(features: Tensor, thoughts: Tensor, active: Tensor | None = None) -> AffineMap:
-        """The naive reading: the state itself, with the metric of its residuals."""
+        """The naive reading: the state itself is the prediction; the metric comes from its residuals."""
         eye = torch.eye(thoughts.shape[1])
         return _with_metric(eye, torch.zeros(len(eye)), features, thoughts, active)
 
@@ -93,8 +92,8 @@ def _with_metric(
 def whitener(residual: Tensor, shrinkage: float = 0.02) -> Tensor:
     """W [d, d] with W^T W the inverse covariance of residuals [N, d].
 
-    A part `shrinkage` of the mean variance is added, so that directions which never vary do not
-    count without bound.
+    The share `shrinkage` of the mean variance is added, so that directions which never vary do not get an
+    unbounded weight.
     """
     covariance = residual.T @ residual / len(residual)
     d = len(covariance)
@@ -106,18 +105,18 @@ def whitener(residual: Tensor, shrinkage: float = 0.02) -> Tensor:
 def trust(map_: AffineMap, thoughts: Tensor, predicted: Tensor, shared: Tensor | None = None) -> Tensor:
     """The share [N] of wrong thoughts from which each text distinguishes its own.
 
-    A wrong thought is a reference of the site, a training thought that encodes a step. It is distinguished if
-    the text matches it less than its own thought, and if its text is another one: what a writer gives to many
-    thoughts says little of any, however near one of them happens to lie. A text that fits its own thought no
-    better than silence does distinguishes nothing. Matches and not distances: a text is nearer to any thought
-    that lies near the mean.
+    The wrong thoughts are the references of the site: training thoughts that encode a step. A text
+    distinguishes its own thought from a wrong one if it matches the wrong one less, and if the wrong one gets
+    another text. A text that the verbalizer gives to many thoughts says little about any of them. A text that
+    fits its own thought no better than the mean distinguishes nothing. Matches are compared, not distances,
+    because a text is nearer to any thought that lies near the mean.
 
     Args:
         map_: of the thoughts' site.
         thoughts: [N, d].
-        predicted: [N, d] what the texts stand for.
-        shared: [N, R] whether the first R references get the same text; all references and matches alone if
-            None.
+        predicted: [N, d] the thoughts that the texts predict.
+        shared: [N, R] whether the first R references get the same text. None compares with all references, by
+            matches alone.
     """
     reference = map_.reference if shared is None else map_.reference[: shared.shape[1]]
     own = map_.match(thoughts, predicted)  # [N]
@@ -128,7 +127,7 @@ def trust(map_: AffineMap, thoughts: Tensor, predicted: Tensor, shared: Tensor |
 
 def _matches(map_: AffineMap, thoughts: Tensor, predicted: Tensor) -> Tensor:
     """The match of every text [N, d] with every thought [R, d]: [N, R], without a tensor of N x R x d."""
-    # Not by a matrix product, which loses what near vectors differ by.
+    # Not a matrix product, which loses the small differences of near vectors.
     gaps = torch.cdist(
         predicted @ map_.whitener.T,
         thoughts @ map_.whitener.T,

@@ -1,9 +1,9 @@
 """The best of several texts for one thought, chosen by how near they read to it.
 
-Nearness is a proxy, and the more texts are tried the more of them are near by accident: texts that claim
-nothing come nearest to thoughts that hold nothing, and a claim that is wrong by one may read a little nearer
-than the right one. So only what claims something, or "(no step)", is a candidate, and the first choice is
-left for another only by a margin (docs/evaluation.md has the measurement).
+Nearness is a proxy, and the more texts are tried, the more of them are near by accident. Texts without a
+claim come nearest to thoughts that hold nothing, and a claim that is wrong by one may read a little nearer
+than the right one. So a candidate must make a claim or be "(no step)", and it replaces the first choice only
+if it leads by a margin (docs/evaluation.md has the measurement).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MARGIN = 0.05
 
 
 def candidates(texts: Sequence[str]) -> list[str]:
-    """One text for everything that is claimed, the first choice's own words first.
+    """One text for each distinct content, the first choice in its own words.
 
-    Of texts that claim the same the shortest stands for all: what it lacks is no claim. None where no text
-    claims anything or is "(no step)".
+    Of several texts with the same claims the shortest is kept. The list is empty if no text makes a claim or
+    is "(no step)".
 
     Args:
         texts: the first choice and others.
@@ -48,8 +48,8 @@ def best_of(texts: Sequence[str], match: Sequence[float], first: str | None, mar
 
     Args:
         texts: candidates of one thought, see `candidates`.
-        match: their matches with it.
-        first: the first choice; None, or one that is no candidate, gives way to any.
+        match: match of each candidate with the thought.
+        first: the first choice; if it is None or no candidate, the best candidate wins.
         margin: see `MARGIN`.
     """
     best = max(range(len(texts)), key=match.__getitem__)

@@ -1,14 +1,14 @@
-"""Which claims a thought holds, found by probes and stored with the verbalizer.
+"""Which claims a thought encodes, found by probes and stored with the verbalizer.
 
-A site holds a claim when probes read every part of it there: operands, operation and result. A result alone
-is not enough: it is handed on from thought to thought, and to the thoughts after the last step, which hold
-nothing else.
+A site encodes a claim if probes read every slot of it there: operands, operation and result. A result alone
+    is not enough: the model hands it on from thought to thought, also to the thoughts after the last step,
+    which hold nothing else.
 
-A site may hold several steps at once (superposition), and which ones can depend on the length of the
-problem; it may hold none, and then its true translation is "(no step)". How well probes read a step that is
-there varies between models (.98 to .33 on three of one kind), more than between a step that is there and one
-that is only handed on. So where the task makes minimal pairs, swaps decide whether a thought is used at all,
-and probes only which steps it holds.
+A site may encode several steps at once (superposition), and which ones can depend on the length of the
+problem. It may encode none, and then its true translation is "(no step)". How well probes read an encoded
+step varies between models (.98 to .33 on three models of one kind), and this varies more than the gap between
+an encoded step and one that is only handed on. So if the task makes minimal pairs, swaps decide whether the
+model uses a thought at all, and probes decide only which steps it encodes.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from reverse_codi.tasks.claims import claims_of
 from reverse_codi.utils.files import strict_json
 
 NO_STEP = "(no step)"
-# Share of answers that a swap moves, from which a thought is causally active.
+# Share of answers that a swap must change for a thought to be causally active.
 ACTIVE_SHARE = 0.1
-# Accuracy from which a step is believed to be in a causally active thought, and the share of the best-read
-# step's accuracy that others there must reach.
+# Probe accuracy from which a causally active thought encodes a step, and the share of the best step's
+# accuracy that other steps there must reach.
 LEAST, BESIDE = 0.3, 0.5
 
 
 def claims_text(claims: Iterable[str]) -> str:
-    """Claims as one text: "12 + 5 = 17. 17 * 2 = 34."; none of them is "(no step)"."""
+    """Claims as one text: "12 + 5 = 17. 17 * 2 = 34."; no claims give "(no step)"."""
     return " ".join(f"{claim}." for claim in claims) or NO_STEP
 
 
 def claimed(text: str) -> tuple[str, ...] | None:
-    """What a text claims, in order: () for "(no step)", None for a text that says neither.
+    """The claims of a text, in order: () for "(no step)", None for a text with neither.
 
-    Two texts say the same exactly if this is the same and not None. How "(no step)" is spaced and written is
-    the tokenizer's doing.
+    Two texts have the same content exactly if this value is equal and not None. The tokenizer decides how
+    "(no step)" is spaced and capitalised.
 
     >>> claimed("12 + 5=17 ."), claimed("( no step )"), claimed("28 no)))"), claimed("")
     (('12 + 5 = 17',), (), None, None)
@@ -53,14 +53,14 @@ def claimed(text: str) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class EncodedSteps:
-    """Which steps each site holds.
+    """Which steps each site encodes.
 
     Attributes:
-        accuracy: (site, number of steps) -> for each step, held-out probe accuracy of the part of its claim
+        accuracy: (site, number of steps) -> for each step, held-out probe accuracy of the slot of its claim
             that is read worst.
-        threshold: accuracy from which a step counts as held, where no swaps were made.
-        moved: (site, number of steps) -> share of answers that move when the thought is swapped between
-            minimal pairs, where the task makes them.
+        threshold: accuracy from which a step counts as encoded if no swaps were made.
+        moved: (site, number of steps) -> share of answers that change when the thought is swapped between
+            minimal pairs, if the task makes them.
     """
 
     accuracy: Mapping[tuple[Site, int], Sequence[float]]
@@ -68,9 +68,9 @@ class EncodedSteps:
     moved: Mapping[tuple[Site, int], float] = field(default_factory=dict)
 
     def steps(self, site: Site, n_steps: int) -> list[int]:
-        """Indices of the steps that `site` holds in problems of `n_steps` steps; the answer holds them all.
+        """Indices of the steps that `site` encodes in problems of `n_steps` steps.
 
-        The answer's by definition: its text is the whole chain, CODI's own written reasoning.
+        The site `answer` encodes all steps by definition: its text is the whole chain.
         """
         if site == ANSWER:
             return list(range(n_steps))
@@ -113,16 +113,16 @@ def find_encoded_steps(
     test_share: float = 0.2,
     moved: Mapping[tuple[Site, int], float] | None = None,
 ) -> EncodedSteps:
-    """Probe every site for every part of every step, and score the probes apart for each problem length.
+    """Probe every site for every slot of every step, and score the probes for each problem length.
 
-    One probe serves all lengths: a thought that encodes a step holds it alike however many steps follow, and
-    probes starve on few traces.
+    One probe serves all lengths: a thought encodes a step in the same way however many steps follow, and
+        probes need many traces.
 
     Args:
         vectors: site -> [N, d] of training traces.
         claims: N lists of claims.
         threshold: see `EncodedSteps`.
-        test_share: last part of the traces, on which the probes are scored.
+        test_share: share of the traces, at the end, on which the probes are scored.
         moved: see `EncodedSteps`.
     """
     lengths = sorted({len(c) for c in claims} - {0})

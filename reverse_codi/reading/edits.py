@@ -1,6 +1,7 @@
-"""Edits of a text that must move its reading, and rewordings that must not.
+"""Edits of a text that must change its reading, and paraphrases that must not.
 
-A reading that takes an edited claim for the true one, or a reworded one for another, does not read claims.
+A reading that cannot distinguish an edited claim from the true one, or that distinguishes a paraphrase from
+the original, does not read claims.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from reverse_codi.tasks.claims import Belonging, parse_belongings
 from reverse_codi.tasks.equations import parse_equations
 
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-# What stands on either side of a claim's "=": its last operand and its result.
+# Both sides of a claim's "=": its last operand and its result.
 _CLAIM = re.compile(rf"({_NUMBER.pattern})(\s*=\s*)({_NUMBER.pattern})")
 
 # The generated task's closed vocabulary has the words of the first three.
@@ -29,7 +30,7 @@ TEMPLATES = (
 
 
 def number_changed(text: str, rng: random.Random) -> str:
-    """One number moved by 1 to 3 units of its last place; unchanged without numbers."""
+    """Change one number by 1 to 3 units of its last digit; a text without numbers stays as it is."""
     numbers = list(_NUMBER.finditer(text))
     if not numbers:
         return text
@@ -42,7 +43,7 @@ def number_changed(text: str, rng: random.Random) -> str:
 
 
 def result_swapped(text: str, rng: random.Random) -> str:
-    """One claim with its result and last operand exchanged: the same parts, another claim.
+    """Exchange the result and the last operand of one claim: the same parts, another claim.
 
     >>> result_swapped("Every wumpus is a tumpus.", random.Random(0))
     'Every tumpus is a wumpus.'
@@ -56,7 +57,7 @@ def result_swapped(text: str, rng: random.Random) -> str:
 
 
 def _turned(text: str, rng: random.Random) -> str:
-    """One "Every a is a b" turned round; unchanged without any."""
+    """Reverse one "Every a is a b"; a text without any stays as it is."""
     rules = [parsed for parsed in parse_belongings(text) if parsed.subject.islower()]
     if not rules:
         return text
@@ -72,12 +73,12 @@ def shuffled(text: str, rng: random.Random) -> str:
 
 
 def paraphrases(text: str, knows: Callable[[str], bool]) -> list[str]:
-    """Other wordings of all the claims of `text`, one for each template, always the same ones.
+    """Paraphrases of all the claims of `text`, one for each template, always the same ones.
 
     Args:
-        text: a translation; if it states no equation it has no paraphrase.
-        knows: whether the reader's tokenizer knows every word of a text; a wording with an unknown word is
-            left out, since its reading would move for that word alone.
+        text: a translation; without an equation it has no paraphrase.
+        knows: whether the reader's tokenizer knows every word of a text. A paraphrase with an unknown word is
+            left out, because that word alone would change its reading.
 
     >>> paraphrases("12 + 5 = 17. 17 * 2 = 34.", lambda text: "pile" in text or "Now" in text)
     ['Then the pile has 12 + 5 = 17. Then the pile has 17 * 2 = 34.', 'Now 12 + 5 is 17. Now 17 * 2 is 34.']

@@ -1,4 +1,4 @@
-"""Fit the maps from read texts to thoughts, one a site.
+"""Fit the maps from the states of texts to thoughts, one for each site.
 
 Shapes: N traces, F features, d width.
 """
@@ -28,7 +28,7 @@ def fit_map(
     train_claims: Sequence[Sequence[str]],
     framed: float = FRAMED,
 ) -> AffineMap:
-    """One site's map, fitted on the texts that it should hear; "(no step)" where it holds nothing."""
+    """Fit one site's map on the gold texts of its thoughts; "(no step)" where a thought encodes nothing."""
     texts = worded([encoded.text(site, claims) for claims in train_claims], train.questions, framed)
     active = torch.tensor([bool(encoded.steps(site, len(claims))) for claims in train_claims])
     features, thoughts = reader.features(texts, train.questions), train.vectors(site)
@@ -45,15 +45,15 @@ def fit_metric(
     train_claims: Sequence[Sequence[str]],
     framed: float = FRAMED,
 ) -> ThoughtMetric:
-    """The maps of all sites, fitted on training traces only and frozen from here on.
+    """Fit the maps of all sites on training traces; they are frozen from here on.
 
     Args:
         reader: reads texts.
-        sites: one map each.
-        encoded: which claims make a site's text.
+        sites: the sites, one map each.
+        encoded: which claims the text of a site states.
         train: N traces.
         train_claims: their N lists of claims.
-        framed: share of texts that are fitted among random words, see `reading.wording`.
+        framed: share of texts that are put among random words, see `reading.wording`.
     """
     return ThoughtMetric(
         reader, {site: fit_map(reader, site, encoded, train, train_claims, framed) for site in sites}
@@ -63,7 +63,7 @@ def fit_metric(
 def retrieval(map_: AffineMap, thoughts: Tensor, predicted: Tensor, among: int = 64) -> float:
     """Share of thoughts [N, d] whose own text's prediction [N, d] is the nearest of `among`.
 
-    Rows are taken in blocks; texts with the very same prediction count as wrong, so that a constant
+    Rows are compared in blocks. Texts with exactly the same prediction count as wrong, so that a constant
     text retrieves nothing.
     """
     hits = 0

@@ -1,6 +1,6 @@
-"""Texts that a blind reading mistakes for the gold claim (docs/architecture.md).
+"""Hard negatives: texts that a blind reading confuses with the gold text (docs/results.md).
 
-Each hard negative is made from the problem alone, seeded by its text, so every ReadSpec sees the same ones.
+Each is made from the problem alone and seeded by its text, so every ReadSpec sees the same ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reverse_codi.tasks.claims import Belonging, parse_belongings, result_of
 
 CONSTANT = "10 + 10 = 20."
 CONSTANT_SENTENCE = "Every wumpus is a tumpus."
-# Classes of sentences whose question names no other.
+# Classes for sentences whose question names no others.
 _CLASSES = "Tom is a wumpus. Amy is a tumpus. Max is a lempus."
 HARD_NEGATIVES = (
     "cut",
@@ -32,22 +32,22 @@ HARD_NEGATIVES = (
 
 
 def hard_negatives(question: str, claims: Sequence[str], encoded: Sequence[int]) -> Mapping[str, str]:
-    """Foils of the gold text that says the `encoded` steps of `claims`.
+    """Hard negatives of the gold text that states the `encoded` steps of `claims`.
 
-    Numbers that are made up are no larger than the result where it is 4 or more, so that a closed vocabulary
-    that has the result has them too: an unknown word would be too easy to tell from gold. Classes that are
-    made up are those of the question.
+    Invented numbers are no larger than the result if that is 4 or more. A closed vocabulary that has the
+    result then has them too; an unknown word would be too easy to distinguish from gold. Invented classes are
+    those of the question.
 
     Args:
         question: the problem's question.
         claims: all its claims.
-        encoded: indices of the gold text's; at least one.
+        encoded: indices of the claims in the gold text; at least one.
 
     Returns:
-        name -> text: "cut" stops before the last result, "same_result" gives every held claim other
-        operands, "wrong_result" another last result, "other_step" says steps that are not held (another
-        claim with the first one's result where all are), "shuffled" has the gold words in random order;
-        the others say what their name says. "constant" alone may be right, by chance.
+        name -> text: "cut" stops before the last result; "same_result" gives every encoded claim other
+        operands; "wrong_result" has another last result; "other_step" states steps that are not encoded (if
+        all are, another claim with the first one's result); "shuffled" has the gold words in random order;
+        the names of the others describe them. Only "constant" may be right, by chance.
     """
     gold = [claims[step] for step in encoded]
     text = claims_text(gold)

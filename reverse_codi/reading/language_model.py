@@ -1,4 +1,4 @@
-"""A second language model, which only judges how ordinary a text is."""
+"""A second language model, which measures only how ordinary a text is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LanguageModel:
 
     Attributes:
         model: frozen.
-        tokenizer: its tokenizer, which from now on reads text as characters only (`keep_plain`).
+        tokenizer: its tokenizer, which is changed to read text as characters only (`keep_plain`).
         batch_size: texts a forward pass.
     """
 
@@ -33,15 +33,15 @@ class LanguageModel:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        """What looks like a control token in a text is judged as characters."""
+        """Make the tokenizer read what looks like a control token as characters."""
         keep_plain(self.tokenizer)
 
     @staticmethod
     def load(source: str, device: str = "cpu") -> LanguageModel:
-        """From a folder, a hub id, or a GGUF file (which needs the package gguf).
+        """Load from a folder, a hub id, or a GGUF file (which needs the package gguf).
 
         Raises:
-            LanguageModelError: there is none.
+            LanguageModelError: nothing could be loaded.
         """
         path = Path(source)
         gguf = path.suffix == ".gguf"

@@ -1,4 +1,4 @@
-"""The logit lens: what a hidden state would say next (nostalgebraist 2020)."""
+"""The logit lens: the likeliest next tokens of a hidden state (nostalgebraist 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a text to the thought it stands for: the reader and one frozen map a site, in one file.
+"""The metric: the reader with one frozen map for each site, kept in one file.
 
 Shapes: N texts, d width.
 """
@@ -33,11 +33,11 @@ class MetricError(UserError):
 
 
 class ThoughtMetric:
-    """Predicts thoughts from texts and says how far they lie from true ones.
+    """Predicts thoughts from texts and measures how far they lie from true ones.
 
     Args:
         reader: reads texts with the frozen model.
-        maps: one affine map for each site that may be asked for.
+        maps: one affine map for each site.
     """
 
     def __init__(self, reader: Reader, maps: Mapping[Site, AffineMap]) -> None:
@@ -50,7 +50,7 @@ class ThoughtMetric:
         return sorted(self.maps)
 
     def map_of(self, site: Site) -> AffineMap:
-        """The map of a site; an error that lists the known ones if there is none."""
+        """The map of a site; an unknown site gives an error that lists the known ones."""
         if site not in self.maps:
             raise KeyError(f"no map for site {site}; there is one for {', '.join(map(str, self.sites))}")
         return self.maps[site]
@@ -58,7 +58,7 @@ class ThoughtMetric:
     def predict(
         self, texts: Sequence[str], sites: Sequence[Site], questions: Sequence[str] | None = None
     ) -> Tensor:
-        """Thoughts [N, d] that the texts stand for, each at its own site."""
+        """The thoughts [N, d] that texts predict, each at its own site."""
         return self.apply(self.reader.features(texts, questions), sites)
 
     def apply(self, features: Tensor, sites: Sequence[Site]) -> Tensor:
@@ -81,7 +81,7 @@ class ThoughtMetric:
         return self.distance(thoughts, means, sites)
 
     def match(self, thoughts: Tensor, predicted: Tensor, sites: Sequence[Site]) -> Tensor:
-        """1 - d(thought, text) / d(thought, training mean) [N]: 1 perfect, 0 says nothing."""
+        """1 - d(thought, text) / d(thought, training mean) [N]: 1 is perfect, 0 is the mean."""
         return 1 - self.distance(thoughts, predicted, sites) / self.distance_to_mean(thoughts, sites)
 
     def check(self, source: str) -> None:
@@ -146,9 +146,9 @@ class ThoughtMetric:
 
 
 def _halved(value: Tensor) -> Tensor:
-    """In half precision, unless that loses more than rounding does.
+    """In half precision, unless that loses more than a thousandth of the norm.
 
-    A map fitted on fewer rows than features leaves next to no residual, and its whitener overflows.
+    A map fitted on fewer rows than features leaves almost no residual, so its whitener can overflow.
     """
     half = value.half()
     return half if (half.float() - value).norm() <= 1e-3 * value.norm() else value

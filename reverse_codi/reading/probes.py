@@ -1,8 +1,8 @@
-"""Linear probes: which parts of which step are held by which site.
+"""Linear probes: which slots of which step can be read at which site.
 
-A probe is a multinomial logistic regression on standardized vectors. They say which claims a site's
-gold text holds (`EncodedSteps`), and whether a reasoner is worth translating. Trained on training
-traces only.
+A probe is a multinomial logistic regression on standardized vectors. Probes decide which claims a site's gold
+text states (`EncodedSteps`), and whether a reasoner is worth translating. They are trained on training traces
+only.
 
 Shapes: N traces, d width, C distinct labels.
 """
@@ -27,7 +27,7 @@ class Probe:
 
     Attributes:
         labels: class names, the results that occurred in training.
-        weight: [d, C], acting on raw vectors.
+        weight: [d, C], for raw vectors.
         bias: [C].
     """
 
@@ -71,19 +71,19 @@ class Probe:
 
 
 def parts_of(claim: str) -> tuple[str, ...]:
-    """The slots of a claim: a thought that holds the claim holds each of them.
+    """The slots of a claim: a thought that encodes the claim holds each of them.
 
     >>> parts_of("12 + 5 = 17"), parts_of("Every wumpus is a tumpus")
     (('12', '+', '5', '17'), ('wumpus', 'tumpus'))
 
-    What the parser does not know is a label of its own in place of operands and operators.
+    A claim that the parser does not know is one label in place of operands and operators.
     """
     parsed = parse_claims(claim)
     return parsed[0].slots if parsed else (claim, claim, claim, result_of(claim))
 
 
 def part_labels(claims: Iterable[str]) -> list[list[str]]:
-    """For each slot the N labels of N claims; "" where a claim of another kind has no such slot."""
+    """For each slot the N labels of N claims; "" if a claim of another kind has no such slot."""
     return [list(labels) for labels in zip_longest(*map(parts_of, claims), fillvalue="")]
 
 

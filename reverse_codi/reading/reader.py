@@ -1,4 +1,4 @@
-"""The reader: the frozen model's state on texts, each distinct text read once.
+"""The reader: the frozen model's states on texts; each distinct text is read once.
 
 Shapes: N texts, F features (chosen layers x width).
 """
@@ -38,15 +38,15 @@ class Reader:
         self.spec = spec
 
     def features(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
-        """States [N, F] of texts, which are stripped and tokenized afresh.
+        """States [N, F] of texts, which are stripped and tokenized here.
 
         Args:
             texts: what to read.
-            questions: their questions; needed where the spec's prefix is the question.
+            questions: their questions; needed if the spec's prefix is the question.
 
         Raises:
-            ValueError: the spec wants questions and none are given, or not one a text.
-            ReadingError: a state is not finite; every comparison after this one would be blind to it.
+            ValueError: the spec needs questions, and there is not one for each text.
+            ReadingError: a state is not finite; later comparisons would not detect it.
         """
         with_question = self.spec.prefix is Prefix.QUESTION
         if with_question and (questions is None or len(questions) != len(texts)):
@@ -89,7 +89,7 @@ class Reader:
         return self.spec.layer_indices(n_layers)
 
     def taken(self, states: Tensor, text: str) -> Tensor:
-        """The part of a text's states [L, T, d] that the spec's point means: [L, d] or [4, L, d]."""
+        """The states at the spec's point, of a text's states [L, T, d]: [L, d] or [4, L, d]."""
         match self.spec.point:
             case Point.MEAN:
                 return states.mean(1)
@@ -113,7 +113,7 @@ def numbers_at(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
 
 
 class CachedReader(Reader):
-    """A reader that remembers, until `clear`, so that no text is read twice in a step."""
+    """A reader with a cache, so that it reads no text twice before `clear`."""
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader.reasoner, reader.spec)
@@ -121,11 +121,11 @@ class CachedReader(Reader):
 
     @property
     def n_read(self) -> int:
-        """Texts read since `clear`."""
+        """Number of texts read since `clear`."""
         return len(self._known)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Empty the cache."""
         self._known = {}
 
     def _read(self, texts: list[str], questions: list[str] | None) -> Tensor:

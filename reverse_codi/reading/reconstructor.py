@@ -1,8 +1,8 @@
-"""A reader that is trained along with the verbalizer: text in, thought out.
+"""A reader that is trained beside the verbalizer: text in, thought out.
 
-The reconstructor of natural language autoencoders: a copy of the reasoner's language model, cut after some
-layers, with a LoRA and one linear head a site. It needs no linear relation between read states and thoughts,
-and so no frozen map; the price is that it learns whatever code the verbalizer writes, sense or not.
+This is the decoder of a natural language autoencoder: a copy of the first layers of the reasoner's language
+model, with a LoRA and one linear head for each site. It needs no linear relation between states and thoughts,
+and so no frozen map. The price: it learns any code that the verbalizer writes, meaningful or not.
 
 Shapes: N texts, U distinct texts, w the language model's width, d the thoughts' width.
 """
@@ -32,7 +32,7 @@ from reverse_codi.utils.files import strict_json, whole_file
 from reverse_codi.utils.finite import check_loss
 
 FILE = "reconstructor.safetensors"
-# A batch of degenerate texts in early RL must not throw the weights far off.
+# A batch of degenerate texts in early RL must not change the weights much.
 MAX_GRADIENT_NORM = 1.0
 
 
@@ -53,7 +53,7 @@ class Scale:
         """The scale of thoughts [N, d], about `mean` [d] if it is given.
 
         Raises:
-            ReconstructorError: no thoughts, or all alike.
+            ReconstructorError: there are no thoughts, or all are equal.
         """
         centre = thoughts.mean(0) if mean is None else mean
         std = (thoughts - centre).square().mean().sqrt().item()
@@ -64,7 +64,7 @@ class Scale:
 
 
 class Reconstructor:
-    """Predicts thoughts from texts and learns to; `new` and `load` make one.
+    """Predicts thoughts from texts, and learns to; `new` and `load` make one.
 
     Args:
         reasoner: tokenizes and pads; its weights stay as they are.
@@ -91,11 +91,11 @@ class Reconstructor:
 
     @classmethod
     def new(cls, reasoner: CodiReasoner, sites: Mapping[Site, Scale], section: ReconstructorSection) -> Self:
-        """One that predicts about each site's mean, on a copy of the reasoner's language model.
+        """A new reconstructor, which predicts about the mean of each site.
 
         Args:
             reasoner: the frozen reasoner.
-            sites: every site that may be asked for, with its scale.
+            sites: every site, with its scale.
             section: hyperparameters.
 
         Raises:
@@ -106,10 +106,10 @@ class Reconstructor:
 
     @torch.no_grad()
     def predict(self, texts: Sequence[str], sites: Sequence[Site]) -> Tensor:
-        """The thoughts [N, d] that texts stand for, on the CPU; each distinct text is read once.
+        """The thoughts [N, d] that texts predict, on the CPU; each distinct text is read once.
 
         Raises:
-            ReconstructorError: a site without a head.
+            ReconstructorError: a site has no head.
         """
         mean, std = self._scale(sites)
         rows = {text: row for row, text in enumerate(dict.fromkeys(text.strip() for text in texts))}
@@ -120,15 +120,15 @@ class Reconstructor:
         return self.network(own, sites).cpu() * std + mean
 
     def update(self, texts: Sequence[str], sites: Sequence[Site], targets: Tensor) -> float:
-        """One AdamW step on the mean squared error over the site's variance, and that error before it.
+        """Make one AdamW step on the mean squared error over the site's variance; return the error before it.
 
         Args:
             texts: N texts, at least one.
             sites: the site of each.
-            targets: [N, d] the thoughts that they stand for.
+            targets: [N, d] the thoughts of the texts.
 
         Raises:
-            NotFiniteError: the error is not finite; no weight has changed.
+            NotFiniteError: the error is not finite; the weights are unchanged.
         """
         mean, std = self._scale(sites)
         wanted = ((targets.float().cpu() - mean) / std).to(self.reasoner.device)
@@ -158,7 +158,7 @@ class Reconstructor:
     ) -> list[float]:
         """Train on random batches and return the loss of each step; arguments as in `update`.
 
-        The learning rate falls to 0 in a straight line and is as it was afterwards.
+        The learning rate falls linearly to 0, and is restored afterwards.
         """
         generator = torch.Generator().manual_seed(seed)
         [group] = self.optimizer.param_groups
@@ -173,10 +173,10 @@ class Reconstructor:
     # ---- files
 
     def save(self, folder: str | Path) -> None:
-        """Write `reconstructor.safetensors` whole or not at all: trained weights and scales.
+        """Write `reconstructor.safetensors` atomically: trained weights and scales.
 
-        Its header holds section, updates, time and reasoner hash as JSON: in one file they cannot part. The
-        optimizer's state is not kept.
+        Its header holds section, updates, time and reasoner hash as JSON, so that one file has everything.
+        The optimizer's state is not kept.
         """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
@@ -200,12 +200,13 @@ class Reconstructor:
 
         Args:
             folder: where it was saved.
-            reasoner: the one that it was made of.
-            section: how to go on training; layers, rank and alpha must be the saved ones'. As saved if None.
+            reasoner: the reasoner that it was made of.
+            section: hyperparameters for further training; layers, rank and alpha must be the saved ones. None
+                takes the saved section.
 
         Raises:
             FileNotFoundError: no such file.
-            ReconstructorError: made of another reasoner, or of another shape.
+            ReconstructorError: it was made of another reasoner, or has another shape.
         """
         path = Path(folder) / FILE
         if not path.is_file():
@@ -252,8 +253,8 @@ class Reconstructor:
         return torch.stack([scale.mean for scale in scales]), stds
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], list[list[int]]]]:
-        """Row numbers and token ids of texts of like length, `batch_size` at a time."""
-        # Where there is nothing to read, the end-of-text token alone, as the frozen reader has it.
+        """Row numbers and token ids of texts of similar length, `batch_size` at a time."""
+        # An empty text is read as the end-of-text token alone, as by the frozen reader.
         rows = [self.reasoner.ids(text) or [self.reasoner.tokenizer.eos_token_id] for text in texts]
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         for start in range(0, len(order), self.section.batch_size):
@@ -268,7 +269,7 @@ class Reconstructor:
 def saved_at(folder: str | Path) -> float:
     """When the reconstructor in a folder was saved, in seconds since 1970; 0 if there is none.
 
-    The file's own date would be that of its copy.
+    The file's own date would change when the file is copied.
     """
     path = Path(folder) / FILE
     if not path.is_file():

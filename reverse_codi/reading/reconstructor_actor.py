@@ -1,4 +1,4 @@
-"""One reconstructor for a whole run: a Ray actor that all reward actors share, or an object in this process.
+"""One reconstructor for a whole run: a Ray actor that all reward actors share, or a local object.
 
 Shapes: N texts, d width.
 """
@@ -32,28 +32,28 @@ class CoTrainingSection(Section):
     """A reconstructor that is trained beside the verbalizer."""
 
     folder: str = ""
-    """Start weights, as `Reconstructor.save` wrote them; "" for new ones. Absolute, where actors run on other
-    machines."""
+    """Folder of the start weights, as `Reconstructor.save` wrote them; "" means new ones. Use an absolute
+    path if actors run on other machines."""
     out: str = ""
-    """Where it is saved; "" for nowhere, and then an actor that restarts begins anew. What lies here already
-    is gone on with, unless it is older than `folder`."""
+    """Folder where it is saved; "" means nowhere, and then a restarted actor begins again. Training continues
+    what is already here, unless that is older than `folder`."""
     save_every: int = Field(default=10, ge=1)
-    """Updates between two savings."""
+    """Updates between two saves."""
     cpus: float = Field(default=1.0, ge=0)
-    """CPUs, and so threads, of its actor; they come on top of the rollout and reward actors'."""
+    """CPUs, and therefore threads, of its actor, in addition to those of the rollout and reward actors."""
     gpus: float = Field(default=0.0, ge=0)
-    """GPUs of its actor; above 0 it runs on the GPU."""
+    """GPUs of its actor; if above 0, it runs on the GPU."""
     reconstructor: ReconstructorSection = ReconstructorSection()
     """Shape and training."""
 
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """What one call gives.
+    """The result of one call.
 
     Attributes:
-        predicted: [N, d] from the weights before the update.
-        loss: mean squared error over the site's variance, before the update too.
+        predicted: [N, d] predictions of the weights before the update.
+        loss: mean squared error over the site's variance, also before the update.
         updates: AdamW steps so far, this one included.
     """
 
@@ -64,14 +64,14 @@ class Reconstructed:
 
 @dataclass(frozen=True)
 class ReasonerParts:
-    """A reasoner as data: once it has read, transformers' hooks on it cannot be pickled.
+    """A reasoner as data, because transformers' hooks on a used model cannot be pickled.
 
     Attributes:
         lm: configuration of the language model.
         weights: of the language model and the projection, on the CPU.
         tokenizer: its tokenizer.
         config: its configuration.
-        batch_size: rows a forward pass.
+        batch_size: rows in one forward pass.
     """
 
     lm: PretrainedConfig
@@ -87,7 +87,7 @@ class ReasonerParts:
         return cls(reasoner.lm.config, weights, reasoner.tokenizer, reasoner.config, reasoner.batch_size)
 
     def build(self, device: str) -> CodiReasoner:
-        """The same reasoner, by content hash too."""
+        """Build the same reasoner, with the same content hash."""
         lm = AutoModelForCausalLM.from_config(self.lm, dtype=self.lm.dtype)
         config = self.config
         prj = projection(lm.config.hidden_size, config.projection_width)
@@ -97,16 +97,16 @@ class ReasonerParts:
 
 
 class CoTraining:
-    """A reconstructor that first answers and then learns.
+    """A reconstructor that first predicts and then learns.
 
     Args:
-        reasoner: what it is made of.
-        sites: every site that may be asked for, with its scale.
-        section: start, savings and hyperparameters.
+        reasoner: the reasoner that it is made of.
+        sites: every site, with its scale.
+        section: start weights, saves and hyperparameters.
 
     Raises:
         FileNotFoundError: `section.folder` holds no reconstructor.
-        ReconstructorError: what is saved was made of another reasoner, or is of another shape.
+        ReconstructorError: the saved one was made of another reasoner, or has another shape.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class CoTraining:
         found = [folder for folder in (section.folder, section.out) if folder and saved_at(folder)]
         if section.folder and section.folder not in found:
             raise FileNotFoundError(f"folder {section.folder!r} holds no reconstructor; fit one, or drop it")
-        # Newest first, for what was learnt in this run should survive a restart.
+        # Newest first, so that what this run learned survives a restart.
         start = max(found, key=saved_at, default="")
         training = section.reconstructor
         self.reconstructor = (
@@ -128,7 +128,8 @@ class CoTraining:
     def step(self, texts: Sequence[str], sites: Sequence[Site], targets: Tensor) -> Reconstructed:
         """Predict thoughts [N, d] of N >= 1 texts, then learn from their targets [N, d].
 
-        In one call, so that no text is scored by weights that were trained on it in the same step.
+        Both happen in one call, so that no text is scored by weights that were trained on it in the same
+        step.
         """
         predicted = self.reconstructor.predict(texts, sites)
         loss = self.reconstructor.update(texts, sites, targets)
@@ -149,15 +150,15 @@ class CoTrainingActor(CoTraining):
         super().__init__(reasoner.build("cuda" if section.gpus > 0 else "cpu"), sites, section)
 
     def ready(self) -> bool:
-        """Answers once the actor has started."""
+        """Return once the actor has started."""
         return True
 
 
 class SharedCoTraining:
-    """The run's one `CoTrainingActor`, which the first caller starts; arguments as there.
+    """The only `CoTrainingActor` of a run, which the first caller starts; it takes the same arguments.
 
-    It lives as long as the process that started it: then Ray ends it, so that it never outlives a run, and
-    the next caller starts another, which goes on from `section.out`.
+    It lives as long as the process that started it, so that it never outlives a run. The next caller starts
+    another one, which continues from `section.out`.
     """
 
     def __init__(
@@ -175,7 +176,7 @@ class SharedCoTraining:
             return self._call(texts, sites, targets)
         except (
             RayActorError
-        ):  # with its owner gone Ray starts it no more; what the code raises is no such error
+        ):  # without its owner Ray does not restart it; an error of the code itself is another type
             self.actor = self._find()
             return self._call(texts, sites, targets)
 
@@ -202,5 +203,5 @@ class SharedCoTraining:
 def co_training(
     reasoner: CodiReasoner, sites: Mapping[Site, Scale], section: CoTrainingSection
 ) -> CoTraining | SharedCoTraining:
-    """The shared actor where Ray runs, else one in this process (notebooks); arguments as in `CoTraining`."""
+    """The shared actor if Ray runs, else a local object (notebooks); arguments as in `CoTraining`."""
     return (SharedCoTraining if ray.is_initialized() else CoTraining)(reasoner, sites, section)

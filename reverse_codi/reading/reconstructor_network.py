@@ -1,4 +1,4 @@
-"""The network of a reconstructor: the first layers of a language model with a LoRA, and a head a site.
+"""The network of a reconstructor: first layers of a language model with a LoRA, and a head for each site.
 
 Shapes: B texts, T tokens, w the language model's width, d the thoughts' width.
 """
@@ -19,31 +19,31 @@ from transformers import PreTrainedModel
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.config import Section, UserError
 
-# Heads begin this near 0, so that the first prediction is the site's mean, yet gradients reach the LoRA.
+# Heads start this near 0: the first prediction is the site's mean, and gradients still reach the LoRA.
 HEAD_STD = 1e-3
 
 
 class ReconstructorError(UserError):
-    """A reconstructor does not fit what it is used with."""
+    """A reconstructor does not fit the reasoner or the sites that it is used with."""
 
 
 class ReconstructorSection(Section):
-    """The co-trained reader."""
+    """A reader that is trained beside the verbalizer."""
 
     layers: int = Field(default=0, ge=0)
-    """First transformer layers of the language model that are kept; 0 for all."""
+    """Number of first transformer layers that are kept; 0 means all."""
     rank: int = Field(default=16, gt=0)
     """LoRA rank."""
     alpha: int = Field(default=32, gt=0)
     """LoRA alpha."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    """AdamW's, constant: the texts it reads never stop changing."""
+    """Learning rate of AdamW. It is constant, because the texts never stop changing."""
     batch_size: int = Field(default=128, gt=0)
-    """Texts a forward pass, and texts a step where it is fitted beforehand."""
+    """Texts in one forward pass, and in one step of fitting before RL."""
     steps: int = Field(default=500, ge=0)
-    """Steps where it is fitted beforehand; those beside RL are not counted here."""
+    """Steps of fitting before RL; steps during RL do not count."""
     seed: int = 0
-    """Of first weights and data order."""
+    """Seed of the first weights and of the data order."""
 
 
 class ReconstructorNetwork(nn.Module):
@@ -70,7 +70,7 @@ class ReconstructorNetwork(nn.Module):
             task_type="FEATURE_EXTRACTION",
         )
         self.d = width
-        with torch.random.fork_rng():  # the caller's random state stays as it is
+        with torch.random.fork_rng():  # keep the caller's random state
             torch.manual_seed(section.seed)
             self.lm = get_peft_model(first_layers(lm, section.layers), lora)
             heads = {str(site): nn.Linear(2 * lm.config.hidden_size, width) for site in sites}
@@ -78,7 +78,7 @@ class ReconstructorNetwork(nn.Module):
                 nn.init.normal_(head.weight, std=HEAD_STD)
                 nn.init.zeros_(head.bias)
         self.heads = nn.ModuleDict(heads).to(lm.device)
-        # In training too: with dropout a text's score would depend on chance.
+        # Also in training: with dropout a text's score would depend on chance.
         self.eval()
 
     @property

@@ -1,4 +1,4 @@
-"""One reading of a text for everything that is asked of it in a step.
+"""One reading of each text for all rewards of a step.
 
 Shapes: N texts, F features, P points of the ReadSpec, L layers that are read, d width.
 """
@@ -15,10 +15,10 @@ from reverse_codi.recipe.reading import Point
 
 
 class SharedReader(CachedReader):
-    """A cached reader that keeps more layers than its ReadSpec says and serves several threads.
+    """A cached reader that keeps more layers than its ReadSpec names and serves several threads.
 
     Args:
-        reader: whose ReadSpec says what `features` gives.
+        reader: its ReadSpec decides what `features` returns.
         layers: further layers to keep, each written as in a ReadSpec.
     """
 
@@ -31,7 +31,7 @@ class SharedReader(CachedReader):
         self._lock = threading.Lock()
 
     def features(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
-        """See `Reader.features`; the ReadSpec's layers alone."""
+        """See `Reader.features`; only the ReadSpec's layers."""
         read = self._all(texts, questions)
         if self._own == self._kept:
             return read
@@ -47,7 +47,7 @@ class SharedReader(CachedReader):
             return super().features(texts, questions)
 
     def _apart(self, read: Tensor) -> Tensor:
-        """What was read, [N, P * L * d], as [N, P, L, d]."""
+        """Reshape states [N, P * L * d] to [N, P, L, d]."""
         points = 4 if self.spec.point is Point.NUMBERS else 1
         return read.view(len(read), points, len(self._kept), -1)
 

@@ -1,8 +1,8 @@
-"""Random words around claims, so that a map is sensitive to what is claimed and not how it is put.
+"""Random words around claims, so that a map is sensitive to the claim and not to its wording.
 
 A map fitted on bare claims takes any other wording for noise: another sentence with the same claim then
-matches 5 to 100 times worse than silence (docs/evaluation.md). Fitted on claims among random words, it loses
-.03 to .05 of match on sentences that it never saw.
+    matches 3 to 200 times worse than an empty text (docs/results.md). Fitted on claims among random words, a
+    map loses .03 to .05 of match on sentences that it never saw.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from collections.abc import Sequence
 
 from reverse_codi.tasks.equations import parse_equations
 
-# Questions whose words are drawn from, and the longest run of them on either side.
+# Number of questions that give words, and the longest run of words on either side.
 QUESTIONS, LONGEST = 3_000, 5
-# Share of framed claims that say "is" for "=".
+# Share of framed claims with "is" in place of "=".
 SAY_IS = 0.25
 
 
 def worded(texts: Sequence[str], questions: Sequence[str], share: float, seed: int = 0) -> list[str]:
-    """The same texts, a share of them with every claim among random words.
+    """Put every claim of a share of the texts among random words.
 
     Args:
-        texts: N texts; those that state no equation stay as they are.
-        questions: whose words are used, but for those with digits.
-        share: of texts that are framed, 0 to 1.
-        seed: of all draws.
+        texts: N texts; those without an equation stay as they are.
+        questions: source of the words; words with digits are not used.
+        share: share of texts that are framed, 0 to 1.
+        seed: seed of all draws.
     """
     rng = random.Random(seed)
     words = [

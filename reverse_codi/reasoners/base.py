@@ -1,4 +1,4 @@
-"""What every latent reasoning model offers: think, read, answer.
+"""The protocol of latent reasoning models: think, read, answer.
 
 Shapes: N questions or texts, K thoughts, d width, L + 1 layers (embeddings and every block's output;
 the last is after the model's final norm).
@@ -24,7 +24,7 @@ class Chains:
     """Latent chains of N questions, on the CPU in float32.
 
     Attributes:
-        hidden states: [N, K + 1, d], h0..hK.
+        hidden_states: [N, K + 1, d], h0..hK.
         latent_inputs: [N, K, d], z0..z(K-1).
         outputs: what the model writes after its thoughts, decoded.
     """
@@ -37,7 +37,7 @@ class Chains:
         """The vectors [N, d] of one site, h or z.
 
         Raises:
-            ValueError: the site is of another kind.
+            ValueError: the site has another kind.
         """
         if site.kind not in ("h", "z"):
             raise ValueError(f"a latent chain has no site {site}; ask for h0..hK or z0..z(K-1)")
@@ -46,11 +46,11 @@ class Chains:
 
 @dataclass(frozen=True)
 class Patch:
-    """Thoughts to feed instead of the model's own.
+    """Latent inputs that replace the model's own.
 
     Attributes:
         latent_inputs: [N, K, d] vectors; rows and thoughts outside `where` are ignored.
-        where: [N, K] bool. Thoughts after a replaced one are recomputed unless replaced as well.
+        where: [N, K] bool. Thoughts after a replaced one are recomputed unless they are replaced as well.
     """
 
     latent_inputs: Tensor
@@ -97,7 +97,7 @@ class Reasoner(Protocol, metaclass=_Loading):
 
     @property
     def n_thoughts(self) -> int:
-        """K."""
+        """K, the number of thoughts."""
         ...
 
     @property
@@ -107,7 +107,7 @@ class Reasoner(Protocol, metaclass=_Loading):
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 over weights and configuration; changes when any of them does."""
+        """SHA-256 over weights and configuration; it changes when any of them changes."""
         ...
 
     @property
@@ -117,23 +117,23 @@ class Reasoner(Protocol, metaclass=_Loading):
 
     @property
     def answer_cue(self) -> str:
-        """What is written before an answer, "The answer is:"; "" where the answer is written alone."""
+        """The text before an answer, such as "The answer is:"; "" if the answer stands alone."""
         ...
 
     def think(
         self, questions: Sequence[str], patch: Patch | None = None, n_thoughts: int | None = None
     ) -> Chains:
-        """Think and answer; a question's result does not depend on the others'.
+        """Think and answer; a question's result does not depend on the other questions.
 
         Args:
             questions: N questions.
-            patch: thoughts to feed instead of the model's own.
-            n_thoughts: stop thinking after so many thoughts (early decoding); K if None.
+            patch: latent inputs that replace the model's own.
+            n_thoughts: number of thoughts before the answer (early decoding); K if None.
         """
         ...
 
     def project(self, hidden_states: Tensor) -> Tensor:
-        """The vectors [*, d] that would be fed for hidden states [*, d] (the model's `prj`)."""
+        """The latent inputs [*, d] of hidden states [*, d] (the model's `prj`)."""
         ...
 
     def logits(self, hidden_states: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class Reasoner(Protocol, metaclass=_Loading):
         ...
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """The characters [start, end) that each of a text's own tokens stands for."""
+        """The characters [start, end) of each token of a text."""
         ...
 
     def answer_states(self, questions: Sequence[str], patch: Patch | None = None) -> Tensor:
@@ -149,7 +149,7 @@ class Reasoner(Protocol, metaclass=_Loading):
 
         Args:
             questions: N questions.
-            patch: thoughts to feed instead of the model's own.
+            patch: latent inputs that replace the model's own.
         """
         ...
 
@@ -158,7 +158,7 @@ class Reasoner(Protocol, metaclass=_Loading):
 
         Args:
             questions: N questions.
-            begun: N beginnings of solutions, which are gone on with; what is returned comes after them.
+            begun: N beginnings of solutions, which the model continues; the returned texts come after them.
         """
         ...
 
@@ -167,16 +167,16 @@ class Reasoner(Protocol, metaclass=_Loading):
 
         Args:
             texts: N texts; an empty one has 0.
-            questions: what each is written after; the end-of-text token if None.
+            questions: the question before each text; None means the end-of-text token.
         """
         ...
 
     def read(
         self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
     ) -> list[Tensor]:
-        """Read texts (after their questions, if given).
+        """Read texts, after their questions if these are given.
 
-        Returns one [L + 1, T, d] tensor a text: the states at its own tokens and the suffix's.
+        Returns one [L + 1, T, d] tensor for each text: the states at its own tokens and the suffix's.
         """
         ...
 

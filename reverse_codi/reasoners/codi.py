@@ -1,9 +1,9 @@
 """The CODI reasoner: text in, latent chains and answers out (arXiv 2502.21074).
 
-Coconut (arXiv 2412.06769) is the same loop without a projection and with tokens of its own; where public
-checkpoints differ is data, see `CodiConfig`. Results do not depend on batch composition: left padding is
-masked in the question, in every latent pass and in the answer (unless `reference_masking` says otherwise).
-All methods run in evaluation mode without gradients.
+Coconut (arXiv 2412.06769) is the same loop without a projection and with other tokens. `CodiConfig` holds
+what differs between public checkpoints. Results do not depend on batch composition: left padding is masked in
+the question, in every latent pass and in the answer (unless `reference_masking` is set). All methods run in
+evaluation mode without gradients.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class CodiReasoner:
 
     Args:
         model: language model and projection.
-        tokenizer: its tokenizer, which from now on reads text as characters only (`keep_plain`); padding is
-            done here, on the left.
+        tokenizer: its tokenizer, which is changed to read text as characters only (`keep_plain`); this class
+            pads, on the left.
         config: see `CodiConfig`.
         batch_size: rows a forward pass.
 
@@ -76,7 +76,7 @@ class CodiReasoner:
 
     @property
     def answer_cue(self) -> str:
-        """What is written before an answer; "" where the answer is written alone."""
+        """The text before an answer; "" if the answer stands alone."""
         return self.config.cue
 
     @property
@@ -102,7 +102,7 @@ class CodiReasoner:
     # ---- text in, ids out
 
     def ids(self, text: str) -> list[int]:
-        """Token ids of plain text; what looks like a control token is characters."""
+        """Token ids of plain text, in which control tokens are read as characters."""
         encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return encoded
 
@@ -137,7 +137,7 @@ class CodiReasoner:
         return ids.to(self.device), mask.to(self.device)
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Row indices in batches of like length, so that little is padded."""
+        """Row indices in batches of similar length, so that there is little padding."""
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
@@ -146,13 +146,13 @@ class CodiReasoner:
         """Row indices in batches, with the context of each batch's questions up to bot."""
         rows = [[*self.question_ids(question), *self.config.before_bot] for question in questions]
         padding = self.config.reference_masking
-        # With reference masking as asked: who stands beside whom decides the answers.
+        # With reference masking in the given order: the batch then decides the answers.
         batches = _in_order(len(rows)) if padding else self._batches([len(row) for row in rows])
         for batch in batches:
             yield batch, self.model.start(*self.left_padded([rows[i] for i in batch]), padding)[1]
 
     def _patched(self, patch: Patch | None, batch: list[int]) -> tuple[Tensor | None, Tensor | None]:
-        """The vectors [B, K, d] to feed and where [B, K], of one batch."""
+        """The replacing vectors [B, K, d] and where they apply [B, K], of one batch."""
         if patch is None:
             return None, None
         return patch.latent_inputs[batch].to(self.device), patch.where[batch].to(self.device)
@@ -236,7 +236,7 @@ class CodiReasoner:
 
     @torch.no_grad()
     def continued(self, rows: Sequence[list[int]]) -> list[str]:
-        """What CoT mode writes, greedily, after token ids."""
+        """The text that CoT mode writes, greedily, after token ids."""
         outputs = [""] * len(rows)
         for batch in self._batches([len(row) for row in rows]):
             # The last token opens the decoding, so that `greedy` predicts the first new one.
@@ -262,7 +262,7 @@ class CodiReasoner:
     ) -> list[Tensor]:
         """Read texts with the frozen model; see `reasoners.base.Reasoner`."""
         tail = self.ids(suffix) if suffix else []
-        # Where there is nothing to read, the state is that of the end-of-text token alone.
+        # For an empty text the state is that of the end-of-text token alone.
         rows = [self.ids(text) + tail or [self.tokenizer.eos_token_id] for text in texts]
         states: list[Tensor] = [torch.empty(0)] * len(rows)
         alone = list(self.config.begin_ids)

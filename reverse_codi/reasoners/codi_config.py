@@ -1,4 +1,4 @@
-"""What a chain-of-vectors reasoner needs to know beyond its language model, and the files it is kept in."""
+"""The configuration of a CODI or Coconut reasoner beyond its language model, and its files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ CONFIG_FILE = "reasoner.json"
 PROJECTION_FILE = "projection.safetensors"
 WEIGHTS_FILE = "model.safetensors"
 
-# Recorded, and so hashed, whatever they are. Fields that came later are recorded only where they differ
-# from their default: hashes of reasoners that do without them, and of all made from those, stay.
+# Always recorded, and so hashed. Later fields are recorded only if they differ from their default, so that
+# hashes of older reasoners, and of everything made from them, stay the same.
 _ALWAYS = (
     "n_thoughts",
     "projection_width",
@@ -25,21 +25,21 @@ _ALWAYS = (
 
 @dataclass(frozen=True)
 class CodiConfig:
-    """What a CODI or Coconut checkpoint needs beyond its language model.
+    """The configuration of a CODI or Coconut checkpoint beyond its language model.
 
-    A question is put as begin_ids, the formatted question, before_bot, bot; K thoughts follow, then eot,
-    after which the model writes its answer.
+    The prompt is begin_ids, the formatted question, before_bot, bot. K thoughts and eot follow, and then the
+    model writes its answer.
 
     Attributes:
         n_thoughts: K.
-        projection_width: hidden width of `prj`; 0 where hidden states are fed as they are (Coconut).
+        projection_width: hidden width of `prj`; 0 if there is no projection (Coconut).
         bot_id: begin-of-thought token id; may lie beyond the tokenizer's vocabulary.
         eot_id: end-of-thought token id.
-        cue: what the model writes between its thoughts and the answer; "" where it writes the answer alone.
-            Then eot, not the cue, ends its written steps in CoT mode.
+        cue: what the model writes between its thoughts and the answer; "" if it writes the answer alone. Then
+            eot, not the cue, ends its written steps in CoT mode.
         max_answer_tokens: longest answer, cue included.
-        max_written_tokens: longest text-mode solution.
-        question_format: the question's words, with {question} in them.
+        max_written_tokens: longest solution in CoT mode.
+        question_format: format of a question, with {question} in it.
         begin_ids: before every text (Llama's begin-of-text).
         before_bot: between the question and bot.
         written_ids: between the question and written steps, in CoT mode.

@@ -1,4 +1,4 @@
-"""The answer that written solutions come to, without a step between."""
+"""The answer that follows a written solution directly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 def conclude(reasoner: CodiReasoner, questions: Sequence[str], solutions: Sequence[str]) -> list[str]:
     """The answers, each after its cue, that CoT mode gives right after written solutions.
 
-    The cue is written for the model; where answers stand alone, eot, which ends a solution then.
+    This function writes the cue, or eot if answers stand alone, so that the model adds no step.
 
     Args:
         reasoner: the frozen model.

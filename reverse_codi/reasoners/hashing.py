@@ -1,4 +1,4 @@
-"""Content hashes: a reasoner and a tokenizer are frozen by them."""
+"""Content hashes of reasoners and tokenizers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def weights_hash(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> st
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 over the vocabulary with its ids, the special tokens and a probe of how text is split."""
+    """SHA-256 over the vocabulary with its ids, the special tokens, and the tokens of a test text."""
     probe = tokenizer("Ann has 1,234.5 apples -- (no step).").input_ids
     parts = [sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map, probe]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

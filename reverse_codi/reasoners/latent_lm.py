@@ -30,7 +30,7 @@ class CachedContext:
     position: Tensor
 
     def fork(self) -> CachedContext:
-        """A context that grows on its own; the tensors so far are shared, gradients too."""
+        """A copy that grows independently; it shares the tensors so far, with their gradients."""
         layers = cast(list[CacheLayerMixin], self.cache.layers)  # no linear attention here
         pairs = [(layer.keys, layer.values) for layer in layers]
         return CachedContext(DynamicCache(ddp_cache_data=pairs), self.mask, self.position)
@@ -54,7 +54,7 @@ class LatentPass:
     """One latent chain.
 
     Attributes:
-        hidden states: [B, K + 1, d], h0..hK.
+        hidden_states: [B, K + 1, d], h0..hK.
         latent_inputs: [B, K, d], z0..z(K-1).
         context: question, begin-of-thought token and the K thoughts.
     """
@@ -67,7 +67,8 @@ class LatentPass:
 def projection(width: int, hidden: int, dropout: float = 0.0) -> nn.Module:
     """CODI's `prj`: keys `1.*`, `3.*` and `ln.*`, as in the public checkpoints.
 
-    Of hidden width 0: none, hidden states are fed as they are (Coconut, arXiv 2412.06769).
+    With hidden width 0 there is no projection: the hidden state is the next input (Coconut, arXiv
+        2412.06769).
     """
     if hidden == 0:
         return nn.Identity()
@@ -119,7 +120,8 @@ class LatentLM(nn.Module):
         Args:
             ids: [B, T] token ids.
             mask: [B, T] 1 at real positions.
-            count_padding: padding takes positions, as in CODI's published code. Else no result depends on it.
+            count_padding: padding takes positions, as in CODI's published code; otherwise no result depends
+                on it.
         """
         empty = CachedContext(
             DynamicCache(),
@@ -145,7 +147,7 @@ class LatentLM(nn.Module):
         """Append embeddings [B, T, d] to `context`, which grows in place.
 
         Args:
-            context: what the new positions may look at.
+            context: what the new positions may attend to.
             embeds: [B, T, d] input embeddings.
             mask: [B, T] 1 at real positions; padding may stand on either side. All real if None.
             layers: also return every layer's states.
@@ -179,10 +181,10 @@ class LatentLM(nn.Module):
 
         Args:
             context: the question (and any prefix before bot); grows in place.
-            patch: [B, K, d] vectors to feed instead of the model's own.
-            patched: [B, K] bool, where `patch` is fed; later thoughts are recomputed after it.
-            n_thoughts: think so many times; K if None.
-            see_padding: what comes after bot sees the question's padding, as in CODI's published code.
+            patch: [B, K, d] vectors that replace the model's own.
+            patched: [B, K] bool, where `patch` applies; later thoughts are recomputed.
+            n_thoughts: number of thoughts; K if None.
+            see_padding: positions after bot see the question's padding, as in CODI's published code.
         """
         bot = torch.full((len(context.mask), 1), self.bot_id, device=context.mask.device)
         hidden_states = [self.extend(context, self.embed(bot)).last]  # [B, 1, d]
@@ -225,5 +227,5 @@ class LatentLM(nn.Module):
         return rows
 
     def forward(self, **kwargs: Any) -> Any:
-        """Plain text-mode forward of the language model."""
+        """Forward pass of the language model on plain tokens (CoT mode)."""
         return self.lm(**kwargs)

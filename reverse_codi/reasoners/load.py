@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 GROUP = "reverse_codi.reasoners"
-# What a recipe says of a public checkpoint, and the own format's files of themselves.
+# Keys that a recipe gives for a public checkpoint, and that files in the own format hold themselves.
 _SAID_BY_OWN = {"n_thoughts", "lora_alpha", "question_format", "dtype", "reference_masking"}
 
 
@@ -67,7 +67,7 @@ def backends() -> Mapping[str, Backend]:
     """Backends of other packages, by the name of their entry point.
 
     Raises:
-        CheckpointError: one takes a name that is built in, or two the same.
+        CheckpointError: a backend has a built-in name, or two have the same.
     """
     found: dict[str, Backend] = {}
     for entry in entry_points(group=GROUP):
@@ -78,16 +78,16 @@ def backends() -> Mapping[str, Backend]:
 
 
 def open_reasoner(source: str | Path | Source, device: str | None = None) -> Reasoner:
-    """Load any reasoner: one that thinks and reads, whether or not it can be translated by RL.
+    """Load any reasoner that thinks and reads, also one whose thoughts RL cannot translate.
 
     Args:
         source: a path, a hub id, `embedded`, or a recipe's section.
         device: where the weights go; the section's own if None, else the CPU.
 
     Raises:
-        CheckpointError: it fits no layout, its files do not hold what they must, or a reasoner of another
-            package does not say where its answers stand.
-        RecipeError: it is of recurrent depth, which has no thoughts to translate.
+        CheckpointError: it fits no layout, its files are incomplete, or a reasoner of another package does
+            not define where its answers stand.
+        RecipeError: it has recurrent depth, and so no thoughts to translate.
     """
     source = as_source(source)
     if device is None:
@@ -102,7 +102,7 @@ def open_reasoner(source: str | Path | Source, device: str | None = None) -> Rea
 
 
 def _answering(reasoner: Reasoner) -> Reasoner:
-    """Refuse a reasoner that does not say where its answers stand: each would count as wrong."""
+    """Refuse a reasoner that does not define where its answers stand: each would count as wrong."""
     if not isinstance(reasoner, StatesAnswers):
         raise CheckpointError(
             f"{type(reasoner).__name__} has no answer_cue; give it the words that come before its answers, "
@@ -112,10 +112,10 @@ def _answering(reasoner: Reasoner) -> Reasoner:
 
 
 def load_reasoner(source: str | Path | Source, device: str | None = None) -> CodiReasoner:
-    """Load a reasoner whose language model can be made a verbalizer; see `open_reasoner`.
+    """Load a reasoner whose language model can become a verbalizer; see `open_reasoner`.
 
     Raises:
-        CheckpointError: also for one of another kind.
+        CheckpointError: also for a reasoner of another kind.
     """
     reasoner = open_reasoner(source, device)
     if not isinstance(reasoner, CodiReasoner):
@@ -130,7 +130,8 @@ def reasoner_folder(source: str | Path | Source) -> Path:
     """The folder in the own format that a reasoner is loaded from; engines take the language model there.
 
     Raises:
-        CheckpointError: as `open_reasoner`; also for a backend of another package, which has no such folder.
+        CheckpointError: as in `open_reasoner`; also for a backend of another package, which has no such
+            folder.
     """
     source = as_source(source)
     refuse_recurrent_depth(source)
@@ -142,22 +143,22 @@ def reasoner_folder(source: str | Path | Source) -> Path:
 
 
 def refuse_recurrent_depth(source: Source) -> None:
-    """Let any reasoner pass that its recipe does not call one of recurrent depth; nothing is fetched.
+    """Refuse a recipe that names a layout with recurrent depth; nothing is fetched.
 
     Raises:
-        RecipeError: it does.
+        RecipeError: the recipe names one.
     """
     if source.layout == LayoutName.HUGINN:
         raise RecipeError(f"{source.path}: {REASON}")
 
 
 def is_recurrent_depth(source: Source) -> bool:
-    """Whether a reasoner is one of recurrent depth, by its recipe or, once fetched, its tensors' names."""
+    """Whether a reasoner has recurrent depth, by its recipe or, once fetched, by its tensors' names."""
     return source.layout == LayoutName.HUGINN or recurrent_depth_folder(located(source))
 
 
 def import_report(folder: Path) -> Report | None:
-    """What became of the public checkpoint that a folder was made of; None for one trained here."""
+    """The report on the public checkpoint that a folder was made of; None for a reasoner trained here."""
     file = folder / REPORT_FILE
     return Report(**json.loads(file.read_text())) if file.is_file() else None
 

@@ -1,7 +1,7 @@
-"""Text in, text out: what a user or a model writes is never a control token.
+"""Text in, text out: a user's or a model's text never contains control tokens.
 
 "<eos>" in a question is five characters, not the end of the text. Control tokens (end of text, padding, begin
-of thought, turns of a chat) come from ids, or from a template that the framework writes (`Filled`).
+of thought, turns of a chat) come from ids, or from a template of a recipe or of this package (`Filled`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_NAME = "<?>"
 
 
 def keep_plain(tokenizer: PreTrainedTokenizerBase, control_ids: Iterable[int] = ()) -> None:
-    """From now on `tokenizer` reads every text as characters, whatever they look like; changed in place.
+    """Change `tokenizer`, in place, so that it reads every text as characters.
 
     Ids of texts without control tokens, the vocabulary and the tokenizer's hash stay as they are.
 
@@ -47,7 +47,7 @@ def _control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, AddedToken]
 
 
 def _still_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Control tokens that are in the model's plain vocabulary too, which then finds them in a text."""
+    """Control tokens that the model's plain vocabulary also has, and would find in a text."""
     names = [name for name in _control_tokens(tokenizer) if name != tokenizer.unk_token]
     encoded = tokenizer(names, add_special_tokens=False).input_ids if names else []
     vocabulary = tokenizer.get_vocab()
@@ -65,7 +65,7 @@ def _split_first_character(backend: Tokenizer, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Filled:
-    """A template that the framework or a recipe writes, whose control tokens are meant, and values in it.
+    """A template whose control tokens are tokens, with values that are read as characters.
 
     Attributes:
         template: with a marker for each value.
@@ -76,11 +76,11 @@ class Filled:
     values: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """As it would be typed."""
+        """The template with its values filled in."""
         return self._put_in(self.template)
 
     def ids(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-        """Token ids, without any that the tokenizer would add; `tokenizer` is one of `keep_plain`."""
+        """Token ids, without any that the tokenizer would add; `keep_plain` has changed `tokenizer`."""
         text = str(self)
         if not text:
             return []
@@ -113,10 +113,10 @@ class Filled:
 
 
 def decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """The text of sampled ids up to the end-of-text token: what is shown, read, scored and stored.
+    """The text of sampled ids up to the end-of-text token, as it is shown, read, scored and stored.
 
-    A control token in the middle is written out by its name, so that two different samples do not look alike
-    and nothing that was sampled is hidden.
+    A control token in the middle appears by its name, so that two different samples do not look equal and
+    nothing that was sampled is hidden.
     """
     kept = [int(i) for i in ids]
     if tokenizer.eos_token_id in kept:

@@ -1,4 +1,4 @@
-"""What a reasoner cannot be asked, and what it will not understand of a question."""
+"""Questions that a reasoner cannot take, and parts of a question that it will not understand."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from reverse_codi.utils.text_files import half_character
 
 log = logging.getLogger(__name__)
 
-# Faults and notices that are written out; the rest is counted.
+# Number of faults and notices that are printed; the rest is counted.
 SHOWN = 10
 # Questions of a long run whose words are looked up: 150,000 take half a minute.
 LOOKED_AT = 2_000
-# A few tokens by which a question's parts may differ from the whole.
+# Difference in tokens that a question's parts may have from the whole.
 _SLACK = 8
 # With its sign, separators, decimals and denominator; "10-3" has no sign.
 _NUMBER = re.compile(r"(?:(?<![\w.,])[-−+])?(?:\d+(?:[.,/]\d+)*|(?<!\w)\.\d+)")
-# A number of several parts: any that `_NUMBER` takes beyond digits alone.
+# A number of several parts: any `_NUMBER` that is more than digits.
 _COMPOUND = re.compile(r"(?<![\w.,])[-−+]\d|\d[.,/]\d|(?<!\w)\.\d")
 
 
 class QuestionError(UserError):
-    """Questions cannot be asked; the message says of each where it stands and why."""
+    """The reasoner cannot take some questions; the message says for each where it stands and why."""
 
 
 class Asked(Protocol):
-    """A question and where it stands, "" where nobody wrote it down."""
+    """A question and its place, "" if it has none."""
 
     @property
     def question(self) -> str: ...  # noqa: D102
@@ -45,13 +45,13 @@ A = TypeVar("A", bound=Asked)
 
 
 def longest_question(reasoner: CodiReasoner, writes: bool = False) -> int | None:
-    """Tokens that a question may have, so that thoughts and answer fit into the model's positions.
+    """Largest number of tokens of a question, so that thoughts and answer fit into the model's positions.
 
     Args:
-        reasoner: who is asked.
-        writes: its longest solution in CoT mode has to fit, too.
+        reasoner: the reasoner.
+        writes: its longest solution in CoT mode must fit, too.
 
-    Returns None where the model does not say how many positions it has.
+    Returns None if the model does not say how many positions it has.
     """
     positions = getattr(reasoner.lm.config, "max_position_embeddings", None)
     if positions is None:
@@ -65,12 +65,12 @@ def longest_question(reasoner: CodiReasoner, writes: bool = False) -> int | None
 
 
 def faults(reasoner: Reasoner, questions: Sequence[str], writes: bool = False) -> list[str | None]:
-    """Why each question cannot be asked; None where it can.
+    """For each question the reason why the reasoner cannot take it, or None.
 
     Args:
-        reasoner: who is to be asked; the length is known of CODI's and Coconut's kind alone.
+        reasoner: the reasoner; a limit of length is known only for CODI and Coconut.
         questions: N questions.
-        writes: they are to be solved in CoT mode, too.
+        writes: the reasoner solves them in CoT mode, too.
     """
     codi = reasoner if isinstance(reasoner, CodiReasoner) else None
     limit = None if codi is None else longest_question(codi, writes)
@@ -110,7 +110,7 @@ def admitted(
     Args:
         asked: N questions.
         found: the fault of each, None where there is none.
-        on_bad: error: refuse all if one has a fault; skip: go without.
+        on_bad: error refuses all if one has a fault; skip leaves these out, and logs them.
         key: the option that `on_bad` comes from, for the message.
 
     Raises:
@@ -129,9 +129,9 @@ def admitted(
 
 
 def askable(reasoner: Reasoner, asked: Sequence[A], on_bad: OnBad, writes: bool = False) -> list[A]:
-    """Those of N questions that a reasoner can be asked, before a long run; see `admitted` and `faults`.
+    """Those of N questions that a reasoner can take, before a long run; see `admitted` and `faults`.
 
-    What is skipped is logged, and how many questions hold words that the model does not know.
+    Logs the skipped questions, and how many questions contain words that the model does not know.
     """
     kept = admitted(asked, faults(reasoner, [one.question for one in asked], writes), on_bad)
     if isinstance(reasoner, CodiReasoner) and (notice := not_understood(reasoner, kept)):
@@ -140,7 +140,7 @@ def askable(reasoner: Reasoner, asked: Sequence[A], on_bad: OnBad, writes: bool 
 
 
 def place(asked: Asked, row: int) -> str:
-    """Where a question stands: as it says, or its number from 1."""
+    """The place of a question: its own, or its number from 1."""
     return asked.where or f"question {row + 1}"
 
 
@@ -151,7 +151,7 @@ def shortened(lines: Sequence[str]) -> list[str]:
 
 
 def unknown_numbers(reasoner: CodiReasoner, question: str) -> list[tuple[int, int]]:
-    """Where numbers stand that the tokenizer does not know, or cannot tell from their parts apart.
+    """The places of numbers that the tokenizer does not know, or splits into separate numbers.
 
     A word-level tokenizer reads 9.5 as it reads "9 . 5": the model sees two numbers and a full stop.
     """
@@ -186,12 +186,12 @@ def unknown_words(reasoner: CodiReasoner, question: str) -> list[str]:
 
 
 def notices(reasoner: CodiReasoner, question: str, trained: int | None = None) -> list[str]:
-    """What the model will not understand of a question, though it can be asked.
+    """Parts of a valid question that the model will not understand.
 
     Args:
-        reasoner: who is asked.
+        reasoner: the reasoner.
         question: the question.
-        trained: tokens of the longest question that it was trained on, if that is known.
+        trained: number of tokens in its longest training question, if known.
     """
     found = []
     if words := unknown_words(reasoner, question):
@@ -207,7 +207,7 @@ def notices(reasoner: CodiReasoner, question: str, trained: int | None = None) -
 
 
 def all_notices(reasoner: CodiReasoner, asked: Sequence[Asked], trained: int | None) -> list[str]:
-    """The notices of N questions, each with where it stands; the first ones, and how many more there are."""
+    """The notices of N questions, each with its place: the first ones, and the number of the others."""
     found = [
         f"{place(one, row)}: {notice}"
         for row, one in enumerate(asked)
@@ -221,7 +221,7 @@ def _as_read(reasoner: CodiReasoner, number: str) -> str:
 
 
 def not_understood(reasoner: CodiReasoner, asked: Sequence[Asked]) -> str:
-    """How many of the first questions hold words or numbers unknown to the model, and one; "" if none do."""
+    """How many of the first questions contain words or numbers unknown to the model; "" if none."""
     unknown = reasoner.tokenizer.unk_token_id
     if unknown is None or not asked:
         return ""
@@ -239,5 +239,5 @@ def not_understood(reasoner: CodiReasoner, asked: Sequence[Asked]) -> str:
 
 
 def printable(text: str) -> str:
-    """A text whose characters that are not seen, or turn others round, are written as escapes."""
+    """A text with its invisible and direction-changing characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

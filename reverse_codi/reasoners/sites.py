@@ -1,9 +1,9 @@
-"""Which vector of a trace: the one place that numbers thoughts.
+"""Sites: the names of a trace's vectors, and the only place that numbers thoughts.
 
-Public work disagrees by one. Here h0 is read at the begin-of-thought token, z0 = prj(h0) is the
-first vector fed back, and h_k, z_k together are thought k. A model of recurrent depth (Huginn) has no
-chain of thoughts but a state for every token and iteration: t5:16 is token 5's state after 16 passes
-of the recurrent block, t5:0 the random one that it starts from.
+Public work disagrees by one. Here h0 is read at the begin-of-thought token, z0 = prj(h0) is the first latent
+input, and h_k and z_k together are thought k. A model with recurrent depth (Huginn) has no chain of thoughts
+but a state for every token and iteration: t5:16 is token 5's state after 16 passes of the recurrent block,
+and t5:0 is its random start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Site:
             answer cue, after all thoughts.
         index: k, or the token, from 0; 0 for the answer.
         layer: hidden layer of a hidden state, None for the final one (after the last norm).
-        iteration: how often the recurrent block has run, of a "t" only.
+        iteration: how often the recurrent block has run; only for "t".
     """
 
     kind: Literal["h", "z", "t", "answer"]
@@ -33,7 +33,7 @@ class Site:
     iteration: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no chain holds."""
+        """Refuse sites that no trace has."""
         if self.index < 0:
             raise ValueError(f"site index {self.index} is negative; thoughts are numbered from 0")
         if self.kind == "z" and self.layer is not None:

@@ -12,46 +12,47 @@ Keep = Literal["content", "match", "last"]
 
 
 class GrpoSection(Section):
-    """Reinforcement learning."""
+    """Reinforcement learning with GRPO."""
 
     steps: int = Field(default=100, ge=0)
-    """Optimizer steps."""
+    """Number of optimizer steps."""
     thoughts_per_step: int = Field(default=16, gt=0)
-    """Thoughts a step."""
+    """Thoughts in one optimizer step."""
     steps_per_generation: int = Field(default=1, ge=1)
-    """Optimizer steps that share one batch of rollouts, which is then as many times larger (TRL's word)."""
+    """Optimizer steps that share one batch of rollouts (TRL's steps_per_generation)."""
     samples: int = Field(default=16, ge=2)
-    """G, texts a thought."""
+    """G, the number of texts sampled for each thought."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Peak rate, after a warm-up of 5 steps."""
+    """Peak learning rate, after a warm-up of 5 steps."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """What the rate does after the warm-up; all but constant end at 0."""
+    """Learning rate after the warm-up: constant, or a linear or cosine decay to 0."""
     beta: float = Field(default=0.02, ge=0)
-    """Weight of the KL to the warm start."""
+    """Weight of the KL divergence from the warm start."""
     temperature: float = Field(default=1.0, gt=0)
-    """Of sampling."""
+    """Sampling temperature."""
     max_new_tokens: int = Field(default=32, gt=0)
-    """Longest text, eos included."""
+    """Longest text in tokens, end-of-text token included."""
     scale_rewards: Literal["group", "batch", "none"] = "group"
-    """What a group's advantages are divided by: the spread of its own rewards, of the batch's, or nothing."""
+    """What advantages are divided by: the standard deviation of the rewards in the group, in the batch, or
+    nothing."""
     clip: float = Field(default=0.2, gt=0)
-    """Clipping range of the policy ratio."""
+    """Clipping range of the policy ratio (epsilon in GRPO)."""
     importance_clip: float = Field(default=2.0, gt=0)
-    """Upper bound of the trainer / engine probability ratio (truncated importance sampling)."""
+    """Upper bound of the probability ratio of trainer to engine (truncated importance sampling)."""
     canary_tolerance: float = Field(default=0.05, gt=0)
-    """Largest allowed difference of trainer and engine log-probabilities, in nats a token."""
+    """Largest allowed difference between the log-probabilities of trainer and engine, in nats a token."""
     distractors: int = Field(default=15, ge=1)
-    """Other thoughts of the same site shown to the rewards."""
+    """Number of other thoughts of the same site that rewards can compare with."""
     eval_every: int = Field(default=10, gt=0)
-    """Steps between held-out evaluations."""
+    """Optimizer steps between held-out evaluations."""
     eval_thoughts: int = Field(default=512, gt=0)
-    """Held-out thoughts evaluated during training."""
+    """Number of held-out thoughts evaluated during training."""
     keep: Keep = "content"
-    """Which evaluated policy becomes the verbalizer: best by content, which takes gold claims of held-out
-    problems, best by match, which takes none, or the last."""
+    """Which evaluated policy becomes the verbalizer: the best by content (uses gold claims of held-out
+    problems), the best by match (uses no gold claims), or the last."""
     save_every: int = Field(default=20, gt=0)
-    """Steps between checkpoints."""
+    """Optimizer steps between checkpoints."""
     curriculum: Literal["none", "short_first"] = "none"
-    """Order of the thoughts: shuffled, or those that the run will see by their problem's number of steps."""
+    """Order of the thoughts: none shuffles them, short_first starts with problems of few steps."""
     seed: int = 0
-    """Of data order, sampling and distractors."""
+    """Seed of data order, sampling and distractors."""

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""What an adapter of a Llama-like model may target."""
+"""The linear layers of a Llama-like model."""

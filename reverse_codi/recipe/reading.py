@@ -1,4 +1,4 @@
-"""How a text is read: the choice on which every score hangs (docs/architecture.md)."""
+"""How a text is read; every score depends on this choice (docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from reverse_codi.utils.config import Section, UserError
 
 LAYERS = r"^(all|final|\d+(,\d+)*)$"
-"""How layers are written."""
+"""Pattern of the key `layers`."""
 
 
 class Prefix(StrEnum):
@@ -21,7 +21,7 @@ class Prefix(StrEnum):
 
 
 class Point(StrEnum):
-    """Where in the text the state is taken."""
+    """At which tokens of the text the states are taken."""
 
     LAST = "last"
     """The last token."""
@@ -30,19 +30,19 @@ class Point(StrEnum):
     MEAN = "mean"
     """The mean over the text's tokens."""
     NUMBERS = "numbers"
-    """From the first number to the last: both ends, the mean of the numbers and the mean of all between. What
-    stands around them is heard through attention only. A text without numbers is taken whole."""
+    """From the first number to the last: the states at both ends, the mean of the numbers and the mean of all
+    between. Words around them count only through attention. A text without numbers is taken whole."""
 
 
 class Map(StrEnum):
-    """How a read state becomes a predicted thought."""
+    """How the states of a text become a predicted thought."""
 
     IDENTITY = "identity"
     AFFINE = "affine"
 
 
 class Target(StrEnum):
-    """What a text must reproduce."""
+    """What a text must reproduce: each thought, or the state at the answer cue."""
 
     THOUGHT = "thought"
     ANSWER = "answer"
@@ -52,19 +52,20 @@ class ReadSpec(Section):
     """One way to read a text."""
 
     prefix: Prefix = Prefix.NONE
-    """none or question."""
+    """What the model reads before the text: none, or the question."""
     suffix: str = ""
-    """Literal appended before the state is taken."""
+    """Literal text that is appended before the states are taken."""
     point: Point = Point.NUMBERS
-    """last, before_result, mean or numbers."""
+    """Tokens whose states are taken: last, before_result, mean or numbers (first number to last)."""
     layers: str = Field(default="all", pattern=LAYERS)
-    """final, all, or layer numbers joined by commas (0: embeddings)."""
+    """Layers whose states are taken: final, all, or numbers joined by commas (0 is the embeddings)."""
     map: Map = Map.AFFINE
-    """identity or affine."""
+    """Map from the states to the predicted thought: affine (ridge regression) or identity."""
     ridge: float = Field(default=0.1, gt=0)
-    """Ridge strength of the affine map, in units of one standardized feature's squared sum a row."""
+    """Ridge strength of the affine map, relative to 1e-3 times one standardized feature's mean square."""
     target: Target = Target.THOUGHT
-    """thought or answer."""
+    """What a text must reproduce: thought, or answer (one text for the whole trace, read at the answer
+    cue)."""
 
     @model_validator(mode="after")
     def _identity_compares_one_state(self) -> Self:
@@ -91,28 +92,30 @@ class ReadSpec(Section):
         return chosen
 
     def __str__(self) -> str:
-        """Short form for tables."""
+        """The short form in tables."""
         suffix = f"+{self.suffix!r}" if self.suffix else ""
         return f"{self.prefix}{suffix} {self.point} {self.layers} {self.map}"
 
 
-# Share of texts that maps are fitted on among random words; see `reading.wording`.
+# Share of the training texts of a map that are put among random words; see `reading.wording`.
 FRAMED = 0.65
 
 
 class ReadingSection(Section):
-    """How texts are read, and what the maps are fitted on."""
+    """How texts are read, and what the maps to thoughts are fitted on."""
 
     spec: ReadSpec = ReadSpec()
-    """The ReadSpec; its default is what scripts/reading_study found best."""
+    """Which states of a text are read; the default was best in `reverse-codi reading-study`."""
     fit_on: Literal["written", "gold"] = "written"
-    """written (claims of the model's self-generated CoT, no labels) or gold (claims of the task)."""
+    """Claims that probes and maps are fitted on: written (the model's self-generated CoT, no labels) or
+    gold."""
     traces: int = Field(default=30_000, ge=0)
-    """Training traces that probes and maps are fitted on, the first ones; 0 for all."""
+    """Number of training traces that probes and maps are fitted on; 0 means all."""
     framed: float = Field(default=FRAMED, ge=0, le=1)
-    """Share of texts that the maps are fitted on among random words, so that wording does not count."""
+    """Share of the texts that are put among random words when maps are fitted, so that wording does not
+    count."""
     disagreeing: int = Field(default=3, ge=1)
-    """written: times that a trace counts whose thoughts and written steps give different answers. They are
-    rare, and the only ones where thinking and solving part."""
+    """Only written: how often a trace counts whose thoughts and written steps give different answers. Such
+    traces are rare, and only they separate what was thought from what is right."""
     encoded_threshold: float = Field(default=0.6, gt=0, le=1)
-    """Probe accuracy from which a site encodes a step, where the task makes no minimal pairs."""
+    """Probe accuracy from which a site encodes a step, for tasks that make no minimal pairs."""

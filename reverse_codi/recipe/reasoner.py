@@ -1,4 +1,4 @@
-"""Which latent reasoning model is read, and what its checkpoint does not say of itself."""
+"""Which latent reasoning model is read, and the facts that its checkpoint does not hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EMBEDDED = "embedded"
 
 
 class LayoutName(StrEnum):
-    """How a checkpoint is laid out; `auto` asks the file."""
+    """The layout of a checkpoint; `auto` recognises it from the file."""
 
     AUTO = "auto"
     OWN = "own"
@@ -24,47 +24,49 @@ class LayoutName(StrEnum):
 
 
 class Source(Section):
-    """Which checkpoint, and what it does not say of itself."""
+    """Which checkpoint, and the facts that it does not hold."""
 
     path: str = EMBEDDED
-    """A folder or weight file, a hub id, or `embedded` for the reasoner that the package carries."""
+    """A folder, a weight file, a hub id, or `embedded` for the reasoner inside the package."""
     layout: str = LayoutName.AUTO
-    """auto (recognised from its keys), own, codi, codi-tokens, coconut, huginn (recurrent depth), or a
-    backend of another package."""
+    """Layout of the checkpoint: auto (recognised from its keys), own, codi, codi-tokens, coconut, huginn
+    (recurrent depth), or a backend of another package."""
     base: str | None = None
-    """Folder or hub id of the base model, of which only configuration and tokenizer are read; needed where
-    the checkpoint lacks them."""
+    """Folder or hub id of the base model; only its configuration and tokenizer are read. Needed if the
+    checkpoint lacks them."""
     revision: str | None = None
     """Commit, branch or tag of a hub id."""
     trust_remote_code: bool = False
-    """Let a backend run Python that comes with the checkpoint; the layouts named above never do."""
+    """Allow a backend to run Python code from the checkpoint; the built-in layouts never do."""
     reference_masking: bool = False
-    """Reproduce the published CODI code, whose latent passes see left padding: answers then depend on the
-    batch. Only to reproduce its figures."""
+    """Let latent passes see left padding, as CODI's published code does. Answers then depend on the batch;
+    use it only to reproduce published figures."""
     n_thoughts: int | None = Field(default=None, gt=0, le=64)
-    """K, which a public checkpoint does not hold; what `checkpoints/known.py` knows of it if empty."""
+    """K, the number of thoughts, which a public checkpoint does not hold; empty takes it from the table of
+    known checkpoints."""
     lora_alpha: float | None = Field(default=None, gt=0)
-    """The LoRA's alpha, which a public checkpoint does not hold; what is known of it if empty."""
+    """LoRA alpha, which a public checkpoint does not hold; empty takes it from the table of known
+    checkpoints."""
     question_format: str | None = Field(default=None, pattern=r"\{question\}")
-    """How a question is put, with {question} in it; the layout's own if empty."""
+    """Format of a question, with {question} in it; empty means the layout's own."""
     answer_cue: str | None = None
-    """What the model writes before its answer, "" where it writes the answer alone; the layout's own if not
-    given."""
+    """What the model writes before its answer, "" if it writes the answer alone; by default the layout's
+    own."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of merged weights; the own format keeps its own."""
+    """Type of merged weights; a folder in the own format keeps its type."""
     converted: str = "runs/reasoners"
-    """Where public checkpoints are kept in the own format, once merged."""
+    """Folder that keeps public checkpoints in the own format, once they are merged."""
 
 
 class ReasonerSection(Source):
-    """Which latent reasoning model is read."""
+    """The latent reasoning model whose thoughts are translated."""
 
     device: str = "cpu"
     """Torch device of forward passes outside Ray actors."""
 
     @model_serializer(mode="wrap")
     def _recorded(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Path, device and what differs from its default: hashes of recipes without the rest stay."""
+        """Path, device, and what differs from its default, so that hashes of older recipes stay the same."""
         values: dict[str, Any] = handler(self)
         fields = type(self).model_fields
         return {k: v for k, v in values.items() if k in ("path", "device") or v != fields[k].default}

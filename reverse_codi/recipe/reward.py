@@ -25,55 +25,57 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Schedule(Section):
-    """How a weight moves, in a straight line, and then stays."""
+    """A weight that moves in a straight line and then stays."""
 
     to: Finite
-    """Weight at last."""
+    """Final weight."""
     steps: int = Field(ge=1)
-    """Optimizer steps that the way takes."""
+    """Optimizer steps from the first weight to the final one."""
     after: int = Field(default=0, ge=0)
-    """Optimizer steps before it begins."""
+    """Optimizer steps before the weight begins to move."""
 
 
 class Gate(Section):
-    """One reward counts only where another passes."""
+    """A condition: one reward counts only where another exceeds a value."""
 
     by: str
-    """Name of the reward that must pass, as metrics call it."""
+    """Name of the other reward, as in the metrics."""
     above: Finite
-    """What its value must exceed."""
+    """Value that the other reward must exceed."""
 
 
 class Over(StrEnum):
-    """Over which rows a reward is brought to mean 0 and spread 1 before it is weighed."""
+    """Over which texts a reward is scaled to mean 0 and standard deviation 1 before it is weighed."""
 
     NOTHING = "none"
-    """It stays as it is."""
+    """No scaling."""
     GROUP = "group"
-    """The texts of one thought."""
+    """Over the texts of one thought."""
     STEP = "step"
-    """All texts of a step."""
+    """Over all texts of a step."""
 
 
 class RewardItem(Section):
     """One reward function of a recipe."""
 
     name: Named
-    """A name from reward/, an entry point, module:function, or ./path.py:function beside the recipe or in the
-    working directory; in Python also the function itself. Alone it may stand for the item."""
+    """A built-in name, an entry point, module:function, or ./path.py:function (beside the recipe or in the
+    working directory); in Python also the function itself. A name alone may stand for the item."""
     weight: Finite = 1.0
-    """Factor in the sum."""
+    """Factor of this reward in the sum."""
     schedule: Schedule | None = None
-    """Where the weight goes from there, if it is to change."""
+    """How the weight changes; by default it stays."""
     gate: Gate | None = None
-    """Where the gate is closed the reward is its `worst`, so that no text gains by closing it."""
+    """Condition on another reward. Where it fails, this reward takes its worst value, so that no text gains
+    by failing."""
     normalize: Over = Over.NOTHING
-    """none, group or step: bring it to mean 0 and spread 1, after the gate and before the weight."""
+    """Scale to mean 0 and standard deviation 1 over the texts of a thought (group) or of a step, after the
+    gate and before the weight; none does not scale."""
     timeout_s: float | None = Field(default=None, gt=0)
-    """Seconds that it may take for an actor's share of a step; a quarter of the section's if not given. When
-    they are over, finding the row that hangs takes up to twice as long."""
+    """Seconds that the function may take for one actor's share of a step; by default a quarter of the
+    section's. After that, finding the row that hangs takes up to twice as long."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the function's own config."""
+    """Options of the function: fields of its own config."""
 
     @model_validator(mode="before")
     @classmethod
@@ -86,7 +88,7 @@ class RewardItem(Section):
         return _written(self.name)
 
     def weight_at(self, step: int) -> float:
-        """The weight after so many optimizer steps.
+        """The weight after `step` optimizer steps.
 
         >>> RewardItem(name="brevity", weight=1.0, schedule=Schedule(to=0.0, steps=4, after=2)).weight_at(3)
         0.75
@@ -98,28 +100,28 @@ class RewardItem(Section):
 
 
 class RewardSection(Section):
-    """Scoring: which reward functions, how they are combined, on how many actors."""
+    """The reward: which functions, how they are combined, on how many actors they run."""
 
     functions: list[RewardItem] = Field(default=[RewardItem(name="hidden_match")], min_length=1)
     """Reward functions; a text's reward is their weighted sum."""
     aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"
-    """TRL's: sum, then advantages as grpo.scale_rewards says; or each reward over its group first and the
-    sum over the batch (GDPO, arXiv 2601.05242), where scale_rewards does not count."""
+    """sum_then_normalize: sum the rewards, then scale as grpo.scale_rewards says (GRPO). normalize_then_sum:
+    scale each reward over its group, then the sum over the batch (GDPO, arXiv 2601.05242); ignores
+    scale_rewards."""
     actors: int = Field(default=1, ge=1)
-    """Ray actors that read and score."""
+    """Number of Ray actors that read and score."""
     cpus_per_actor: float = Field(default=1.0, ge=0)
-    """CPUs, and so threads, of each actor."""
+    """CPUs, and therefore threads, of each actor."""
     gpus_per_actor: float = Field(default=0.0, ge=0)
-    """GPUs of each actor; above 0 the reader runs on the GPU."""
+    """GPUs of each actor; if above 0, the reader runs on the GPU."""
     timeout_s: float = Field(default=600.0, gt=0)
-    """Seconds that one step's scoring may take, an actor's restart included."""
+    """Seconds that the scoring of one step may take, restarts of actors included."""
 
 
 def beside(section: RewardSection, folder: Path) -> RewardSection:
-    """The section with files that lie in the recipe's folder named by their path from here.
+    """Name reward files in the recipe's folder by their path from the working directory.
 
-    From here and not from the root of the machine where that can be: a Ray job's actors run in copies of the
-    working directory.
+    The path is relative where it can be, because a Ray job's actors run in copies of the working directory.
     """
 
     def named(item: RewardItem) -> RewardItem:

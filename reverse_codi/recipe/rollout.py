@@ -1,4 +1,4 @@
-"""Actors that write texts."""
+"""The actors that sample texts, and the engines that they hold."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from reverse_codi.utils.config import Section
 
 
 class EngineConfig(Section):
-    """One engine."""
+    """One sampling engine."""
 
     kind: Literal["vllm", "transformers"] = "vllm"
-    """vllm or transformers. On one CPU thread a 0.8M model is faster with transformers (256
-    sequences of 24 tokens: 21,000 against 9,600 tokens/s), a 135M model with vLLM (field notes)."""
+    """vllm or transformers. On one CPU thread a model of 0.8M parameters is faster with transformers (21,000
+    against 9,600 tokens/s for 256 sequences of 24 tokens), one of 135M with vLLM."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of weights and activations."""
+    """Type of weights and activations."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where it runs."""
+    """Device of the engine."""
     policy: Literal["merged", "lora"] = "merged"
-    """vLLM only. merged: adapters are added into the weights; lora: applied beside them, which on CPU is 6 to
-    11 times slower (measured: 7,500 against 1,300 tokens/s at 64 sequences, 9,600 against 900 at 256)."""
+    """Only vLLM. merged adds adapters into the weights. lora applies them beside the weights, which on CPU is
+    6 to 11 times slower (1,300 against 7,500 tokens/s at 64 sequences, 900 against 9,600 at 256)."""
     max_model_len: int = Field(default=256, gt=0)
-    """Most tokens of prompt and text together."""
+    """Largest number of tokens of prompt and text together."""
     max_sequences: int = Field(default=256, gt=0)
-    """Sequences computed at once."""
+    """Sequences that are computed at once."""
     kv_cache_mib: int = Field(default=256, gt=0)
-    """vLLM on CPU only: memory of its cache, in MiB."""
+    """Only vLLM on CPU: memory of its key-value cache, in MiB."""
     gpu_memory_utilization: float = Field(default=0.4, gt=0, le=1)
-    """vLLM on GPU only: share of the memory that it takes."""
+    """Only vLLM on GPU: share of the GPU's memory that it takes."""
     max_lora_rank: int = Field(default=64, gt=0)
-    """vLLM with policy lora only."""
+    """Only vLLM with policy lora: largest rank of an adapter."""
     lora_targets: tuple[str, ...] = LINEAR_LAYERS
-    """vLLM with policy lora only: what adapters may target. Never the embedding: vLLM 0.31 dies on CPU when
-    prompt embeddings meet a LoRA-wrapped embedding."""
+    """Only vLLM with policy lora: layers that adapters may target. Never the embedding: vLLM 0.31 crashes on
+    CPU when prompt embeddings meet an embedding with a LoRA."""
 
 
 class RolloutSection(Section):
-    """Rollout actors."""
+    """The actors that sample texts."""
 
     engine: EngineConfig = EngineConfig()
-    """What each actor runs."""
+    """The engine of each actor."""
     actors: int = Field(default=1, ge=1)
-    """How many."""
+    """Number of actors."""
     cpus: float = Field(default=1, gt=0)
-    """CPUs an actor; its thread count, rounded down, at least 1."""
+    """CPUs of each actor; rounded down, at least 1, they are its threads."""
     gpus: float = Field(default=0, ge=0)
-    """GPUs an actor."""
+    """GPUs of each actor."""
     start_timeout_s: float = Field(default=300, gt=0)
-    """Seconds for actors to be placed and load the model."""
+    """Seconds that actors may take to be placed and to load the model."""
     timeout_s: float = Field(default=600, gt=0)
-    """Seconds for one request."""
+    """Seconds that one request may take."""
     max_restarts: int = Field(default=3, ge=0)
-    """Dead actors replaced in the pool's life before it gives up."""
+    """How many dead actors the pool replaces before it gives up."""

@@ -11,13 +11,13 @@ class TrainSection(Section):
     """A training run as a whole."""
 
     out: str = "runs/tiny/train"
-    """Folder of everything that the run writes."""
+    """Folder for everything that the run writes."""
     threads: int = Field(default=0, ge=0)
-    """torch threads of the trainer; 0 leaves torch's choice."""
+    """Number of torch threads of the trainer; 0 leaves the choice to torch."""
 
 
 class LogSection(Section):
-    """Where figures go beside metrics.jsonl."""
+    """Where figures go besides metrics.jsonl."""
 
     wandb: bool = True
     """Log to Weights & Biases; offline unless the user is logged in."""

@@ -27,29 +27,29 @@ class Recipe(Section):
     """All stages of one experiment."""
 
     task: TaskSection = TaskSection()
-    """Questions."""
+    """Where questions come from."""
     reasoner: ReasonerSection = ReasonerSection()
-    """The model that is read."""
+    """The latent reasoning model whose thoughts are translated."""
     distill: DistillSection = DistillSection()
-    """reverse-codi distill"""
+    """How a reasoner is trained (reverse-codi distill)."""
     trace: TraceSection = TraceSection()
-    """reverse-codi trace"""
+    """How traces are collected (reverse-codi trace)."""
     reading: ReadingSection = ReadingSection()
-    """How texts are read."""
+    """How texts are read, and what the maps to thoughts are fitted on."""
     verbalizer: VerbalizerSection = VerbalizerSection()
-    """The policy."""
+    """The LoRA and the prompt of the verbalizer."""
     warm_start: WarmStartSection = WarmStartSection()
-    """Supervised fine-tuning."""
+    """Supervised fine-tuning before RL."""
     rollout: RolloutSection = RolloutSection()
-    """Actors that write."""
+    """The actors that sample texts."""
     reward: RewardSection = RewardSection()
-    """Actors that read and score."""
+    """The reward, and the actors that read and score."""
     grpo: GrpoSection = GrpoSection()
-    """Reinforcement learning."""
+    """Reinforcement learning with GRPO."""
     train: TrainSection = TrainSection()
-    """reverse-codi train"""
+    """A training run as a whole (reverse-codi train)."""
     log: LogSection = LogSection()
-    """Logging."""
+    """Where figures go besides metrics.jsonl."""
 
     @classmethod
     def load(cls, path: str | Path, /, **overrides: Any) -> Recipe:
@@ -68,7 +68,7 @@ class Recipe(Section):
 
     @property
     def trace_hash(self) -> str:
-        """SHA-256 of what decides the traces; a change of learning rate must not refuse finished ones."""
+        """SHA-256 of what decides the traces; other keys do not invalidate finished traces."""
         values = self.model_dump(mode="json", include={"task", "reasoner", "trace"})
         del values["trace"]["on_bad_question"]  # a store says itself how many traces it has
         return _hash(values)
@@ -80,7 +80,7 @@ class Recipe(Section):
 
     @property
     def asked_hash(self) -> str:
-        """SHA-256 of who is asked what kind of questions, however many."""
+        """SHA-256 of the task and the reasoner, whatever the number of questions."""
         return _hash(self.model_dump(mode="json", include={"task", "reasoner"}))
 
 

@@ -15,11 +15,11 @@ class TaskSection(Section):
     """Where questions come from."""
 
     name: Annotated[str, AfterValidator(known_task)] = "arithmetic"
-    """One of docs/tasks.md: arithmetic, graph, gsm8k, prosqa, jsonl, ..."""
+    """Name of the task (docs/tasks.md): arithmetic, graph, gsm8k, prosqa, jsonl, ..."""
     path: str | None = Field(default=None, exclude_if=lambda path: path is None)
-    """Hub id, file or folder of the data, instead of the task's own hub id."""
+    """Hub id, file or folder of the data; by default the task's own hub id."""
     options: dict[str, Any] = {}
-    """Keyword arguments of the task (heldout_percent, max_value, ...)."""
+    """Options of the task (heldout_percent, max_value, ...)."""
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
@@ -27,7 +27,7 @@ class TaskSection(Section):
         return self
 
     def build(self) -> Task:
-        """The task; its data is read when problems are asked for."""
+        """Build the task; its data is read when problems are asked for."""
         if self.path is None:
             return make_task(self.name, **self.options)
         if "source" in self.options:

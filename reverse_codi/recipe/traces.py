@@ -10,26 +10,26 @@ from reverse_codi.tasks.base import Split
 from reverse_codi.utils.config import Section
 
 OnBad = Literal["error", "skip"]
-"""What to do with questions that the reasoner cannot be asked."""
+"""What to do with questions that the reasoner cannot take."""
 
 
 class TraceSection(Section):
-    """Collecting traces."""
+    """How traces are collected."""
 
     out: str = "runs/tiny/traces"
     """Folder of the trace store."""
     split: Split = Split.TRAIN
-    """train or heldout."""
+    """Split that the questions come from: train or heldout."""
     n: int = Field(default=20_000, gt=0)
-    """Questions."""
+    """Number of questions."""
     n_heldout: int = Field(default=1_000, gt=0)
-    """Held-out questions that training is judged on, in a store of their own beside `out`."""
+    """Number of held-out questions that evaluate training; they have a store of their own beside `out`."""
     seed: int = 1
-    """Of the questions drawn."""
+    """Seed of the questions."""
     shard_rows: int = Field(default=5_000, gt=0)
-    """Rows a shard."""
+    """Traces in one shard."""
     batch_size: int = Field(default=1_000, gt=0)
-    """Questions handed to the reasoner at once."""
+    """Questions that the reasoner gets at once."""
     on_bad_question: OnBad = "error"
-    """What to do where the reasoner cannot be asked a question (it is empty, or longer than the model's
-    positions): error, or skip, which makes fewer traces."""
+    """What to do if a question is empty or longer than the model's positions: error, or skip, which makes
+    fewer traces."""

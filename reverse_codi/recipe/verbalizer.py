@@ -1,4 +1,4 @@
-"""The policy, and its supervised fine-tuning."""
+"""The verbalizer, and its supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,41 +11,42 @@ from reverse_codi.utils.config import Section
 
 
 class VerbalizerSection(Section):
-    """The policy."""
+    """The LoRA and the prompt of the verbalizer."""
 
     rank: int = Field(default=32, gt=0)
     """LoRA rank."""
     alpha: int = Field(default=64, gt=0)
     """LoRA alpha."""
     target_modules: list[str] = list(LINEAR_LAYERS)
-    """Linear layers that get a LoRA."""
+    """Linear layers that get a LoRA; for GPT-2 [c_attn, c_proj, c_fc]."""
     template: str = "{thought}"
-    """Prompt; `{thought}` is the slot, repeated K times for target `answer`."""
+    """Prompt of the verbalizer; {thought} is the slot, which target answer repeats K times."""
 
 
 class WarmStartSection(Section):
     """Supervised fine-tuning before RL."""
 
     kind: Literal["written", "nearest", "gold"] = "written"
-    """Without labels: written (the model's self-generated CoT, ending with the answer that the trace gave) or
-    nearest (of those and of sampled ones the steps that read nearest to the thought). With labels: gold
-    (claims of the task)."""
+    """Targets. Without labels: written (the model's self-generated CoT, ending with the answer of the trace)
+    or nearest (of these and of sampled solutions, the steps that read nearest to the thought). With labels:
+    gold (claims of the task)."""
     problems: int = Field(default=0, ge=0)
-    """Training problems whose thoughts are taught, the first ones; 0 for all. Labels may be scarcer than
-    questions: maps, nearest texts and RL need none."""
+    """Number of training problems with targets; 0 means all. Labels may be scarcer than questions: maps,
+    nearest texts and RL need none."""
     steps: int = Field(default=2000, ge=0)
-    """Optimizer steps."""
+    """Number of optimizer steps."""
     batch_size: int = Field(default=256, gt=0)
-    """Thoughts a step."""
+    """Thoughts in one optimizer step."""
     learning_rate: float = Field(default=3e-3, gt=0)
-    """Peak rate; cosine."""
+    """Peak learning rate, with cosine decay."""
     eval_steps: int = Field(default=250, gt=0)
-    """Steps between the points of the curve."""
+    """Optimizer steps between evaluations."""
     seed: int = 0
-    """Of data order and LoRA."""
+    """Seed of data order and LoRA."""
     samples: int = Field(default=1, ge=0)
-    """nearest: sampled solutions a question beside the greedy one."""
+    """Only nearest: sampled solutions for each question besides the greedy one."""
     word_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of a text's tokens that are read as another one while the next is learnt."""
+    """Share of a target's tokens that are replaced at random while the next token is learned."""
     disagreeing: int = Field(default=12, ge=1)
-    """Without labels: times that thoughts are taught whose trace answers otherwise than the written steps."""
+    """Only without labels: how often a thought counts whose trace and written steps give different
+    answers."""

@@ -53,7 +53,7 @@ def find(
 
 def names() -> dict[str, RewardSpec]:
     """Every reward function of the package `reward`, by name."""
-    import reward as package
+    package = importlib.import_module("reward")  # by name: those functions import this package
 
     found: dict[str, RewardSpec] = {}
     for info in pkgutil.iter_modules(package.__path__, "reward."):

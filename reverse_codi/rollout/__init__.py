@@ -1,1 +1,1 @@
-"""Sampling candidate texts: engines behind one protocol, and the Ray pool that holds them."""
+"""Sampling texts: engines behind one protocol, and the Ray pool that holds them."""

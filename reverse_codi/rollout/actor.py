@@ -20,7 +20,7 @@ class RolloutError(RuntimeError):
 
 
 class StalePolicyError(RolloutError):
-    """Actors hold another policy version than the one asked for."""
+    """The actors hold another policy version than the requested one."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class RolloutActor:
             self.engine = TransformersEngine(base, config)
 
     def version(self) -> int:
-        """The policy version in use; answers once the engine has started."""
+        """The policy version in use; returns once the engine has started."""
         return self.engine.policy_version
 
     def load_policy(self, adapter: str, version: int) -> int:
@@ -71,7 +71,7 @@ class RolloutActor:
         return self.engine.policy_version
 
     def generate(self, packed: Packed, n: int, params: Sampling, first: int, version: int) -> list[Rollout]:
-        """Sample with policy `version`, or refuse."""
+        """Sample with policy `version`; another version is an error."""
         if self.engine.policy_version != version:
             raise StalePolicyError(
                 f"asked for policy {version}; the engine holds {self.engine.policy_version}"

@@ -1,4 +1,4 @@
-"""What an engine is asked for and what it returns.
+"""The protocol of engines: requests and results.
 
 Shapes: T tokens, d width, G samples a prompt.
 """
@@ -21,18 +21,18 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 BASE_VERSION = 0
-"""Policy version of the model without an adapter."""
+"""The policy version of the model without an adapter."""
 
 
 class EngineBrokenError(RuntimeError):
-    """An engine failed inside and must be started again; the request was well formed."""
+    """An engine failed internally and must be restarted; the request was valid."""
 
 
 class Finish(StrEnum):
     """Why a rollout ended."""
 
     STOP = "stop"
-    """At a stop token, which is its last token."""
+    """At a stop token, which is the last token of the text."""
     LENGTH = "length"
     """At `max_new_tokens`."""
 
@@ -42,11 +42,11 @@ class Sampling:
     """How to sample.
 
     Attributes:
-        max_new_tokens: most tokens of one rollout, the stop token included.
-        temperature: of the softmax; 0 is greedy.
-        top_p: nucleus mass; 1 in training, as truncation biases the importance ratio.
-        top_k: most tokens kept; 0 keeps all, as in training.
-        seed: with a prompt's number it fixes every rollout of it, whatever else is in the batch.
+        max_new_tokens: largest number of tokens in one rollout, the stop token included.
+        temperature: temperature of the softmax; 0 is greedy.
+        top_p: nucleus mass; 1 in training, because truncation biases the importance ratio.
+        top_k: number of tokens kept; 0 keeps all, as in training.
+        seed: together with a prompt's number it fixes every rollout of the prompt, whatever the batch.
         stop_ids: token ids that end a rollout.
     """
 
@@ -58,7 +58,7 @@ class Sampling:
     stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be sampled."""
+        """Refuse parameters that cannot be sampled with."""
         if self.max_new_tokens < 1:
             raise ValueError(f"max_new_tokens is {self.max_new_tokens}; ask for 1 or more")
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
@@ -68,7 +68,7 @@ class Sampling:
             )
 
     def prompt_seed(self, index: int) -> int:
-        """Seed of one prompt. Neighbouring prompts must not share noise, so numbers are hashed, not added."""
+        """The seed of one prompt, hashed, because neighbouring prompts must not share noise."""
         state = np.random.SeedSequence([self.seed, index]).generate_state(1, np.uint64)
         return int(state[0] >> np.uint64(2))  # vLLM adds the sample's number, within an int64
 
@@ -79,8 +79,9 @@ class Rollout:
 
     Attributes:
         prompt_index: which prompt of the request.
-        token_ids: [T] int32; a stop token is the last of them.
-        logprobs: [T] float32, of each token under the distribution it was drawn from (after temperature).
+        token_ids: [T] int32; a stop token comes last.
+        logprobs: [T] float32, of each token under the distribution that it was drawn from (after
+            temperature).
         finish: why it ended.
         policy_version: the adapter that wrote it.
     """
@@ -93,7 +94,7 @@ class Rollout:
 
 
 class Engine(Protocol):
-    """Samples texts from prompts given as embeddings."""
+    """Samples texts from prompts, which are given as embeddings."""
 
     @property
     def policy_version(self) -> int:
@@ -101,11 +102,11 @@ class Engine(Protocol):
         ...
 
     def load_policy(self, adapter: str | Path, version: int) -> None:
-        """Use the PEFT adapter in a folder; nothing of the folder is needed afterwards.
+        """Use the PEFT adapter in a folder; the folder is not needed afterwards.
 
         Raises:
             ValueError: the adapter does not fit.
-            FileNotFoundError: the folder holds none.
+            FileNotFoundError: the folder holds no adapter.
         """
         ...
 
@@ -115,7 +116,7 @@ class Engine(Protocol):
         Args:
             prompts: each [T, d] input embeddings.
             n: G, samples a prompt.
-            params: how.
+            params: how to sample.
             first: number of the first prompt, for seeds and `prompt_index`.
 
         Returns:
@@ -123,7 +124,7 @@ class Engine(Protocol):
 
         Raises:
             ValueError: a prompt is empty, too long, not finite or of another width.
-            EngineBrokenError: the engine failed inside.
+            EngineBrokenError: the engine failed internally.
         """
         ...
 
@@ -134,14 +135,14 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free all resources."""
         ...
 
 
 def check_request(
     prompts: Sequence[Tensor], width: int, n: int, params: Sampling, max_len: int, first: int = 0
 ) -> None:
-    """Refuse, before an engine sees it, what would break it.
+    """Refuse prompts that would break an engine, before the engine sees them.
 
     vLLM 0.31 does not check prompt embeddings: another width kills the engine.
     """
@@ -160,12 +161,12 @@ def check_request(
 
 
 def checked(rollouts: list[Rollout]) -> list[Rollout]:
-    """The rollouts, if every log-probability is a number.
+    """The rollouts, if every log-probability is finite.
 
-    Sampling from NaN gives some token or other, and a text that looks like any other.
+    Sampling from NaN gives an arbitrary token, and a text that looks like any other.
 
     Raises:
-        ValueError: one is not; the policy's weights are broken.
+        ValueError: a log-probability is not finite; the policy's weights are broken.
     """
     for rollout in rollouts:
         if not np.isfinite(rollout.logprobs).all():
@@ -205,11 +206,11 @@ def adapter_config(adapter: str | Path) -> dict[str, Any]:
 def merged_policy(base: str | Path, adapter: str | Path | None, dtype: torch.dtype) -> PreTrainedModel:
     """The base model with an adapter added into its weights.
 
-    The base is read again each time: exact, with no drift from merging and unmerging.
+    The base is read from disk each time, so that merging and unmerging cannot accumulate errors.
 
     Raises:
-        ValueError: the adapter's tensors are not those its configuration asks for (PEFT would only warn,
-            and the policy would silently be the base model).
+        ValueError: the adapter's tensors do not fit its configuration (PEFT would only warn, and the policy
+            would silently be the base model).
     """
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     if adapter is not None:

@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 
 
 class RolloutDataError(RolloutError):
-    """The request is at fault; asking again would fail again."""
+    """The request is invalid; a second try would fail too."""
 
 
 class RolloutInfrastructureError(RolloutError):
-    """Actors died too often, or cannot start; the request may be fine."""
+    """Actors died too often, or cannot start; the request may be valid."""
 
 
 class RolloutTimeoutError(RolloutInfrastructureError):
-    """Actors did not answer in time."""
+    """Actors did not return in time."""
 
 
 Submit = Callable[[Any], Any]
@@ -48,10 +48,10 @@ class RolloutPool:
 
     Args:
         base: folder of the language model that adapters apply to; actors read it too.
-        section: how many actors, on what, and how long to wait.
+        section: number of actors, their resources, and time limits.
 
     Raises:
-        RolloutInfrastructureError: an actor cannot start, or not in time.
+        RolloutInfrastructureError: an actor does not start, or not in time.
     """
 
     def __init__(self, base: str | Path, section: RolloutSection) -> None:
@@ -70,9 +70,9 @@ class RolloutPool:
         return self._version
 
     def sync(self, adapter: str | Path, version: int) -> None:
-        """Have every actor load an adapter; on return all have, and the previous folder may be deleted.
+        """Load an adapter into every actor. On return all have it, and the previous folder may be deleted.
 
-        The folder itself must stay until the next sync: an actor that is replaced loads it again.
+        This folder must stay until the next sync, because a replaced actor loads it again.
 
         Raises:
             RolloutDataError: the adapter cannot be loaded.
@@ -92,7 +92,7 @@ class RolloutPool:
         Args:
             prompts: each [T, d] input embeddings.
             n: G, samples a prompt.
-            params: how; the result does not depend on the number of actors.
+            params: how to sample; the result does not depend on the number of actors.
             version: the policy that the trainer believes the actors hold.
 
         Returns:
@@ -146,7 +146,7 @@ class RolloutPool:
         self._actors = []
 
     def __enter__(self) -> Self:
-        """The pool, closed at the end of the block."""
+        """The pool, which is closed at the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -190,13 +190,13 @@ class RolloutPool:
             pending[jobs[i](self._actors[i])] = i
             deadline = (
                 time.monotonic() + self.section.timeout_s
-            )  # starting an engine is not the request's time
+            )  # the start of an engine does not count as request time
 
         while pending:
             done, _ = ray.wait(list(pending), timeout=max(0.0, deadline - time.monotonic()))
             if not done:
                 late = sorted(pending.values())
-                for i in late:  # a stuck engine would hold up every later request too
+                for i in late:  # a stuck engine would block every later request too
                     self._replace(i, "it did not answer")
                 raise RolloutTimeoutError(
                     f"rollout actors {late} did not answer in {self.section.timeout_s:g} s and were "
@@ -216,7 +216,7 @@ class RolloutPool:
         return results
 
     def _replace(self, i: int, reason: str) -> None:
-        """Start actor `i` anew, with the policy that the pool holds."""
+        """Restart actor `i` with the policy that the pool holds."""
         if self.restarts >= self.section.max_restarts:
             raise RolloutInfrastructureError(
                 f"rollout actor {i} failed ({reason}) after {self.restarts} restarts; see its log in "

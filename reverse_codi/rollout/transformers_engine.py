@@ -1,4 +1,4 @@
-"""Sampling with plain transformers: no extra dependency, and the reference that vLLM is checked against.
+"""Sampling with plain transformers: no extra dependency, and the reference for vLLM.
 
 Shapes: B prompts, G samples each, T prompt tokens, V vocabulary.
 """
@@ -37,7 +37,7 @@ from reverse_codi.rollout.base import (
 class TransformersEngine:
     """Token-by-token sampling with a key-value cache and left padding.
 
-    Every sample draws from numbers fixed by (seed, prompt, sample), so the batch does not change it.
+    (seed, prompt, sample) fixes the random numbers of a sample, so the batch does not change it.
 
     Args:
         base: folder of the language model without adapter; or a model in memory, which is sampled from as it
@@ -56,7 +56,7 @@ class TransformersEngine:
             self.model = base
         self._version = BASE_VERSION
         self.progress: Callable[[int, int], None] | None = None
-        """Called after every batch with how many sequences are done, and of how many."""
+        """Called after every batch with the number of finished sequences and their total."""
 
     @property
     def policy_version(self) -> int:
@@ -188,11 +188,11 @@ class TransformersEngine:
         return scores
 
     def close(self) -> None:
-        """Nothing outlives the object."""
+        """Do nothing: no resource outlives the object."""
 
 
 def processed_logprobs(logits: Tensor, params: Sampling) -> Tensor:
-    """Logits [rows, V] to the log-probabilities sampled from; greedy reports those at temperature 1."""
+    """The log-probabilities that logits [rows, V] are sampled from; greedy reports those at temperature 1."""
     if params.temperature > 0:
         logits = logits / params.temperature
         warpers = LogitsProcessorList()

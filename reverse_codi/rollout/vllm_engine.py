@@ -1,6 +1,6 @@
 """Sampling with vLLM, in the calling process, from prompt embeddings.
 
-What it leans on in vLLM 0.31 is pinned by tests/contract/test_vllm_contract.py.
+tests/contract/test_vllm_contract.py pins the behaviour of vLLM 0.31 that this module relies on.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ from reverse_codi.rollout.base import (
 
 
 def prepare_environment() -> None:
-    """Settings that vLLM reads from the environment; the one place that makes them, before the import."""
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # else it forks an engine of its own beside the actor
-    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # else several actors are pinned to the same cores
+    """Set what vLLM reads from the environment, before it is imported; no other place does."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # else it forks its own engine beside the actor
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = (
+        "nobind"  # otherwise several actors are pinned to the same cores
+    )
     # Without a tokenizer it warns at every start that no chat template can be warmed up.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 
 class VllmEngine:
-    """vLLM without tokenizer: embeddings in, token ids out.
+    """vLLM without a tokenizer: embeddings in, token ids out.
 
-    Only embeddings are ever sent: with no tokenizer vLLM 0.31 does not check token ids, and an id beyond the
-    vocabulary makes it spin for ever. Prefix caching is off: prompts are a few tokens, and a cache could
-    outlive the policy that filled it.
+    Prompts are always embeddings. Without a tokenizer vLLM 0.31 does not check token ids, and an id beyond
+    the vocabulary makes it spin for ever. Prefix caching is off, because prompts are a few tokens and a cache
+    could outlive the policy that filled it.
 
     Args:
         base: folder of the language model; other files in it (a reasoner's projection) are left alone.
@@ -59,7 +61,7 @@ class VllmEngine:
         self.config = config
         self.dtype: torch.dtype = getattr(torch, config.dtype)
         self._version = BASE_VERSION
-        self._loads = 0  # names LoRA requests: a name that comes back has been served from a stale cache
+        self._loads = 0  # names LoRA requests: vLLM has served a repeated name from a stale cache
         self._lora: Any = None
         device: dict[str, Any] = {"gpu_memory_utilization": config.gpu_memory_utilization}
         if config.device == "cpu":
@@ -113,7 +115,7 @@ class VllmEngine:
         config = adapter_config(adapter)
         targets = config["target_modules"]
         unknown = set(targets) - set(self.config.lora_targets) if isinstance(targets, list) else {targets}
-        if unknown:  # vLLM would leave them out without a word
+        if unknown:  # vLLM would leave them out silently
             raise ValueError(
                 f"{adapter} targets {sorted(unknown)}, which engine.lora_targets does not list; add them, or "
                 "use engine.policy merged"
@@ -126,7 +128,7 @@ class VllmEngine:
             self._llm.llm_engine.remove_lora(self._lora.lora_int_id)
         self._loads += 1
         self._lora = LoRARequest(f"policy-{version}-{self._loads}", self._loads, str(Path(adapter).resolve()))
-        self._llm.llm_engine.add_lora(self._lora)  # reads the files now, so that the folder may go
+        self._llm.llm_engine.add_lora(self._lora)  # reads the files now, so that the folder may be deleted
 
     def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int = 0) -> list[Rollout]:
         """Sample `n` texts a prompt, one request each; see `Engine.generate`."""
@@ -142,7 +144,7 @@ class VllmEngine:
                 top_k=params.top_k,
                 seed=params.prompt_seed(first + i),
                 stop_token_ids=list(params.stop_ids),
-                ignore_eos=True,  # stop_ids alone say where a rollout ends
+                ignore_eos=True,  # only stop_ids end a rollout
                 logprobs=0,
                 flat_logprobs=True,  # arrays instead of one dict a token
                 detokenize=False,
@@ -167,7 +169,7 @@ class VllmEngine:
     ) -> list[NDArray[np.float32]]:
         """Log-probability of every completion token; see `Engine.score`.
 
-        One request of one token for each position: vLLM 0.31 gives no prompt_logprobs for embeddings.
+        Each position is one request of one token, because vLLM 0.31 gives no prompt_logprobs for embeddings.
         """
         from vllm import SamplingParams
 
@@ -230,7 +232,7 @@ class VllmEngine:
 def language_model_only(base: str | Path, folder: str | Path) -> str:
     """Link a model's configuration and weights into an empty folder.
 
-    vLLM loads every *.safetensors file that it finds, and a reasoner's folder holds its projection too.
+    vLLM loads every *.safetensors file that it finds, and a reasoner's folder also holds its projection.
 
     Raises:
         FileNotFoundError: no config.json or no model*.safetensors.

@@ -52,26 +52,26 @@ TASKS: dict[str, type[Any]] = {
 
 
 def known_task(name: str) -> str:
-    """Return `name` if a task is called so.
+    """Return `name` if a task has this name.
 
     Raises:
-        TaskError: none is; the nearest ones are listed.
+        TaskError: no task has it; the message lists the nearest names.
     """
     if name not in TASKS:
-        raise TaskError(f"no task is called {name!r}; {_near(name, list(TASKS))}")
+        raise TaskError(f"no task has the name {name!r}; {_near(name, list(TASKS))}")
     return name
 
 
 def make_task(name: str, **options: Any) -> Task:
-    """Build a task by name; nothing is read yet.
+    """Build a task by name, without reading its data.
 
     Args:
         name: a key of `TASKS`.
         **options: fields of its class, e.g. `source` or `max_value`.
 
     Raises:
-        TaskError: unknown name or option (the nearest ones are listed), a value of another type or out of
-            range, or a required one is missing.
+        TaskError: a name or option is unknown (the message lists the nearest ones), a value has another type
+            or is out of range, or a required option is missing.
     """
     task = TASKS[known_task(name)]
     fields = {field.name: field for field in dataclasses.fields(task)}
@@ -90,7 +90,7 @@ def make_task(name: str, **options: Any) -> Task:
 
 
 def _explain(problem: dict[str, Any]) -> str:
-    """One problem of a value, as recipes tell them; a task's own refusal is told as it is."""
+    """Word one validation error as recipes do; a task's own error keeps its message."""
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, TaskError):
         return str(cause)

@@ -1,6 +1,6 @@
 """Canonical answers of each kind, and where a model's text states one.
 
-A task says what an answer is, a reasoner where it stands in what it writes: `answer_of` asks both.
+A task says what an answer is. A reasoner says where the answer stands in its text. `answer_of` asks both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.numbers import whole_number
 
 Canonical = Callable[[str], str | None]
-"""From a text that begins with an answer to its canonical form, or None."""
+"""Turns a text that begins with an answer into its canonical form, or None."""
 
 CUE = "The answer is:"
 """What CODI writes before an answer."""
@@ -29,24 +29,24 @@ _LETTER = re.compile(r"\W*([A-E])(?![\w'])(?! [a-z])")
 
 
 class Answering(Protocol):
-    """Who writes answers."""
+    """Anything that writes answers."""
 
     @property
     def answer_cue(self) -> str:
-        """What it writes before an answer; "" where it writes the answer alone."""
+        """What stands before an answer; "" if the answer stands alone."""
         ...
 
 
 def answer_of(reasoner: Answering, task: Task, text: str) -> str | None:
-    """The canonical answer that a text of the reasoner states, in thoughts' mode or in CoT mode; or None."""
+    """The canonical answer that a text of the reasoner states, after its thoughts or in CoT mode; or None."""
     return task.extract_answer(text, reasoner.answer_cue)
 
 
 def stated(text: str, canonical: Canonical, cue: str = CUE) -> str | None:
     """The answer that a text states.
 
-    It stands after the last cue, the model's own or a usual one. Where the model writes the answer alone and
-    no cue is found, its last line is the answer, unless that states an equation: then it is a step.
+    It stands after the last cue: the model's own cue or a usual one. If the model writes the answer alone and
+    there is no cue, the last line is the answer, unless it states an equation: then it is a step.
 
     >>> stated("The answer is: Tom is a lempus.", canonical_sentence)
     'Tom is a lempus'
@@ -63,7 +63,7 @@ def stated_text(text: str, cue: str = CUE) -> str | None:
 
 
 def _stated(text: str, cue: str) -> Iterator[str]:
-    """Where an answer may stand, likeliest first."""
+    """The places where an answer may stand, likeliest first."""
     for pattern in _patterns(cue):
         places = list(pattern.finditer(text))
         if places:
@@ -75,18 +75,18 @@ def _stated(text: str, cue: str) -> Iterator[str]:
 
 @functools.cache
 def _patterns(cue: str) -> tuple[re.Pattern[str], ...]:
-    # A word-level tokenizer puts a blank between any two words and marks.
+    # A word-level tokenizer puts a space between any two words and marks.
     own = r"\s*".join(map(re.escape, re.findall(r"\w+|[^\w\s]", cue)))
     return tuple(re.compile(rf"{words}\s*", re.IGNORECASE) for words in (own, *_CUES) if words)
 
 
 def canonical_text(text: str) -> str:
-    """An answer in words without needless spaces and its full stops."""
+    """An answer in words, without extra spaces and final full stops."""
     return " ".join(text.split()).rstrip(" .")
 
 
 def canonical_plain(text: str) -> str:
-    """An answer of any kind: a number if the text is nothing else, else its words.
+    """An answer of any kind: a number if the text is only a number, else its words.
 
     >>> canonical_plain("1,080.0"), canonical_plain("Tom  is a lempus.")
     ('1080', 'Tom is a lempus')
@@ -128,7 +128,7 @@ def canonical_truth(text: str) -> str | None:
 
 
 def canonical_letter(text: str) -> str | None:
-    """The letter A to E that a text begins with, or None; the article of "A good one" is none.
+    """The letter A to E that a text begins with, or None; the article in "A good one" does not count.
 
     >>> canonical_letter("(B) bank"), canonical_letter("A"), canonical_letter("A good one")
     ('B', 'A', None)

@@ -1,8 +1,8 @@
 """Generated English word problems of 1 to 4 dependent steps.
 
-Operations do not commute (sums, products, shares, remainders), so a problem cannot be solved
-without its intermediate results: prototypes on signed sums alone never computed them.
-Train and held-out are disjoint by *signature* (operations and numbers), never only by wording.
+The operations do not commute (sums, products, shares, remainders), so a problem cannot be solved
+without its intermediate results. Prototypes with signed sums alone never computed such results.
+Train and held-out are disjoint by *signature* (operations and numbers), not only by wording.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ EVENTS: Mapping[str, Mapping[int | None, tuple[str, ...]]] = {
     },
 }
 OPERATIONS = tuple(EVENTS)
-# Shares and remainders shrink values, so they are rarer: else most answers would be below 10.
+# Shares and remainders shrink values, so they are rarer; otherwise most answers would be below 10.
 _OP_WEIGHTS = {"+": 3.0, "-": 2.5, "*": 2.0, "/": 1.5, "%": 0.7}
 
 
@@ -87,7 +87,7 @@ class Chain:
 
     @property
     def signature(self) -> str:
-        """Identity up to wording, e.g. "12+5*2"."""
+        """Identity of the problem whatever its wording, e.g. "12+5*2"."""
         return str(self.start) + "".join(f"{op}{b}" for op, b in self.events)
 
     def values(self) -> list[int]:
@@ -118,8 +118,8 @@ class Arithmetic:
     """Word problems whose steps depend on one another.
 
     Attributes:
-        max_value: largest number that may occur anywhere, start and results included.
-        max_operand: largest number added or taken away.
+        max_value: largest number that may occur, start and results included.
+        max_operand: largest number that is added or subtracted.
         step_weights: number of steps -> relative frequency.
         heldout_percent: share of signatures, in percent, that are held out.
     """
@@ -154,7 +154,7 @@ class Arithmetic:
                 return [b for b in range(3, 10) if value > b and value % b >= 2]
 
     def split_of(self, signature: str) -> Split:
-        """The side of the partition that a signature lies on: a hash, the same for every seed."""
+        """The split of a signature: decided by a hash, the same for every seed."""
         return split_by_hash(signature, self.heldout_percent)
 
     def chain(self, rng: random.Random, n_steps: int) -> Chain:
@@ -187,7 +187,7 @@ class Arithmetic:
     def minimal_pairs(
         self, split: Split, n: int, seed: int, n_steps: int | None = None
     ) -> list[tuple[Problem, Problem]]:
-        """Return pairs of one split with the same words, one number changed and another answer."""
+        """Return pairs of one split: the same words except for one number, and different answers."""
         rng = random.Random(f"{seed}/{split}/pairs")
         lengths, weights = zip(*self.step_weights, strict=True)
         pairs: list[tuple[Problem, Problem]] = []
@@ -205,7 +205,7 @@ class Arithmetic:
         """`chain` with one number changed, still valid and in `split`; None if none is found."""
         candidates = [Chain(start, chain.events) for start in range(3, self.max_value + 1)]
         for i, (op, b) in enumerate(chain.events):
-            # Words such as "doubles" or "half" hold their operand, so changing it changes the words.
+            # Words such as "doubles" or "half" contain their operand, so changing it changes the words.
             if b in EVENTS[op]:
                 continue
             for new in range(2, self.max_operand + 1):

@@ -1,4 +1,4 @@
-"""What a task yields: problems with their gold steps, and the errors of bad input."""
+"""Problems with their gold steps, the protocol of tasks, and the error of bad input."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from reverse_codi.utils.config import RecipeError
 
 
 class Split(StrEnum):
-    """Which side of the train / held-out partition a problem lies on."""
+    """The side of the train / held-out partition that a problem belongs to."""
 
     TRAIN = "train"
     HELDOUT = "heldout"
 
 
 class TaskError(RecipeError):
-    """A recipe's task or its input cannot be used; the message names the option, or file and line."""
+    """A task or its input cannot be used; the message names the option, or the file and line."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Step:
 
     Attributes:
         english: the step in words, with its entities ("Ann has 12 + 5 = 17 apples.").
-        claim: what the step says without names or objects ("12 + 5 = 17").
-        result: the right-hand side of the claim ("17"), "" where the step states no result.
+        claim: the content of the step without names or objects ("12 + 5 = 17").
+        result: the right-hand side of the claim ("17"); "" if the step states no result.
     """
 
     english: str
@@ -42,11 +42,11 @@ class Problem:
     """One question with its gold answer and steps.
 
     Attributes:
-        question: the text that the reasoner is given.
-        answer: the gold answer, the one spelling of equal answers (`tasks.answers`, `tasks.numbers`).
-        steps: gold steps in order; empty where the task has none.
-        signature: identity up to wording; train and held-out never share one.
-        where: "file:line" of its record, "" of a generated one; no part of the problem itself.
+        question: the text that the reasoner gets.
+        answer: the gold answer in its canonical spelling (`tasks.answers`, `tasks.numbers`).
+        steps: gold steps in order; empty if the task has none.
+        signature: identity of the problem whatever its wording; train and held-out never share one.
+        where: "file:line" of its record, "" for a generated problem; not part of the problem's identity.
     """
 
     question: str
@@ -69,11 +69,11 @@ class Task(Protocol):
         ...
 
     def extract_answer(self, text: str, cue: str) -> str | None:
-        """Return the canonical answer that a model's text states, or None; ask by `answers.answer_of`.
+        """Return the canonical answer that a model's text states, or None; callers use `answers.answer_of`.
 
         Args:
             text: what the model wrote.
-            cue: what it writes before an answer; "" where it writes the answer alone.
+            cue: what the model writes before an answer; "" if it writes the answer alone.
         """
         ...
 
@@ -97,7 +97,7 @@ class HasVocabulary(Protocol):
 
 
 def split_by_hash(signature: str, heldout_percent: int) -> Split:
-    """The side of the partition that a signature lies on: a hash, the same for every seed and process."""
+    """The split of a signature: decided by a hash, the same for every seed and process."""
     digest = hashlib.sha256(signature.encode()).digest()
     bucket = int.from_bytes(digest[:4], "big") % 100
     return Split.HELDOUT if bucket < heldout_percent else Split.TRAIN

@@ -1,8 +1,7 @@
 """What a text claims: sums ("12 + 5 = 17") or who belongs where ("Every wumpus is a tumpus").
 
-Whoever compares texts by what they say goes through `parse_claims`. Both kinds of claim have a canonical
-`claim`, a `result`, the `operands` that it is said of, and `slots`: the parts that a thought which holds the
-claim holds each of.
+All code that compares texts by content uses `parse_claims`. Both kinds of claim have a canonical `claim`, a
+`result`, `operands`, and `slots`: the parts that a thought must hold if it encodes the claim.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass, replace
 from reverse_codi.tasks.equations import Equation, parse_equations
 from reverse_codi.tasks.steps import sentence_step, sentences
 
-# "There is a pile" says nothing of a class.
+# "There is a pile" states nothing about a class.
 _BELONGING = re.compile(
     r"(?:^|(?<=[.!?:\n]))\s*(?:Every\s+(?P<low>[a-z][\w'-]*)|(?!There\b|Here\b)(?P<name>[A-Z][\w'-]*))"
     r"\s+is\s+an?\s+(?P<high>[a-z][\w'-]*)\s*(?=[.!?\n]|$)"
@@ -26,8 +25,8 @@ class Belonging:
     """One stated "Tom is a wumpus" or "Every wumpus is a tumpus".
 
     Attributes:
-        subject: who belongs, "Tom"; in lower case a class, every member of which does.
-        result: the class that it belongs to.
+        subject: a person, "Tom", or in lower case a class, whose members all belong to the result.
+        result: the class that the subject belongs to.
     """
 
     subject: str
@@ -35,13 +34,13 @@ class Belonging:
 
     @property
     def claim(self) -> str:
-        """The sentence, without its full stop; its article is "a", as in canonical answers."""
+        """The sentence without its full stop, with the article "a" as in canonical answers."""
         every = "Every " if self.subject.islower() else ""
         return f"{every}{self.subject} is a {self.result}"
 
     @property
     def operands(self) -> tuple[str, ...]:
-        """What the result is said of."""
+        """The subject alone."""
         return (self.subject,)
 
     @property
@@ -50,7 +49,7 @@ class Belonging:
         return self.subject, self.result
 
     def near(self, text: str) -> list[Belonging]:
-        """The same with one part exchanged for another of its kind that a text names, results first.
+        """Claims with one part replaced by another of its kind that a text names, results first.
 
         >>> [near.claim for near in Belonging("Tom", "wumpus").near("Tom is a wumpus. Amy is a lempus.")]
         ['Tom is a lempus', 'Amy is a wumpus']
@@ -65,16 +64,16 @@ Claim = Equation | Belonging
 
 
 def parse_belongings(text: str) -> list[Belonging]:
-    """The sentences of belonging that a text states, in order; a question states none.
+    """The sentences "A is a B" that a text states, in order; a question states none.
 
-    >>> [told.claim for told in parse_belongings("Tom is an impus. Every impus is a gorp. Is Tom a gorp?")]
+    >>> [each.claim for each in parse_belongings("Tom is an impus. Every impus is a gorp. Is Tom a gorp?")]
     ['Tom is a impus', 'Every impus is a gorp']
     """
     return [Belonging(m["low"] or m["name"], m["high"]) for m in _BELONGING.finditer(text)]
 
 
 def parse_claims(text: str) -> Sequence[Claim]:
-    """What a text claims, in order: its equations, or where it has none its sentences of belonging."""
+    """The claims of a text, in order: its equations, or if it has none, its sentences "A is a B"."""
     return parse_equations(text) or parse_belongings(text)
 
 
@@ -100,7 +99,7 @@ def stated(text: str) -> list[str]:
 
 
 def result_of(claim: str) -> str:
-    """What a claim comes to.
+    """The result of a claim.
 
     >>> result_of("12 + 5 = 17"), result_of("Every wumpus is a tumpus")
     ('17', 'tumpus')
@@ -110,7 +109,7 @@ def result_of(claim: str) -> str:
 
 
 def with_result(claim: str, result: str) -> str:
-    """The claim with another result; what is no class ("True") is none of a sentence of belonging.
+    """The claim with another result; a sentence "A is a B" takes only a class ("True" leaves it as it is).
 
     >>> with_result("12 + 5 = 17", "19"), with_result("Every wumpus is a tumpus", "lempus")
     ('12 + 5 = 19', 'Every wumpus is a lempus')

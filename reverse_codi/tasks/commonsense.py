@@ -13,7 +13,7 @@ from reverse_codi.tasks.steps import sentences
 
 
 def _prose_problem(row: Row, answer: str) -> Problem:
-    """A problem with one step a sentence of its `cot`; no step states a result."""
+    """A problem with one step for each sentence of its `cot`; no step states a result."""
     question = clean_question(row.text("question"))
     steps = tuple(Step(text, text.removesuffix("."), "") for text in sentences(row.text("cot")))
     return Problem(question, answer, steps, question_signature(question))

@@ -1,4 +1,4 @@
-"""A finite set of problems, split into train and held-out, and the records that it is read from."""
+"""A finite set of problems, split into train and held-out, and the records that it comes from."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Row:
     Attributes:
         where: "path:line", 1-based.
         fields: the decoded JSON object.
-        unread: why there is none; raised where a field is asked for.
+        unread: why the record could not be decoded; raised when a field is requested.
     """
 
     where: str
@@ -71,10 +71,10 @@ class Row:
         return value
 
     def first(self, *keys: str) -> str:
-        """The first of several fields that is there, a number as its digits.
+        """The first of several fields that exists; a number as its digits.
 
         Raises:
-            TaskError: none is there, or it is neither a number nor a non-empty string.
+            TaskError: none exists, or the value is neither a number nor a non-empty string.
         """
         key = next((key for key in keys if self._read.get(key) is not None), None)
         if key is None:
@@ -147,7 +147,7 @@ def jsonl_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Row]:
 
 
 def clean_question(text: str) -> str:
-    """A question as CODI's evaluation asks it: outer spaces gone, double ones single.
+    """A question as CODI's evaluation asks it: without outer spaces, and with double spaces made single.
 
     Published accuracies hold for exactly this text.
     """
@@ -155,7 +155,7 @@ def clean_question(text: str) -> str:
 
 
 def question_signature(question: str) -> str:
-    """Identity of a question up to case and spacing: 16 hexadecimal digits of SHA-256."""
+    """Identity of a question whatever its case and spacing: 16 hexadecimal digits of SHA-256."""
     return signature_of(" ".join(question.casefold().split()))
 
 
@@ -180,7 +180,7 @@ class Corpus:
 
     @classmethod
     def of_splits(cls, source: str, train: Iterable[Problem], heldout: Iterable[Problem]) -> Corpus:
-        """Keep the source's own split; what is in both sides is held out."""
+        """Keep the source's own split; a problem on both sides is held out."""
         encoded = {problem.signature: problem for problem in heldout}
         kept = {problem.signature: problem for problem in train if problem.signature not in encoded}
         return cls(source, tuple(kept.values()), tuple(encoded.values()))
@@ -197,7 +197,7 @@ class Corpus:
         """Draw `n` different problems; a smaller `n` gives the beginning of the same list.
 
         Raises:
-            TaskError: the split holds fewer.
+            TaskError: the split has fewer problems.
         """
         problems = list(self.train if split is Split.TRAIN else self.heldout)
         if n > len(problems):

@@ -1,4 +1,4 @@
-"""What all tasks on existing data have in common: where it is, its split, its rows turned into problems."""
+"""The common part of all tasks on existing data: the source, its split, and rows that become problems."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reverse_codi.tasks.source import POOL, TEST, TRAIN, VALIDATION, read_splits
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetTask(ABC):
-    """Problems from the hub or from files; a subclass says what a row and an answer look like.
+    """Problems from the hub or from files; a subclass defines the form of a row and of an answer.
 
     Attributes:
         source: hub id, file or folder (see `read_splits`).
@@ -24,7 +24,7 @@ class DatasetTask(ABC):
         heldout_split: the source's split to hold out, several joined by "+"; None: its test split, or
             else its validation split. Training problems come from its train split alone.
         heldout_percent: share of signatures, in percent, held out where the source has one split only.
-        on_bad_row: what a malformed row is: an error, or skipped and counted by reason in the log.
+        on_bad_row: error raises for a malformed row; skip leaves it out and counts it by reason in the log.
     """
 
     source: str
@@ -76,7 +76,7 @@ class DatasetTask(ABC):
         return corpus
 
     def _heldout_names(self, splits: Iterable[str]) -> list[str]:
-        """The splits that are held out; none where a hash has to part the rows."""
+        """The splits that are held out; none if a hash has to split the rows."""
         known = list(splits)
         if self.heldout_split is None:
             return [name for name in (TEST, VALIDATION) if name in known][:1] if TRAIN in known else []

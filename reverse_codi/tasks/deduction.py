@@ -23,12 +23,12 @@ def _steps(row: Row) -> tuple[Step, ...]:
 class ProsQA(DatasetTask):
     """ProsQA (Hao et al. 2024, arXiv 2412.06769): which of two classes does someone belong to?
 
-    Its files (`prosqa_train.json`, `_valid`, `_test`) are in the repository of Coconut; no hub id is
-    theirs, so the source must be given.
+    Its files (`prosqa_train.json`, `_valid`, `_test`) are in the repository of Coconut and have no hub id, so
+    the source must be given.
     """
 
     def parse(self, row: Row) -> Problem:
-        """Turn {question, steps, answer} into a problem; the graph beside them is not needed.
+        """Turn {question, steps, answer} into a problem; the graph in the record is not needed.
 
         Raises:
             TaskError: a field is missing, or the answer is no "A is a B."
@@ -48,9 +48,8 @@ class ProsQA(DatasetTask):
 class ProntoQA(DatasetTask):
     """ProntoQA (Saparov and He 2022, arXiv 2210.01240): is a statement true?
 
-    Read are the generator's own JSON (its test examples), Coconut's `prontoqa_*.json`, and
-    `renma/ProntoQA` on the hub, which has no steps. They are not the same questions, so the source must
-    be given.
+    Three formats can be read: the generator's own JSON (its test examples), Coconut's `prontoqa_*.json`, and
+    `renma/ProntoQA` on the hub, which has no steps. Their questions differ, so the source must be given.
     """
 
     def parse(self, row: Row) -> Problem:

@@ -96,7 +96,7 @@ class Equation:
 
     @property
     def result(self) -> str:
-        """What it comes to, "9"."""
+        """The result, "9"."""
         return self.right
 
     @property
@@ -169,7 +169,7 @@ def _tokens(line: str) -> list[_Token]:
         if kind == "skip":
             continue
         if kind == "percent":
-            # Whether "50%" stands for 50 or for 0.5 is unknown, but for a result ("= 60%").
+            # "50%" may stand for 50 or for 0.5, except as a result ("= 60%").
             if last is _Kind.NUMBER and not (tokens[:-1] and tokens[-2].kind is _Kind.EQUALS):
                 tokens[-1] = _Token(_Kind.BREAK, text)
         elif kind == "number":

@@ -1,10 +1,10 @@
 """Generated problems of the kind of ProsQA: which of two classes does someone belong to?
 
-Two chains of invented classes, one under each of two people, end in the two classes that are asked for.
-Other classes hang below and above them. By construction exactly one of the two is reached from the person
-asked about, and by exactly one path, which is the gold solution; the two sides are made alike, so neither
-depth nor the number of links tells them apart. Train and held-out are disjoint by graph: a graph seen with
-one person in training is never asked about the other in a test.
+Two chains of invented classes, one under each of two people, end in the two classes that the question names.
+Other classes hang below and above them. By construction the person in question reaches exactly one of the two
+classes, by exactly one path, which is the gold solution. Both sides are made in the same way, so neither
+depth nor the number of links distinguishes them. Train and held-out are disjoint by graph: if training asks
+about one person of a graph, no test asks about the other.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Side:
     """One person's part of a graph.
 
     Attributes:
-        path: the classes from the person up to the one that is asked for.
-        others: further classes of the person, which lead to neither class asked for.
+        path: the classes from the person up to the one that the question names.
+        others: further classes of the person, which lead to neither class in the question.
     """
 
     path: tuple[str, ...]
@@ -48,9 +48,9 @@ class Puzzle:
     """A problem without its words.
 
     Attributes:
-        sides: the two people's.
+        sides: one for each of the two people.
         rules: (low, high) for "Every low is a high.", those of the paths included.
-        asked: index of the side that is asked about.
+        asked: index of the side in question.
     """
 
     sides: tuple[Side, Side]
@@ -59,18 +59,18 @@ class Puzzle:
 
     @property
     def graph(self) -> str:
-        """The graph and its two classes, whoever is asked about: "bolim>dulk|fosk,zimp>gorp|bolim<dulk"."""
+        """The graph and its two classes, without the person: "bolim>dulk|fosk,zimp>gorp|bolim<dulk"."""
         sides = sorted(f"{','.join(sorted((s.path[0], *s.others)))}>{s.path[-1]}" for s in self.sides)
         rules = sorted(f"{low}<{high}" for low, high in self.rules)
         return "|".join([*sides, *rules])
 
     @property
     def signature(self) -> str:
-        """Identity up to wording: the graph and the answer."""
+        """Identity of the problem whatever its wording: the graph and the answer."""
         return signature_of(f"{self.graph}?{self.sides[self.asked].path[-1]}")
 
     def twin(self) -> Puzzle:
-        """The puzzle with the two people exchanged, and so the other answer."""
+        """The puzzle with the two people exchanged, which has the other answer."""
         return replace(self, asked=1 - self.asked)
 
 
@@ -82,8 +82,8 @@ class Graph:
         step_weights: number of gold steps (hops) -> relative frequency.
         distractors: classes on neither path.
         extra_links: links beyond those that attach every class.
-        sentence: answer "Ann is a bolim", as ProsQA does. Else the class alone: CODI learns at the token
-            before the answer, and only a class there depends on thinking.
+        sentence: answer "Ann is a bolim", as ProsQA does; otherwise the class alone. CODI distils at the
+            token before the answer, and only a class there depends on thinking.
         heldout_percent: share of graphs, in percent, that are held out.
     """
 
@@ -112,7 +112,7 @@ class Graph:
             )
 
     def split_of(self, puzzle: Puzzle) -> Split:
-        """The side of the partition that a puzzle lies on: the same for every seed, and for its twin."""
+        """The split of a puzzle: the same for every seed, and for its twin."""
         return split_by_hash(puzzle.graph, self.heldout_percent)
 
     def puzzle(self, rng: random.Random, n_steps: int) -> Puzzle:
@@ -146,7 +146,7 @@ class Graph:
     def minimal_pairs(
         self, split: Split, n: int, seed: int, n_steps: int | None = None
     ) -> list[tuple[Problem, Problem]]:
-        """Return pairs of one split with the two people exchanged in what is said, not in what is asked."""
+        """Return pairs of one split: the statements exchange the two people, and the question stays."""
         rng = random.Random(f"{seed}/{split}/pairs")
         puzzles = self._puzzles(rng, split, n_steps)
         pairs: list[tuple[Problem, Problem]] = []
@@ -160,7 +160,7 @@ class Graph:
         return stated(text, canonical_sentence if self.sentence else canonical_class, cue)
 
     def vocabulary(self) -> list[str]:
-        """Every word and mark of questions, claims and answers, and those that controls ask with."""
+        """Every word and mark of questions, claims, answers and the questions of controls."""
         blanks = dict.fromkeys(("name", "cls", "low", "high", "first", "second"), "")
         lines = [line.format(**blanks) for line in (_FACT, _RULE, _QUERY)]
         texts = [*NAMES, *CLASSES, *lines, "The answer is:", "(no step)", "= ?", *"123456789"]
@@ -168,10 +168,10 @@ class Graph:
 
 
 class _Links:
-    """Links of a growing puzzle. No link is ever drawn that opens a second way into a path.
+    """Links of a growing puzzle. No link opens a second way into a path.
 
-    A distractor is *above* (nothing leads to it but others of its kind, so nobody belongs to it and it may
-    lead anywhere) or *below* (it leads to others of its kind only). Ranks keep the graph free of cycles.
+    A distractor is *above* (only others of its kind lead to it, so nobody belongs to it, and it may lead
+    anywhere) or *below* (it leads only to others of its kind). Ranks keep the graph free of cycles.
 
     Args:
         rng: source of chance.

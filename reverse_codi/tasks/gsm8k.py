@@ -57,8 +57,8 @@ def gsm8k_problem(row: Row) -> Problem:
 def aug_problem(row: Row) -> Problem:
     """Turn {question, cot, answer}, Coconut's {question, steps, answer} or a text line into a problem.
 
-    A line is `question||<<48/2=24>> <<24+48=72>> #### 72`. The solutions were written by a model: what
-    states no equation stays a step of words.
+    A line is `question||<<48/2=24>> <<24+48=72>> #### 72`. A model wrote the solutions, so a line without an
+    equation stays a step in words.
 
     Raises:
         TaskError: a field is missing, or the answer is no number.

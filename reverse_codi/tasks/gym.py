@@ -15,22 +15,22 @@ from reverse_codi.tasks.equations import Equation, parse_equations
 from reverse_codi.tasks.gsm8k import number_answer
 from reverse_codi.tasks.numbers import canonical_number
 
-# The package puts this after every question, for chat models; it says nothing about the problem.
+# The package appends this to every question, for chat models; it is not part of the problem.
 _INSTRUCTION = re.compile(r"\s*Give the result as your final answer\..*$", re.DOTALL)
 # Units between a number and what follows it: "240 shrimp / 12 shrimp/minute = 20 minutes".
 _UNITS = re.compile(r"(?<=[\d)])(?:\s+(?!x\s)[A-Za-z][\w'-]*(?:/[A-Za-z]\w*)?)+(?=\s*[-+*/=)]|\s+x\s)")
 _NUMBER = re.compile(r"\d[\d,.]*")
-# Entries a data set; entry i of seed s is entry 0 of seed s + i, so chunks follow each other.
+# Entries in one data set; entry i of seed s is entry 0 of seed s + i, so chunks follow each other.
 _CHUNK = 1_000
-# Entries without a new problem after which there are no more: 1 in 10 is held out, most are new.
+# After this many entries without a new problem there are no more: 1 in 10 is held out, and most are new.
 _PATIENCE = 5_000
 
 
 def gym_problem(row: Row) -> Problem:
     """Turn an entry {question, answer, metadata: {answer_cot}} into a problem.
 
-    A line whose equation has units ("3 boxes * 4 pens = 12 pens") claims it without them, if it is true so;
-    a line without an equation claims its words.
+    A line whose equation has units ("3 boxes * 4 pens = 12 pens") claims the equation without units, if that
+    is true. A line without an equation claims its words.
 
     Raises:
         TaskError: a field is missing, or the answer is no number.
@@ -92,7 +92,7 @@ def draw(
     heldout_percent: int,
     wanted: Callable[[Problem], bool] = lambda problem: True,
 ) -> list[Problem]:
-    """The first `n` different problems of one split that are wanted.
+    """The first `n` different problems of one split that lie within the limits.
 
     Raises:
         TaskError: there are fewer.
@@ -118,13 +118,13 @@ def draw(
 
 @dataclass(frozen=True, kw_only=True)
 class ReasoningGym:
-    """gsm_symbolic, made anew for every seed.
+    """gsm_symbolic, generated again for every seed.
 
     Attributes:
         heldout_percent: share of signatures, in percent, that are held out.
-        max_steps: most steps of a problem; None takes all.
-        max_words: most words of a question; None takes all.
-        max_value: every step is one equation over whole numbers up to it; None takes all.
+        max_steps: largest number of steps; None takes all problems.
+        max_words: largest number of words in a question; None takes all problems.
+        max_value: every step must be one equation over whole numbers up to it; None takes all problems.
     """
 
     heldout_percent: int = 10

@@ -1,4 +1,4 @@
-"""Problems of one's own, one JSON object each: question, answer and, if known, steps."""
+"""A user's own problems, one JSON object each: question, answer and, if known, steps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def jsonl_problem(row: Row) -> Problem:
 
 
 def _steps(value: object, number: int, row: Row) -> list[Step]:
-    """The steps of one list entry: one a stated equation, so that each claim stands alone."""
+    """The steps of one list entry: one for each equation, so that each claim stands alone."""
     if isinstance(value, Mapping):
         return [_recorded_step(value, number, row)]
     if not isinstance(value, str) or not value.strip():
@@ -63,7 +63,8 @@ def _recorded_step(fields: Mapping[str, object], number: int, row: Row) -> Step:
 class JsonLines(DatasetTask):
     """Problems from a JSON lines file or a folder of them.
 
-    Answers are compared as numbers if all of them are, else as text, in which a number alone is a number.
+    If all answers are numbers they are compared as numbers, else as text. A text that is only a number counts
+    as that number.
     """
 
     def parse(self, row: Row) -> Problem:

@@ -1,7 +1,7 @@
-"""Third-party translations that name numbers and state no claim: logit-lens listings and bare number lists.
+"""Texts from elsewhere that name numbers and make no claim: logit-lens listings and bare number lists.
 
 CODI's public code logs each latent's likeliest tokens as `decoded 0th latent (top5): [' 13', '13', ' 7']`:
-a Python list, one latent a line.
+a Python list, one line for each latent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BETWEEN = re.compile(r"[\s,;.|'\"\[\]()]*")
 
 
 def latent_tokens(text: str) -> list[list[str]]:
-    """The tokens that a listing names, one list a latent, in the order of its lines; other lines are skipped.
+    """The tokens that a listing names, one list for each latent, in order; other lines are skipped.
 
     >>> latent_tokens("decoded 0th latent (top5): [' 13', 'is']")
     [[' 13', 'is']]
@@ -36,10 +36,10 @@ def latent_tokens(text: str) -> list[list[str]]:
 
 
 def listing_results(text: str) -> list[list[str]]:
-    """The canonical numbers that a listing names, one list a latent; what is no number is dropped.
+    """The canonical numbers that a listing names, one list for each latent; other tokens are dropped.
 
-    A number that a latent names twice (" 13" and "13" are two tokens) counts once. A text of nothing but
-    numbers is one latent. Any other text gives [].
+    A number that a latent names twice (" 13" and "13" are two tokens) counts once. A text that consists only
+    of numbers is one latent. Any other text gives [].
 
     >>> listing_results("decoded 0th latent (top5): [' 13', '13', 'is', ' 7']")
     [['13', '7']]
@@ -65,10 +65,10 @@ class Listed:
     """One question of a log of CODI's `probe_latent_token.py`.
 
     Attributes:
-        question: its words.
-        solution: the gold solution, as `<<16-3-4=9>> <<9*2=18>>`; "" where the log has none.
-        answer: the gold answer as it stands there, "" where the log has none.
-        prediction: what the model answered, "" where the log has none.
+        question: its text.
+        solution: the gold solution, as `<<16-3-4=9>> <<9*2=18>>`; "" if the log has none.
+        answer: the gold answer as logged; "" if the log has none.
+        prediction: the model's answer; "" if the log has none.
         latents: the tokens of each latent, likeliest first.
     """
 
@@ -80,7 +80,7 @@ class Listed:
 
 
 def listed(text: str) -> list[Listed]:
-    """The questions of a log, in order; what stands before the first is skipped."""
+    """The questions of a log, in order; lines before the first question are skipped."""
     return [_listed(block) for block in _QUESTION.split(text)[1:]]
 
 

@@ -1,8 +1,8 @@
 """One spelling for each number, whatever its notation: in gold answers, stated answers and claims alike.
 
-Two numbers are the same if their spellings are. A binary float carries noise from about its 16th digit on
-(64.39999999999999 was meant as 64.4), and sums of floats carry more, so what is compared is rounded: to 12
-significant digits, but whole numbers of up to 15 digits keep every digit.
+Two numbers are equal if their spellings are equal. A binary float carries noise from about its 16th digit on
+(64.39999999999999 was meant as 64.4), and sums of floats carry more. Numbers are therefore rounded to 12
+significant digits; whole numbers of up to 15 digits keep every digit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DECIMAL = (
 )
 """A decimal number without sign, as a regular expression: 1,080.50, .5, 1e-05."""
 
-# A hyphen after a word or a digit ("10-3", "page-5") is no sign; one with a blank after it only where the
+# A hyphen after a word or a digit ("10-3", "page-5") is no sign; one with a space after it only where the
 # text begins. Of a date ("10/12/2020") and a division by zero the first number counts.
 _NUMBER = re.compile(
     rf"""
@@ -108,7 +108,7 @@ def canonical_number(text: str) -> str | None:
 
 
 def whole_number(text: str) -> str | None:
-    """The spelling of a text that is nothing but a number, with its currency or percent sign; else None.
+    """The spelling of a text that is only a number, with its currency or percent sign; else None.
 
     >>> whole_number("$7.50"), whole_number("1e16"), whole_number("7 eggs")
     ('7.5', '10000000000000000', None)

@@ -1,4 +1,4 @@
-"""Records that a user hands in as questions or as texts: a file of any known kind, or standard input."""
+"""A user's records, as questions or as texts: a file of any known kind, or standard input."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ JSON_LIST = re.compile(r'\s*\[\s*([{"\]]|$)')
 
 @dataclass(frozen=True)
 class Records:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
-        name: the file's, for messages.
-        rows: its records in order; those of plain lines are `{"text": line}`.
-        plain: whether it is plain lines.
+        name: name of the file, for messages.
+        rows: its records in order; plain lines become `{"text": line}`.
+        plain: whether the file consists of plain lines.
     """
 
     name: str
@@ -34,11 +34,12 @@ class Records:
 def read_records(place: str) -> Records:
     """The records of a file, or of standard input for "-".
 
-    JSON lines, JSON, Parquet and CSV by the file's name; a text file, one of another name and standard input
-    hold plain lines, JSON lines or a JSON list, as the first line says. Empty lines are skipped.
+    The file's name decides between JSON lines, JSON, Parquet and CSV. For a text file, another name and
+    standard input the first line decides between plain lines, JSON lines and a JSON list. Empty lines are
+    skipped.
 
     Raises:
-        UserError: nothing is there, or it is not of its kind; names file and line.
+        UserError: the file does not exist, or its content does not fit its kind; names file and line.
     """
     path = Path(place)
     name = "standard input" if place == STANDARD_INPUT else place

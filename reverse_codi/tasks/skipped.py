@@ -1,4 +1,4 @@
-"""What became of rows that cannot be used: the first one is an error, or all are left out and counted."""
+"""Rows that cannot be used: either the first one raises, or all are left out and counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reverse_codi.tasks.base import Problem, TaskError
 from reverse_codi.tasks.corpus import Row, RowError
 
 OnBadRow = Literal["error", "skip"]
-# Reasons that are named one by one.
+# Number of reasons that the log lists.
 _MOST_NAMED = 8
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Skipped:
 
     Attributes:
         source: path or hub id, for messages.
-        on_bad_row: whether the first bad row is raised, or all are counted.
+        on_bad_row: error raises at the first bad row; skip counts all of them.
         rows: rows read.
         by_reason: reason -> how many rows, and where the first one is.
     """
@@ -37,7 +37,7 @@ class Skipped:
         """The problems of the rows that can be used.
 
         Raises:
-            TaskError: one cannot, and none may be skipped.
+            TaskError: a row cannot be used, and rows may not be skipped.
         """
         for row in rows:
             self.rows += 1
@@ -58,7 +58,7 @@ class Skipped:
         return sum(count for count, _ in self.by_reason.values())
 
     def report(self) -> None:
-        """Log how many rows were left out, by reason, most frequent first; nothing where none was.
+        """Log how many rows were left out, by reason, most frequent first; log nothing if none was.
 
         Raises:
             TaskError: no row is left.

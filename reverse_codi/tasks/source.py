@@ -1,6 +1,7 @@
 """From a hub id, a file or a folder to records, split by split.
 
-Files are read here, so that errors name file and line; everything else goes through the `datasets` library.
+This module reads files itself, so that errors name file and line; the `datasets` library reads everything
+else.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def read_splits(source: str, config: str | None = None) -> dict[str, Iterable[Ro
         config: configuration of a hub data set.
 
     Raises:
-        TaskError: nothing is there.
+        TaskError: the source does not exist.
     """
     path = Path(source)
     if path.is_file():
@@ -71,10 +72,10 @@ def _rows(files: Iterable[Path]) -> Iterator[Row]:
 
 
 def read_file(path: Path) -> Iterable[Row]:
-    """The records of one file, of the kind that its name ends in.
+    """The records of one file; the end of its name decides the format.
 
     Raises:
-        TaskError: it is of no kind that can be read; names those that can.
+        TaskError: the format is unknown; the message names the known ones.
     """
     if path.suffix not in READERS:
         raise TaskError(
@@ -98,7 +99,7 @@ def json_rows(text: str, name: str) -> Iterator[Row]:
     """The objects of a JSON list, or the values of an object whose values are all objects.
 
     Raises:
-        TaskError: it is no JSON, or of another form; names the line or the record.
+        TaskError: the file is not JSON, or has another form; names the line or the record.
     """
     try:
         content = json.loads(text)
@@ -122,7 +123,7 @@ def json_rows(text: str, name: str) -> Iterator[Row]:
 def _read_csv(path: Path) -> Iterator[Row]:
     """The rows of a table whose first line names the columns, an empty cell as None.
 
-    A cell in quotes may go over several lines.
+    A cell in quotes may span several lines.
     """
     table = csv.reader((f"{line}\n" for _, line in read_lines(path)), strict=True)
     try:

@@ -1,4 +1,4 @@
-"""Solutions in words: sentences, and the claim that each of them makes."""
+"""Solutions in words: sentences, and the claim of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sentences(text: str) -> list[str]:
 
 
 def sentence_step(sentence: str) -> Step:
-    """A step that claims what its sentence says; its result is the B of "A is a B".
+    """A step whose claim is its sentence; its result is the B of "A is a B".
 
     >>> sentence_step("Every rompus is a lempus.")
     Step(english='Every rompus is a lempus.', claim='Every rompus is a lempus', result='lempus')
@@ -31,5 +31,5 @@ def sentence_step(sentence: str) -> Step:
 
 
 def sentence_steps(text: str) -> tuple[Step, ...]:
-    """One step a sentence."""
+    """One step for each sentence."""
     return tuple(map(sentence_step, sentences(text)))

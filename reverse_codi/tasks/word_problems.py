@@ -1,4 +1,4 @@
-"""Arithmetic word problems that CODI was never trained on: SVAMP, MultiArith, GSM-Hard."""
+"""Arithmetic word problems on which CODI was evaluated and not trained: SVAMP, MultiArith, GSM-Hard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _numeric(question: str, answer: str, equation: str = "") -> Problem:
 class SVAMP(DatasetTask):
     """SVAMP (Patel et al. 2021, arXiv 2103.07191): one short equation a problem, with distractors.
 
-    CODI is measured on both splits: `heldout_split: train+test`.
+    CODI's paper evaluates on both splits: `heldout_split: train+test`.
     """
 
     source: str = "ChilleD/SVAMP"
@@ -63,7 +63,7 @@ class MultiArith(DatasetTask):
 class GSMHard(DatasetTask):
     """GSM-Hard (Gao et al. 2022, arXiv 2211.10435): GSM8K's test questions with large numbers.
 
-    It has one split, which is all test: `heldout_split: train` holds all of it out.
+    Its only split is all test data: `heldout_split: train` holds all of it out.
     """
 
     source: str = "reasoning-machines/gsm-hard"

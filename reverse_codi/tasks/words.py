@@ -1,4 +1,4 @@
-"""The word-level tokenizer of models that are made from nothing: one token a word, mark or number."""
+"""The word-level tokenizer of models trained from nothing: one token for each word, mark or number."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What reasoners thought: the store on disk, collecting, importing."""
+"""Traces of reasoners: the store on disk, collecting, importing."""

@@ -1,4 +1,4 @@
-"""Collect traces: ask a frozen reasoner questions and store how it thought."""
+"""Collect traces: a frozen reasoner answers questions, and a store keeps its thoughts."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def collect(reasoner: Reasoner, task: Task, request: TraceRequest) -> TraceStore
 
 
 def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> list[Trace]:
-    """Let the reasoner think about problems, in one call."""
+    """Let the reasoner answer problems, in one call."""
     chains = reasoner.think([problem.question for problem in problems])
     hidden_states, latent_inputs = (
         chains.hidden_states.numpy(),
@@ -142,7 +142,7 @@ def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> li
 
 
 def _check_answers(store: TraceStore, reasoner: Reasoner, task: Task, out: str | Path) -> None:
-    """Refuse traces whose answers an earlier version read or spelled otherwise: right ones count as wrong."""
+    """Refuse traces whose answers an earlier version read or spelled differently."""
     for row, (output, answer, gold) in enumerate(zip(store.outputs, store.answers, store.gold, strict=True)):
         now = answer_of(reasoner, task, output), None if gold is None else canonical_plain(gold)
         if now != (answer, gold):
@@ -153,5 +153,5 @@ def _check_answers(store: TraceStore, reasoner: Reasoner, task: Task, out: str |
 
 
 def _finished(store: Path, n: int) -> bool:
-    """Whether all of `n` traces are there; of which questions is checked as the store is opened."""
+    """Whether the store has all `n` traces; opening it checks which questions they answer."""
     return (store / MANIFEST).is_file() and Manifest.read(store).rows_written == n

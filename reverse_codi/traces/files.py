@@ -1,8 +1,8 @@
 """How traces lie on disk: one Arrow stream a shard, and a manifest that lists the shards.
 
-Every file is written under a temporary name, synced and renamed, and the manifest comes after the
-shard it lists: whenever a run stops, what the manifest lists is whole. No file holds a time, a host
-or a path, so the same traces give the same bytes.
+Every file is written under a temporary name, synced and renamed, and the manifest is written after the shard
+that it lists. Whenever a run stops, all shards in the manifest are complete. No file holds a time, a host or
+a path, so the same traces give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 
 def is_store(path: str | Path) -> bool:
     """Whether a folder holds a trace store."""
-    return os.path.isfile(Path(path) / MANIFEST)  # False too for a text that is too long for a name
+    return os.path.isfile(Path(path) / MANIFEST)  # also False for a text that is too long for a file name
 
 
 class StoreError(UserError):
@@ -35,18 +35,18 @@ class StoreError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """One question, how the reasoner thought about it, and what came out.
+    """One question with the reasoner's thoughts and its answer.
 
     Attributes:
-        question: the text given to the reasoner.
-        signature: identity of the problem up to wording.
+        question: the text that the reasoner got.
+        signature: identity of the problem whatever its wording.
         gold: canonical gold answer, None if unknown.
         claims: gold claims in order; empty if unknown.
         hidden_states: [K + 1, d] float32, h0..hK.
         latent_inputs: [K, d] float32, z0..z(K-1).
         output: what the reasoner wrote after its thoughts.
         answer: canonical answer that `output` states, or None.
-        correct: whether it is the gold answer, None if that is unknown.
+        correct: whether this is the gold answer; None if that is unknown.
     """
 
     question: str
@@ -61,7 +61,7 @@ class Trace:
 
 
 class TraceHeader(BaseModel):
-    """What every trace of a store has in common.
+    """The facts that all traces of a store share.
 
     Attributes:
         reasoner: name of the reasoner, for people.
@@ -70,8 +70,8 @@ class TraceHeader(BaseModel):
         n_thoughts: K.
         width: d.
         recipe_hash: hash of the recipe that collected the traces; "" without one.
-        seed: of the questions drawn.
-        split: side of the task the questions come from.
+        seed: seed of the questions.
+        split: split that the questions come from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,7 +131,7 @@ class Manifest(BaseModel):
         """Read the manifest of a store.
 
         Raises:
-            StoreError: there is none, or it is not one of this version.
+            StoreError: there is none, or it has another version.
         """
         path = folder / MANIFEST
         if not path.is_file():
@@ -152,10 +152,10 @@ class Manifest(BaseModel):
 
 
 def write_atomically(path: Path, data: bytes | pa.Buffer) -> None:
-    """Write a whole file or none, and say what to do if the disk refuses it.
+    """Write a file completely or not at all, and say what to do if the disk refuses it.
 
     Raises:
-        OSError: the disk refused; the temporary file is gone and an earlier `path` as it was.
+        OSError: the disk refused; the temporary file is removed, and an earlier `path` is unchanged.
     """
     try:
         write_whole(path, memoryview(data))
@@ -206,7 +206,7 @@ def encode(traces: Sequence[Trace], header: TraceHeader) -> pa.Buffer:
 
 
 def _flat_lists(vectors: list[NDArray[np.float32]], kind: pa.DataType) -> pa.Array:
-    if kind.list_size == 0:  # K = 0; pyarrow 26 dies of a division by zero in from_arrays
+    if kind.list_size == 0:  # K = 0; pyarrow 26 crashes with a division by zero in from_arrays
         return pa.array([[]] * len(vectors), type=kind)
     flat = np.stack(vectors).astype(np.float32, copy=False).reshape(-1)
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)

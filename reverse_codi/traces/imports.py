@@ -1,7 +1,7 @@
 """Traces from vectors that were collected elsewhere.
 
-Whoever exports them numbers them as `reverse_codi.reasoners.sites` does: hidden state 0 is taken at the
-begin-of-thought token, and latent input k is the projection of hidden state k.
+They are numbered as in `reverse_codi.reasoners.sites`: hidden state 0 is taken at the begin-of-thought token,
+and latent input k is the projection of hidden state k.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ROW_KEYS = {"question": "questions", "answer": "answers", "signature": "signatu
 
 Vectors = str | Path | NDArray[Any]
 
-# Traces that are projected at once, and the relative difference that rounding to 16 bits may make.
+# Traces that are projected at once, and the relative difference that rounding to 16 bits can cause.
 _ROWS, _TOLERANCE = 1024, 0.05
 
 
@@ -54,7 +54,7 @@ def import_arrays(
         shard_rows: rows a shard.
 
     Raises:
-        StoreError: a shape, a length or a key does not fit; named.
+        StoreError: a shape, a length or a key does not fit; the message names it.
     """
     known = [*_COLUMNS, "reasoner_hash", *_HEADER_DEFAULTS]
     for key in manifest:
@@ -81,7 +81,7 @@ def import_arrays(
     for name, vectors in (("hidden_states", hidden_states), ("latent_inputs", latent_inputs)):
         _check_finite(name, vectors, arrays[name], columns["questions"])
     others = {key: manifest.get(key, default) for key, default in _HEADER_DEFAULTS.items()}
-    # A store is gone on with by the same import only.
+    # Only the same import may continue a store.
     others["recipe_hash"] = others["recipe_hash"] or _identity(columns, hidden_states, latent_inputs)
     header = TraceHeader(reasoner_hash=manifest["reasoner_hash"], n_thoughts=rows - 1, width=width, **others)
     writer = TraceWriter.open(path, header, n)
@@ -108,7 +108,7 @@ def _check_finite(name: str, vectors: NDArray[Any], source: Vectors, questions: 
 
 
 def _identity(columns: Mapping[str, list[Any]], *arrays: NDArray[Any]) -> str:
-    """SHA-256 of everything that is imported."""
+    """SHA-256 of the whole import."""
     digest = hashlib.sha256(strict_json(columns).encode())
     for vectors in arrays:
         for start in range(0, len(vectors), _ROWS):
@@ -117,10 +117,10 @@ def _identity(columns: Mapping[str, list[Any]], *arrays: NDArray[Any]) -> str:
 
 
 def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
-    """One of the arrays: given as such, or as a .npy file, or in a .npz under its name or alone.
+    """One of the arrays: an array, a .npy file, or a .npz that holds it under its name or alone.
 
     Raises:
-        StoreError: it is missing, or is no floating-point array of three dimensions.
+        StoreError: it is missing, or is not a floating-point array of three dimensions.
     """
     if name not in arrays:
         raise StoreError(
@@ -145,10 +145,10 @@ def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
 
 
 def not_projected(reasoner: Reasoner, arrays: Mapping[str, Vectors]) -> int:
-    """How many of the N x K latent inputs are not what the reasoner makes of their hidden states.
+    """Number of the N x K latent inputs that differ from the projection of their hidden states.
 
     Raises:
-        StoreError: an array is missing or no such array, or not of this reasoner's thoughts and width.
+        StoreError: an array is missing or invalid, or does not fit this reasoner's thoughts and width.
     """
     hidden_states, latent_inputs = (
         load_vectors("hidden_states", arrays),

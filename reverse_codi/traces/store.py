@@ -1,6 +1,6 @@
 """The trace store: write traces shard by shard, and read them as tensors.
 
-`reverse_codi.traces.files` says how they lie on disk. Shapes: N traces, K thoughts, d width.
+`reverse_codi.traces.files` defines the files. Shapes: N traces, K thoughts, d width.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class TraceWriter:
 
     @property
     def rows(self) -> int:
-        """Rows written so far: where to go on."""
+        """Rows written so far, where writing continues."""
         return self.manifest.rows_written
 
     @classmethod
     def open(cls, path: str | Path, header: TraceHeader, total: int) -> Self:
-        """Start a store of `total` rows, or go on with the one at `path`.
+        """Start a store of `total` rows, or continue the one at `path`.
 
         Raises:
-            StoreError: the store there is of other traces, or one of its shards is missing or corrupt.
+            StoreError: the store there holds other traces, or one of its shards is missing or corrupt.
         """
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class TraceWriter:
             manifest.write(folder)
             return cls(folder, manifest)
         manifest = Manifest.read(folder)
-        for pattern in ("shard-*.arrow.*tmp", f"{MANIFEST}.*tmp"):  # of a run that was killed while it wrote
+        for pattern in ("shard-*.arrow.*tmp", f"{MANIFEST}.*tmp"):  # from a run that was killed while writing
             for leftover in folder.glob(pattern):
                 leftover.unlink()
         wanted = {**header.model_dump(), "rows_expected": total}
@@ -84,8 +84,8 @@ class TraceWriter:
         """Write traces as the next shard, then list it in the manifest.
 
         Raises:
-            StoreError: a vector is of the wrong shape or not finite, or there are more rows than expected.
-            OSError: the disk refused; the store is as it was before.
+            StoreError: a vector has the wrong shape or is not finite, or there are more rows than expected.
+            OSError: the disk refused; the store is unchanged.
         """
         if not traces:
             raise StoreError("a shard needs at least one trace")
@@ -124,7 +124,7 @@ class TraceStore:
     """Traces in memory (mapped from disk where they were opened).
 
     Attributes:
-        manifest: what the store says of itself; `rows_expected` may exceed `len(store)`.
+        manifest: the facts about the store; `rows_expected` may exceed `len(store)`.
         answer_states: [N, d] vectors of the site `answer`, in memory only; see `with_answer_states`.
     """
 
@@ -166,7 +166,7 @@ class TraceStore:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells these traces from others: who thought, how many rows, and a hash of the shards."""
+        """The identity of these traces: the reasoner, the number of rows, and a hash of the shards."""
         header = self.manifest.header
         shards = "".join(shard.sha256 for shard in self.manifest.shards)
         return {
@@ -179,7 +179,7 @@ class TraceStore:
 
     @property
     def complete(self) -> bool:
-        """Whether all expected rows are there."""
+        """Whether the store has all expected rows."""
         return len(self) == self.manifest.rows_expected
 
     @functools.cached_property
@@ -219,12 +219,12 @@ class TraceStore:
 
     @functools.cached_property
     def questions(self) -> list[str]:
-        """What the reasoner was asked."""
+        """The questions."""
         return self._column("question")
 
     @functools.cached_property
     def signatures(self) -> list[str]:
-        """Identity of each problem up to wording."""
+        """Identity of each problem, whatever its wording."""
         return self._column("signature")
 
     @functools.cached_property

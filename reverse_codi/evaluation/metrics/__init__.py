@@ -1,1 +1,1 @@
-"""Figures of translations, one value a row, so that the caller resamples by problem."""
+"""Figures of translations, one value for each row, so that the caller can resample by problem."""

@@ -1,7 +1,7 @@
-"""What a translation says, compared with what its thought holds.
+"""The content of a translation against the content of its thought.
 
-Texts are compared as multisets of what they state, by recall and precision: a text that lists numbers
-recalls the right one and pays for the others.
+Texts are compared as multisets of their items, by recall and precision. A text that lists numbers recalls the
+right one and loses precision for the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reverse_codi.tasks.numbers import canonical_number
 
 
 class Part(StrEnum):
-    """The parts of what is stated that are compared apart."""
+    """The parts of a statement that are compared separately."""
 
     CLAIMS = "claims"
     RESULTS = "results"
@@ -33,7 +33,7 @@ class Stated:
 
     Attributes:
         claims: canonical claims, "12 + 5 = 17".
-        results: their results; of a listing, which states no claim, all its numbers.
+        results: their results; for a listing, which makes no claim, all its numbers.
         operands: the numbers of each claim's left-hand side, ("12", "5"); the subject of a sentence.
         operators: the operators of each equation, ("+",); sentences have none.
     """
@@ -48,10 +48,11 @@ class Stated:
 class Overlap:
     """How many items two multisets share.
 
-    An empty side shares nothing with a side that is not: saying nothing is neither complete nor precise.
+    An empty side has nothing in common with a side that is not empty: no text is neither complete nor
+        precise.
 
     Attributes:
-        common: items that both have.
+        common: items of both.
         stated: items of the text.
         gold: items of the gold text.
     """
@@ -62,12 +63,12 @@ class Overlap:
 
     @property
     def recall(self) -> float:
-        """Share of the gold items that are said."""
+        """Share of the gold items that the text states."""
         return self._share(self.gold)
 
     @property
     def precision(self) -> float:
-        """Share of the said items that are gold."""
+        """Share of the stated items that are gold."""
         return self._share(self.stated)
 
     @property
@@ -80,7 +81,7 @@ class Overlap:
 
 
 def stated(text: str) -> Stated:
-    """What a text states; a listing or a bare list of numbers states results only (see `tasks.listings`)."""
+    """What a text states; a listing or a bare list of numbers states only results (see `tasks.listings`)."""
     parsed = parse_claims(text)
     if not parsed:
         return Stated(results=tuple(number for latent in listing_results(text) for number in latent))
@@ -95,8 +96,8 @@ def stated(text: str) -> Stated:
 def gold_stated(claims: Sequence[str]) -> Stated:
     """What the gold claims of a thought state; no claim, or "(no step)" alone, states nothing.
 
-    A claim in other words ("Tom likes Amy") has no parts and no text is parsed into it. It stays in `claims`,
-    where it counts as missed: left out, an empty text would be right about it.
+    A claim that cannot be parsed ("Tom likes Amy") has no parts. It stays in `claims`, where it counts as
+    missed; without it, an empty text would be right.
     """
     found = stated("\n".join(claims))
     known = {NO_STEP, *found.claims}
@@ -128,7 +129,7 @@ def unsupported(text: str, supports: Iterable[str]) -> tuple[int, int]:
 
     Args:
         text: a translation.
-        supports: canonical claims known to the trace: gold ones and the model's own.
+        supports: canonical claims that support the trace: gold ones and the model's own.
     """
     known, claims = set(supports), stated(text).claims
     return sum(claim not in known for claim in claims), len(claims)

@@ -17,9 +17,9 @@ from reverse_codi.utils.bootstrap import Floats
 
 
 def centred_cosine(thoughts: Tensor, predicted: Tensor, means: Tensor) -> Tensor:
-    """Cosine [N] of thoughts and predictions [N, d] after the site's mean is taken from both.
+    """Cosine [N] of thoughts and predictions [N, d] after the site's mean is subtracted from both.
 
-    A prediction equal to the mean says nothing and gets 0.
+    A prediction equal to the mean gets 0.
     """
     return torch.cosine_similarity(thoughts - means, predicted - means, dim=-1)
 
@@ -27,9 +27,9 @@ def centred_cosine(thoughts: Tensor, predicted: Tensor, means: Tensor) -> Tensor
 def squared_errors(thoughts: Tensor, predicted: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
     """Squared error [N] of the predictions, and squared distance [N] of the thoughts to their site's mean.
 
-    The two columns of the fraction of variance explained (FVE), 1 - sum / sum within a site. The
-    denominator is never the distance to one mean of all sites: sites differ far more from one another than
-    the thoughts of one site do, so a constant text a site would win most of that variance.
+    They are the two columns of the fraction of variance explained (FVE), 1 - sum / sum within a site. The
+    denominator is never the distance to one mean of all sites. Sites differ far more from one another than
+    the thoughts of one site do, so one constant text for each site would win most of that variance.
     """
     return (thoughts - predicted).square().sum(-1), (thoughts - means).square().sum(-1)
 

@@ -10,13 +10,13 @@ from torch import Tensor
 
 
 def ranks(distances: Tensor) -> Tensor:
-    """Rank [N] of the own text by distance [N, M], from 1: 1 + the number of others that are as near.
+    """Rank [N] of the own text by distance [N, M]: 1 + the number of others that are at least as near.
 
-    Ties count against the own text, so a constant text retrieves nothing. Another text at inf is absent; an
+    Ties count against the own text, so a constant text retrieves nothing. Another text at inf is absent. An
     own text at inf was not read and ranks last.
 
     Raises:
-        ValueError: a distance is NaN, which would compare as farther than all and so rank first.
+        ValueError: a distance is NaN, which would compare as farther than all and rank the own text first.
     """
     if distances.isnan().any():
         rows = distances.isnan().any(1).nonzero().flatten().tolist()

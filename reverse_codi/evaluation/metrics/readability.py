@@ -1,6 +1,6 @@
 """Whether translations are varied, and how long they are.
 
-Words are what whitespace parts. Shapes: N texts.
+Words are separated by whitespace. Shapes: N texts.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from reverse_codi.utils.bootstrap import Floats
 def distinct_n(texts: Sequence[str], n: int) -> Floats:
     """Distinct n-grams and n-grams of each text, [N, 2]; sum / sum is distinct-n (arXiv 1510.03055).
 
-    An n-gram that occurs c times in all texts is 1 / c of a distinct one wherever it occurs, so that the
-    column's sum is their number. Distinct-n falls as N grows: compare equal N only.
+    An n-gram that occurs c times in all texts counts as 1 / c wherever it occurs, so the column's sum is the
+    number of distinct n-grams. Distinct-n falls as N grows: compare only equal N.
 
     >>> distinct_n(["a b", "a c"], 1).tolist()
     [[1.5, 2.0], [1.5, 2.0]]

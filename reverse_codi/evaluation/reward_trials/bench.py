@@ -36,7 +36,7 @@ from reverse_codi.verbalize.distractors import Distractors, seed_of
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
 from reverse_codi.verbalize.translator import Translator
 
-# Fresh problems: no recipe trains or selects on seeds from here on, and no exam draws these.
+# Fresh problems: no recipe trains or selects on seeds from here on, and no evaluation set uses them.
 FIRST_SEED = 700_000
 DISTRACTORS = 15
 
@@ -47,9 +47,9 @@ class TextKind(StrEnum):
     GOLD = "gold"
     """The steps that the thought holds."""
     SAMPLED = "sampled"
-    """What the verbalizer says of the thought, sampled."""
+    """A sampled text of the verbalizer."""
     OTHER = "other"
-    """The gold text of another problem's thought of the same site: well put, and wrong."""
+    """The gold text of another problem's thought of the same site: well formed, and wrong."""
     SHUFFLED = "shuffled"
     """The words of the gold text in another order."""
     EMPTY = "empty"
@@ -152,7 +152,7 @@ class Bench:
 
 
 def with_others(thoughts: Thoughts) -> Thoughts:
-    """Those that are not the only ones of their site: the rest has nothing to be told from.
+    """Thoughts that are not the only ones of their site; the others have nothing to compare with.
 
     Raises:
         UserError: none is left.

@@ -1,1 +1,1 @@
-"""The figures of one writer of texts, section by section (docs/evaluation.md defines each)."""
+"""The figures of one method, section by section (docs/evaluation.md defines each)."""

@@ -1,6 +1,6 @@
-"""Does the model go on from a translation as from the thought itself?
+"""Does the model continue from a translation as from the thought itself?
 
-The text is read, mapped to a hidden state, projected, and fed in place of the thought.
+The text is read, mapped to a hidden state and projected, and the result replaces the thought.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.utils import figures
 from reverse_codi.utils.figures import Figures
 
-# Replacements that do not depend on who wrote.
+# Replacements that do not depend on the method.
 CONSTANT = (
     Replacement.ZERO,
     Replacement.MEAN,
@@ -55,7 +55,7 @@ def _setting(eval_set: EvalSet, texts: list[str]) -> tuple[Traced, Sources]:
 
 
 def replaced(predictions: Predictions) -> Figures:
-    """`causal.kept_all`, `.kept_each` of translations, and `causal.kept_all.other_text` of another's."""
+    """`causal.kept_all`, `.kept_each` of translations; `causal.kept_all.other_text` of another problem's."""
     eval_set = predictions.eval_set
     reasoner, task = eval_set.context.reasoner, eval_set.context.task
     traced, sources = _setting(eval_set, predictions.heldout)
@@ -72,7 +72,7 @@ def replaced(predictions: Predictions) -> Figures:
 
 
 def constant_replacements(eval_set: EvalSet) -> Figures:
-    """`causal.kept_all.KIND` for replacements that no writer has a part in."""
+    """`causal.kept_all.KIND` for replacements that do not depend on the method."""
     traced, sources = _setting(eval_set, [""] * len(eval_set.thoughts))
     reasoner, task = eval_set.context.reasoner, eval_set.context.task
     return {
@@ -86,11 +86,11 @@ def constant_replacements(eval_set: EvalSet) -> Figures:
 def counterfactual(predictions: Predictions) -> Figures:
     """`causal.counterfactual`: the answer becomes what the translation implies with a number changed.
 
-    The translation's last operand is changed and its result with it; the text is read and fed in place of its
-    thought alone. Edits stay among the steps that the model was trained on, where those are a closed world
-    (`EvalSet.repertoire`). `.inconsistent` changes the result only. Thoughts of right traces; a translation
-    in which no number can be changed, which the next step does not start from, or which ends the chain with
-    another result than the answer, counts as a failure.
+    The last operand of the translation is changed, and its result with it. The edited text is read, and its
+    vector replaces that thought alone. If the steps of training are a closed world, edits stay within them
+    (`EvalSet.repertoire`). `.inconsistent` changes only the result. Only thoughts of right traces count. A
+    translation is a failure if no number in it can be changed, if the next step does not start from it, or if
+    it ends the chain with another result than the answer.
     """
     eval_set = predictions.eval_set
     rng = random.Random(eval_set.seed)

@@ -1,7 +1,7 @@
-"""Does a text state the step that its thought holds, and nothing that nobody said?
+"""Does a text state the step that its thought encodes, and nothing without support?
 
-Gold steps are what was thought only where the answer is right, so `step_result.*`, `operands` and `operation`
-are on right traces, as the public figures for the logit lens are; `.all` counts every trace.
+Gold steps are what was thought only where the answer is right. So `step_result.*`, `operands` and `operation`
+use right traces, as the public figures for the logit lens do; `.all` counts every trace.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import Figures
 
-# Steps that get a figure of their own.
+# Number of steps that have their own figure.
 STEPS = 3
 
 
 @dataclass(frozen=True)
 class Held:
-    """One step that one held-out thought holds.
+    """One step that one held-out thought encodes.
 
     Attributes:
-        row: of the exam's thoughts.
+        row: row of the evaluation set's thoughts.
         step: index of the step.
         last: whether it is the problem's last one, whose result is the answer.
         right: whether the trace's answer is right.
@@ -41,7 +41,7 @@ class Held:
 
 
 def encoded_steps(eval_set: EvalSet) -> list[Held]:
-    """Every step that a live held-out thought holds."""
+    """Every step that a causally active held-out thought encodes."""
     thoughts = eval_set.thoughts
     return [
         Held(row, step, step == len(thoughts.claims[row]) - 1, eval_set.right[thoughts.problems[row]])
@@ -51,9 +51,9 @@ def encoded_steps(eval_set: EvalSet) -> list[Held]:
 
 
 def steps(predictions: Predictions) -> Figures:
-    """F1 of results, operands and operations against the claims that the thought holds.
+    """F1 of results, operands and operations against the claims that the thought encodes.
 
-    A claim without an operation ("Tom is a wumpus") has no part in the figures of operations.
+    A claim without an operation ("Tom is a wumpus") does not count in the figures of operations.
     """
     eval_set = predictions.eval_set
     claims = {
@@ -131,24 +131,23 @@ def claims(predictions: Predictions) -> Figures:
     right = [
         _speaks(text) if row in active else _is_silent(text) for row, text in enumerate(predictions.heldout)
     ]
-    told = torch.tensor(right).float()
-    # Causally active and inactive thoughts weigh alike, so that always speaking, and always silence, get one
-    # half.
+    correct = torch.tensor(right).float()
+    # Causally active and inactive thoughts have equal weight: always speaking and always silence get .5.
     n = {True: len(active), False: len(right) - len(active)}
     weight = torch.tensor([0.5 / n[row in active] for row in range(len(right))])
-    if not all(n.values()):  # nothing to tell apart
+    if not all(n.values()):  # nothing to distinguish
         weight = torch.zeros(len(right))
     return {
         "claims.unsupported": figures.share([c[0] for c in counts], problems, [c[1] for c in counts]),
-        "inactive.detected": figures.share(told * weight, problems, weight),
+        "inactive.detected": figures.share(correct * weight, problems, weight),
     }
 
 
 def _speaks(text: str) -> bool:
-    """Whether a text states something: a claim, or numbers at least."""
+    """Whether a text states something: a claim, or at least numbers."""
     return bool(content.stated(text).results)
 
 
 def _is_silent(text: str) -> bool:
-    """Whether a text says that there is nothing: "(no step)", or no text. Garbled words do not."""
+    """Whether a text is "(no step)" or empty; garbled words do not count."""
     return not text.strip() or claimed(text) == ()

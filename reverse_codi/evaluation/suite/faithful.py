@@ -1,6 +1,6 @@
 """Where translating and solving part: wrong traces, swapped thoughts, and the chain handed back to the model.
 
-A writer that solves the problem from the question fails here and nowhere else.
+A method that solves the problem from the question fails here and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reverse_codi.verbalize.thoughts import Thoughts
 
 
 def wrong_traces(predictions: Predictions) -> Figures:
-    """`faithful.wrong`: on wrong traces the translations imply the model's own answer; `.gold`: gold's."""
+    """`faithful.wrong`: wrong traces whose translations imply the model's own answer; `.gold`: gold's."""
     traces = predictions.eval_set.wrong
     implied = [
         implied_answer(texts) for texts in by_trace(predictions.wrong, predictions.eval_set.wrong_thoughts)
@@ -42,8 +42,8 @@ def _answered(implied: str | None, answer: str | None) -> float:
 def agreement(predictions: Predictions) -> Figures:
     """`cot.agree.right|wrong`: CoT mode, given question and chain, gives the answer that the thoughts gave.
 
-    The answer is asked for right after the chain, so that the model cannot solve the problem in the steps
-    that a poor chain leaves out.
+    The answer cue follows the chain directly, so that the model cannot write the steps that a poor chain
+    leaves out.
     """
     eval_set = predictions.eval_set
     rows = [row for row, right in enumerate(eval_set.right) if right]
@@ -67,8 +67,8 @@ def _agree(eval_set: EvalSet, traces: TraceStore, texts: list[list[str]]) -> Int
 def swaps(predictions: Predictions) -> Figures:
     """`faithful.swap`: the translation of a thought swapped in from a minimal pair names the donor's value.
 
-    `faithful.swap_next`: the model's next own thought, translated, names what its next step makes of that
-    value, which nobody wrote into the question.
+    `faithful.swap_next`: the translation of the model's next own thought names what its next step makes of
+    that value. The question does not contain this number.
     """
     pairs = predictions.eval_set.pairs
     if pairs is None:
@@ -93,7 +93,7 @@ def swaps(predictions: Predictions) -> Figures:
 
 
 def _differ(eval_set: EvalSet, pairs: MinimalPairs, row: int, k: int) -> bool:
-    """Whether thought k holds step k alone on both sides, with other results, and both answers are right."""
+    """Whether thought k encodes only step k on both sides, results differ, and both answers are right."""
     one, other = pairs.recipients[row], pairs.donors[row]
     encoded = eval_set.context.encoded.steps(Site("h", k), len(one.claims))
     right = pairs.answers[row] == one.answer and pairs.donor_answers[row] == other.answer
@@ -105,7 +105,7 @@ def _names(text: str, value: str) -> float:
 
 
 def _thoughts(pairs: MinimalPairs, rows: list[int], site: Site, questions: list[str]) -> Thoughts:
-    """The donors' thoughts at `site`, asked under the recipients' questions."""
+    """The donors' thoughts at `site`, under the recipients' questions."""
     return Thoughts(
         slots=pairs.donor_chains.latent_inputs[rows, site.index, None],
         targets=pairs.donor_chains.at(site)[rows],

@@ -1,4 +1,4 @@
-"""How near the texts land, and what moves them: match, cosine, variance explained, robustness."""
+"""How near the texts lie, and what changes that: match, cosine, variance explained, robustness."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from reverse_codi.utils.bootstrap import Interval, explained, interval
 from reverse_codi.utils.figures import RESAMPLES, Figures
 from reverse_codi.verbalize.thoughts import Thoughts
 
-# The state as it is: what the frozen model's last layer holds at the text's end.
+# The state itself: the frozen model's last layer at the end of the text.
 RAW = ReadSpec(point=Point.LAST, layers="final", map=Map.IDENTITY)
-# Draws of a changed number before a text is taken for one that has none.
+# Draws of a changed number before a text counts as one without numbers.
 ATTEMPTS = 8
 
 
@@ -65,9 +65,9 @@ def _fve(thoughts: Thoughts, predicted: Tensor, means: Tensor) -> Interval:
 def robustness(predictions: Predictions) -> Figures:
     """`robust.*`: match lost when a text is paraphrased, has one number changed, or its words shuffled.
 
-    Only texts count that lie nearer to their thought than silence does (else there is nothing to lose), and
-    of which the edit can be made. `robust.counted` is the share of causally active thoughts whose text is
-    near enough; a writer for whom that is less than half has no robustness to speak of, and no figure.
+    A text counts only if it is nearer to its thought than an empty text (else it has nothing to lose), and if
+    the edit is possible. `robust.counted` is the share of causally active thoughts whose text is near enough.
+    If that is less than half, the method has no figure of robustness.
     """
     eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
     thoughts = eval_set.thoughts.take(eval_set.active)

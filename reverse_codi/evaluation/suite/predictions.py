@@ -1,4 +1,4 @@
-"""What one writer says of the exam's thoughts, written once and scored by every section."""
+"""The texts of one method for the evaluation set: written once, scored by every section."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Method = Callable[[Thoughts], list[str]]
 
 @dataclass(frozen=True)
 class Predictions:
-    """One writer's texts.
+    """The texts of one method.
 
     Attributes:
-        eval_set: what was asked.
-        write: the writer.
+        eval_set: the evaluation set.
+        write: the method.
     """
 
     eval_set: EvalSet
@@ -34,7 +34,7 @@ class Predictions:
 
     @functools.cached_property
     def predicted(self) -> Tensor:
-        """The thoughts [N, d] that those texts stand for."""
+        """The thoughts [N, d] that those texts predict."""
         return self.eval_set.predicted(self.eval_set.thoughts, self.heldout)
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Is the text readable, short, and not always the same?"""
+"""Are the texts readable, short, and varied?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All sections for one writer, and the figures that no writer has a part in."""
+"""All sections for one method, and the figures that do not depend on a method."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def evaluate(
     reconstructor: Reconstructor | None = None,
     second: LanguageModel | None = None,
 ) -> Figures:
-    """Every figure of one writer.
+    """Every figure of one method.
 
     Args:
-        predictions: the exam and who writes, the verbalizer or a control.
+        predictions: the texts of the verbalizer or of a control.
         reconstructor: gives `fve.reconstructor`.
         second: a second language model for `readability.nll_second`.
     """
@@ -40,12 +40,12 @@ def evaluate(
 
 
 def examine(eval_set: EvalSet) -> Figures:
-    """What the thoughts hold and do, whoever writes."""
+    """Figures of the thoughts themselves, whatever the method."""
     return {
         "accuracy": figures.share(figures.flags(eval_set.right), range(len(eval_set.right))),
         **thinking.lens(eval_set),
         **thinking.likelihood(eval_set),
-        **thinking.liveliness(eval_set),
+        **thinking.activity(eval_set),
         **thinking.error_ceiling(eval_set),
         **thinking.diagnostics(eval_set),
         **causal.constant_replacements(eval_set),

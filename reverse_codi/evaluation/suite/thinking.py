@@ -1,4 +1,4 @@
-"""What the thoughts themselves hold and do: the same for every writer, and the ceiling of most figures."""
+"""What the thoughts themselves hold and do: the same for every method, and the ceiling of most figures."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def lens(eval_set: EvalSet) -> Figures:
 def likelihood(eval_set: EvalSet) -> Figures:
     """`likelihood.number|operation`: the thought is likelier given its gold step than given a changed one.
 
-    The likelihood is the reading's: Gaussian around what the text maps to (Measure.distance). `number` puts
-    the step of a minimal pair in place of the gold one; `result` another result, which then does not hold;
-    `operation` another operation on the same numbers. Of a sentence `result` and `subject` are exchanged for
-    others that the question names. Kinds of which no step can be changed are left out.
+    The likelihood is Gaussian around the predicted thought (`ThoughtMetric.distance`). `number` replaces the
+    gold step by that of a minimal pair. `result` replaces the result, so that the claim is false. `operation`
+    applies another operation to the same numbers. In a sentence, `result` and `subject` are replaced by
+    others that the question names. Kinds without a possible change are left out.
     """
     rng = random.Random(eval_set.seed)
     metric, thoughts = eval_set.context.metric, eval_set.thoughts
@@ -57,8 +57,8 @@ def likelihood(eval_set: EvalSet) -> Figures:
     pairs: dict[str, list[tuple[int, str]]] = {"number": [], "result": [], "operation": [], "subject": []}
     for row in single:
         claim = thoughts.claims[row][eval_set.steps_encoded[row][0]]
-        if told := parse_belongings(claim):
-            for name, near in _exchanged(told[0], thoughts.questions[row]).items():
+        if parsed := parse_belongings(claim):
+            for name, near in _exchanged(parsed[0], thoughts.questions[row]).items():
                 pairs[name] += [(row, rng.choice(near))] if near else []
             continue
         if near := near_claims(claim, eval_set.context.knows):
@@ -87,26 +87,27 @@ def likelihood(eval_set: EvalSet) -> Figures:
     return found
 
 
-def _exchanged(told: Belonging, question: str) -> dict[str, list[str]]:
+def _exchanged(claim: Belonging, question: str) -> dict[str, list[str]]:
     """Claims with another result, and with another subject, that the question names."""
-    near = told.near(question)
+    near = claim.near(question)
     return {
-        "result": [other.claim for other in near if other.subject == told.subject],
-        "subject": [other.claim for other in near if other.result == told.result],
+        "result": [other.claim for other in near if other.subject == claim.subject],
+        "subject": [other.claim for other in near if other.result == claim.result],
     }
 
 
-def liveliness(eval_set: EvalSet) -> Figures:
-    """`active.SITE.N`: share of minimal pairs of N steps whose answer moves when the thought is swapped.
+def activity(eval_set: EvalSet) -> Figures:
+    """`active.SITE.N`: share of minimal pairs of N steps whose answer changes when the thought is swapped.
 
-    `active.encoded`: share of held-out thoughts where encoding a step and moving the answer say the same.
+    `active.encoded`: share of held-out thoughts where probes (encodes a step) and swaps (changes the answer)
+    agree.
     """
     if eval_set.pairs is None:
         return {}
     pairs = list(zip(eval_set.pairs.recipients, eval_set.pairs.donors, strict=True))
     measured = causal_activity(eval_set.context.reasoner, eval_set.context.task, pairs)
     found = {
-        f"live.{site}.{n}": figures.share(swaps.moved, range(len(swaps.moved)))
+        f"active.{site}.{n}": figures.share(swaps.moved, range(len(swaps.moved)))
         for (site, n), swaps in sorted(measured.swaps.items())
     }
     moving, active = measured.active(), set(eval_set.active)
@@ -122,9 +123,9 @@ def liveliness(eval_set: EvalSet) -> Figures:
 def error_ceiling(eval_set: EvalSet) -> Figures:
     """`ceiling.wrong`: wrong traces whose own answer a linear probe reads off the last active thought.
 
-    It reads the vector that is fed, as the verbalizer does: the projection makes the answer more linear. The
-    probes are trained on the answers that training traces gave. What they cannot read the model decides
-    after its thoughts, and no translation of thoughts can say it.
+    It reads the latent input, as the verbalizer does; the projection makes the answer more linear. The probes
+    are trained on the answers that training traces gave. What they cannot read, the model decides after its
+    thoughts, and no translation of thoughts can state it.
     """
     context = eval_set.context
     hits = []
@@ -134,8 +135,9 @@ def error_ceiling(eval_set: EvalSet) -> Figures:
         if train and wrong:
             answers = [str(context.train.answers[row]) for row in train]
             probe = Probe.fit(context.train.latent_inputs[train, site.index], answers)
-            told = probe.predict(eval_set.wrong.latent_inputs[wrong, site.index])
-            hits += [float(t == eval_set.wrong.answers[row]) for t, row in zip(told, wrong, strict=True)]
+            labels = probe.predict(eval_set.wrong.latent_inputs[wrong, site.index])
+            own = [eval_set.wrong.answers[row] for row in wrong]
+            hits += [float(label == answer) for label, answer in zip(labels, own, strict=True)]
     return {"ceiling.wrong": figures.share(hits, range(len(hits)))}
 
 

@@ -1,1 +1,1 @@
-"""What happens to the answer when a thought is replaced: the causal side of evaluation."""
+"""Interventions: what happens to the answer when a thought is replaced."""

@@ -1,7 +1,8 @@
 """Which thoughts the answer depends on, by swaps between minimal pairs.
 
-Two problems share every word but one number. Thought k of the second, the donor, is fed in place of the
-first's, the recipient's; later thoughts are recomputed. A causally active thought takes the answer along.
+Two problems share every word except one number. Thought k of the second problem, the donor, replaces that of
+the first, the recipient, and later thoughts are recomputed. If the thought is causally active, the answer
+changes.
 
 Shapes: N problems, K thoughts, d width.
 """
@@ -24,10 +25,10 @@ from reverse_codi.utils.bootstrap import Floats
 
 
 def swapped(reasoner: Reasoner, questions: Sequence[str], donor_inputs: Tensor, thought: int) -> Chains:
-    """Chains of N questions with thought k fed from donors [N, K, d], later thoughts recomputed.
+    """Chains of N questions with thought k replaced by the donors' [N, K, d]; later thoughts are recomputed.
 
-    `latent_inputs[:, k]` of the result is the donor's, `hidden_states[:, k + 1:]` are those that follow from
-    it; `hidden_states[:, k]` stays the recipient's own.
+    In the result, `latent_inputs[:, k]` is the donor's and `hidden_states[:, k + 1:]` follow from it.
+    `hidden_states[:, k]` stays the recipient's own.
     """
     return reasoner.think(
         questions, Patch(donor_inputs, only([thought] * len(questions), donor_inputs.shape[1]))
@@ -39,8 +40,8 @@ class Swaps:
     """Swaps of one thought in problems of one length.
 
     Attributes:
-        to_donor: [P] for each pair, 1 where the answer moved to the donor's.
-        moved: [P] 1 where the answer moved at all, or was lost.
+        to_donor: [P] 1 where the answer of the pair became the donor's.
+        moved: [P] 1 where the answer changed at all, or was lost.
     """
 
     to_donor: Floats
@@ -58,11 +59,11 @@ class CausalActivity:
     swaps: Mapping[tuple[Site, int], Swaps]
 
     def moved(self) -> dict[tuple[Site, int], float]:
-        """(site, number of steps) -> share of answers moved."""
+        """(site, number of steps) -> share of answers that changed."""
         return {key: float(values.moved.mean()) for key, values in self.swaps.items()}
 
     def active(self, threshold: float = ACTIVE_SHARE) -> set[tuple[Site, int]]:
-        """(site, number of steps) where the share of answers moved is at least `threshold`."""
+        """(site, number of steps) where the share of answers that changed is at least `threshold`."""
         return {key for key, share in self.moved().items() if share >= threshold}
 
 
@@ -71,7 +72,7 @@ def causal_activity(
 ) -> CausalActivity:
     """Swap every thought of every pair, from the second problem into the first.
 
-    Only pairs count whose two answers are stated and differ; a length without such a pair has no entry.
+    Only pairs with two stated, different answers count; a length without such a pair has no entry.
 
     Args:
         reasoner: the frozen model.

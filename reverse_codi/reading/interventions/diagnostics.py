@@ -1,4 +1,4 @@
-"""What plain ablations say of a reasoner's thoughts, and how much of the question a translation gives away.
+"""Plain ablations of a reasoner's thoughts, and how much of the question a translation reveals.
 
 Shapes: N problems, K thoughts, d width, V problems that are compared.
 """
@@ -21,9 +21,9 @@ from reverse_codi.utils.bootstrap import Floats
 
 
 def step_ablation(reasoner: Reasoner, task: Task, traced: Traced, means: Tensor) -> Floats:
-    """[N, K] whether the answer stays when thought k alone is its training mean; `means` is [K, d].
+    """[N, K] whether the answer stays when the training mean replaces thought k alone; `means` is [K, d].
 
-    All thoughts, causally active or not; later ones are recomputed.
+    Every thought is tried, causally active or not; later ones are recomputed.
     """
     every = dataclasses.replace(traced, active=torch.ones_like(traced.active))
     single = kept_each(reasoner, task, every, means.expand_as(traced.latent_inputs))
@@ -33,7 +33,7 @@ def step_ablation(reasoner: Reasoner, task: Task, traced: Traced, means: Tensor)
 def early_decoding(
     reasoner: Reasoner, task: Task, questions: Sequence[str], answers: Sequence[str | None]
 ) -> Floats:
-    """[N, K + 1] whether the final answer is given already after m = 0..K thoughts.
+    """[N, K + 1] whether the model gives its final answer already after m = 0..K thoughts.
 
     Args:
         reasoner: the frozen model.
@@ -55,7 +55,7 @@ def prompt_reconstruction(
     among: int = 64,
     limit: int | None = None,
 ) -> Floats:
-    """[V] 1 where a text gives its question away: among the questions of its block it fits its own best.
+    """[V] 1 where a text reveals its question: among the questions of its block it fits its own best.
 
     A text fits best the question after which it is most likely in CoT mode. A tie counts against it, so
     an empty text never hits and a constant one hits in one row a block at most; chance is 1 / `among`.
@@ -65,7 +65,7 @@ def prompt_reconstruction(
         chains: N texts, the translation of a whole chain each.
         questions: their N questions.
         among: rows a block; `among` ** 2 likelihoods are computed for each.
-        limit: compute so many blocks at most.
+        limit: largest number of blocks to compute.
 
     Returns:
         Hits of the first V rows, in order; rows after the last full block are left out, since fewer

@@ -1,4 +1,4 @@
-"""Edit one translation and see whether the answer follows: the text is then what the model computes with.
+"""Edit one translation and check whether the answer follows the edit.
 
 Shapes: M edits, N problems, K thoughts, d width.
 """
@@ -23,7 +23,8 @@ class Edits:
         rows: M row numbers of the problems.
         thoughts: M thought numbers k.
         texts: M edited texts.
-        expected: M answers that follow from the edits. One that is the model's own answer proves nothing.
+        expected: M answers that follow from the edits. An edit that implies the model's own answer proves
+            nothing.
     """
 
     rows: list[int]
@@ -40,7 +41,7 @@ class Edits:
 
 @dataclass(frozen=True)
 class Followed:
-    """What became of the answers.
+    """The answers after the edits.
 
     Attributes:
         became: [M] 1 where the answer became the expected one.
@@ -52,7 +53,7 @@ class Followed:
 
 
 def follow(reasoner: Reasoner, metric: ThoughtMetric, task: Task, traced: Traced, edits: Edits) -> Followed:
-    """Feed each edited text in place of its one thought, recompute the later ones, compare the answer."""
+    """Replace each thought by its edited text, recompute the later thoughts, and compare the answers."""
     single = traced.take(edits.rows)
     vectors = latent_inputs_of_each(reasoner, metric, edits.texts, edits.thoughts, single.questions)  # [M, d]
     latent_inputs = vectors[:, None].expand(-1, reasoner.n_thoughts, -1)  # only thought k of it is used

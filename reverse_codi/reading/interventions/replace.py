@@ -1,7 +1,7 @@
-"""Replace thoughts by vectors of other origin, and see which answers stay.
+"""Replace thoughts by other vectors, and check which answers stay.
 
-The control that counts is `other_text`: a translation carries its thought only if the answer stays with it
-and goes with the translation of another problem's thought.
+The decisive control is `other_text`. A translation carries its thought only if the answer stays with it, and
+changes with the translation of another problem's thought.
 
 Shapes: N problems, K thoughts, d width, M single replacements.
 """
@@ -27,7 +27,7 @@ from reverse_codi.utils.bootstrap import Floats
 
 
 class Replacement(StrEnum):
-    """What is fed in place of a thought."""
+    """The kind of vector that replaces a thought."""
 
     ZERO = "zero"
     MEAN = "mean"
@@ -59,7 +59,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Sources:
-    """What replacements of N problems are made from.
+    """The material for replacements in N problems.
 
     Attributes:
         reasoner: the frozen model.
@@ -68,7 +68,7 @@ class Sources:
         donors: N row numbers (`Traced.donors`).
         gold: N lists of K gold texts.
         translations: N lists of K translations.
-        seed: of the noise.
+        seed: seed of the noise.
     """
 
     reasoner: Reasoner
@@ -87,7 +87,7 @@ def latent_inputs_of_each(
     thoughts: Sequence[int],
     questions: Sequence[str],
 ) -> Tensor:
-    """The vectors [M, d] to feed for M texts, text i in place of thought `thoughts[i]`.
+    """The latent inputs [M, d] that M texts give; text i replaces thought `thoughts[i]`.
 
     Each distinct text is read once and each distinct (text, thought) mapped once.
     """
@@ -108,7 +108,7 @@ def latent_inputs_of_each(
 def fed_of_texts(
     reasoner: Reasoner, metric: ThoughtMetric, texts: Sequence[Sequence[str]], questions: Sequence[str]
 ) -> Tensor:
-    """The vectors [N, K, d] to feed for N lists of K texts; column k is read as hidden state h_k.
+    """The latent inputs [N, K, d] that N lists of K texts give; column k is read as hidden state h_k.
 
     Raises:
         ValueError: a row has not K texts.
@@ -124,7 +124,7 @@ def fed_of_texts(
 
 
 def replacement_vectors(kind: Replacement, traced: Traced, sources: Sources) -> Tensor:
-    """The vectors [N, K, d] of one kind of replacement, causally active thoughts or not."""
+    """The vectors [N, K, d] of one kind of replacement, for causally active and inactive thoughts."""
 
     def read(texts: Sequence[Sequence[str]]) -> Tensor:
         return fed_of_texts(sources.reasoner, sources.metric, texts, traced.questions)
@@ -153,16 +153,16 @@ def replacement_vectors(kind: Replacement, traced: Traced, sources: Sources) -> 
 def answers_with(
     reasoner: Reasoner, task: Task, traced: Traced, latent_inputs: Tensor, where: Tensor | None = None
 ) -> list[str | None]:
-    """N answers with `latent_inputs` [N, K, d] in place of the thoughts `where` [N, K].
+    """N answers after `latent_inputs` [N, K, d] replace the thoughts `where` [N, K].
 
-    `where` is the active thoughts if None. Later thoughts are recomputed unless replaced as well.
+    None means the causally active thoughts. Later thoughts are recomputed unless they are replaced as well.
     """
     chains = reasoner.think(traced.questions, Patch(latent_inputs, traced.active if where is None else where))
     return [answer_of(reasoner, task, output) for output in chains.outputs]
 
 
 def kept(answers: Sequence[str | None], own: Sequence[str | None]) -> Floats:
-    """[N] 1 where the answer is the model's own; no answer is never kept."""
+    """[N] 1 where the answer is the model's own; a missing answer counts as lost."""
     same = [a is not None and a == b for a, b in zip(answers, own, strict=True)]
     return np.array(same, dtype=np.float64)
 
@@ -188,9 +188,9 @@ class KeptEach:
 
 
 def kept_each(reasoner: Reasoner, task: Task, traced: Traced, latent_inputs: Tensor) -> KeptEach:
-    """Whether the answer stays with one causally active thought replaced, for each of them, row by row.
+    """Whether the answer stays when one causally active thought is replaced, for each such thought in turn.
 
-    Thoughts after it are recomputed.
+    Later thoughts are recomputed.
     """
     rows, thoughts = (index.tolist() for index in traced.active.nonzero(as_tuple=True))
     single = traced.take(rows)

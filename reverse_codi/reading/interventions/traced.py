@@ -1,4 +1,4 @@
-"""What an intervention starts from: the model's own chains and answers, and which thoughts to replace.
+"""The start of every intervention: the model's own chains and answers, and which thoughts to replace.
 
 Shapes: N problems, K thoughts, d width.
 """
@@ -24,8 +24,8 @@ class Traced:
     Attributes:
         questions: N questions.
         latent_inputs: [N, K, d] latent inputs of the model's own thoughts.
-        hidden states: [N, K + 1, d] their hidden states.
-        answers: N answers of the model, right or not; None where it states none.
+        hidden_states: [N, K + 1, d] their hidden states.
+        answers: N answers of the model, right or wrong; None where it states none.
         active: [N, K] bool, the thoughts to replace.
     """
 
@@ -46,14 +46,14 @@ class Traced:
         claims: Sequence[Sequence[str]] | None = None,
         moving: Collection[tuple[Site, int]] | None = None,
     ) -> Traced:
-        """From stored traces; a thought is active if it encodes a step and swapping it moves the answer.
+        """From stored traces; a thought is active if it encodes a step and swapping it changes the answer.
 
         Args:
             traces: N traces.
             encoded: which sites encode a step, by the number of steps.
             claims: N lists of claims, whose length is the number of steps; the traces' own if None.
-            moving: (site, number of steps) whose swap moves the answer (`CausalActivity.active`); if None,
-                holding a step is enough.
+            moving: (site, number of steps) whose swap changes the answer (`CausalActivity.active`); if None,
+                encoding a step is enough.
         """
         steps = traces.claims if claims is None else claims
         sites = [Site("h", k) for k in range(traces.latent_inputs.shape[1])]
@@ -65,7 +65,7 @@ class Traced:
         return Traced(traces.questions, traces.latent_inputs, traces.hidden_states, traces.answers, active)
 
     def take(self, rows: Sequence[int]) -> Traced:
-        """The given rows, in order; a row may be named more than once."""
+        """The given rows, in order; a row may occur more than once."""
         index = list(rows)
         return Traced(
             [self.questions[i] for i in index],
@@ -77,29 +77,29 @@ class Traced:
 
     @property
     def usable(self) -> list[int]:
-        """Rows that can lose an answer: one is stated and at least one thought is causally active.
+        """Rows that can lose an answer: they state one, and at least one thought is causally active.
 
-        Take these before `kept_all`. A row without an active thought keeps its answer whatever replaces it,
-        and a row without an answer never keeps it.
+        Take these before `kept_all`. A row without an active thought always keeps its answer, and a row
+        without an answer never does.
         """
         some = self.active.any(1).tolist()
         return [i for i, answer in enumerate(self.answers) if answer is not None and some[i]]
 
     def donors(self, seed: int) -> list[int]:
-        """For each row another of a different answer, with the same active thoughts where there is one."""
+        """For each row another one with a different answer, with the same active thoughts if possible."""
         return donors(self.answers, seed, [tuple(row) for row in self.active.tolist()])
 
 
 def donors(answers: Sequence[str | None], seed: int, kinds: Sequence[Hashable] | None = None) -> list[int]:
-    """For each row another row that states a different answer: a same answer would hide the damage.
+    """For each row another row that states a different answer; an equal answer would hide the effect.
 
     Args:
-        answers: N answers; a row without one gives to nobody, and gets any row that states one.
-        seed: of the draw.
-        kinds: N values; a donor of the row's own kind is taken where there is one.
+        answers: N answers; a row without one is never a donor, and gets any row that states one.
+        seed: seed of the draw.
+        kinds: N values; a donor of the row's own kind is preferred.
 
     Raises:
-        ValueError: a row has no donor, since all rows state its answer or none.
+        ValueError: a row has no donor, because all other rows state its answer or none.
     """
     everyone = [i for i, answer in enumerate(answers) if answer is not None]
     random.Random(seed).shuffle(everyone)

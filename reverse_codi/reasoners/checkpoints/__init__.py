@@ -1,1 +1,1 @@
-"""Checkpoints as their authors published them: recognised by their keys, accounted for tensor by tensor."""
+"""Public checkpoints: recognised by their keys, with every tensor accounted for."""

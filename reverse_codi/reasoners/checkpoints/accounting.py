@@ -1,4 +1,4 @@
-"""Every tensor that a model needs is in its file in the right shape, and no other one is."""
+"""Accounting: a file holds every tensor that a model needs, in the right shape, and no other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_fits(
         place: how a message names a tensor; its name if None.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown or of another shape; each is named.
+        CheckpointError: a tensor is missing, unknown or has another shape; the message names each.
     """
     named = place or (lambda name: name)
     problems = [f"{named(name)} is missing" for name in sorted(expected.keys() - found.keys())]
@@ -45,12 +45,12 @@ def check_fits(
 
 
 def check_finite(tensors: Mapping[str, Tensor], place: Callable[[str], str], why: str = "") -> None:
-    """Refuse weights that are NaN or infinite: a model with one of them says nothing that means anything.
+    """Refuse weights that are NaN or infinite, with which no output is meaningful.
 
     Args:
         tensors: by name; those without memory are passed over.
         place: how a message names a tensor.
-        why: what to do about it.
+        why: the remedy, for the message.
 
     Raises:
         CheckpointError: the first tensor with such a value, and how many it has.
@@ -92,7 +92,7 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
 
 
 def copies(model: PreTrainedModel) -> dict[str, str]:
-    """Names that share another one's tensor (tied embeddings) -> the name that is kept, in order."""
+    """Names that share another name's tensor (tied embeddings) -> the name that is kept, in order."""
     first: dict[int, str] = {}
     shared = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -1,7 +1,7 @@
 """A public checkpoint in the project's own format: merged, renamed, every tensor accounted for.
 
-Nothing is written before everything has been checked, and nothing is loaded but what was written: readers,
-engines and actors on other machines all open the same folder.
+Everything is checked before anything is written. Readers, engines and actors on other machines load only the
+written folder.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from reverse_codi.utils.files import strict_json, whole_folder
 
 REPORT_FILE = "import.json"
 FORMAT = 2
-"""Moves when the same checkpoint would be converted otherwise, so that old conversions are not used."""
+"""Increases when the conversion of a checkpoint changes, so that old conversions are not used."""
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A reasoner as files are made of it.
+    """A reasoner before it is written to files.
 
     Attributes:
         config: of the language model.
@@ -60,7 +60,7 @@ class Converted:
         projection: tensors of `prj`; empty without one.
         reasoner: configuration of the reasoner.
         tokenizer: its tokenizer.
-        report: what was done.
+        report: the report on every tensor.
     """
 
     config: PretrainedConfig
@@ -72,11 +72,11 @@ class Converted:
 
 
 def converted_folder(source: Source, checkpoint: Path) -> Path:
-    """The own format of a checkpoint, made on the first call.
+    """The folder of a checkpoint in the own format, made on the first call.
 
     Args:
-        source: what the recipe says.
-        checkpoint: where it lies.
+        source: section of the recipe.
+        checkpoint: path of the checkpoint.
 
     Raises:
         CheckpointError: it fits no layout, or a tensor, file or token is missing, unknown or misshapen.
@@ -93,7 +93,7 @@ def converted_folder(source: Source, checkpoint: Path) -> Path:
 
 
 def _key(source: Source, checkpoint: Path, files: list[Path]) -> str:
-    """Changes with the recipe's words on the checkpoint and with any of its files."""
+    """A hash over the recipe's section and the checkpoint's files."""
     folder = checkpoint.parent if checkpoint.is_file() else checkpoint
     read = sorted({*files, *folder.glob("*.json")})
     stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in read]
@@ -103,10 +103,10 @@ def _key(source: Source, checkpoint: Path, files: list[Path]) -> str:
 
 
 def convert(source: Source, weights: Weights, description: Description) -> Converted:
-    """Account for every tensor and merge; nothing is written.
+    """Account for every tensor and merge, without writing.
 
     Raises:
-        CheckpointError: as `converted_folder`.
+        CheckpointError: as in `converted_folder`.
     """
     family = recognise(weights.tensors, weights.source)
     facts = facts_of(source)
@@ -190,7 +190,7 @@ def _check_needed(parts: Parts, weights: Weights) -> None:
 def _stored(
     tensors: Mapping[str, Tensor], dtype: torch.dtype, place: Callable[[str], str]
 ) -> dict[str, Tensor]:
-    """Tensors as they are written: of one type, and without memory in common."""
+    """Tensors for writing: of one type, and without shared memory."""
     typed = apart({name: tensor.to(dtype) for name, tensor in tensors.items()})
     name = str(dtype).removeprefix("torch.")
     check_finite(typed, place, f"it does not fit into {name}; set reasoner.dtype to bfloat16 or float32")
@@ -214,7 +214,7 @@ class _Where:
 
 
 def _projection_width(family: Family, parts: Parts, width: int, weights: Weights) -> int:
-    """Hidden width of the projection, whose tensors must all be there; 0 for a family without one."""
+    """Hidden width of the projection, which must be complete; 0 for a family without one."""
     if family.projection is None:
         return 0
     first = parts.projection.get("1.weight")
@@ -231,8 +231,8 @@ def _projection_width(family: Family, parts: Parts, width: int, weights: Weights
 
 
 def write(converted: Converted, out: Path) -> None:
-    """Write the own format: a folder is whole or not there."""
-    with whole_folder(out, replace=False) as temporary:  # another process may be faster
+    """Write the own format; the folder is complete or does not exist."""
+    with whole_folder(out, replace=False) as temporary:  # another process may have been faster
         converted.config.save_pretrained(temporary)
         converted.tokenizer.save_pretrained(temporary)
         save_file(converted.model, temporary / WEIGHTS_FILE, metadata={"format": "pt"})

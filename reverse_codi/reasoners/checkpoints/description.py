@@ -1,4 +1,4 @@
-"""The configuration and tokenizer that a checkpoint's weights are read with."""
+"""The configuration and tokenizer for a checkpoint's weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 
 @dataclass(frozen=True)
 class Description:
-    """What a checkpoint's weights are read with.
+    """The configuration and tokenizer for a checkpoint's weights.
 
     Attributes:
         config: of the language model.
@@ -34,13 +34,13 @@ class Description:
 
 
 def describe(source: Source, checkpoint: Path) -> Description:
-    """Configuration from the recipe's base, else beside the weights; tokenizer the other way round.
+    """Take the configuration from the recipe's base, else beside the weights; the tokenizer in reverse order.
 
     A checkpoint's own tokenizer may hold tokens that its base lacks; its own configuration is often
     empty or counts the vocabulary before the added rows.
 
     Raises:
-        CheckpointError: neither place has one; the message names `reasoner.base`. Or a file is a pointer.
+        CheckpointError: neither place has one (the message names `reasoner.base`), or a file is a pointer.
     """
     folder = checkpoint.parent if checkpoint.is_file() else checkpoint
     base = located_base(source)

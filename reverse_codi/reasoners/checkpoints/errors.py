@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint."""
+"""The error of a checkpoint that does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint's files do not hold: given in the recipe, or known of the checkpoint, or asked for."""
+"""Facts that a checkpoint's files do not hold: from the recipe, or from the table of known checkpoints."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Facts:
     """The facts of one checkpoint.
 
     Attributes:
-        layout: the recipe's, else the one that is known, else `auto`.
-        n_thoughts: K; None where nobody says it.
-        lora_alpha: likewise.
+        layout: the recipe's, else the known one, else `auto`.
+        n_thoughts: K; None if neither source has it.
+        lora_alpha: alpha of the LoRA; None if neither source has it.
     """
 
     layout: str
@@ -52,19 +52,19 @@ class Facts:
         return self.lora_alpha.value
 
     def values(self) -> tuple[str, int | None, float | None]:
-        """Layout, K and alpha, without where they stand."""
+        """Layout, K and alpha, without their sources."""
         thoughts, alpha = self.n_thoughts, self.lora_alpha
         return self.layout, thoughts.value if thoughts else None, alpha.value if alpha else None
 
     def named(self, lora: bool) -> dict[str, str]:
-        """Each fact's name -> its value and where that is from, for a report."""
+        """Name of each fact -> its value and source, for a report."""
         facts: dict[str, Fact[int] | Fact[float] | None]
         facts = {"n_thoughts": self.n_thoughts, "lora_alpha": self.lora_alpha if lora else None}
         return {name: f"{fact.value:g} ({fact.source})" for name, fact in facts.items() if fact is not None}
 
 
 def facts_of(source: Source) -> Facts:
-    """What the recipe gives comes first, then what is known of the checkpoint."""
+    """Take each fact from the recipe, else from the table of known checkpoints."""
     found = known(source.path)
     layout = source.layout
     thoughts: Fact[int] | None = None

@@ -1,4 +1,4 @@
-"""The weight files of a checkpoint, and reading them without running anything that they hold."""
+"""The weight files of a checkpoint, read without running any code from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 
 INDEX_SUFFIX = ".index.json"
 TORCH_SUFFIXES = (".bin", ".pt", ".pth")
-# What the Trainer, Accelerate and DeepSpeed write beside a state, and what is none.
+# Files that the Trainer, Accelerate and DeepSpeed write beside the weights.
 _NO_STATE = (
     "training_args.bin",
     "optimizer*",
@@ -29,7 +29,7 @@ _NO_STATE = (
     "*_optim_states.pt",
 )
 _POINTER = b"version https://git-lfs.github.com/spec/"
-# What torch.compile, DistributedDataParallel and FSDP put before the names of what they wrap.
+# Prefixes that torch.compile, DistributedDataParallel and FSDP put before names.
 _WRAPPER = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _PARALLEL = "module."
 
@@ -39,10 +39,10 @@ class Weights:
     """Tensors and the file that each comes from.
 
     Attributes:
-        tensors: by key, without what a wrapper put before it.
+        tensors: by key, without the prefix of a wrapper.
         origin: the file of each key.
         files: every file that was read.
-        stored: the keys as stored, where a wrapper changed them.
+        stored: the keys as stored, if a wrapper changed them.
     """
 
     tensors: dict[str, Tensor]
@@ -56,21 +56,21 @@ class Weights:
         return ", ".join(map(str, self.files))
 
     def place(self, key: str) -> str:
-        """A tensor as a message names it: its file, and its key there."""
+        """The name of a tensor in messages: its file, and its key there."""
         return f"{self.origin[key].name}: {self.stored.get(key, key)}"
 
     @property
     def wrappers(self) -> tuple[str, ...]:
-        """What was taken off the stored keys."""
+        """Prefixes that were removed from the stored keys."""
         found = [_WRAPPER.findall(name) or [name.removesuffix(key)] for key, name in self.stored.items()]
         return tuple(sorted({prefix for prefixes in found for prefix in prefixes}))
 
 
 def weight_files(path: Path) -> list[Path]:
-    """The weight files of a checkpoint: safetensors before pickles; a path that is a file is the one.
+    """The weight files of a checkpoint: safetensors before pickles; or the path itself, if it is a file.
 
     Raises:
-        CheckpointError: there are none, several that exclude one another, or a shard is missing.
+        CheckpointError: there are none, several exclude one another, or a shard is missing.
     """
     if path.is_file():
         return [path]
@@ -124,10 +124,10 @@ def _shards(index: Path) -> list[Path]:
 
 
 def check_fetched(file: Path) -> None:
-    """Refuse what Git LFS leaves in a clone in place of a large file.
+    """Refuse a Git LFS pointer, which stands in a clone in place of a large file.
 
     Raises:
-        CheckpointError: the file is such a pointer.
+        CheckpointError: the file is a pointer.
     """
     with file.open("rb") as opened:
         if opened.read(len(_POINTER)) == _POINTER:
@@ -141,7 +141,7 @@ def read_weights(files: Sequence[Path]) -> Weights:
     """Read every tensor of some files.
 
     Raises:
-        CheckpointError: a file is cut off, holds more than tensors, or a key stands in two files.
+        CheckpointError: a file is truncated or holds more than tensors, or two files have the same key.
     """
     read: dict[str, Tensor] = {}
     origin: dict[str, Path] = {}
@@ -165,9 +165,9 @@ def read_weights(files: Sequence[Path]) -> Weights:
 
 
 def unwrapped(names: Sequence[str]) -> list[str]:
-    """Names without what torch.compile, DistributedDataParallel and FSDP put before them.
+    """Names without the prefixes of torch.compile, DistributedDataParallel and FSDP.
 
-    `module.` is also a name that a model may use, so it goes only where every name begins with it.
+    A model may use the name `module.` itself, so it is removed only if every name begins with it.
     """
     while True:
         plain = [_WRAPPER.sub("", name) for name in names]

@@ -1,6 +1,6 @@
-"""What is known of public checkpoints beyond their files, and where each fact stands.
+"""Facts about public checkpoints that their files do not hold, each with its source.
 
-Recipes, the accuracy check and `docs/reasoners.md` take these facts from here and nowhere else.
+Recipes, the accuracy check and `docs/reasoners.md` take these facts only from here.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from reverse_codi.recipe.reasoner import LayoutName
 
 T = TypeVar("T")
 
-# Where the hub's client keeps what it fetched.
+# The cache of the hub's client.
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)/snapshots/[^/]+/?$")
 
 
 @dataclass(frozen=True)
 class Fact(Generic[T]):
-    """A value and where it stands.
+    """A value with its source.
 
     Attributes:
-        value: what holds.
-        source: where its authors say so.
+        value: the value.
+        source: where its authors state it.
     """
 
     value: T
@@ -33,12 +33,12 @@ class Fact(Generic[T]):
 
 @dataclass(frozen=True)
 class Published:
-    """An accuracy that is published for a checkpoint.
+    """A published accuracy of a checkpoint.
 
     Attributes:
         accuracy: share of the test set.
-        source: where it stands.
-        measured: on what, and how; "" where that is not known.
+        source: where it is published.
+        measured: on what, and how; "" if unknown.
     """
 
     accuracy: float
@@ -51,10 +51,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Known:
-    """What a checkpoint's files do not hold.
+    """Facts that a checkpoint's files do not hold.
 
     Attributes:
-        layout: how it is laid out.
+        layout: its layout.
         n_thoughts: K; None for recurrent depth, which has no thoughts.
         lora_alpha: its LoRA's alpha; None without a LoRA.
         published: task name -> accuracy.
@@ -71,7 +71,7 @@ _CODI_PAPER, _SIM_COT_PAPER = "arXiv 2502.21074", "arXiv 2509.20317"
 
 
 def _codi(root: str, script: str, published: Published | None = None) -> Known:
-    """CODI and SIM-CoT on CODI: the script that evaluates it says 6 latents and a LoRA's alpha of 32."""
+    """CODI and SIM-CoT on CODI: the evaluation script has 6 latents and a LoRA alpha of 32."""
     return Known(
         layout=Fact(LayoutName.CODI, f"{root}src/model.py: pad, bot and eot behind the base's ids"),
         n_thoughts=Fact(6, f"{root}{script}: --inf_latent_iterations 6"),
@@ -108,7 +108,7 @@ KNOWN: Mapping[str, Known] = {
     ),
     "internlm/SIM_COT-LLaMA3-CODI-3B": _codi("InternLM/SIM-CoT CODI/", "scripts/test_llama3b-copy.sh"),
     "internlm/SIM_COT-LLaMA3-CODI-8B": _codi("InternLM/SIM-CoT CODI/", "scripts/test_llama8b-copy.sh"),
-    # Its evaluation file says resume: 3, which is stage 1 and so 2 latents; the last stage has all ten.
+    # Its evaluation file has resume: 3, which is stage 1 and so 2 latents; the last stage has all ten.
     "internlm/SIM_COT-GPT2-Coconut": Known(
         layout=Fact(LayoutName.COCONUT, "InternLM/SIM-CoT Coconut/run.py: three added tokens"),
         n_thoughts=Fact(
@@ -119,7 +119,7 @@ KNOWN: Mapping[str, Known] = {
     "tomg-group-umd/huginn-0125": Known(
         layout=Fact(LayoutName.HUGINN, "seal-rg/recurrent-pretraining recpre/raven_modeling_minimal.py"),
         published={
-            # The last number of the solution instead, wherever it stands, is right in .4208.
+            # By the last number of the solution, wherever it stands, the accuracy is .4208.
             "gsm8k": Published(
                 0.348, "arXiv 2502.05171", f"{_GSM8K}; 8 shots as a chat, 32 iterations, strict match"
             )
@@ -129,18 +129,18 @@ KNOWN: Mapping[str, Known] = {
 
 
 def known(path: str) -> Known | None:
-    """The facts of a hub id, or of the folder where the hub's client keeps it; None of anything else."""
+    """The facts of a hub id, or of its folder in the client's cache; None for anything else."""
     cached = _CACHED.search(path)
     return KNOWN.get(f"{cached[1]}/{cached[2]}" if cached else path)
 
 
 def published(path: str, task: str, n_thoughts: int | None = None) -> Published | None:
-    """The accuracy to compare with; None where none is known for this checkpoint, task and K.
+    """The accuracy to compare with; None if none is known for this checkpoint, task and K.
 
     Args:
         path: hub id.
         task: name of the task.
-        n_thoughts: how many the checkpoint is run with; another number than its own has no figure.
+        n_thoughts: number of thoughts in this run; there is a figure only for the checkpoint's own number.
     """
     facts = known(path)
     if facts is None or (facts.n_thoughts and n_thoughts not in (None, facts.n_thoughts.value)):
@@ -166,7 +166,7 @@ def as_markdown() -> str:
 
 
 def _stands(facts: Known) -> str:
-    """Where K and alpha stand, each file once."""
+    """The sources of K and alpha, each file once."""
     files: dict[str, list[str]] = {}
     sources = [facts.n_thoughts.source] if facts.n_thoughts else []
     sources += [facts.lora_alpha.source] if facts.lora_alpha else []

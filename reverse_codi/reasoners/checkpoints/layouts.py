@@ -1,4 +1,4 @@
-"""Whose checkpoint is it? The families of public latent reasoners, told apart by their tensors' names."""
+"""The families of public latent reasoners, recognised by their tensors' names."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 
 SECOND_NAME = "second name of the input embeddings"
-# Buffers that older transformers saved with a model; today's computes them.
+# Buffers that older versions of transformers saved with a model; the present one computes them.
 _BUFFER = re.compile(r".*(\.attn\.(bias|masked_bias)|rotary_emb\.inv_freq)")
 
 
 @dataclass(frozen=True)
 class Family:
-    """Checkpoints whose keys are named alike.
+    """Checkpoints with the same naming of keys.
 
     Attributes:
-        name: for people.
-        model: what the language model's keys begin with; a key that does is the sign of the family.
-        projection: what the projection's keys begin with; None: there is none.
-        aside: what the keys that thinking does not need begin with -> what they are.
+        name: a name for users.
+        model: prefix of the language model's keys; a key with it identifies the family.
+        projection: prefix of the projection's keys; None if there is no projection.
+        aside: prefix of keys that thinking does not need -> what they are.
     """
 
     name: str
@@ -56,13 +56,13 @@ FAMILIES = (CODI, COCONUT)
 
 @dataclass(frozen=True)
 class Parts:
-    """The tensors of a checkpoint by what they are for.
+    """The tensors of a checkpoint by their purpose.
 
     Attributes:
-        model: language model, names without the family's prefix.
-        projection: likewise.
-        aside: what thinking does not need, by kind, under their full names.
-        unknown: tensors that belong to nothing.
+        model: tensors of the language model, names without the family's prefix.
+        projection: tensors of the projection, names without the prefix.
+        aside: tensors that thinking does not need, by kind, under their full names.
+        unknown: tensors without a known purpose.
     """
 
     model: dict[str, Tensor]
@@ -75,7 +75,7 @@ def recognise(keys: Collection[str], source: str) -> Family:
     """The family of a checkpoint.
 
     Raises:
-        CheckpointError: it fits none; the message says which keys each would have.
+        CheckpointError: it fits none; the message lists the keys of each family.
     """
     for family in FAMILIES:
         if any(key.startswith(family.model) for key in keys):
@@ -89,7 +89,7 @@ def recognise(keys: Collection[str], source: str) -> Family:
 
 
 def split(family: Family, tensors: Mapping[str, Tensor]) -> Parts:
-    """Sort tensors by what they are for."""
+    """Sort tensors by their purpose."""
     parts = Parts({}, {}, {}, [])
     for name, tensor in tensors.items():
         kind = next((kind for prefix, kind in family.aside.items() if name.startswith(prefix)), None)

@@ -1,4 +1,4 @@
-"""LoRA merged into the weights that it stands on: W + (B @ A) * alpha / rank (arXiv 2106.09685).
+"""LoRA merged into its base weights: W + (B @ A) * alpha / rank (arXiv 2106.09685).
 
 Keys are PEFT's: `X.base_layer.weight`, `X.lora_A.default.weight` [r, in], `X.lora_B.default.weight` [out, r].
 """
@@ -26,9 +26,9 @@ class Merged:
 
     Attributes:
         tensors: by the plain model's names.
-        modules: what had a LoRA.
-        n_lora: parameters of the LoRA.
-        rank: of the first one; 0 without any.
+        modules: modules with a LoRA.
+        n_lora: number of LoRA parameters.
+        rank: rank of the first LoRA; 0 without any.
     """
 
     tensors: dict[str, Tensor]
@@ -46,13 +46,13 @@ def merge(
     """Add a LoRA into its base weights, in float32.
 
     Args:
-        tensors: PEFT's names, without what stands before the plain model's.
-        model: the plain model (on the meta device): its GPT-2 `Conv1D` keeps weights as [in, out].
-        alpha: gives the LoRA's, which no checkpoint holds; asked only where there is one.
+        tensors: by PEFT's names, without the prefix of the plain model.
+        model: the plain model (on the meta device); GPT-2's `Conv1D` keeps weights as [in, out].
+        alpha: returns the LoRA's alpha, which no checkpoint holds; called only if there is a LoRA.
         place: how a message names a tensor.
 
     Raises:
-        CheckpointError: half of a LoRA, one without its base weight, or shapes that do not multiply.
+        CheckpointError: half of a LoRA or its base weight is missing, or shapes do not multiply.
     """
     plain = {
         name.replace(_BASE, "."): tensor for name, tensor in tensors.items() if not _LOW_RANK.fullmatch(name)

@@ -44,8 +44,8 @@ def read_own(folder: Path) -> Own:
     """Load a folder in the own format.
 
     Raises:
-        FileNotFoundError: it holds no reasoner.
-        CheckpointError: a file is cut off, or a tensor or token does not fit; nothing is loaded then.
+        FileNotFoundError: the folder holds no reasoner.
+        CheckpointError: a file is truncated, or a tensor or token does not fit; nothing is loaded.
     """
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{folder / CONFIG_FILE} is missing: {folder} holds no CODI reasoner")
@@ -72,7 +72,8 @@ def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, confi
         The model's width.
 
     Raises:
-        CheckpointError: a tensor is missing, unknown or misshapen, a file is cut off, or a token has no row.
+        CheckpointError: a tensor is missing, unknown or misshapen, a file is truncated, or a token has no
+            row.
     """
     model = skeleton(AutoConfig.from_pretrained(folder))
     files = [folder / WEIGHTS_FILE]
@@ -96,8 +97,8 @@ def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, confi
 def _check_tied(lm: PreTrainedModel, folder: Path) -> None:
     """Refuse a head that differs from the embedding which config.json ties it to.
 
-    transformers 5 leaves the two apart with a warning, a state dict loaded into tied modules gives both the
-    head's values: readers of the folder would have different models.
+    transformers 5 leaves the two different, with a warning; a state dict loaded into tied modules gives both
+    the head's values. Readers of the folder would have different models.
     """
     for name, kept in copies(skeleton(lm.config)).items():
         if lm.get_parameter(name) is not lm.get_parameter(kept):

@@ -1,6 +1,6 @@
-"""How each layout asks: where its token ids lie, what stands before bot and after eot, the answer's cue.
+"""The prompt of each layout: its token ids, the tokens before bot and after eot, the answer cue.
 
-A wrong id here still gives fluent answers, so everything that can be checked is.
+A wrong id here still gives fluent answers, so this module checks everything that it can.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from reverse_codi.recipe.reasoner import LayoutName
 
 BOT, EOT = "<|bocot|>", "<|eocot|>"
 START, END, LATENT = "<|start-latent|>", "<|end-latent|>", "<|latent|>"
-# What bcywinski/codi_llama1b-answer_only is asked with by those who study it, its author among them.
+# The prompt of published work on bcywinski/codi_llama1b-answer_only, its author's included.
 ANSWER_ONLY = "{question} Give the answer only and nothing else."
 ADDED = 3
 """Ids that CODI lays behind its base's: pad, bot and eot."""
@@ -28,10 +28,10 @@ Prompting = dict[str, Any]
 
 
 def layout_of(family: Family, tokenizer: PreTrainedTokenizerBase, asked: str) -> LayoutName:
-    """The layout: CODI's two differ in the tokenizer alone.
+    """The layout; CODI's two layouts differ only in the tokenizer.
 
     Raises:
-        CheckpointError: the recipe asks for a layout of another family.
+        CheckpointError: the recipe names a layout of another family.
     """
     possible: tuple[LayoutName, ...] = (LayoutName.COCONUT,)
     found = LayoutName.COCONUT
@@ -52,13 +52,13 @@ def layout_of(family: Family, tokenizer: PreTrainedTokenizerBase, asked: str) ->
 def prompting(
     layout: LayoutName, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, rows: int, where: str
 ) -> Prompting:
-    """Fields of `CodiConfig` for a layout; gives the tokenizer the tokens that the layout adds.
+    """Fields of `CodiConfig` for a layout; adds the layout's tokens to the tokenizer.
 
     Args:
-        layout: which.
+        layout: the layout.
         tokenizer: changed in place.
-        config: of the base model, as described.
-        rows: of the checkpoint's embedding.
+        config: configuration of the base model.
+        rows: number of rows of the checkpoint's embedding.
         where: the tokenizer's folder, for messages.
 
     Raises:
@@ -82,7 +82,7 @@ def _codi(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, rows: in
             f"{rows} rows; CODI appends {ADDED}, so name the base that was trained on in reasoner.base"
         )
     if len(tokenizer) == size:
-        # As CODI's code does it: the first id after the vocabulary, which has a row.
+        # As in CODI's code: the first id after the vocabulary, which has a row.
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     if len(tokenizer) > size + 1 or (len(tokenizer) == size + 1 and tokenizer.pad_token_id != size):
         raise CheckpointError(
@@ -165,7 +165,7 @@ def _same_size(tokenizer: PreTrainedTokenizerBase, rows: int, where: str) -> Non
 
 
 def _begin(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """What the tokenizer puts before a text: Llama's begin-of-text, nothing for GPT-2."""
+    """The ids that the tokenizer puts before a text: begin-of-text for Llama, none for GPT-2."""
     bare = list(tokenizer("a", add_special_tokens=False).input_ids)
     whole = list(tokenizer("a").input_ids)
     at = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
@@ -175,8 +175,8 @@ def _begin(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 def cue_of(tokenizer: PreTrainedTokenizerBase, cue: str) -> str:
     """A cue up to the last token before an answer's digits.
 
-    Llama splits " 12" into a blank and the number, GPT-2 keeps it whole; CODI's state is taken at the token
-    that the number follows. No cue stays none.
+    Llama splits " 12" into a space and the number; GPT-2 keeps it whole. CODI's state is taken at the token
+    before the number. An empty cue stays empty.
     """
 
     def ids(text: str) -> list[int]:

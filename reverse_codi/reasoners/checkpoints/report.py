@@ -1,4 +1,4 @@
-"""What a loader did with every tensor of a checkpoint, to be printed and kept."""
+"""The report on every tensor of a checkpoint, printed and kept."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class Report:
     """What became of a checkpoint's tensors.
 
     Attributes:
-        source: as the recipe names it.
-        files: that were read.
-        layout: which, and of what family.
+        source: the checkpoint as the recipe names it.
+        files: files that were read.
+        layout: layout and family.
         config_from: where the configuration came from.
         tokenizer_from: where the tokenizer came from.
         n_tensors: keys in the files.
         merged: modules whose LoRA was merged.
-        rank: of the LoRA; 0 without one.
-        alpha: of the LoRA.
+        rank: rank of the LoRA; 0 without one.
+        alpha: alpha of the LoRA.
         aside: kind of tensor that thinking does not need -> keys.
         tied: what became of an output embedding that the base ties to its input's; "" if there was none.
         n_base: parameters of the language model without LoRA, tied ones once.
@@ -26,9 +26,9 @@ class Report:
         n_projection: parameters of the projection.
         n_aside: parameters set aside.
         prompting: fields of `CodiConfig` that the layout decides.
-        wrappers: prefixes taken off the keys.
-        padding: rows of the embedding behind the last token, left out.
-        facts: what the files do not hold -> its value, and where that is from.
+        wrappers: prefixes removed from the keys.
+        padding: number of embedding rows after the last token, which are left out.
+        facts: name of a fact that the files do not hold -> its value and source.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Where a checkpoint and its base come from: local folders and files, or the hub."""
+"""The source of a checkpoint and of its base: local folders and files, or the hub."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WEIGHTS = ["*.safetensors", "*.bin", "*.pt", "*.pth", "checkpoint_*"]
 
 
 def located(source: Source) -> Path:
-    """The local folder or file of a checkpoint; one on the hub is fetched.
+    """The local folder or file of a checkpoint, which is fetched if it is on the hub.
 
     Raises:
-        CheckpointError: it is neither here nor on the hub.
+        CheckpointError: it exists neither locally nor on the hub.
     """
     if source.path == EMBEDDED:
         return ASSETS / "reasoner"
@@ -40,10 +40,10 @@ def located_base(source: Source) -> Path | None:
 
 
 def fetched(path: str, revision: str | None, patterns: list[str], key: str) -> Path:
-    """A local path as it is, or the files of a hub id that match patterns.
+    """A local path itself, or the files of a hub id that match patterns.
 
     Raises:
-        CheckpointError: there is no such path; the hub has no such thing, or cannot be reached.
+        CheckpointError: the path does not exist, and the hub does not have it or cannot be reached.
     """
     here = Path(path).expanduser()
     if here.exists():
@@ -55,7 +55,7 @@ def fetched(path: str, revision: str | None, patterns: list[str], key: str) -> P
         )
     try:
         return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
-    # What huggingface_hub raises for: no such id, revision or right to read; offline; no connection.
+    # Errors of huggingface_hub: no such id or revision, no right to read, offline, no connection.
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{key} = {path!r} is no folder here, and the hub gave: {error}; "
@@ -64,12 +64,12 @@ def fetched(path: str, revision: str | None, patterns: list[str], key: str) -> P
 
 
 def _is_path(path: str) -> bool:
-    """Whether what is not there is meant as a path: no hub id, a weight file, or in a folder that is here."""
+    """Whether a missing source is meant as a path: not a hub id, a weight file, or in an existing folder."""
     return not _HUB_ID.fullmatch(path) or path.endswith(_WEIGHT_SUFFIXES) or Path(path).parent.is_dir()
 
 
 def _near(path: Path) -> str:
-    """What stands beside a missing path, where something does."""
+    """The names beside a missing path, if there are any."""
     beside = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, n=1)
     return f"; did you mean {path.parent / near[0]}?" if near else ""

@@ -1,8 +1,8 @@
-"""Which rows of a checkpoint's embedding stand for tokens, and whose values a tied head and embedding have.
+"""The rows of a checkpoint's embedding that stand for tokens, and the values of a tied head and embedding.
 
-Tables are padded, to a multiple of 64 mostly. The rows behind the last token stand for nothing, and the
-authors' code, whose table ends with the last token, cannot choose them: a padded row of zeros would be the
-best answer of a model whose logits are all below 0. They are left out.
+Tables are padded, mostly to a multiple of 64. Rows after the last token stand for nothing and are left out.
+The authors' code cannot choose them, because its table ends with the last token. A padded row of zeros would
+be the best answer of a model whose logits are all below 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from reverse_codi.reasoners.checkpoints.prompting import ADDED, END, LATENT, STA
 from reverse_codi.recipe.reasoner import LayoutName
 
 PADDED = 128
-"""Rows from which on a table belongs to another vocabulary: nobody pads to a larger multiple."""
+"""Number of extra rows that means another vocabulary; padding to a larger multiple does not occur."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Vocabulary:
     """The rows of a checkpoint's embedding.
 
     Attributes:
-        rows: that stand for tokens.
-        padding: behind them.
+        rows: number of rows that stand for tokens.
+        padding: number of rows after them.
     """
 
     rows: int
@@ -41,21 +41,21 @@ class Vocabulary:
 def vocabulary(
     layout: LayoutName, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, stored: int, where: str
 ) -> Vocabulary:
-    """How many of the stored rows stand for tokens; all of them where the tokenizer is of another size.
+    """How many of the stored rows stand for tokens; all of them if the tokenizer has another size.
 
     Args:
-        layout: decides which tokens there are beside the tokenizer's.
-        tokenizer: as described, before this layout's tokens.
-        config: of the base model, as described.
-        stored: rows of the checkpoint's input embedding.
+        layout: decides which tokens are added to the tokenizer's.
+        tokenizer: the tokenizer before this layout's tokens are added.
+        config: configuration of the base model.
+        stored: number of rows of the checkpoint's input embedding.
         where: the tokenizer's folder, for messages.
 
     Raises:
-        CheckpointError: the base counts the padding too, so that nothing says where CODI's ids begin.
+        CheckpointError: the base counts the padding too, so CODI's ids have no known place.
     """
     if layout == LayoutName.CODI:
         rows = config.vocab_size + ADDED
-        if config.vocab_size == stored:  # a configuration that was saved with the checkpoint
+        if config.vocab_size == stored:  # a configuration saved with the checkpoint
             rows = stored
             behind = stored - len(tokenizer) - ADDED
             if 0 < behind < PADDED and stored % 8 == 0:
@@ -80,10 +80,10 @@ def table_name(config: PretrainedConfig) -> str:
 
 
 def without_padding(parts: Parts, table: str, found: Vocabulary) -> Parts:
-    """The same tensors with the rows of embedding and head that stand for tokens.
+    """The tensors without padded rows of embedding and head.
 
     Args:
-        parts: of the checkpoint.
+        parts: tensors of the checkpoint.
         table: name of the input embedding.
         found: its rows.
     """
@@ -97,10 +97,10 @@ def without_padding(parts: Parts, table: str, found: Vocabulary) -> Parts:
 
 
 def check_second_name(family: Family, parts: Parts, table: str, weights: Weights) -> None:
-    """Coconut's second name of the embeddings must say the same as the first.
+    """Require Coconut's two copies of the embedding to be equal.
 
     Raises:
-        CheckpointError: it does not.
+        CheckpointError: they differ.
     """
     for name, tensor in parts.aside.get(SECOND_NAME, {}).items():
         if not _same(tensor, parts.model[table]):
@@ -113,15 +113,16 @@ def check_second_name(family: Family, parts: Parts, table: str, weights: Weights
 def tied(
     tensors: Mapping[str, Tensor], model: PreTrainedModel, parts: Parts
 ) -> tuple[dict[str, Tensor], str]:
-    """One tensor for a head and the embedding that it is tied to, and what to say of it.
+    """One tensor for a head and the embedding that it is tied to, with a line for the report.
 
-    The authors load a state dict into tied modules, one after the other: both end with the values of the one
-    that is loaded last. That is the head, and for Coconut the embedding's second name.
+    The authors load a state dict into tied modules one after the other, so both end with the values that are
+    loaded
+    last: those of the head, and for Coconut those of the embedding's second name.
 
     Args:
-        tensors: of the language model.
+        tensors: tensors of the language model.
         model: the language model, which knows what is tied.
-        parts: of the checkpoint.
+        parts: tensors of the checkpoint.
 
     Raises:
         CheckpointError: the head has another shape.

@@ -1,1 +1,1 @@
-"""Training a reasoner: written steps first, then CODI or Coconut."""
+"""Training a reasoner: first on written steps, then with CODI or Coconut."""

@@ -1,8 +1,8 @@
 """Coconut's staged curriculum (arXiv 2412.06769): step after step of the written solution becomes thoughts.
 
-Stage s shows a question, bot, s * c thoughts and eot, and asks for the steps from the s-th on and the answer;
-after the last stage no step is left to write, however many there were. Each stage starts with a fresh
-optimizer. A thought is the last hidden state as it is, and gradients flow through all of them.
+Stage s shows a question, bot, s * c thoughts and eot, and trains the steps from the s-th on and the answer.
+After the last stage no step is left to write, however many there were. Each stage starts with a new
+optimizer. A thought is the last hidden state itself, and gradients flow through all thoughts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Stage:
     n_skipped: int | None
 
     def shortened(self, problems: Sequence[Problem]) -> list[Problem]:
-        """Problems without the steps that this stage thinks instead of writing."""
+        """Problems without the steps that thoughts replace in this stage."""
         return [
             replace(p, steps=() if self.n_skipped is None else p.steps[self.n_skipped :]) for p in problems
         ]
@@ -71,14 +71,14 @@ class CoconutCollator:
         self.eot = eot
 
     def __call__(self, rows: Sequence[EncodedProblem]) -> dict[str, Tensor]:
-        """Pad questions on the left, and eot with what is written after it on the right."""
+        """Pad questions on the left, and eot with the text after it on the right."""
         question, question_mask = padded([row.question for row in rows], self.pad, left=True)
         tail, tail_mask = padded([[self.eot, *row.steps, *row.answer] for row in rows], self.pad)
         return {"question": question, "question_mask": question_mask, "tail": tail, "tail_mask": tail_mask}
 
 
 def coconut_loss(model: LatentLM, batch: dict[str, Tensor], n_thoughts: int) -> Tensor:
-    """Mean cross-entropy of what follows eot, after `n_thoughts` thoughts."""
+    """Mean cross-entropy of the tokens after eot, which follows `n_thoughts` thoughts."""
     _, context = model.start(batch["question"], batch["question_mask"])
     model.think(context, n_thoughts=n_thoughts)
     step = model.extend(context, model.embed(batch["tail"]), batch["tail_mask"])

@@ -35,11 +35,11 @@ class EncodedProblem:
     n_steps: int
 
     def length(self, thoughts: int, staged: bool) -> int:
-        """Most positions that training takes, with so many thoughts beside bot and eot.
+        """Largest number of positions in training, with this many thoughts besides bot and eot.
 
         Args:
             thoughts: K.
-            staged: Coconut's, which writes steps after its thoughts, and not instead of them.
+            staged: whether steps follow the thoughts (Coconut) or replace them (CODI).
         """
         written = max(len(self.steps), len(self.totals))
         between = thoughts + 2 + written if staged else max(written, thoughts + 2)
@@ -47,7 +47,7 @@ class EncodedProblem:
 
 
 def written_step(claim: str) -> str:
-    """How a step is written in CoT mode: its claim as a sentence."""
+    """A step in CoT mode: its claim as a sentence."""
     return f"{claim}."
 
 
@@ -70,7 +70,7 @@ class ProblemRows(Dataset[EncodedProblem]):
         questions = [[*config.begin_ids, *question] for question in ids([p.question for p in problems])]
         steps = ids([" ".join(map(written_step, p.claims)) for p in problems])
         totals = ids([" ".join(step.result for step in p.steps) for p in problems])
-        # Where a blank is a token of its own, the cue ends with it (`CodiConfig.cue`).
+        # If a space is a token of its own, the cue ends with it (`CodiConfig.cue`).
         answers = ids([f"{config.cue.removesuffix(' ')} {p.answer}" for p in problems])
         cue_length = len(ids([config.cue])[0])
         eos = tokenizer.eos_token_id
@@ -117,7 +117,7 @@ class Collator:
         eot: end-of-thought token id.
         n_thoughts: K.
         hide_question: share of rows whose answer cannot see the question.
-        truncate: share of rows whose answer sees m thoughts only, m uniform from the number of steps to K.
+        truncate: share of rows whose answer sees only m thoughts; m is uniform from the number of steps to K.
         totals: share of rows whose written solution is running totals.
     """
 

@@ -4,12 +4,14 @@ CODI (arXiv 2502.21074): L = CE(answer | question, thoughts) + a CE(steps, answe
 + b SmoothL1 between the two paths' hidden states at the answer cue, over all layers, each divided
 by the teacher's standard deviation. Teacher and student are the same weights.
 
-Two additions decide whether the model thinks in its vectors, and what each one holds (README):
+Two additions decide whether the model thinks in its vectors, and what each one holds (docs/embedded.md):
 
-* *hidden question*: in a share of rows the tokens after the thoughts cannot see the question, so the
-  answer has to come through the thoughts; else the model solves the problem again where it answers.
-* *truncated thoughts*: in a share of rows those tokens see the first m thoughts only, with m no smaller
-  than the number of steps, so the k-th thought has to be as far as the k-th step.
+* *hidden question*: in a share of rows the tokens after the thoughts cannot see the question, so the answer
+must
+  come through the thoughts. Otherwise the model solves the problem again when it answers.
+* *truncated thoughts*: in a share of rows those tokens see only the first m thoughts, with m no smaller than
+the
+  number of steps, so the k-th thought must reach the k-th step.
 
 Shapes: B rows, Q question tokens (left padded), T and S tail tokens (right padded), K thoughts.
 """
@@ -87,7 +89,7 @@ def distill_distance(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
 
 
 def thought_tail(model: LatentLM, context: CachedContext, batch: Batch) -> ForwardStep:
-    """Think, then read the tail under each row's visibility."""
+    """Think, then read the tail with each row's visibility."""
     n_question = context.mask.shape[1]
     model.think(context)
     seen = context.mask.clone()
@@ -95,7 +97,7 @@ def thought_tail(model: LatentLM, context: CachedContext, batch: Batch) -> Forwa
     thought = torch.arange(model.n_thoughts, device=seen.device)
     seen[:, n_question + 1 :] *= (thought[None] < batch.n_fed[:, None]).long()
     context.mask = seen
-    # The tail stands right after the last thought that it sees.
+    # The tail directly follows the last thought that it sees.
     context.position = context.position - (model.n_thoughts - batch.n_fed)
     return model.extend(context, model.embed(batch.thought), batch.thought_mask, layers=True)
 

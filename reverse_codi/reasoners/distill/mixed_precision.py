@@ -1,11 +1,11 @@
-"""Training in bfloat16 where the processor has instructions for it, else in float32.
+"""Training in bfloat16 if the processor has instructions for it, else in float32.
 
 Without such instructions torch emulates them: a product of two 2,048 x 2,048 matrices runs at .28 GFLOP/s in
 bfloat16 and at 45 in float32 (one thread, AMD EPYC with AVX2).
 
-With them, torch 2.13's bfloat16 flash attention on CPU takes 57 ms backward where float32 takes 10 (measured
-on 2 Xeon cores with AMX, 96 rows of 60 tokens, 4 heads), which eats all that bfloat16 matrix products gain.
-There the products stay in bfloat16 and attention itself runs in float32.
+With them, the backward pass of torch 2.13's bfloat16 flash attention on CPU takes 57 ms, and 10 ms in float32
+(2 Xeon cores with AMX, 96 rows of 60 tokens, 4 heads). This loses all that bfloat16 matrix products gain. So
+the products stay in bfloat16, and attention itself runs in float32.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def register() -> None:
 
 @contextmanager
 def training_precision(lm: PreTrainedModel) -> Iterator[dict[str, Any]]:
-    """Keyword arguments of `TrainingArguments` that suit this machine; inside, `lm` attends as they need.
+    """Keyword arguments of `TrainingArguments` for this machine; the block sets the attention of `lm`.
 
     Args:
         lm: the language model that is trained.

@@ -1,4 +1,4 @@
-"""An untrained language model for a reasoner of our own."""
+"""An untrained language model for a new reasoner."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 
 
 def new_language_model(tokenizer: PreTrainedTokenizerBase, **shape: Any) -> PreTrainedModel:
-    """A fresh Llama with three rows after the vocabulary: pad, bot and eot, as CODI lays them out.
+    """A new Llama with three rows after the vocabulary: pad, bot and eot, as CODI lays them out.
 
     Args:
         tokenizer: gives the vocabulary's size and the special ids.

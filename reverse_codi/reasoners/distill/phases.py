@@ -61,7 +61,7 @@ class DistillTrainer(Trainer):
         return loss
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint; the Trainer's own way refuses tied embeddings of a model it does not know."""
+        """Save a checkpoint; the Trainer's own method refuses tied embeddings of an unknown model."""
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         save_model(self.accelerator.unwrap_model(self.model), str(folder / "model.safetensors"))
@@ -124,11 +124,11 @@ def train_phase(
         tokenizer: for the padding id.
         rows: training problems.
         job: hyperparameters and folder.
-        trainer_of: makes the trainer, which has the loss.
+        trainer_of: makes the trainer, which defines the loss.
         collator: makes batches of rows; CODI's if None.
 
     Raises:
-        NotFiniteError: a step left weights that are not finite; they are not saved.
+        NotFiniteError: weights are not finite after a step; they are not saved.
     """
     phase, out = job.phase, job.out
     if collator is None:

@@ -1,7 +1,7 @@
-"""A pretrained base for distillation: a folder, a hub id, a GGUF file, or one that a package carries.
+"""A pretrained base for distillation: a folder, a hub id, a GGUF file, or one inside a package.
 
-CODI's layout is laid over it (pad, begin-of-thought and end-of-thought after the vocabulary), and LoRA by
-PEFT beside its linear layers where the recipe asks for it.
+The model gets CODI's layout (pad, begin-of-thought and end-of-thought after the vocabulary) and, if the
+recipe says so, a LoRA by PEFT beside its linear layers.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Base:
 
 
 def load_base(name: str) -> Base:
-    """Load a base model and make room for CODI's three ids.
+    """Load a base model and add rows for CODI's three ids.
 
     Args:
         name: a folder, a hub id, a GGUF file, or `PACKAGE:FILE.gguf`.
 
     Raises:
-        CheckpointError: it is not there, or cannot be loaded.
+        CheckpointError: it does not exist, or cannot be loaded.
     """
     path = gguf_file(name)
     where = name
@@ -56,7 +56,7 @@ def load_base(name: str) -> Base:
     plain: dict[str, GgufConfig] = {}
     if path is not None:
         where, named = str(path.parent), {"gguf_file": path.name}
-        plain = {"quantization_config": GgufConfig(dequantize=True)}  # else it could not be saved
+        plain = {"quantization_config": GgufConfig(dequantize=True)}  # otherwise it could not be saved
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, **named)
         lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(where, **named, **plain, dtype="float32")
@@ -80,10 +80,10 @@ def load_base(name: str) -> Base:
 
 
 def gguf_file(name: str) -> Path | None:
-    """The GGUF file that a recipe names; None where it names a folder or a hub id.
+    """The GGUF file that a recipe names; None if it names a folder or a hub id.
 
     Raises:
-        CheckpointError: no such file, or its package is not installed.
+        CheckpointError: the file does not exist, or its package is not installed.
     """
     if not name.endswith(".gguf"):
         return None
@@ -91,7 +91,7 @@ def gguf_file(name: str) -> Path | None:
     if not colon:
         path = Path(name)
     else:
-        # Found, not imported: what carries the file may want packages of its own that the file does not.
+        # Found, not imported: the package may need other packages that the file does not.
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise CheckpointError(
@@ -106,9 +106,9 @@ def gguf_file(name: str) -> Path | None:
 
 
 def with_lora(base: PreTrainedModel, section: LoraSection, added: list[int]) -> PeftModel:
-    """Freeze a language model, in place, but for a LoRA and the embeddings of added tokens.
+    """Freeze a language model, in place, except for a LoRA and the embeddings of added tokens.
 
-    The model at hand goes on being used; what is returned knows how to merge (`merged`).
+    The given model stays in use; the returned one can be merged (`merged`).
     """
     config = LoraConfig(
         r=section.rank,
@@ -124,6 +124,6 @@ def with_lora(base: PreTrainedModel, section: LoraSection, added: list[int]) -> 
 
 
 def merged(adapted: PeftModel) -> PreTrainedModel:
-    """The plain language model with everything learnt added into its weights."""
+    """The plain language model with everything learned added into its weights."""
     lm: PreTrainedModel = adapted.merge_and_unload()
     return lm

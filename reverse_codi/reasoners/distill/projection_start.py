@@ -1,10 +1,9 @@
-"""Where a new projection starts: handing on what the model would have written next.
+"""The start of a new projection: a map to the token that the model would write next.
 
-CODI's projection starts at random. In a model this small the first gradients then undo what the base
-model can do before they find a use for thoughts (README, "The embedded model"). Here the projection is
-first fitted, with everything else frozen, to turn the base model's final state at a token into the
-embedding of the next token of its training text. The first thoughts are then like tokens; what they
-become is left to CODI's loss.
+CODI's projection starts at random. In a model this small, the first gradients then destroy what the base
+model can do before they find a use for thoughts (docs/embedded.md). Here the projection is fitted first, with
+everything else frozen: it turns the base model's final state at a token into the embedding of the next token
+of its training text. The first thoughts are then like tokens, and CODI's loss decides what they become.
 
 Shapes: M token positions, d width.
 """
@@ -36,7 +35,7 @@ def next_token_pairs(model: LatentLM, rows: Sequence[EncodedProblem], pad: int) 
         ids, mask = ids.to(model.lm.device), mask.to(model.lm.device)
         read = model.lm.base_model(input_ids=ids, attention_mask=mask).last_hidden_state  # [N, T, d]
         for i, row in enumerate(part):
-            # Only the solution: the question's next words cannot be known.
+            # Only the solution: the question's next words cannot be predicted.
             first, last = len(row.question), len(row.question) + len(row.totals)
             states.append(read[i, first:last])
             following.append(ids[i, first + 1 : last + 1])
@@ -45,9 +44,9 @@ def next_token_pairs(model: LatentLM, rows: Sequence[EncodedProblem], pad: int) 
 
 @torch.no_grad()
 def scale_projection(model: LatentLM) -> None:
-    """Bring what the projection returns to the size of the embeddings: their root mean square.
+    """Scale the projection's output to the root mean square of the embeddings.
 
-    At LayerNorm's unit scale a latent input would drown every layer's update.
+    At LayerNorm's unit scale a latent input would outweigh every layer's update.
     """
     table = model.embed(torch.arange(model.lm.config.vocab_size, device=model.lm.device))
     norm = model.prj.get_submodule("ln")
@@ -56,13 +55,13 @@ def scale_projection(model: LatentLM) -> None:
 
 
 def start_projection(model: LatentLM, rows: Sequence[EncodedProblem], pad: int, seed: int) -> float:
-    """Fit the projection to hand on the next token's embedding.
+    """Fit the projection to the next token's embedding.
 
     Args:
         model: after its first phase; only `prj` changes.
         rows: training problems.
         pad: padding token id.
-        seed: of the batches.
+        seed: seed of the batches.
 
     Returns:
         The share of positions in the last batch whose latent input lies nearest to the right embedding.

@@ -1,16 +1,17 @@
-"""A first phase for new models: find what a question said.
+"""A first phase for new models: recall what a question states.
 
-To follow "Tom is a bolim. Every bolim is a dulk.", a model must find the one statement that begins with what
-it holds (associative recall, arXiv 2312.04927; induction heads, arXiv 2209.11895). Solutions alone hardly
-teach that: between the two classes that a question asks about one may guess, and a small model goes on
-guessing (docs/prosqa.md). Here it recites statements that it has just read, in another order, until it can.
-Two things make that a matter of minutes:
+To follow "Tom is a bolim. Every bolim is a dulk.", a model must find the one statement that begins with the
+class that it holds (associative recall, arXiv 2312.04927; induction heads, arXiv 2209.11895). Solutions alone
+hardly teach that. The model can guess between the two classes of a question, and a small model never stops
+guessing (docs/prosqa.md). Here it recites statements that it has just read, in another order, until it
+succeeds. Two things make that a matter of minutes:
 
-* statements of one recital share no word, so nothing but the statement itself tells how it goes on;
-* words that many statements share ("is", "a") are left out at first, so that what belongs together stands
-  together, and come back as soon as recital succeeds.
+* Statements of one recital share no word, so only the statement itself says how it continues.
+* Words that many statements share ("is", "a") are left out at first, so that what belongs together stands
+together.
+  They come back as soon as recital succeeds.
 
-Whether a small model finds the way at all is chance, so there are several attempts with weights drawn anew.
+Whether a small model finds the way is chance, so there are several attempts with newly drawn weights.
 
 Shapes: B recitals, Q and T tokens.
 """
@@ -42,9 +43,9 @@ log = logging.getLogger(__name__)
 COMMON = 0.25
 # A running mean over about twenty batches.
 DECAY = 0.95
-# No attempt takes longer than so many times the patience, whatever it knows by then.
+# No attempt takes longer than this many times the patience.
 PATIENCES = 3
-# Right recitals from which common words come back, over so many steps, and at which all is done.
+# Share of right recitals at which common words come back, the steps for that, the share that ends the phase.
 KNOWN, RETURN, DONE = 0.8, 400, 0.97
 
 
@@ -55,7 +56,7 @@ class Recital:
     Attributes:
         read, read_mask: [B, Q] statements, then the begin-of-thought token; padded on the left.
         recited, recited_mask: [B, T] the same statements in another order.
-        ends: [B, T] bool, where the last word of a statement stands, which only the statement tells.
+        ends: [B, T] bool, at the last word of a statement, which only the statement determines.
     """
 
     read: Tensor
@@ -66,7 +67,7 @@ class Recital:
 
 
 class Statements:
-    """What is recited.
+    """The material of the recitals.
 
     Args:
         statements: token ids of each, with its full stop.
@@ -96,7 +97,7 @@ class Statements:
         """Draw `n` statements of which no two share a word, common ones aside.
 
         Raises:
-            UserError: there are hardly so many.
+            UserError: there are too few.
         """
         found: list[tuple[int, ...]] = []
         used: set[int] = set()
@@ -117,8 +118,8 @@ class Statements:
             rng: source of chance.
             size: B.
             n: statements of each.
-            left_out: chance of each common word to be left out of a recital.
-            bot: token that stands before what is told.
+            left_out: probability that a recital leaves out each common word.
+            bot: token before the recital.
             pad: padding token.
         """
         read, recited, ends = [], [], []
@@ -153,10 +154,10 @@ def learn(
         statements: what to recite.
         section: hyperparameters.
         pad: padding token id.
-        seed: of what is recited.
+        seed: seed of the recitals.
 
     Returns:
-        Whether it has learnt it.
+        Whether the model has learned to recite.
     """
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=section.learning_rate, weight_decay=0.01)
@@ -185,7 +186,7 @@ def learn(
 
 
 def _loss(model: LatentLM, batch: Recital) -> tuple[Tensor, float]:
-    """Mean cross-entropy of what is told, and the share of statements whose last word is right."""
+    """Mean cross-entropy of the recital, and the share of statements whose last word is right."""
     read, context = model.start(batch.read, batch.read_mask)
     recited = model.extend(context, model.embed(batch.recited), batch.recited_mask)
     real = batch.recited_mask.bool()

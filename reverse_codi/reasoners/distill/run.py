@@ -1,6 +1,6 @@
 """`reverse-codi distill RECIPE`: train a reasoner, CODI or Coconut, from a base of written steps.
 
-A run that stopped goes on from its newest checkpoint when the same command is given again.
+The same command continues a stopped run from its newest checkpoint.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from reverse_codi.utils.tracker import start_wandb, tracked
 
 log = logging.getLogger(__name__)
 
-# Problems that the projection's start is fitted on.
+# Number of problems for fitting the start of the projection.
 PROJECTION_ROWS = 8_000
 WEIGHTS = "model.safetensors"
-# Phases in which the model does not think yet.
+# Phases before the model thinks.
 BEFORE_THOUGHTS = ("recall", "written")
 
 
@@ -122,7 +122,7 @@ def distill(recipe: Recipe) -> CodiReasoner:
 
 
 def made_from(recipe: Recipe) -> dict[str, Any]:
-    """Everything that decides which reasoner `recipe` makes."""
+    """All settings that decide which reasoner `recipe` makes."""
     section = recipe.distill.model_dump(mode="json", exclude={"out", "threads", "save_steps"})
     return {"distill": section, "task": recipe.task.model_dump(mode="json")}
 
@@ -133,7 +133,7 @@ def fitting(
     """The problems that fit into the base's positions with their solutions.
 
     Raises:
-        QuestionError: one does not, and `distill.on_bad_question` is error.
+        QuestionError: one does not fit, and `distill.on_bad_question` is error.
     """
     positions = getattr(reasoner.lm.config, "max_position_embeddings", None)
     lengths = [row.length(section.n_thoughts, section.method == "coconut") for row in rows.rows]
@@ -150,12 +150,12 @@ def fitting(
 
 
 def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) -> ProblemRows:
-    """What one of Coconut's stages trains on."""
+    """The training data of one of Coconut's stages."""
     return ProblemRows(stage.shortened(problems), reasoner.tokenizer, reasoner.config)
 
 
 def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
-    """CODI's rows, once its projection is where it starts."""
+    """CODI's rows, after the projection has its start."""
     section, reasoner = run.recipe.distill, run.reasoner
     if section.n_thoughts and section.projection_start == "random":
         scale_projection(reasoner.model)
@@ -168,12 +168,12 @@ def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
 
 @dataclass
 class _Run:
-    """What every phase of a training run shares.
+    """The common part of all phases of a training run.
 
     Attributes:
         recipe: of the run.
         reasoner: trained in place.
-        before: the weights that the phase before left; None ahead of the first.
+        before: the weights after the previous phase; None before the first.
     """
 
     recipe: Recipe
@@ -181,7 +181,7 @@ class _Run:
     before: Path | None = None
 
     def phase(self, name: str, phase: Phase, rows: Callable[[], ProblemRows], **how: Any) -> None:
-        """Train one phase, or load what an earlier run made of it; `how` goes to `train_phase`."""
+        """Train one phase, or load the result of an earlier run; `how` goes to `train_phase`."""
 
         def train(out: Path) -> None:
             ready = rows()
@@ -199,10 +199,10 @@ class _Run:
         self.kept(name, phase, train)
 
     def kept(self, name: str, settings: Phase | Recall, train: Callable[[Path], None]) -> None:
-        """Train the model in place and keep its weights, or load those that are kept.
+        """Train the model in place and keep its weights, or load kept ones.
 
         Raises:
-            StageError: what is kept was made with other settings.
+            StageError: the kept weights were made with other settings.
         """
         model = self.reasoner.model
         out = Path(self.recipe.distill.out) / name
@@ -219,7 +219,7 @@ class _Run:
         self.before = weights
 
     def _inputs(self, name: str, settings: Phase | Recall) -> dict[str, Any]:
-        """What one phase is made from; what only later phases look at is left out."""
+        """The inputs of one phase, without settings that only later phases use."""
         shared = {"base", "lora", "shape", "projection_width", "max_written_tokens", "n_problems", "seed"}
         if name not in BEFORE_THOUGHTS:
             shared |= {"method", "n_thoughts", "thoughts_per_step", "projection_start"}

@@ -1,4 +1,4 @@
-"""What a reasoner was trained on, beside its weights; no part of its hash."""
+"""A record of a reasoner's training beside its weights, which is not part of its hash."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LONGEST = "longest_question"
 
 
 def write_record(folder: str | Path, longest_question: int) -> None:
-    """Keep how many tokens the longest training question has."""
+    """Record the number of tokens in the longest training question."""
     write_whole(Path(folder) / FILE, strict_json({_LONGEST: longest_question}) + "\n")
 
 
 def trained_length(folder: str | Path) -> int | None:
-    """Tokens of the longest question that a folder's reasoner was trained on; None if that is not known."""
+    """Number of tokens in the longest training question of a folder's reasoner; None if unknown."""
     file = Path(folder) / FILE
     return int(json.loads(file.read_text())[_LONGEST]) if file.is_file() else None

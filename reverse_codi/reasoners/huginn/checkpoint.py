@@ -1,8 +1,8 @@
 """The public files of a recurrent-depth model: config.json and safetensors, in one file or in shards.
 
-The checkpoint on the hub (77 tensors, 3,911,400,096 numbers) holds two tensors that are no parameters of
-their own: the tied head a second time, and the table of rotary positions. Both are recognised by name,
-compared with what they repeat, and set aside: 3,564,976,800 parameters are left.
+The checkpoint on the hub (77 tensors, 3,911,400,096 numbers) holds two tensors that are not parameters: a
+copy of the tied head, and the table of rotary positions. Both are recognised by name, compared with what they
+repeat, and set aside. 3,564,976,800 parameters are left.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _ROTARY_TOLERANCE = 1e-2
 
 
 def is_recurrent_depth(keys: Iterable[str]) -> bool:
-    """Whether the names of a checkpoint's tensors are those of a recurrent-depth model."""
+    """Whether the tensors of a checkpoint have the names of a recurrent-depth model."""
     return set(keys) >= set(LANDMARKS)
 
 
 def local_folder(model: str) -> Path:
-    """The folder of a checkpoint: the path itself, or the local copy of a hub id, fetched if need be.
+    """The folder of a checkpoint: the path itself, or the local copy of a hub id, which is fetched if needed.
 
     Raises:
-        CheckpointError: there is no such folder and no such model on the hub, or it cannot be reached.
+        CheckpointError: neither a folder nor a model on the hub has this name, or the hub cannot be reached.
     """
-    # Weights and tokenizer alone: the repository's Python files are not needed here, nor ever run.
+    # Only weights and tokenizer: the repository's Python files are never run.
     folder = fetched(model, None, ["*.json", "*.safetensors"], "MODEL")
     if not folder.is_dir():
         raise CheckpointError(f"{model} is no folder; give a folder or a hub id (owner/name)")
@@ -56,7 +56,7 @@ def tensor_files(folder: Path) -> dict[str, Path]:
 
     Raises:
         FileNotFoundError: there is no safetensors file.
-        CheckpointError: a file is damaged, or the index and the shards do not agree.
+        CheckpointError: a file is damaged, or index and shards disagree.
     """
     if (folder / INDEX).is_file():
         index: dict[str, str] = json.loads((folder / INDEX).read_text())["weight_map"]
@@ -78,7 +78,7 @@ def _names(file: Path) -> list[str]:
 
 
 def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> HuginnModel:
-    """Load a checkpoint, frozen and in evaluation mode; nothing is read before every name and shape fits.
+    """Load a checkpoint, frozen and in evaluation mode, after every name and shape has been checked.
 
     Args:
         folder: config.json and safetensors.
@@ -87,7 +87,8 @@ def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype | None = No
 
     Raises:
         FileNotFoundError: a file is missing.
-        CheckpointError: a tensor is missing, unknown, of another shape, or not what it should repeat.
+        CheckpointError: a tensor is missing, unknown, has another shape, or differs from what it should
+            repeat.
     """
     files = tensor_files(folder)
     if not is_recurrent_depth(files):

@@ -14,7 +14,7 @@ from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "huginn_raven"
 
-# What is computed here; a config.json that says otherwise is another model's, which might load all the same.
+# What this code computes. A config.json with other values belongs to another model, which might still load.
 _BUILT = {
     "block_class_name": "SandwichBlock",
     "mlp_class_name": "GatedMLP",
@@ -24,7 +24,7 @@ _BUILT = {
     "test_time_noise": 0,
 }
 _REQUIRED = ("n_embd", "n_heads", "intermediate_size", "vocab_size")
-# Names of the same in Hugging Face's words, as the public configuration maps them.
+# Hugging Face's names of the same keys, as the public configuration maps them.
 _ALIASES = {"num_attention_heads": "n_heads", "hidden_size": "n_embd"}
 
 
@@ -47,8 +47,8 @@ class HuginnConfig:
         qk_bias: queries and keys have a bias.
         bias: the adapter has a bias.
         tie_embeddings: the head is the embedding table.
-        state_std: scale of the initial state before `embed_scale`; cut off at three times this.
-        embed_scale: what token embeddings and initial states are multiplied by.
+        state_std: scale of the initial state before `embed_scale`; truncated at three times this.
+        embed_scale: factor of token embeddings and initial states.
         bos_token_id: stands before every text.
         eos_token_ids: any of them ends an answer.
     """
@@ -83,7 +83,7 @@ class HuginnConfig:
 
         Raises:
             FileNotFoundError: there is none.
-            CheckpointError: a key is missing, or asks for what this code does not compute.
+            CheckpointError: a key is missing, or has a value that this code does not support.
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: {path.parent} holds no recurrent-depth model")
@@ -91,7 +91,7 @@ class HuginnConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, Any], source: Path) -> Self:
-        """Take what matters from the values of a config.json; see `read`."""
+        """Take the fields from the values of a config.json; see `read`."""
         values = _plain(values, source)
         if missing := [key for key in _REQUIRED if key not in values]:
             raise CheckpointError(f"{source}: {', '.join(missing)} missing; is this a Huginn config.json?")

@@ -1,4 +1,4 @@
-"""The random state that a token's recurrence starts from, the same wherever and with whatever it is read."""
+"""The random start of a token's recurrence, which does not depend on the batch or the device."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _CUT = 3.0  # standard deviations
 class InitialStates:
     """Draws the initial states of one text, token after token.
 
-    A truncated normal, times `embed_scale` (arXiv 2502.05171, section 3). One row is drawn for each token
-    on the CPU, so a token's state depends on the seed and its place alone: not on the other texts of a
-    batch, the text's length, what comes after, the device or the type.
+    A truncated normal, times `embed_scale` (arXiv 2502.05171, section 3). Each token draws one row on the
+    CPU, so its state depends only on the seed and the token's place, not on other texts of the batch, the
+    text's length, later tokens, the device or the type.
 
     Args:
         config: gives width and scales.

@@ -18,13 +18,13 @@ from reverse_codi.reasoners.huginn.config import HuginnConfig
 
 @dataclass
 class RecurrentContext:
-    """What later tokens may attend to.
+    """The tokens that later tokens may attend to.
 
     Attributes:
         mask: [B, S] True where a token is real.
-        length: [B] real tokens so far, so the position of the next one.
-        past: keys and values, each [B, H, S, d / H], of every time a block ran, in the order they ran: an
-            iteration attends to the same iteration of earlier tokens.
+        length: [B] number of real tokens so far, which is the position of the next one.
+        past: keys and values, each [B, H, S, d / H], of every run of a block, in order; an iteration attends
+            to the same iteration of earlier tokens.
     """
 
     mask: Tensor
@@ -33,7 +33,7 @@ class RecurrentContext:
 
     @classmethod
     def empty(cls, batch: int, device: torch.device) -> RecurrentContext:
-        """Nothing so far."""
+        """An empty context."""
         zeros = torch.zeros(batch, dtype=torch.long, device=device)
         return cls(torch.zeros(batch, 0, dtype=torch.bool, device=device), zeros)
 
@@ -43,7 +43,7 @@ class Pass:
     """New tokens on their way through the blocks.
 
     Attributes:
-        context: what was before, which grows as blocks run; None where nothing will come after.
+        context: the earlier tokens, which grow as blocks run; None if no tokens follow.
         visible: [B, 1, T, S + T] True where a new token may look; None for plain causal attention.
         rotation: cosines and sines [2, B, T, 1, d / 2H] of the new positions.
         ran: how many blocks have run.
@@ -138,7 +138,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """All but the head; names are the public ones."""
+    """All layers except the head; names are the public ones."""
 
     def __init__(self, config: HuginnConfig) -> None:
         super().__init__()
@@ -185,14 +185,14 @@ class HuginnModel(nn.Module):
         return Pass(context, visible, rotation(positions.clamp(min=0), self.config))
 
     def embed(self, ids: Tensor, tokens: Pass) -> Tensor:
-        """What the prelude makes of token ids [B, T]: [B, T, d], the same for every iteration."""
+        """The prelude's output [B, T, d] of token ids [B, T], the same for every iteration."""
         x: Tensor = self.transformer.wte(ids) * self.config.embed_scale
         for block in self.transformer.prelude:
             x = block(x, tokens)
         return x
 
     def iterate(self, states: Tensor, embedded: Tensor, tokens: Pass) -> Tensor:
-        """Run the core block once on states [B, T, d], beside the prelude's output [B, T, d]."""
+        """Run the core block once on states [B, T, d] with the prelude's output [B, T, d]."""
         x: Tensor = self.transformer.adapter(torch.cat([states, embedded], -1))
         for block in self.transformer.core_block:
             x = block(x, tokens)
@@ -204,7 +204,7 @@ class HuginnModel(nn.Module):
         return normed
 
     def finish(self, states: Tensor, tokens: Pass) -> Tensor:
-        """What the head reads [B, T, d] of states [B, T, d] after any number of iterations."""
+        """The coda's output [B, T, d], which the head reads, of states [B, T, d]."""
         x = self.norm(states)
         for block in self.transformer.coda:
             x = block(x, tokens)

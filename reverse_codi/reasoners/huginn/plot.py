@@ -27,15 +27,16 @@ def figure(
     notes: Sequence[Sequence[str]],
     axes: int = 3,
 ) -> dict[str, Any]:
-    """A Plotly figure: one line a token, one point an iteration, coloured by class.
+    """A Plotly figure: one line for each token, one point for each iteration, coloured by class.
 
-    All tokens share the axes, which are of the tail: the random start would else be the largest of them.
+    All tokens share the principal axes. These come from the tail; otherwise the random start would dominate
+    them.
 
     Args:
         states: [n + 1, T, d].
         names: T names of tokens.
         kinds: T classes.
-        notes: for each token n + 1 texts, shown beside its points.
+        notes: for each token n + 1 texts beside its points.
         axes: 2 or 3 principal axes.
     """
     tail = states[len(states) // 4 :]  # [m, T, d]

@@ -1,8 +1,9 @@
-"""Reading with a recurrent-depth model: states for every token and iteration, and what they say.
+"""Reading with a recurrent-depth model: states for every token and iteration, and their logit lens.
 
-A state t5:16 (`Site`) is what the core block left at token 5 after 16 iterations; the coda and the head read
-it as a next-token state, the logit lens of that iteration. Results do not depend on batch composition: rows
-are padded on the right, where no earlier token looks. All methods run in evaluation mode without gradients.
+A state t5:16 (`Site`) is the core block's output at token 5 after 16 iterations. The coda and the head read
+it as a next-token state, which is the logit lens of that iteration. Results do not depend on batch
+composition: rows are padded on the right, where no earlier token attends. All methods run in evaluation mode
+without gradients.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from reverse_codi.reasoners.huginn.replacing import Replaced, checked, swapped
 from reverse_codi.reasoners.plain_text import Filled, decoded_answer, keep_plain
 
 ANSWER_CUE = "The answer is"
-"""What it writes before an answer: it is shown so in the solved problems that it is asked after."""
+"""The text before an answer, as in the solved problems of the prompt."""
 
 
 class HuginnReasoner:
@@ -33,12 +34,12 @@ class HuginnReasoner:
 
     Args:
         model: its tensors.
-        tokenizer: its tokenizer, which from now on reads text as characters only (`keep_plain`); padding and
-            the begin-of-text token are added here.
+        tokenizer: its tokenizer, which is changed to read text as characters only (`keep_plain`); this class
+            adds padding and the begin-of-text token.
         batch_size: texts a forward pass.
 
     Raises:
-        CheckpointError: the tokenizer has ids that the embedding table has not.
+        CheckpointError: the tokenizer has ids without a row in the embedding table.
     """
 
     def __init__(self, model: HuginnModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 16) -> None:
@@ -84,8 +85,8 @@ class HuginnReasoner:
     def ids(self, text: str | Filled) -> list[int]:
         """Token ids of a text, after the begin-of-text token: t0 is that token.
 
-        The tokenizer's own special tokens are not asked for: it may end every text, which is not over yet.
-        What looks like a control token is characters; one is meant only where a template (`Filled`) has it.
+        The tokenizer adds no special tokens, because it may end every text, which is not over yet. Control
+        tokens in a text are read as characters; only those of a template (`Filled`) are tokens.
 
         Raises:
             ValueError: no token is left, or more than the model has positions for.
@@ -111,7 +112,7 @@ class HuginnReasoner:
             raise ValueError(f"{tokens} tokens, but the model has {self.config.block_size} positions")
 
     def tokens(self, text: str | Filled) -> list[str]:
-        """The text of each token that `read` gives states of."""
+        """The text of each token for which `read` returns states."""
         return [self.decode([token]) for token in self.ids(text)]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -119,7 +120,7 @@ class HuginnReasoner:
         return str(self.tokenizer.decode(list(ids)))
 
     def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Row indices in batches of like length, so that little is padded."""
+        """Row indices in batches of similar length, so that there is little padding."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
@@ -146,12 +147,12 @@ class HuginnReasoner:
         Args:
             texts: N texts.
             iterations: how often the core block runs; the training mean if None.
-            seed: of the initial states; every text draws from it anew.
-            replaced: for each text, states to go on from instead of its own; what depends on them (later
-                iterations, and later tokens there) is computed from them.
+            seed: seed of the initial states; every text starts from it.
+            replaced: for each text, states that replace its own; later iterations, and later tokens there,
+                are computed from them.
 
-        Returns one [iterations + 1, T, d] float32 tensor a text, on the CPU: index i is the state after i
-        iterations, 0 the random one.
+        Returns one [iterations + 1, T, d] float32 tensor for each text, on the CPU: index i is the state
+        after i iterations, 0 the random one.
 
         Raises:
             ValueError: a site to replace is not one of these states.
@@ -190,15 +191,15 @@ class HuginnReasoner:
 
     @torch.no_grad()
     def normed(self, states: Tensor) -> Tensor:
-        """States [*, d] as the coda sees them, after the model's last norm: what trajectories are of."""
+        """States [*, d] after the model's last norm, as the coda and trajectories use them."""
         return self.model.norm(states.to(self.model.table)).float().cpu()
 
     @torch.no_grad()
     def lens(self, states: Tensor) -> Tensor:
         """Next-token logits [*, T, V] of one text's states [*, T, d]: the logit lens of each iteration.
 
-        The coda attends, so a token's reading rests on the earlier tokens' states of the same iteration: all
-        tokens from the first are needed. Logits of the last iteration are the model's own.
+        The coda attends to earlier tokens' states of the same iteration, so all tokens from the first are
+        needed. The logits of the last iteration are the model's own.
         """
         flat = states.reshape(-1, *states.shape[-2:])
         logits = [self._lens_of_batch(part) for part in flat.split(self.batch_size)]
@@ -211,7 +212,7 @@ class HuginnReasoner:
 
     def top_tokens(self, states: Tensor, k: int) -> list[list[list[str]]]:
         """The k likeliest next tokens by the lens, [iteration][token][k], of one text's states [n, T, d]."""
-        # One iteration at a time: logits of all of them fill a memory where the vocabulary is large.
+        # One iteration at a time: with a large vocabulary the logits of all would fill the memory.
         tops = [self.lens(at).topk(k).indices.tolist() for at in states]
         return [[[self.decode([token]) for token in top] for top in at] for at in tops]
 
@@ -224,12 +225,12 @@ class HuginnReasoner:
         max_new_tokens: int = 64,
         replaced: Sequence[Replaced] | None = None,
     ) -> list[str]:
-        """Go on with texts greedily, every token after the same number of iterations.
+        """Continue texts greedily, with the same number of iterations for every token.
 
         Args:
             texts: N texts.
             iterations: as for `read`.
-            seed: as for `read`; new tokens go on drawing where their text left off.
+            seed: as for `read`; new tokens continue the draws of their text.
             max_new_tokens: the longest answer.
             replaced: as for `read`, of the texts' own tokens.
         """
@@ -292,7 +293,7 @@ class HuginnReasoner:
         """
         folder = local_folder(str(model))
         weights = load_model(folder, device, dtype)
-        # Not by AutoTokenizer, which would want the repository's own configuration class.
+        # Not by AutoTokenizer, which would need the repository's own configuration class.
         return cls(weights, PreTrainedTokenizerFast.from_pretrained(folder), batch_size)
 
 

@@ -1,4 +1,4 @@
-"""Why reinforcement learning does not translate this model's states, said before any work is done."""
+"""The refusal of models with recurrent depth, with its reason, before any work is done."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def recurrent_depth_folder(folder: Path) -> bool:
 
 
 def refuse_translation(folder: Path) -> None:
-    """Let any other reasoner's folder pass.
+    """Refuse the folder of a recurrent-depth model.
 
     Raises:
-        RecipeError: the folder holds a recurrent-depth model.
+        RecipeError: the folder holds one.
     """
     if recurrent_depth_folder(folder):
         raise RecipeError(f"{folder}: {REASON}")

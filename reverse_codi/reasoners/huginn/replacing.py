@@ -1,4 +1,4 @@
-"""Putting other states in the place of a model's own, while it reads."""
+"""Replacing a model's states while it reads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor
 from reverse_codi.reasoners.sites import Site
 
 Replaced = Mapping[Site, Tensor]
-"""States [d] to go on from instead of one text's own, by site."""
+"""States [d] that replace those of one text, by site."""
 
 
 def checked(
     replaced: Sequence[Replaced] | None, lengths: Sequence[int], iterations: int
 ) -> Sequence[Replaced]:
-    """What to replace in each text of so many tokens; nothing if None.
+    """The states to replace in each text, given its number of tokens; nothing if None.
 
     Raises:
         ValueError: a site is not among a text's states.
@@ -31,7 +31,7 @@ def checked(
 
 
 def swapped(states: Tensor, replaced: Sequence[Replaced], iteration: int) -> Tensor:
-    """States [B, T, d] after so many iterations, with those that are replaced there put in."""
+    """States [B, T, d] after this many iterations, with the replacements of this iteration."""
     here = [
         (row, site.index, vector)
         for row, of_text in enumerate(replaced)

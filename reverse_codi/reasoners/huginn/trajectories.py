@@ -1,8 +1,8 @@
-"""What a state does under iteration: settle, go round, or drift on.
+"""The behaviour of a state under iteration: it settles, circles, or drifts.
 
 Geiping et al. 2025 (arXiv 2502.05171, section 7) show all three in one model, by eye: states that converge,
-"orbits" and "sliders". Here numbers decide. Shapes: n iterations, so n + 1 states of width d, the first of
-them random; the tail is what is left when the first quarter, in which the random start is forgotten, is cut.
+"orbits" and "sliders". Here numbers decide. Shapes: n iterations, so n + 1 states of width d, of which the
+first is random. The tail is the rest after the first quarter, in which the random start is forgotten.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-# Fewer iterations leave no tail to speak of.
+# Fewer iterations leave too short a tail.
 LEAST_ITERATIONS = 8
-# A state that stays this near to where it ends, in parts of its norm, has settled. The public code stops
+# A state that stays this near to its end, relative to its norm, has settled. The public code stops
 # iterating once a single step is below .03 ("latent-diff"); rounding to bfloat16 moves a state by .0016.
 SETTLED = 0.05
-# Coming back this near, in parts of how far it had gone, is going round.
+# A state that comes back this near, relative to how far it had gone, circles.
 RETURNS = 0.5
-# Net displacement in parts of the path. A random walk of 24 steps gets .2, half a circle .64.
+# Net displacement relative to the path. A random walk of 24 steps has .2, half a circle .64.
 STRAIGHT = 0.5
-# Steps of the tail's second half in parts of its first half's: below, they die out; above 1 / 0.7, they grow.
+# Steps in the tail's second half relative to its first: below this they die out; above 1 / 0.7 they grow.
 ALIVE = 0.7
-# Periods this near to the best one are as good; the shortest of them is named.
+# Periods this near to the best one count as equal; the shortest of them is reported.
 _AS_GOOD = 0.05
 
 
 class TrajectoryKind(StrEnum):
-    """What a trajectory does; `UNSETTLED` is none of the three, or not yet."""
+    """The class of a trajectory; `UNSETTLED` is none of the three, or not yet."""
 
     FIXED_POINT = "fixed point"
     ORBIT = "orbit"
@@ -96,8 +96,8 @@ def classify(
 ) -> TrajectoryKind:
     """The class that the numbers of a `Summary` make.
 
-    Fixed point: both the last step and the last quarter are small. Orbit: comes back, at a size that stays.
-    Drift: goes one way, with steps that do not die out.
+    Fixed point: both the last step and the last quarter are small. Orbit: the state comes back, and the orbit
+        keeps its size. Drift: the state goes one way, and its steps do not die out.
     """
     if settled < SETTLED and last_step < SETTLED:
         return TrajectoryKind.FIXED_POINT
@@ -111,9 +111,9 @@ def classify(
 def closest_return(tail: Tensor) -> tuple[int, float]:
     """The period after which states [m, d] come back nearest, and how near.
 
-    Distances alone would call any slow path periodic, since neighbours are near: what counts is that the
-    state was further away in between. A period that is no whole number shows at its first nearly whole
-    multiple; one longer than half the tail does not show.
+    By distances alone any slow path would be periodic, because neighbours are near. So the state must have
+    been further away in between. A period that is not a whole number shows at its first nearly whole
+    multiple. A period longer than half the tail does not show.
 
     Returns the period, and the mean distance at it / the largest mean distance at a shorter one.
     """

@@ -43,7 +43,7 @@ def test_a_figure_outside_the_interval_is_said_to_be_off(published: float, told:
 
 def test_a_model_that_cannot_write_or_does_not_need_its_thoughts_is_diagnosed() -> None:
     _, text = verdict(found(text=0.1), None)
-    assert text.startswith("NO TEXT MODE")
+    assert text.startswith("NO COT MODE")
     _, thoughts = verdict(found(left=0.4), None)
     assert thoughts.startswith("THOUGHTS HARDLY MATTER: 0.400 of 0.430 is left with thoughts mean")
     assert len(verdict(found(text=0.2), None)) == 1  # within its interval of half

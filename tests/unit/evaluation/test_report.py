@@ -114,7 +114,7 @@ def test_writers_stand_below_each_other_one_line_each() -> None:
     table = comparison(FOUND, {"empty": SILENT, "constant": {}})
     assert table.row_count == 3
     columns = [str(column.header) for column in table.columns]
-    assert columns == ["writer", *(key for key in AIMS if key in FOUND)]
+    assert columns == ["method", *(key for key in AIMS if key in FOUND)]
     text = printed(table)
     assert "0.99" in line(text, "verbalizer") and "0.50" in line(text, "verbalizer")
     assert "nan" not in line(text, "empty")

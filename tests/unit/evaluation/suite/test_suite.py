@@ -16,7 +16,7 @@ from reverse_codi.evaluation.suite import causal, content, matching
 from reverse_codi.evaluation.suite.faithful import swaps
 from reverse_codi.evaluation.suite.predictions import Method, Predictions, by_trace
 from reverse_codi.evaluation.suite.run import evaluate, examine
-from reverse_codi.evaluation.suite.thinking import liveliness
+from reverse_codi.evaluation.suite.thinking import activity
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import result_of
@@ -240,22 +240,22 @@ def test_always_speaking_and_silence_do_not_tell_live_from_inert(found: dict[str
         assert found[name]["inactive.detected"].value == pytest.approx(0.5)
 
 
-def test_words_that_are_neither_a_step_nor_silence_are_wrong_about_live_and_inert_thoughts(
+def test_words_that_are_neither_a_step_nor_silence_are_wrong_about_active_and_inactive_thoughts(
     eval_set: EvalSet,
 ) -> None:
-    def told_from_live(method: Method) -> float:
+    def detected(method: Method) -> float:
         return content.claims(Predictions(eval_set, method))["inactive.detected"].value
 
     for restated in (controls.question_restated, controls.final_answer):
-        assert told_from_live(restated) == 0
+        assert detected(restated) == 0
     for blind in (controls.empty, controls.constant, list_all_numbers):
-        assert told_from_live(blind) == pytest.approx(0.5)
+        assert detected(blind) == pytest.approx(0.5)
     for garbled in ("(no no)", "step no step)", "28 no)))"):
 
         def method(thoughts: Thoughts, text: str = garbled) -> list[str]:
             return [text if gold == NO_STEP else gold for gold in thoughts.gold]
 
-        assert told_from_live(method) == pytest.approx(0.5), garbled  # right about the live ones alone
+        assert detected(method) == pytest.approx(0.5), garbled  # right only about the active ones
 
 
 def test_a_text_without_a_claim_has_nothing_to_paraphrase(
@@ -342,4 +342,4 @@ def test_where_every_thought_holds_a_step_there_is_no_inert_figure(eval_set: Eva
 
 def test_without_minimal_pairs_nothing_is_swapped(eval_set: EvalSet) -> None:
     without = replace(eval_set, pairs=None)
-    assert swaps(Predictions(without, controls.gold_claims)) == liveliness(without) == {}
+    assert swaps(Predictions(without, controls.gold_claims)) == activity(without) == {}
