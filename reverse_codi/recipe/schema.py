@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from reverse_codi.recipe.distill import DistillSection
+from reverse_codi.recipe.find import recipe_file
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reading import ReadingSection
 from reverse_codi.recipe.reasoner import ReasonerSection
@@ -72,13 +72,14 @@ def _hash(values: dict[str, Any]) -> str:
 
 
 def load_recipe(arguments: Sequence[str]) -> Recipe:
-    """Read `RECIPE [--section.key value ...]`.
+    """Read `RECIPE [--section.key value ...]`; RECIPE is a file or a name, see `recipe_file`.
 
     Raises:
         RecipeError: no file, an unknown key (the nearest valid one is named), a value out of range.
     """
     if not arguments or arguments[0].startswith("--"):
-        raise RecipeError("no recipe given; write a YAML file first, e.g. recipes/tiny.yaml")
-    path, *overrides = arguments
-    recipe = validated(Recipe, override(read_yaml(path), overrides), path)
-    return recipe.model_copy(update={"reward": beside(recipe.reward, Path(path).parent)})
+        raise RecipeError("no recipe given; write a file or a name first, e.g. tiny")
+    word, *overrides = arguments
+    path = recipe_file(word)
+    recipe = validated(Recipe, override(read_yaml(path), overrides), word)
+    return recipe.model_copy(update={"reward": beside(recipe.reward, path.parent)})

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reverse_codi.utils.config import UserError
+from reverse_codi.utils.errors import UserError
 
 ADDRESS = "RAY_ADDRESS"
 # A cluster on the same network answers in milliseconds; one that shares busy cores takes seconds.

@@ -84,7 +84,7 @@ def test_scripts_are_executable_and_parse(script: str) -> None:
 def clone(tmp_path: Path) -> Path:
     """A folder with just what scripts/setup.sh reads."""
     (tmp_path / "scripts").mkdir()
-    for name in ("pyproject.toml", *CONSTRAINTS, "scripts/setup.sh"):
+    for name in ("pyproject.toml", "setup.py", *CONSTRAINTS, "scripts/setup.sh"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
