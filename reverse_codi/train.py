@@ -1,23 +1,22 @@
-"""`reverse-codi train RECIPE [--dry-run] [--resume] [--section.key value ...]`.
+"""The method, which `reverse-codi train RECIPE` runs.
 
 Traces, probes and maps, the warm start, then GRPO; ends with a verbalizer in `train.out`.
 """
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import sys
 from contextlib import closing
 from pathlib import Path
 
-import ray
-import torch
 import yaml
 from rich.console import Console
 
 from reverse_codi.reading.metric import MAPS_FILE
-from reverse_codi.reasoners.load import reasoner_folder, refuse_recurrent_depth
-from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.reasoners.load import reasoner_folder
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rewards.scoring import Scores
@@ -31,10 +30,8 @@ from reverse_codi.training.monitor import BEST, COMPLETIONS, METRICS, Completion
 from reverse_codi.training.prepare import ENCODED_FILE, Prepared, prepare, selection_thoughts, warm_policy
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
 from reverse_codi.training.rollouts import Rollouts, bank_rows
-from reverse_codi.training.runtime import fleeting, gold_steps, placement, start_ray, with_available_engine
+from reverse_codi.training.runtime import gold_steps, start_ray
 from reverse_codi.training.sync import PolicySync
-from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.files import whole_folder, write_whole
 from reverse_codi.utils.tracker import start_wandb, tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
@@ -193,28 +190,6 @@ def finish(out: Path, prepared: Prepared, adapter: Path) -> Path:
     return folder
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the recipe and train, or say with `--dry-run` what would be done, or why it would be refused."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    dry_run, resume = "--dry-run" in words, "--resume" in words
-    recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
-    refuse_recurrent_depth(recipe.reasoner)
-    console = VerbConsole()
-    recipe, message = with_available_engine(recipe)
-    for line in filter(None, (message, fleeting(recipe.train.out))):
-        console.print(f"[yellow]{line}[/yellow]")
-    if dry_run:
-        console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
-        console.print(placement(recipe), markup=False)
-        console.print(gold_steps(recipe))
-        check(recipe, Path(recipe.train.out), resume, console, fetch=False)
-        return
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    folder = train(recipe, console, resume)
-    console.print(f"verbalizer: {folder}")
-    ray.shutdown()
-
-
-if __name__ == "__main__":
-    run_verb(main)
+if __name__ == "__main__":  # `python -m reverse_codi.train ...` is `reverse-codi train ...`, run by its name
+    sys.argv[1:1] = ["train"]
+    runpy.run_module("reverse_codi.cli", run_name="__main__")

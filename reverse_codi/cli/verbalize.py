@@ -1,4 +1,4 @@
-"""`reverse-codi verbalize "question"`: what each thought says, how well, and what else it may say.
+"""Say in words what each thought holds, how well, and what else it may say.
 
 Questions come from the arguments, a file (one a line; or JSON lines, a JSON list, Parquet or CSV with
 `question`) or standard input, and the model thinks about them. Of a trace store, and of vectors in a file,
@@ -8,42 +8,32 @@ answer. A verbalizer of target `answer` has one row a question, the whole chain.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from reverse_codi.reading.metric import ThoughtMetric
-from reverse_codi.reasoners.distill.training_record import trained_length
-from reverse_codi.reasoners.load import ASSETS, load_reasoner, reasoner_folder
-from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
+from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.traces import OnBad
-from reverse_codi.traces.files import is_store
-from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.arguments import count
-from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole, counted, notes
-from reverse_codi.utils.outputs import check_file
-from reverse_codi.utils.rows_file import SUFFIXES, write_rows
-from reverse_codi.verbalize.questions import read_questions
-from reverse_codi.verbalize.translations.chain import chain_text
-from reverse_codi.verbalize.translations.given import given_vectors, stored, thought_now
-from reverse_codi.verbalize.translations.record import Translation
-from reverse_codi.verbalize.translations.translate import translate
-from reverse_codi.verbalize.translations.vectors import check_width, read_vectors
-from reverse_codi.verbalize.translator import Translator
+from reverse_codi.utils.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reverse_codi.verbalize.translations.record import Translation
 
 UNKNOWN = "I do not know"
 
 
 def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
     """Print one trace's translations."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from reverse_codi.verbalize.translations.chain import chain_text
+
     first = rows[0]
     console.print(f"\n[bold]{escape(first.question or first.source or '')}[/bold]")
     if chain:
@@ -63,47 +53,78 @@ def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
 
 def save(rows: Sequence[Translation], path: Path) -> None:
     """Write rows to a file, of the kind that its name ends in; see `write_rows`."""
+    from reverse_codi.utils.rows_file import write_rows
+
     write_rows([asdict(row) for row in rows], path)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Translate and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi verbalize", __doc__)
+    add = made.add_argument
+    add(
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help="questions, files or trace stores; standard input if none",
     )
-    parser.add_argument(
-        "questions", nargs="*", help="questions, files or trace stores; standard input if none"
-    )
-    parser.add_argument(
+    add(
         "--vectors",
+        metavar="FILE",
         type=Path,
         help="file of vectors of this reasoner: .npy, .npz, .safetensors or .parquet",
     )
-    parser.add_argument(
+    add(
         "--sites",
         nargs="+",
+        metavar="SITE",
         help="what they are: h0 h1 (hidden states), z0 z1 (latent inputs) or z0.. (all)",
     )
-    parser.add_argument(
-        "--samples", type=count, default=0, help="candidates a thought, reranked by the reader"
+    add(
+        "--samples",
+        metavar="N",
+        type=count,
+        default=0,
+        help="candidates a thought, reranked by the reader",
     )
-    parser.add_argument("--chain", action="store_true", help="the whole trace as one text")
-    parser.add_argument("--out", type=Path, help="also write rows to a .jsonl, .parquet or .csv file")
-    parser.add_argument("--reasoner", default=EMBEDDED, help="folder of the reasoner")
-    parser.add_argument(
-        "--verbalizer", type=Path, default=ASSETS / "verbalizer", help="folder of the verbalizer"
+    add("--chain", action="store_true", help="the whole trace as one text")
+    add("--out", metavar="FILE", type=Path, help="also write rows to a .jsonl, .parquet or .csv file")
+    add("--reasoner", metavar="FOLDER", default=EMBEDDED, help="folder of the reasoner")
+    add(
+        "--verbalizer", metavar="FOLDER", type=Path, help="folder of the verbalizer; the embedded one if none"
     )
-    parser.add_argument(
+    add(
         "--on-bad-question",
         choices=get_args(OnBad),
         default="error",
         help="what to do where the model cannot be asked a question: empty, or longer than its positions",
     )
-    options = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Translate and print."""
+    options = parser().parse_args(arguments)
     if (options.vectors is None) != (options.sites is None):
-        parser.error("--vectors and --sites go together: --vectors z.npy --sites z0..")
+        raise UsageError("--vectors and --sites go together: --vectors z.npy --sites z0..")
     if options.vectors and options.questions:
-        parser.error("give questions or --vectors; a .parquet file of vectors may have a column `question`")
+        raise UsageError("give questions or --vectors; a .parquet file of vectors may have their column")
+
+    from reverse_codi.reading.metric import ThoughtMetric
+    from reverse_codi.reasoners.distill.training_record import trained_length
+    from reverse_codi.reasoners.load import ASSETS, load_reasoner, reasoner_folder
+    from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
+    from reverse_codi.traces.files import is_store
+    from reverse_codi.traces.store import TraceStore
+    from reverse_codi.utils.console import VerbConsole, counted, notes
+    from reverse_codi.utils.outputs import check_file
+    from reverse_codi.utils.rows_file import SUFFIXES
+    from reverse_codi.verbalize.questions import read_questions
+    from reverse_codi.verbalize.translations.given import given_vectors, stored, thought_now
+    from reverse_codi.verbalize.translations.translate import translate
+    from reverse_codi.verbalize.translations.vectors import check_width, read_vectors
+    from reverse_codi.verbalize.translator import Translator
+
     if options.out:
         check_file(options.out, SUFFIXES)
     console, aside = VerbConsole(), VerbConsole(stderr=True)
@@ -111,7 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stores = [word for word in options.questions if is_store(word)]
     asked = [] if vectors else read_questions(options.questions)
     if not asked and not stores and not vectors:
-        parser.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
+        raise UsageError('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
+    verbalizer = options.verbalizer or ASSETS / "verbalizer"
     reasoner = load_reasoner(options.reasoner)
     folder = reasoner_folder(options.reasoner)
     opened = {name: TraceStore.open(name, reasoner) for name in stores}
@@ -128,8 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in all_notices(reasoner, asked, trained_length(folder)):
         say(line)
     questions = [one.question for one in asked]
-    translator = Translator(reasoner, folder, options.verbalizer)
-    metric = ThoughtMetric.load(options.verbalizer, reasoner)
+    translator = Translator(reasoner, folder, verbalizer)
+    metric = ThoughtMetric.load(verbalizer, reasoner)
     given = [thought_now(reasoner, questions, metric)] if questions else []
     given += [stored(store, name, reasoner, metric) for name, store in opened.items()]
     given += [given_vectors(vectors, reasoner, metric)] if vectors else []
@@ -144,7 +166,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show(console, of_question, options.chain)
     if options.out:
         console.print(f"{sum(map(len, rows))} rows written to {options.out}")
-
-
-if __name__ == "__main__":
-    run_verb(main)

@@ -9,11 +9,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
 from rich.console import Console
 
+from reverse_codi.evaluation.defaults import AMONG, Size
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet, MinimalPairs
-from reverse_codi.evaluation.retrieval_set import AMONG
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -22,24 +21,13 @@ from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import RecipeError, Section
+from reverse_codi.utils.config import RecipeError
 
 # Fresh problems have seeds from here on: no recipe trains or selects on them.
 FIRST_SEED = 500_000
 TRAIN_TRACES = 20_000
 # Problems drawn at most in search of wrong traces, and how many more than the expected number are drawn.
 MOST_DRAWN, MARGIN = 60_000, 1.3
-
-
-class Size(Section):
-    """How much is asked."""
-
-    problems: int = Field(default=600, ge=AMONG)
-    """Fresh held-out problems; one must be told from 63 others."""
-    wrong: int = Field(default=200, gt=0)
-    """Wrong traces wanted."""
-    pairs: int = Field(default=300, gt=0)
-    """Minimal pairs."""
 
 
 def draw(

@@ -1,4 +1,4 @@
-"""`reverse-codi evaluate RECIPE|VERBALIZER|embedded --seed S --out DIR`: is the translation true?
+"""Is the translation true? `reverse-codi evaluate` asks it.
 
 Every figure of docs/evaluation.md for the verbalizer and for each control, on fresh held-out problems, as a
 table and in DIR/metrics.json. `--baseline NAME` runs one control alone. `--reasoner ID --task NAME` asks
@@ -7,30 +7,24 @@ first whether a checkpoint loaded right: its accuracy beside the published one.
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from reverse_codi.evaluation import accuracy, iterations
-from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
+from reverse_codi.evaluation.baselines import Tools, baseline
 from reverse_codi.evaluation.chain_method import ChainMethod
-from reverse_codi.evaluation.draw import Size, draw
+from reverse_codi.evaluation.defaults import Size
+from reverse_codi.evaluation.draw import draw
 from reverse_codi.evaluation.eval_set import EvalContext
 from reverse_codi.evaluation.report import (
-    AIMS,
     METRICS_FILE,
-    comparison,
-    figure_table,
-    flat,
-    log_wandb,
     save,
     save_texts,
 )
@@ -49,9 +43,7 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import ENCODED_FILE
-from reverse_codi.utils.arguments import count, positive
-from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
-from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.config import RecipeError, override, read_yaml, validated
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.outputs import check_folder
@@ -231,75 +223,3 @@ def check(
     write_whole(out / accuracy.FILE, figures_json(figures, indent=1) + "\n")
     show()
     console.print(f"{out / accuracy.FILE}")
-
-
-def show(console: Console, found: Figures, baselines: Mapping[str, Figures]) -> None:
-    """Print every figure of the verbalizer, and the controls beside it."""
-    if found:
-        first = [key for key in AIMS if key in found]
-        console.print(figure_table(found, first, "figures with an aim"))
-        console.print(figure_table(found, [key for key in found if key not in first], "all other figures"))
-    console.print(comparison(found, baselines))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluate and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", nargs="?", help="a recipe, a verbalizer's folder, or 'embedded'")
-    parser.add_argument("--reasoner", metavar="ID", help="check a reasoner alone: its accuracy on --task")
-    parser.add_argument("--task", metavar="NAME", default=Recipe().task.name, help="task of --reasoner")
-    parser.add_argument("--traces", type=Path, help="a trace store with steps, instead of fresh ones")
-    parser.add_argument("--seed", type=count, default=0, help="of problems, distractors and edits")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/evaluate"), help="folder of traces and metrics.json"
-    )
-    known = ", ".join(KNOWN)
-    parser.add_argument("--baseline", action="append", metavar="NAME", help=f"a control, alone: {known}")
-    parser.add_argument("--no-baselines", action="store_true", help="the verbalizer alone")
-    parser.add_argument("--problems", type=positive, default=Size().problems, help="fresh held-out problems")
-    parser.add_argument("--wrong", type=positive, default=Size().wrong, help="wrong traces wanted")
-    parser.add_argument("--pairs", type=positive, default=Size().pairs, help="minimal pairs")
-    parser.add_argument(
-        "--reading", help="a folder of maps to examine with, or 'embedded'; for a verbalizer of whole traces"
-    )
-    parser.add_argument("--lm", help="a second language model that judges texts: folder, hub id, .gguf")
-    options, overrides = parser.parse_known_args(arguments)
-    if unknown := [name for name in options.baseline or () if name not in KNOWN]:
-        raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
-    console = VerbConsole()
-    torch.manual_seed(options.seed)
-    if options.reasoner:
-        if options.what is not None:  # argparse takes a value that stands apart, or has spaces, for it
-            fix = "write options of a recipe as --section.key=value, without spaces"
-            raise RecipeError(f"--reasoner and {options.what!r} do not go together; {fix}")
-        check(options.reasoner, options.task, overrides, options.problems, options.seed, options.out, console)
-        return
-    if options.what is None:
-        raise RecipeError("nothing to evaluate: give a recipe, a verbalizer, 'embedded', or --reasoner ID")
-    evaluated = find(options.what, overrides)
-    if options.reading:
-        reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
-        evaluated = replace(evaluated, reading=reading)
-    asked = {"problems": options.problems, "wrong": options.wrong, "pairs": options.pairs}
-    size = validated(Size, asked, "command line")
-    names = options.baseline or ([] if options.no_baselines else NAMES)
-    found, baselines = run(
-        evaluated,
-        size,
-        options.seed,
-        options.out,
-        names,
-        console,
-        alone=bool(options.baseline),
-        given=options.traces,
-        second=options.lm,
-    )
-    show(console, found, baselines)
-    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines), console)
-    console.print(f"{options.out / METRICS_FILE}")
-
-
-if __name__ == "__main__":
-    run_verb(main)
