@@ -35,8 +35,9 @@ def keys_help() -> str:
     parser = Parser(prog="", usage=SUPPRESS, description=INTRODUCTION, add_help=False)
     for model, title, sign in ((Recipe, "", "--"), (RewardItem, ITEMS, "")):
         listed = _Listed(model, title, sign)
+        bases: Any = (model, BaseSettings)
         CliSettingsSource(
-            create_model(model.__name__, __base__=(model, BaseSettings)),
+            create_model(model.__name__, __base__=bases),
             root_parser=parser.add_argument_group(title) if title else parser,
             add_argument_method=listed.add_key,
             add_argument_group_method=lambda _, listed=listed, **how: listed.add_section(parser, **how),

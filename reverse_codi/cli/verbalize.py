@@ -17,7 +17,7 @@ from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.traces import OnBad
 from reverse_codi.utils.arguments import count
-from reverse_codi.utils.errors import UsageError, UserError
+from reverse_codi.utils.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,11 +104,12 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str]) -> None:
     """Translate and print."""
-    options = parser().parse_args(arguments)
+    verb = parser()
+    options = verb.parse_args(arguments)
     if (options.vectors is None) != (options.sites is None):
-        raise UsageError("--vectors and --sites go together: --vectors z.npy --sites z0..")
+        verb.error("--vectors and --sites go together: --vectors z.npy --sites z0..")
     if options.vectors and options.questions:
-        raise UsageError("give questions or --vectors; a .parquet file of vectors may have their column")
+        verb.error("give questions or --vectors; a .parquet file of vectors may have their column")
 
     from reverse_codi.reading.metric import ThoughtMetric
     from reverse_codi.reasoners.distill.training_record import trained_length
@@ -132,7 +133,7 @@ def main(arguments: Sequence[str]) -> None:
     stores = [word for word in options.questions if is_store(word)]
     asked = [] if vectors else read_questions(options.questions)
     if not asked and not stores and not vectors:
-        raise UsageError('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
+        verb.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
     verbalizer = options.verbalizer or ASSETS / "verbalizer"
     reasoner = load_reasoner(options.reasoner)
     folder = reasoner_folder(options.reasoner)

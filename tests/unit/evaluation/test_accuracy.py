@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from reverse_codi.evaluation import evaluate
+from reverse_codi.cli import evaluate
 from reverse_codi.evaluation.accuracy import Accuracies, flat, metric, verdict
 from reverse_codi.evaluation.thoughtless import without_thoughts
 from reverse_codi.reasoners.checkpoints.known import Published

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from reverse_codi.evaluation import controls
-from reverse_codi.evaluation.draw import Size, draw
+from reverse_codi.evaluation.defaults import Size
+from reverse_codi.evaluation.draw import draw
 from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.suite import faithful, matching, thinking
 from reverse_codi.evaluation.suite.content import steps
