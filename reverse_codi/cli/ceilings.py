@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.arguments import count, positive
 
 
@@ -30,18 +31,18 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> None:
     """Collect traces, fit the probes, print the table."""
     options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
     from rich.table import Table
 
     from reverse_codi.evaluation.ceilings import ceilings
     from reverse_codi.evaluation.draw import FIRST_SEED
     from reverse_codi.reasoners.load import load_reasoner
-    from reverse_codi.recipe.schema import load_recipe
     from reverse_codi.tasks.base import Split
     from reverse_codi.training.prepare import open_traces
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.outputs import check_folder
 
-    recipe = load_recipe([options.recipe, *keys])
     check_folder(options.out, "--out")
     check_folder(recipe.trace.out, "trace.out")
     console, reasoner = VerbConsole(), load_reasoner(recipe.reasoner)

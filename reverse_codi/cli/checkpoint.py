@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 
 
 def parser() -> Parser:
@@ -17,11 +18,11 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> None:
     """Load the reasoner and print the report."""
     options, keys = parser().parse_with_keys(arguments)
+    section = load_recipe([options.recipe, *keys]).reasoner
+
     from reverse_codi.reasoners.load import import_report, load_reasoner, reasoner_folder
-    from reverse_codi.recipe.schema import load_recipe
     from reverse_codi.utils.console import VerbConsole
 
-    section = load_recipe([options.recipe, *keys]).reasoner
     console = VerbConsole(soft_wrap=True)
     folder = reasoner_folder(section)
     report = import_report(folder)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 
 
 def parser() -> Parser:
@@ -25,10 +26,11 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> None:
     """Run the demo and write demo.json."""
     options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
     import ray
 
     from reverse_codi.cli.jobs.demo import demo
-    from reverse_codi.recipe.schema import load_recipe
     from reverse_codi.training.runtime import placement, with_available_engine
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     console = VerbConsole()
     check_folder(options.out, "--out")
     check_file(options.json, (".json",))
-    recipe, message = with_available_engine(load_recipe([options.recipe, *keys]))
+    recipe, message = with_available_engine(recipe)
     if message:
         console.print(f"[yellow]{message}[/yellow]")
     console.print(placement(recipe), markup=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 
 
 def parser() -> Parser:
@@ -20,12 +21,12 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> None:
     """Train the reasoner of a recipe."""
     options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
     import torch
 
     from reverse_codi.reasoners.distill.run import distill
-    from reverse_codi.recipe.schema import load_recipe
     from reverse_codi.utils.console import VerbConsole
 
-    recipe = load_recipe([options.recipe, *keys])
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
     distill(recipe, VerbConsole())

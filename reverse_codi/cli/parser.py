@@ -26,7 +26,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         """The meaning of an option with its default, where it has one that says something."""
         meaning = action.help or ""
-        if action.default in (None, False, argparse.SUPPRESS) or not action.option_strings:
+        said = action.default not in ([], argparse.SUPPRESS) and action.default is not False
+        if action.default is None or not said or not action.option_strings:
             return meaning
         return f"{meaning} (default: %(default)s)"
 
@@ -39,6 +40,9 @@ class Parser(argparse.ArgumentParser):
         description: what the verb does; its module's docstring.
         takes_recipe: whether `--section.key VALUE` may stand among the words, and the help lists all keys.
         **how: see `argparse.ArgumentParser`.
+
+    Attributes:
+        parts: parsers of its sub-verbs, for the page of all commands.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Parser(argparse.ArgumentParser):
         how = {"formatter_class": HelpFormatter, "allow_abbrev": False, **how}
         super().__init__(prog=prog, description=text, **how)
         self.takes_recipe = takes_recipe
+        self.parts: list[Parser] = []
 
     def add_recipe(self, default: str | None = None) -> None:
         """Add the argument RECIPE, which must be given if it has no default."""

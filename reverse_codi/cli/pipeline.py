@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 
 
 def parser() -> Parser:
@@ -21,19 +22,20 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> None:
     """Run all stages and write pipeline.json."""
     options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
     from pathlib import Path
 
     import ray
     import torch
 
     from reverse_codi.cli.jobs.pipeline import FIGURES, run
-    from reverse_codi.recipe.schema import load_recipe
     from reverse_codi.training.runtime import placement, with_available_engine
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
 
     console = VerbConsole()
-    recipe, notice = with_available_engine(load_recipe([options.recipe, *keys]))
+    recipe, notice = with_available_engine(recipe)
     if notice:
         console.print(f"[yellow]{notice}[/yellow]")
     console.print(placement(recipe), markup=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reading import Map, Point, Prefix, ReadSpec
+from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.config import validated
 
 if TYPE_CHECKING:
@@ -84,10 +85,11 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> None:
     """Run the study and print it."""
     options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
     from reverse_codi.evaluation.reading_study import choose, study_spec
     from reverse_codi.reading.claims import find_encoded_steps
     from reverse_codi.reasoners.load import load_reasoner
-    from reverse_codi.recipe.schema import load_recipe
     from reverse_codi.training.prepare import moved_by_swaps, trace_both
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
@@ -95,7 +97,6 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.verbalize.self_generated_cot import self_generated_claims
     from reverse_codi.verbalize.thoughts import thought_sites
 
-    recipe = load_recipe([options.recipe, *keys])
     more = [validated(ReadSpec, {"ridge": ridge}, "--ridge") for ridge in options.ridge]
     check_folder(recipe.trace.out, "trace.out")
     if options.json:

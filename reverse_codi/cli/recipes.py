@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reverse_codi.cli.parser import Parser
-from reverse_codi.recipe.find import first_comment, recipe_file, recipes
+from reverse_codi.recipe.find import purpose, recipe_file, recipes
 from reverse_codi.utils.text_files import read_text
 
 
@@ -28,4 +28,4 @@ def main(arguments: Sequence[str]) -> None:
     known = recipes()
     width = max(map(len, known), default=0) + 2
     for name, file in known.items():
-        print(f"{name:<{width}}{first_comment(file)}".rstrip())
+        print(f"{name:<{width}}{purpose(file)}".rstrip())

@@ -182,7 +182,9 @@ def parser() -> Parser:
     verbs.add_parser("list", help="all reward functions with a name")
     showing = verbs.add_parser("show", help="one of them with its options")
     showing.add_argument("name", metavar="NAME")
-    trying = verbs.add_parser("try", help="score gold, sampled, worthless and your own texts")
+    what = "score gold, sampled, worthless and your own texts"
+    trying = verbs.add_parser("try", help=what, description=what.capitalize() + ".")
+    made.parts = [trying]
     add = trying.add_argument
     add("name", metavar="NAME")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of it")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +27,7 @@ def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi trace", __doc__, takes_recipe=True)
     made.add_recipe()
+    made.parts = [import_parser()]
     return made
 
 
@@ -106,12 +108,10 @@ def import_vectors(arguments: Sequence[str], console: Console) -> TraceStore:
 
 def main(arguments: Sequence[str]) -> None:
     """Collect or import."""
-    importing = list(arguments[:1]) == ["import"]
-    options, keys = (None, []) if importing else parser().parse_with_keys(arguments)
-    from reverse_codi.recipe.schema import load_recipe
     from reverse_codi.utils.console import VerbConsole
 
-    if options is None:
+    if list(arguments[:1]) == ["import"]:
         import_vectors(arguments[1:], VerbConsole())
     else:
+        options, keys = parser().parse_with_keys(arguments)
         trace(load_recipe([options.recipe, *keys]), VerbConsole())

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 
 
 def parser() -> Parser:
@@ -17,7 +18,7 @@ def parser() -> Parser:
     made.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the resolved recipe, and refuse what would be refused",
+        help="print the resolved recipe, or why it would be refused, and do nothing",
     )
     made.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in train.out")
     return made
@@ -26,6 +27,8 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> None:
     """Train, or say with `--dry-run` what would be done, or why it would be refused."""
     options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
     from pathlib import Path
 
     import ray
@@ -33,12 +36,10 @@ def main(arguments: Sequence[str]) -> None:
     import yaml
 
     from reverse_codi.reasoners.load import refuse_recurrent_depth
-    from reverse_codi.recipe.schema import load_recipe
     from reverse_codi.train import check, train
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
     from reverse_codi.utils.console import VerbConsole
 
-    recipe = load_recipe([options.recipe, *keys])
     refuse_recurrent_depth(recipe.reasoner)
     console = VerbConsole()
     recipe, message = with_available_engine(recipe)

@@ -81,7 +81,7 @@ def test_vectors_are_imported_under_the_hash_of_their_reasoner(
     assert "6 latent inputs are not the projection of their hidden states" in " ".join(
         capsys.readouterr().out.split()
     )
-    with pytest.raises(StoreError, match=r"hidden states are \[3, 2, 16\]; the reasoner's are \[N, 3, 16\]"):
+    with pytest.raises(StoreError, match=r"hidden.states are \[3, 2, 16\]; the reasoner's are \[N, 3, 16\]"):
         imported(chains.hidden_states[:, 1:], chains.latent_inputs[:, 1:], "too few")
     with pytest.raises(SystemExit):
         main(
