@@ -7,6 +7,7 @@ import difflib
 import inspect
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -22,6 +23,10 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str, **how: Any) -> None:
         width = min(shutil.get_terminal_size((100, 24)).columns, WIDEST) - 2
         super().__init__(prog, **{"width": width, "max_help_position": 28, **how})
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Lines of a meaning; a word with a hyphen, such as a key or an option, stays whole."""
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
 
     def _get_help_string(self, action: argparse.Action) -> str:
         """The meaning of an option with its default, where it has one that says something."""

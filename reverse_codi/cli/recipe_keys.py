@@ -14,9 +14,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reward import RewardItem
@@ -100,12 +99,12 @@ class _Listed:
 
     def _default(self, key: str) -> str:
         field = self.fields[key]
-        value = field.get_default(call_default_factory=True)
+        value = None if field.is_required() else field.get_default(call_default_factory=True)
         if self.sign:
             value = _set_by_default(key, value)
-        return (
-            "required" if value is PydanticUndefined else f"default: {json.dumps(to_jsonable_python(value))}"
-        )
+        elif field.is_required():
+            return "required"
+        return f"default: {json.dumps(TypeAdapter(Any).dump_python(value, mode='json'))}"
 
 
 @cache

@@ -108,10 +108,14 @@ def import_vectors(arguments: Sequence[str], console: Console) -> TraceStore:
 
 def main(arguments: Sequence[str]) -> None:
     """Collect or import."""
+    importing = list(arguments[:1]) == ["import"]
+    recipe = None
+    if not importing:
+        options, keys = parser().parse_with_keys(arguments)
+        recipe = load_recipe([options.recipe, *keys])
     from reverse_codi.utils.console import VerbConsole
 
-    if list(arguments[:1]) == ["import"]:
+    if recipe is None:
         import_vectors(arguments[1:], VerbConsole())
     else:
-        options, keys = parser().parse_with_keys(arguments)
-        trace(load_recipe([options.recipe, *keys]), VerbConsole())
+        trace(recipe, VerbConsole())

@@ -17,7 +17,7 @@ _PLACES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[2] / "r
 def recipes() -> dict[str, Path]:
     """The recipes that come with the package: name -> file, sorted by name."""
     folder = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)}
 
 
 def recipe_file(word: str | Path) -> Path:
