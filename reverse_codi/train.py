@@ -17,29 +17,21 @@
 The verbalizer is the reasoner's own language model with a LoRA; a thought enters its prompt as a vector.
 The warm start teaches it to write steps; reinforcement learning teaches it to write what the thought encodes.
 
-Run it by `reverse-codi train RECIPE [--dry-run] [--resume] [--section.key value ...]`.
+Run it with `reverse-codi train RECIPE`.
 """
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
-import ray
-import torch
-import yaml
-
-from reverse_codi.reasoners.load import refuse_recurrent_depth
-from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.learning_signal import check_thoughts
 from reverse_codi.training.prepare import collect_traces, fit_reading
 from reverse_codi.training.reinforce import reinforce
-from reverse_codi.training.run_folder import RunFolder, check
-from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
+from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.warm_start import warm_start
-from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.log import show_log
 
 
 def train(recipe: Recipe, resume: bool = False) -> Path:
@@ -71,28 +63,6 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     return run.save(recipe, run.best if recipe.grpo.steps else run.warm, prepared.folder)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the recipe and train, or say with `--dry-run` what would be done, or why it would be refused."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    dry_run, resume = "--dry-run" in words, "--resume" in words
-    recipe = load_recipe([word for word in words if word not in ("--dry-run", "--resume")])
-    refuse_recurrent_depth(recipe.reasoner)
-    console = show_log(VerbConsole())
-    recipe, message = with_available_engine(recipe)
-    for line in filter(None, (message, fleeting(recipe.train.out))):
-        console.print(f"[yellow]{line}[/yellow]")
-    if dry_run:
-        console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
-        console.print(placement(recipe), markup=False)
-        console.print(gold_steps(recipe))
-        check(recipe, resume, fetch=False)
-        return
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    folder = train(recipe, resume)
-    console.print(f"verbalizer: {folder}")
-    ray.shutdown()
-
-
-if __name__ == "__main__":
-    run_verb(main)
+if __name__ == "__main__":  # `python -m reverse_codi.train ...` is `reverse-codi train ...`, run by its name
+    sys.argv[1:1] = ["train"]
+    runpy.run_module("reverse_codi.cli", run_name="__main__")

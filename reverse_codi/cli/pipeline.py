@@ -1,4 +1,4 @@
-"""`reverse-codi pipeline RECIPE [--section.key value ...]`: from a base model to translations.
+"""Go all the way from a base model to translations.
 
 Distillation, accuracy with and without thoughts, traces, maps, warm start, RL, and what fresh held-out
 thoughts say before and after it. Called again, it goes on where it stopped.
@@ -6,145 +6,36 @@ thoughts say before and after it. Called again, it goes on where it stopped.
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import ray
-import torch
-from rich.console import Console
-
-from reverse_codi.cli import verbalize
-from reverse_codi.cli.demo import control, kept_step, show_changes, test_thoughts, translated
-from reverse_codi.evaluation import accuracy
-from reverse_codi.reading.hard_negatives import CONSTANT
-from reverse_codi.reasoners.codi_config import CONFIG_FILE
-from reverse_codi.reasoners.distill.run import distill, made_from
-from reverse_codi.reasoners.load import load_reasoner
-from reverse_codi.recipe.schema import Recipe, load_recipe
-from reverse_codi.train import train
-from reverse_codi.training import preflight
-from reverse_codi.training.prepare import prepare
-from reverse_codi.training.runtime import placement, with_available_engine
-from reverse_codi.utils.config import RecipeError, run_verb
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.files import figures_json, write_whole
-from reverse_codi.utils.log import show_log
-from reverse_codi.utils.outputs import check_folder
-from reverse_codi.utils.stages import finished, record
-from reverse_codi.verbalize.scores import score
-from reverse_codi.verbalize.translations.translate import translate_questions
-from reverse_codi.verbalize.translator import Translator
-
-FIGURES, TRANSLATIONS = "pipeline.json", "translations.jsonl"
-# Held-out problems that the reasoner is asked, fresh ones whose thoughts are scored, and of these shown.
-CHECKED, TESTED, SHOWN = 150, 64, 8
+from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 
 
-def check_reasoner_is_made_here(recipe: Recipe) -> None:
-    """Refuse a recipe whose later stages would read another reasoner than its first one makes.
-
-    Raises:
-        RecipeError: `reasoner.path` is not `distill.out`.
-    """
-    if recipe.reasoner.path != recipe.distill.out:
-        raise RecipeError(
-            f"reasoner.path = {recipe.reasoner.path!r} is not distill.out = {recipe.distill.out!r}; set both "
-            "to one folder, or run the stages by themselves (distill, train, verbalize)"
-        )
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi pipeline", __doc__, takes_recipe=True)
+    made.add_recipe()
+    return made
 
 
-def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
-    """The reasoner's accuracy with its thoughts, without them and in CoT mode."""
-    reasoner = load_reasoner(recipe.reasoner)
-    file = out / accuracy.FILE
-    inputs = {
-        "reasoner": reasoner.content_hash,
-        "task": recipe.task.model_dump(mode="json"),
-        "problems": CHECKED,
-        "seed": recipe.distill.seed,
-    }
-    if finished(out, inputs, (accuracy.FILE,)):
-        console.print(f"already there: {file}")
-    else:
-        record(out, inputs)
-        on_bad = recipe.trace.on_bad_question
-        found = accuracy.metric(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, on_bad)
-        accuracy.save(accuracy.flat(found), out)
-        console.print(accuracy.shown(recipe.reasoner.path, found, None))
-    figures: dict[str, Any] = json.loads(file.read_text())
-    return figures
-
-
-def trained(recipe: Recipe) -> Path:
-    """The folder of the verbalizer, trained from where an earlier call stopped."""
-    return train(recipe, resume=True)
-
-
-def final_figures(
-    recipe: Recipe, verbalizer: Path, out: Path, console: Console
-) -> dict[str, Mapping[str, float]]:
-    """Translate fresh held-out thoughts by warm start and verbalizer; show, keep and score the texts."""
-    prepared = prepare(recipe, out)
-    thoughts = test_thoughts(recipe, prepared, out, TESTED)
-    before = translated(recipe, prepared, out / "warm", thoughts)
-    after = translated(recipe, prepared, verbalizer, thoughts)
-    show_changes(console, before, after, thoughts.problems, kept_step(out))
-    translator = Translator(prepared.reasoner, verbalizer, recipe.grpo.max_new_tokens)
-    questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
-    rows = translate_questions(translator, prepared.metric, questions)
-    verbalize.save([row for of_question in rows for row in of_question], out / TRANSLATIONS)
-    for of_question in rows:
-        verbalize.show(console, of_question, chain=False)
-    gold = score(thoughts, thoughts.gold, prepared.metric)
-    fixed = {"constant": CONSTANT, "empty": ""}
-    return {
-        "warm start": before.summary(),
-        "after RL": after.summary(),
-        "gold": gold.summary(),
-        "match of a fixed text": {name: control(prepared, thoughts, text) for name, text in fixed.items()},
-    }
-
-
-def run(recipe: Recipe, console: Console) -> dict[str, Any]:
-    """Every stage; returns what pipeline.json holds."""
-    check_reasoner_is_made_here(recipe)
-    check_folder(recipe.distill.out, "distill.out")
-    preflight.check(recipe, fetch=False)  # again, with the reasoner at hand, in `train`
-    preflight.check_actors(recipe)
-    out = Path(recipe.train.out)
-    seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(name: str) -> Iterator[None]:
-        console.rule(name)
-        start = time.perf_counter()
-        yield
-        seconds[name] = time.perf_counter() - start
-        console.print(f"{name}: {seconds[name] / 60:.1f} minutes")
-
-    with stage("distillation"):
-        if finished(Path(recipe.distill.out), made_from(recipe), (CONFIG_FILE,)):
-            console.print(f"already there: {recipe.distill.out}")
-        else:
-            distill(recipe)
-    with stage("accuracy"):
-        found = checked(recipe, Path(recipe.distill.out) / "accuracy", console)
-    with stage("traces, warm start, RL"):
-        verbalizer = trained(recipe)
-    with stage("translations"):
-        figures = final_figures(recipe, verbalizer, out, console)
-    return {"accuracy": found, "translations": figures, "seconds": seconds}
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Run all stages and write pipeline.json."""
-    console = show_log(VerbConsole())
-    recipe, notice = with_available_engine(load_recipe(sys.argv[1:] if arguments is None else arguments))
+    options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
+    from pathlib import Path
+
+    import ray
+    import torch
+
+    from reverse_codi.cli.jobs.pipeline import FIGURES, run
+    from reverse_codi.training.runtime import placement, with_available_engine
+    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.files import figures_json, write_whole
+
+    console = VerbConsole()
+    recipe, notice = with_available_engine(recipe)
     if notice:
         console.print(f"[yellow]{notice}[/yellow]")
     console.print(placement(recipe), markup=False)
@@ -155,7 +46,3 @@ def main(arguments: list[str] | None = None) -> None:
     write_whole(file, figures_json(figures, indent=1) + "\n")
     console.print_json(figures_json(figures))
     console.print(f"{file}")
-
-
-if __name__ == "__main__":
-    run_verb(main)

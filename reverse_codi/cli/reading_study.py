@@ -1,28 +1,24 @@
-"""`scripts/reading_study [RECIPE] [--json FILE]`: the reading study of a recipe's reasoner, as a table."""
+"""Find which way of reading a text is sensitive to the claim of a thought.
+
+Prints the reading study of a recipe's reasoner, as tables: each way of reading, on each site.
+"""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from reverse_codi.evaluation.reading_study import Study, StudyRow, choose
-from reverse_codi.reading.claims import find_encoded_steps
-from reverse_codi.reading.hard_negatives import HARD_NEGATIVES
-from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reading import Map, Point, Prefix, ReadSpec
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.training.prepare import moved_by_swaps, trace_both
-from reverse_codi.utils.config import run_verb, validated
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.files import figures_json, write_whole
-from reverse_codi.utils.log import show_log
-from reverse_codi.utils.outputs import check_file, check_folder
-from reverse_codi.verbalize.self_generated_cot import self_generated_claims
-from reverse_codi.verbalize.thoughts import thought_sites
+from reverse_codi.utils.config import validated
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from reverse_codi.evaluation.reading_study import StudyRow
 
 # The naive readings, then the affine map in its forms: layers, point, ridge, question.
 SPECS = (
@@ -41,6 +37,8 @@ SPECS = (
 
 def table(rows: Sequence[StudyRow], title: str) -> Table:
     """One line a ReadSpec and site."""
+    from rich.table import Table
+
     shown = Table(title=title)
     for name in ("read", "ridge", "site", "gold", "retrieved", "chain", "best hard negative", "margin"):
         shown.add_column(name)
@@ -61,6 +59,10 @@ def table(rows: Sequence[StudyRow], title: str) -> Table:
 
 def negatives_table(rows: Sequence[StudyRow], spec: ReadSpec) -> Table:
     """Match of every text kind under one spec."""
+    from rich.table import Table
+
+    from reverse_codi.reading.hard_negatives import HARD_NEGATIVES
+
     shown = Table(title=f"match of every kind of text, read as: {spec}")
     kinds = ("gold", "chain", *HARD_NEGATIVES)
     for name in ("site", *kinds):
@@ -71,14 +73,31 @@ def negatives_table(rows: Sequence[StudyRow], spec: ReadSpec) -> Table:
     return shown
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi reading-study", __doc__, takes_recipe=True)
+    made.add_recipe(default="tiny")
+    made.add_argument("--json", metavar="FILE", type=Path, help="also write every figure here")
+    made.add_argument("--ridge", type=float, nargs="*", default=[], help="further ridge strengths to study")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
     """Run the study and print it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", nargs="?", default="recipes/tiny.yaml")
-    parser.add_argument("--json", type=Path, help="also write every figure here")
-    parser.add_argument("--ridge", type=float, nargs="*", default=[], help="further ridge strengths to study")
-    options, overrides = parser.parse_known_args(arguments)
-    recipe = load_recipe([options.recipe, *overrides])
+    options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
+    from reverse_codi.evaluation.reading_study import Study, choose
+    from reverse_codi.reading.claims import find_encoded_steps
+    from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.training.prepare import moved_by_swaps, trace_both
+    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.files import figures_json, write_whole
+    from reverse_codi.utils.log import show_log
+    from reverse_codi.utils.outputs import check_file, check_folder
+    from reverse_codi.verbalize.self_generated_cot import self_generated_claims
+    from reverse_codi.verbalize.thoughts import thought_sites
+
     more = [validated(ReadSpec, {"ridge": ridge}, "--ridge") for ridge in options.ridge]
     check_folder(recipe.trace.out, "trace.out")
     if options.json:
@@ -118,7 +137,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         found = {"default": best.model_dump(mode="json"), "rows": records}
         write_whole(options.json, figures_json(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    run_verb(main)

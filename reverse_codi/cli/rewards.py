@@ -9,32 +9,26 @@ NAME is what a recipe would say: a name of the list, module:function or ./path.p
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from reverse_codi.evaluation.reward_trials.bench import Bench, TextKind, TrialSource
-from reverse_codi.evaluation.reward_trials.texts import texts_of
-from reverse_codi.evaluation.reward_trials.trial import Spread, Trial, Values, run, score
-from reverse_codi.recipe.reward import RewardItem, RewardSection
-from reverse_codi.rewards.candidates import Candidates
-from reverse_codi.rewards.declare import RewardSpec
-from reverse_codi.rewards.registry import find_functions
-from reverse_codi.rewards.signatures import config_model
-from reverse_codi.tasks.records import read_records
+from reverse_codi.cli.parser import Parser
+from reverse_codi.evaluation.defaults import TRIAL_PROBLEMS
 from reverse_codi.utils.arguments import count, positive
-from reverse_codi.utils.config import UserError, override, run_verb, validated
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.files import figures_json
-from reverse_codi.utils.standard_output import kept_for_the_result
+from reverse_codi.utils.config import override, validated
+from reverse_codi.utils.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reverse_codi.evaluation.reward_trials.bench import TrialSource
+    from reverse_codi.evaluation.reward_trials.trial import Trial, Values
+    from reverse_codi.rewards.candidates import Candidates
+    from reverse_codi.rewards.declare import RewardSpec
 
 # Texts of --texts that are printed; --json has all.
 SHOWN = 20
@@ -47,9 +41,10 @@ def worst_of(record: RewardSpec) -> str:
 
 def list_rewards(console: Console) -> None:
     """Print the functions of `reward/` and of other packages."""
-    from reverse_codi.rewards import (
-        registry,  # `reward` imports this package, never the other way round as it loads
-    )
+    from rich.markup import escape
+    from rich.table import Table
+
+    from reverse_codi.rewards import registry
 
     table = Table("name", "worst", "labels", "what it says")
     records = registry.names() | {name: registry.declared(name) for name in registry.entry_points()}
@@ -61,7 +56,11 @@ def list_rewards(console: Console) -> None:
 
 def show_reward(name: str, console: Console) -> None:
     """Print what a function's docstring and options say."""
+    from rich.markup import escape
+    from rich.table import Table
+
     from reverse_codi.rewards import registry
+    from reverse_codi.rewards.signatures import config_model
 
     record = registry.declared(name)
     function: Any = record.function
@@ -87,6 +86,11 @@ def show_reward(name: str, console: Console) -> None:
 
 def show_trial(trial: Trial, console: Console) -> None:
     """Print the distribution over each kind of text, and a warning where gold does not lead."""
+    from rich.table import Table
+
+    from reverse_codi.evaluation.reward_trials.bench import TextKind
+    from reverse_codi.evaluation.reward_trials.trial import Spread
+
     name, n = trial.reward.name, len(trial.problems)
     title = f"{name} on {n} thoughts of {len(set(trial.problems))} problems"
     table = Table("texts", "applies", "mean", "25 %", "median", "75 %", "gold leads by", title=title)
@@ -101,6 +105,8 @@ def show_trial(trial: Trial, console: Console) -> None:
 
 def verdict(trial: Trial) -> str:
     """What the distribution means for the use of the reward."""
+    from reverse_codi.evaluation.reward_trials.bench import TextKind
+
     name = trial.reward.name
     if all(value is None for value in trial.values[TextKind.GOLD]):
         return f"{name} applies to none of these thoughts (it returned None for all gold texts)."
@@ -115,6 +121,11 @@ def verdict(trial: Trial) -> str:
 
 def show_texts(rows: Candidates, values: Values, console: Console) -> None:
     """Print the given texts with their values."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from reverse_codi.evaluation.reward_trials.trial import Spread
+
     table = Table("site", "text", "value", "question")
     for row in range(min(SHOWN, len(rows))):
         value = values[row]
@@ -127,6 +138,9 @@ def show_texts(rows: Candidates, values: Values, console: Console) -> None:
 
 def as_json(trial: Trial, given: tuple[Candidates, Values] | None) -> dict[str, Any]:
     """Everything that is printed, and every given text."""
+    from reverse_codi.evaluation.reward_trials.bench import TextKind
+    from reverse_codi.evaluation.reward_trials.trial import Spread
+
     kinds = {
         kind: asdict(Spread.of(values))
         | ({} if kind is TextKind.GOLD else {"lead": asdict(trial.lead(kind))})
@@ -155,6 +169,11 @@ def try_reward(
     Raises:
         RewardError: the reward broke its contract.
     """
+    from reverse_codi.evaluation.reward_trials.bench import Bench
+    from reverse_codi.evaluation.reward_trials.texts import texts_of
+    from reverse_codi.evaluation.reward_trials.trial import run, score
+    from reverse_codi.tasks.records import read_records
+
     records = None if texts is None else read_records(texts)  # first: a bad line is said at once
     bench = Bench.of(source)
     rows = None if records is None else texts_of(records, bench)
@@ -162,40 +181,56 @@ def try_reward(
     return trial, None if rows is None else (rows, score(record, rows, bench))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """List, show or try."""
-    parser = argparse.ArgumentParser(
-        prog="reverse-codi rewards",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True)
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi rewards", __doc__)
+    verbs = made.add_subparsers(dest="verb", required=True, metavar="list|show|try")
     verbs.add_parser("list", help="all reward functions with a name")
-    verbs.add_parser("show", help="one of them with its options").add_argument("name")
-    trying = verbs.add_parser("try", help="score gold, sampled, worthless and your own texts")
-    trying.add_argument("name")
-    trying.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of it")
-    trying.add_argument("--texts", metavar="FILE", help="texts to score too, - for standard input")
-    trying.add_argument(
-        "--traces", type=Path, help="a trace store with steps; fresh held-out problems if none"
+    showing = verbs.add_parser("show", help="one of them with its options")
+    showing.add_argument("name", metavar="NAME")
+    what = "score gold, sampled, worthless and your own texts"
+    trying = verbs.add_parser("try", help=what, description=what.capitalize() + ".")
+    made.parts = [trying]
+    add = trying.add_argument
+    add("name", metavar="NAME")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of it")
+    add("--texts", metavar="FILE", help="texts to score too, - for standard input")
+    add(
+        "--traces",
+        metavar="FOLDER",
+        type=Path,
+        help="a trace store with steps; fresh held-out problems if none",
     )
-    trying.add_argument("--reasoner", help="who thinks and reads; the embedded one if none")
-    trying.add_argument("--verbalizer", type=Path, help="its folder; the embedded one if none")
-    trying.add_argument("--problems", type=positive, help=f"how many, {TrialSource().problems} if not given")
-    trying.add_argument("--seed", type=count, help="of problems, samples and shuffled words")
-    trying.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
+    add("--reasoner", metavar="FOLDER", help="who thinks and reads; the embedded one if none")
+    add("--verbalizer", metavar="FOLDER", type=Path, help="its folder; the embedded one if none")
+    add("--problems", metavar="N", type=positive, help=f"how many, {TRIAL_PROBLEMS} if not given")
+    add("--seed", metavar="N", type=count, help="of problems, samples and shuffled words")
+    add("--json", action="store_true", help="print JSON")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """List, show or try."""
+    options = parser().parse_args(arguments)
+    from reverse_codi.utils.console import VerbConsole
+
     console = VerbConsole()
     if options.verb == "list":
         list_rewards(console)
     elif options.verb == "show":
         show_reward(options.name, console)
     else:
+        from reverse_codi.evaluation.reward_trials.bench import TrialSource
+        from reverse_codi.recipe.reward import RewardItem, RewardSection
+        from reverse_codi.rewards.registry import find_functions
+        from reverse_codi.utils.files import figures_json
+        from reverse_codi.utils.standard_output import kept_for_the_result
+
         given = {key: getattr(options, key) for key in TrialSource.model_fields}
         known = {key: value for key, value in given.items() if value is not None}
         source = validated(TrialSource, known, "command line")
         if bare := [setting for setting in options.set if "=" not in setting]:
-            raise UserError(
+            raise UsageError(
                 f"--set {bare[0]}: an option of the reward needs a value; write --set {bare[0]}=VALUE"
             )
         settings = override({}, [f"--{setting}" for setting in options.set])
@@ -209,7 +244,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show_trial(trial, console)
         if texts is not None:
             show_texts(*texts, console)
-
-
-if __name__ == "__main__":
-    run_verb(main)

@@ -1,33 +1,58 @@
-r"""Collect traces, or import vectors that were collected elsewhere.
+r"""Collect the traces of a reasoner, or import vectors that were collected elsewhere.
 
-    reverse-codi trace RECIPE [--section.key value ...]
+    reverse-codi trace RECIPE [--section.key VALUE ...]
     reverse-codi trace import --hidden-states h.npy --latent-inputs z.npy --rows rows.jsonl \
-        --reasoner PATH --out FOLDER
+        --reasoner PATH --out FOLDER      (its options: reverse-codi trace import --help)
 
 A run that stopped goes on where it was when the same command is given again.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
 
-from reverse_codi.reasoners.load import load_reasoner, open_reasoner
-from reverse_codi.recipe.schema import Recipe, load_recipe
-from reverse_codi.traces.collect import TraceRequest, collect
-from reverse_codi.traces.imports import columns_of_rows, import_arrays, not_projected
-from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.log import show_log
-from reverse_codi.utils.outputs import check_folder
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reverse_codi.recipe.schema import Recipe
+    from reverse_codi.traces.store import TraceStore
+
+
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi trace", __doc__, takes_recipe=True)
+    made.add_recipe()
+    made.parts = [import_parser()]
+    return made
+
+
+def import_parser() -> Parser:
+    """The options of `trace import`."""
+    made = Parser("reverse-codi trace import", "Make a trace store from files of vectors.")
+    add = made.add_argument
+    add("--hidden-states", required=True, type=Path, help="h0..hK, [N, K + 1, d], .npy or .npz")
+    add("--latent-inputs", required=True, type=Path, help="z0..z(K-1), [N, K, d], likewise")
+    add("--rows", required=True, type=Path, help="JSON lines: question, gold, claims, output, answer")
+    whose = made.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--reasoner", help="the reasoner they belong to: a folder, a hub id or `embedded`")
+    whose.add_argument("--reasoner-hash", help="its content hash, where the reasoner itself is not at hand")
+    add("--tokenizer-hash", default="", help="its tokenizer's; unchecked if empty")
+    add("--split", default="imported", help="name of the split")
+    add("--out", required=True, type=Path, help="folder of the new store")
+    return made
 
 
 def trace(recipe: Recipe, console: Console) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
+    from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.traces.collect import TraceRequest, collect
+    from reverse_codi.utils.outputs import check_folder
+
     section = recipe.trace
     check_folder(section.out, "trace.out")
     # As `train`, which goes on with this store.
@@ -40,23 +65,13 @@ def trace(recipe: Recipe, console: Console) -> TraceStore:
     return store
 
 
-def import_vectors(arguments: list[str], console: Console) -> TraceStore:
+def import_vectors(arguments: Sequence[str], console: Console) -> TraceStore:
     """Make a store from files of vectors."""
-    parser = argparse.ArgumentParser(prog="reverse-codi trace import", description="Import vectors.")
-    parser.add_argument(
-        "--hidden-states", required=True, type=Path, help="h0..hK, [N, K + 1, d], .npy or .npz"
-    )
-    parser.add_argument("--latent-inputs", required=True, type=Path, help="z0..z(K-1), [N, K, d], likewise")
-    parser.add_argument(
-        "--rows", required=True, type=Path, help="JSON lines: question, gold, claims, output, answer"
-    )
-    whose = parser.add_mutually_exclusive_group(required=True)
-    whose.add_argument("--reasoner", help="the reasoner they belong to: a folder, a hub id or `embedded`")
-    whose.add_argument("--reasoner-hash", help="its content hash, where the reasoner itself is not at hand")
-    parser.add_argument("--tokenizer-hash", default="", help="its tokenizer's; unchecked if empty")
-    parser.add_argument("--split", default="imported", help="name of the split")
-    parser.add_argument("--out", required=True, type=Path, help="folder of the new store")
-    options = parser.parse_args(arguments)
+    options = import_parser().parse_args(arguments)
+    from reverse_codi.reasoners.load import open_reasoner
+    from reverse_codi.traces.imports import columns_of_rows, import_arrays, not_projected
+    from reverse_codi.utils.outputs import check_folder
+
     check_folder(options.out, "--out")
     arrays = {"hidden_states": options.hidden_states, "latent_inputs": options.latent_inputs}
     header = {"reasoner_hash": options.reasoner_hash, "tokenizer_hash": options.tokenizer_hash}
@@ -79,15 +94,18 @@ def import_vectors(arguments: list[str], console: Console) -> TraceStore:
     return store
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the verb."""
-    words = sys.argv[1:] if arguments is None else arguments
+def main(arguments: Sequence[str]) -> None:
+    """Collect or import."""
+    importing = list(arguments[:1]) == ["import"]
+    recipe = None
+    if not importing:
+        options, keys = parser().parse_with_keys(arguments)
+        recipe = load_recipe([options.recipe, *keys])
+    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.log import show_log
+
     console = show_log(VerbConsole())
-    if words[:1] == ["import"]:
-        import_vectors(words[1:], console)
+    if recipe is None:
+        import_vectors(arguments[1:], console)
     else:
-        trace(load_recipe(words), console)
-
-
-if __name__ == "__main__":
-    run_verb(main)
+        trace(recipe, console)

@@ -1,4 +1,4 @@
-"""`reverse-codi verbalize "question"`: what each thought says, how well, and what else it may say.
+"""Say in words what each thought holds, how well, and what else it may say.
 
 Questions come from the arguments, a file (one a line; or JSON lines, a JSON list, Parquet or CSV with
 `question`) or standard input, and the model thinks about them. Of a trace store, and of vectors in a file,
@@ -8,40 +8,31 @@ answer. A verbalizer of target `answer` has one row a question, the whole chain.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from reverse_codi.reasoners.distill.training_record import trained_length
-from reverse_codi.reasoners.load import load_reasoner
-from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
+from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.traces import OnBad
-from reverse_codi.traces.files import is_store
-from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.arguments import count
-from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole, counted
-from reverse_codi.utils.log import notes, show_log
-from reverse_codi.utils.outputs import check_file
-from reverse_codi.utils.rows_file import SUFFIXES, write_rows
-from reverse_codi.verbalize.questions import read_questions
-from reverse_codi.verbalize.translations.chain import chain_text
-from reverse_codi.verbalize.translations.given import given_vectors, stored
-from reverse_codi.verbalize.translations.record import Translation
-from reverse_codi.verbalize.translations.translations import believed, figure
-from reverse_codi.verbalize.translations.vectors import check_width, read_vectors
-from reverse_codi.verbalize.verbalizer import EMBEDDED_FOLDER, Verbalizer
+from reverse_codi.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reverse_codi.verbalize.translations.record import Translation
 
 
 def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
     """Print one trace's translations."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from reverse_codi.verbalize.translations.chain import chain_text
+    from reverse_codi.verbalize.translations.translations import believed, figure
+
     first = rows[0]
     console.print(f"\n[bold]{escape(first.question or first.source or '')}[/bold]")
     if chain:
@@ -58,45 +49,78 @@ def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
 
 def save(rows: Sequence[Translation], path: Path) -> None:
     """Write rows to a file, of the kind that its name ends in; see `write_rows`."""
+    from reverse_codi.utils.rows_file import write_rows
+
     write_rows([asdict(row) for row in rows], path)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Translate and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi verbalize", __doc__)
+    add = made.add_argument
+    add(
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help="questions, files or trace stores; standard input if none",
     )
-    parser.add_argument(
-        "questions", nargs="*", help="questions, files or trace stores; standard input if none"
-    )
-    parser.add_argument(
+    add(
         "--vectors",
+        metavar="FILE",
         type=Path,
         help="file of vectors of this reasoner: .npy, .npz, .safetensors or .parquet",
     )
-    parser.add_argument(
+    add(
         "--sites",
         nargs="+",
+        metavar="SITE",
         help="what they are: h0 h1 (hidden states), z0 z1 (latent inputs) or z0.. (all)",
     )
-    parser.add_argument(
-        "--samples", type=count, default=0, help="candidates a thought, reranked by the reader"
+    add(
+        "--samples",
+        metavar="N",
+        type=count,
+        default=0,
+        help="candidates a thought, reranked by the reader",
     )
-    parser.add_argument("--chain", action="store_true", help="the whole trace as one text")
-    parser.add_argument("--out", type=Path, help="also write rows to a .jsonl, .parquet or .csv file")
-    parser.add_argument("--reasoner", default=EMBEDDED, help="folder of the reasoner")
-    parser.add_argument("--verbalizer", type=Path, default=EMBEDDED_FOLDER, help="folder of the verbalizer")
-    parser.add_argument(
+    add("--chain", action="store_true", help="the whole trace as one text")
+    add("--out", metavar="FILE", type=Path, help="also write rows to a .jsonl, .parquet or .csv file")
+    add("--reasoner", metavar="FOLDER", default=EMBEDDED, help="folder of the reasoner")
+    add(
+        "--verbalizer", metavar="FOLDER", type=Path, help="folder of the verbalizer; the embedded one if none"
+    )
+    add(
         "--on-bad-question",
         choices=get_args(OnBad),
         default="error",
         help="what to do where the model cannot be asked a question: empty, or longer than its positions",
     )
-    options = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Translate and print."""
+    verb = parser()
+    options = verb.parse_args(arguments)
     if (options.vectors is None) != (options.sites is None):
-        parser.error("--vectors and --sites go together: --vectors z.npy --sites z0..")
+        verb.error("--vectors and --sites go together: --vectors z.npy --sites z0..")
     if options.vectors and options.questions:
-        parser.error("give questions or --vectors; a .parquet file of vectors may have a column `question`")
+        verb.error("give questions or --vectors; a .parquet file of vectors may have their column")
+
+    from reverse_codi.reasoners.distill.training_record import trained_length
+    from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
+    from reverse_codi.traces.files import is_store
+    from reverse_codi.traces.store import TraceStore
+    from reverse_codi.utils.console import VerbConsole, counted
+    from reverse_codi.utils.log import notes, show_log
+    from reverse_codi.utils.outputs import check_file
+    from reverse_codi.utils.rows_file import SUFFIXES
+    from reverse_codi.verbalize.questions import read_questions
+    from reverse_codi.verbalize.translations.given import given_vectors, stored
+    from reverse_codi.verbalize.translations.vectors import check_width, read_vectors
+    from reverse_codi.verbalize.verbalizer import EMBEDDED_FOLDER, Verbalizer
+
     if options.out:
         check_file(options.out, SUFFIXES)
     console, aside = VerbConsole(), show_log(VerbConsole(stderr=True))
@@ -104,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stores = [word for word in options.questions if is_store(word)]
     asked = [] if vectors else read_questions(options.questions)
     if not asked and not stores and not vectors:
-        parser.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
+        verb.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
     reasoner = load_reasoner(options.reasoner)
     opened = {name: TraceStore.open(name, reasoner) for name in stores}
     for name, store in opened.items():
@@ -120,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in all_notices(reasoner, asked, trained_length(reasoner.saved_path())):
         say(line)
     questions = [one.question for one in asked]
-    verbalizer = Verbalizer.from_pretrained(options.verbalizer, reasoner)
+    verbalizer = Verbalizer.from_pretrained(options.verbalizer or EMBEDDED_FOLDER, reasoner)
     metric = verbalizer.metric
     given = [verbalizer.thoughts_about(questions)] if questions else []
     given += [stored(store, name, reasoner, metric) for name, store in opened.items()]
@@ -136,7 +160,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show(console, of_question, options.chain)
     if options.out:
         console.print(f"{sum(map(len, rows))} rows written to {options.out}")
-
-
-if __name__ == "__main__":
-    run_verb(main)

@@ -171,10 +171,7 @@ METHODS: Mapping[str, Callable[[Tools], Method]] = {
     "question_only": question_only,
 }
 ORACLE = "oracle"
-NAMES = (*METHODS, ORACLE)
-# Ceilings that take minutes and are made only where they are asked for.
 ON_REQUEST: Mapping[str, Callable[[Tools], Method]] = {"best_of_256": functools.partial(best_of, 256)}
-KNOWN = (*NAMES, *ON_REQUEST)
 
 
 def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Figures:

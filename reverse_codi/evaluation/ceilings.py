@@ -10,32 +10,18 @@ read.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from rich.table import Table
 from torch import Tensor, nn
 
-from reverse_codi.evaluation.draw import FIRST_SEED
 from reverse_codi.evaluation.suite.content import STEPS
-from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import result_of
-from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils import figures
-from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.log import show_log
-from reverse_codi.utils.outputs import check_folder
 
 HIDDEN, STEPS_OF_SGD, BATCH, RATE = 256, 4_000, 512, 3e-3
 # Wrong answers are rare, and the only ones where thinking and solving part.
@@ -135,36 +121,3 @@ def ceilings(train: TraceStore, test: TraceStore, n_thoughts: int, seed: int = 0
                     hits += probe_hits((vectors[0], one), (vectors[1], other), hidden, seed)
                 found[f"{name}.{kind}.{probe}"] = figures.share(hits, range(len(hits)))
     return found
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Collect traces, fit the probes, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("recipe", nargs="?", default="recipes/tiny.yaml")
-    parser.add_argument("--n-test", type=positive, default=24_000, help="held-out traces")
-    parser.add_argument("--seed", type=count, default=0, help="of held-out problems and probes")
-    parser.add_argument("--out", type=Path, default=Path("runs/ceilings"), help="folder of held-out traces")
-    options, overrides = parser.parse_known_args(arguments)
-    recipe = load_recipe([options.recipe, *overrides])
-    check_folder(options.out, "--out")
-    check_folder(recipe.trace.out, "trace.out")
-    console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
-
-    section, task = recipe.trace, recipe.task.build()
-    asked = TraceRequest.of_training(recipe, Split.TRAIN, section.n, section.seed, section.out)
-    train = collect(reasoner, task, asked)
-    seed = FIRST_SEED + 10 * options.seed + 5
-    out = options.out / f"heldout-{options.n_test}-{seed}"
-    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n_test, seed, out)
-    test = collect(reasoner, task, asked)
-    table = Table("asked", "of", "probe", "right [95 %]", "n")
-    for name, figure in ceilings(train, test, reasoner.n_thoughts, options.seed).items():
-        what, kind, probe = name.rsplit(".", 2)
-        table.add_row(what, kind, probe, str(figure), str(figure.n))
-    console.print(table)
-
-
-if __name__ == "__main__":
-    run_verb(main)

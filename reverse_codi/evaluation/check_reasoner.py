@@ -5,27 +5,18 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from reverse_codi.evaluation.thoughtless import mean_thoughts, right, without_thoughts
 from reverse_codi.reading.probes import probe_steps
 from reverse_codi.reasoners.base import Reasoner
-from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.question_checks import askable
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
-from reverse_codi.utils.arguments import count, positive
-from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.files import figures_json
-from reverse_codi.utils.standard_output import kept_for_the_result
 
 # Traces of three-step training problems that the probes are fitted on, and held-out ones they are scored on.
 PROBE_TRAIN, PROBE_TEST, PROBE_STEPS = 20_000, 1_000, 3
@@ -99,33 +90,3 @@ def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_
         probe=probe_table(reasoner, task, seed) if with_probe and reasoner.n_thoughts else {},
         n=n,
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=count, default=0, help="of the fresh problems")
-    parser.add_argument("--n", type=positive, default=1_000, help="held-out problems")
-    parser.add_argument("--reasoner", default=EMBEDDED, help="folder, or 'embedded'")
-    parser.add_argument("--no-probe", action="store_true", help="skip the probes (half a minute)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
-    with kept_for_the_result(options.json):
-        reasoner = load_reasoner(options.reasoner)
-        result = check(reasoner, Arithmetic(), options.seed, options.n, not options.no_probe)
-    figures = {
-        key: value
-        if isinstance(value, int)
-        else json.loads(json.dumps(value), parse_float=lambda x: round(float(x), 4))
-        for key, value in asdict(result).items()
-    }
-    if options.json:
-        print(figures_json(figures))
-        return
-    for key, value in figures.items():
-        print(f"{key:24}{value}")
-
-
-if __name__ == "__main__":
-    run_verb(main)

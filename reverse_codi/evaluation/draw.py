@@ -10,10 +10,8 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import Field
-
+from reverse_codi.evaluation.defaults import AMONG, Size
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet, MinimalPairs
-from reverse_codi.evaluation.retrieval_set import AMONG
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -22,7 +20,7 @@ from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import MakesMinimalPairs, Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import RecipeError, Section
+from reverse_codi.utils.config import RecipeError
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +29,6 @@ FIRST_SEED = 500_000
 TRAIN_TRACES = 20_000
 # Problems drawn at most in search of wrong traces, and how many more than the expected number are drawn.
 MOST_DRAWN, MARGIN = 60_000, 1.3
-
-
-class Size(Section):
-    """The size of an evaluation set."""
-
-    problems: int = Field(default=600, ge=AMONG)
-    """Number of fresh held-out problems; each text competes with 63 others."""
-    wrong: int = Field(default=200, gt=0)
-    """Number of wrong traces."""
-    pairs: int = Field(default=300, gt=0)
-    """Number of minimal pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)

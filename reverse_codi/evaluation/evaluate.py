@@ -7,24 +7,22 @@ first whether a checkpoint loaded right: its accuracy beside the published one.
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import RenderableType
 
 from reverse_codi.evaluation import accuracy, iterations
-from reverse_codi.evaluation.baselines import KNOWN, NAMES, Tools, baseline
+from reverse_codi.evaluation.baselines import Tools, baseline
 from reverse_codi.evaluation.chain_method import ChainMethod
-from reverse_codi.evaluation.draw import EvalSetRequest, Size, draw
+from reverse_codi.evaluation.draw import EvalSetRequest, draw
 from reverse_codi.evaluation.eval_set import EvalContext
-from reverse_codi.evaluation.report import METRICS_FILE, flat, log_wandb, save, save_texts, tables
+from reverse_codi.evaluation.report import METRICS_FILE, save, save_texts
 from reverse_codi.evaluation.suite.predictions import Method, Predictions
 from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, examine
@@ -41,11 +39,9 @@ from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.resuming import RECIPE_FILE
 from reverse_codi.training.stage_folders import ENCODED_FILE
-from reverse_codi.utils.arguments import count, positive
-from reverse_codi.utils.config import RecipeError, override, read_yaml, run_verb, validated
-from reverse_codi.utils.console import VerbConsole, busy
+from reverse_codi.utils.config import RecipeError, override, read_yaml, validated
+from reverse_codi.utils.console import busy
 from reverse_codi.utils.figures import Figures
-from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
@@ -230,77 +226,3 @@ def check(request: CheckRequest) -> RenderableType:
         shown = accuracy.shown(name, found, published(reasoner, task, thinker.n_thoughts))
     accuracy.save(figures, out)
     return shown
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluate and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", nargs="?", help="a recipe, a verbalizer's folder, or 'embedded'")
-    parser.add_argument("--reasoner", metavar="ID", help="check a reasoner alone: its accuracy on --task")
-    parser.add_argument("--task", metavar="NAME", default=Recipe().task.name, help="task of --reasoner")
-    parser.add_argument("--traces", type=Path, help="a trace store with steps, instead of fresh ones")
-    parser.add_argument("--seed", type=count, default=0, help="of problems, distractors and edits")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/evaluate"), help="folder of traces and metrics.json"
-    )
-    known = ", ".join(KNOWN)
-    parser.add_argument("--baseline", action="append", metavar="NAME", help=f"a control, alone: {known}")
-    parser.add_argument("--no-baselines", action="store_true", help="the verbalizer alone")
-    parser.add_argument("--problems", type=positive, default=Size().problems, help="fresh held-out problems")
-    parser.add_argument("--wrong", type=positive, default=Size().wrong, help="wrong traces wanted")
-    parser.add_argument("--pairs", type=positive, default=Size().pairs, help="minimal pairs")
-    parser.add_argument(
-        "--reading", help="a folder of maps to examine with, or 'embedded'; for a verbalizer of whole traces"
-    )
-    parser.add_argument("--lm", help="a second language model that judges texts: folder, hub id, .gguf")
-    options, overrides = parser.parse_known_args(arguments)
-    if unknown := [name for name in options.baseline or () if name not in KNOWN]:
-        raise RecipeError(f"no control is named {unknown[0]!r}; there are {known}")
-    console = show_log(VerbConsole())
-    torch.manual_seed(options.seed)
-    if options.reasoner:
-        if options.what is not None:  # argparse takes a value that stands apart, or has spaces, for it
-            fix = "write options of a recipe as --section.key=value, without spaces"
-            raise RecipeError(f"--reasoner and {options.what!r} do not go together; {fix}")
-        request = CheckRequest(
-            reasoner=options.reasoner,
-            task=options.task,
-            problems=options.problems,
-            seed=options.seed,
-            out=options.out,
-            overrides=overrides,
-        )
-        console.print(check(request))
-        console.print(f"{options.out / accuracy.FILE}")
-        return
-    if options.what is None:
-        raise RecipeError("nothing to evaluate: give a recipe, a verbalizer, 'embedded', or --reasoner ID")
-    evaluated = find(options.what, overrides)
-    if options.reading:
-        reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
-        evaluated = replace(evaluated, reading=reading)
-    asked = {"problems": options.problems, "wrong": options.wrong, "pairs": options.pairs}
-    size = validated(Size, asked, "command line")
-    names = options.baseline or ([] if options.no_baselines else NAMES)
-    found, baselines = run(
-        evaluated,
-        EvaluationRequest(
-            out=options.out,
-            size=size,
-            seed=options.seed,
-            given=options.traces,
-            controls=names,
-            alone=bool(options.baseline),
-            second=options.lm,
-        ),
-    )
-    for table in tables(found, baselines):
-        console.print(table)
-    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines))
-    console.print(f"{options.out / METRICS_FILE}")
-
-
-if __name__ == "__main__":
-    run_verb(main)

@@ -1,4 +1,4 @@
-"""`reverse-codi paired BEFORE AFTER`: did one verbalizer get better than another?
+"""Did one verbalizer get better than another (`reverse-codi paired`)?
 
 Both are folders of `reverse-codi evaluate` on the same thoughts. Most of the spread of a table comes from the
 problems, so intervals of two tables may overlap although the difference is real. Here each thought is its own
@@ -7,19 +7,15 @@ control.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table
 
 from reverse_codi.evaluation.metrics.content import Part, f1, gold_stated
 from reverse_codi.evaluation.report import TEXTS_FILE
 from reverse_codi.tasks.corpus import read_jsonl
 from reverse_codi.utils import figures
-from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.config import UserError
 from reverse_codi.utils.figures import Figures
 
 Row = dict[str, Any]
@@ -79,30 +75,3 @@ def _f1(part: Part, row: Row) -> float:
 
 def _thought(row: Row) -> tuple[str, str, str]:
     return row["traces"], row["question"], row["site"]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("before", type=Path, help="folder of an evaluation")
-    parser.add_argument("after", type=Path, nargs="+", help="folders of others on the same thoughts")
-    options = parser.parse_args(arguments)
-    before = texts_of(options.before)
-    texts = {str(folder): texts_of(folder) for folder in options.after}
-    found = {name: changes(before, after) for name, after in texts.items()}
-    table = Table(title=f"minus {options.before} [95 %, paired by problem]")
-    for name in ("", *next(iter(found.values()))):
-        table.add_column(name, overflow="fold")
-    for name, of_folder in found.items():
-        table.add_row(name, *map(str, of_folder.values()))
-    console = VerbConsole()
-    console.print(table)
-    for name, after in texts.items():
-        if all(one["text"] == other["text"] for one, other in zip(before, after, strict=True)):
-            console.print(f"{name}: every text is the same as in {options.before}", markup=False)
-
-
-if __name__ == "__main__":
-    run_verb(main)

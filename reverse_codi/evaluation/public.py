@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reverse_codi.evaluation import evaluate as evaluation
-from reverse_codi.evaluation.baselines import KNOWN
-from reverse_codi.evaluation.draw import Size
+from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST, Size
 from reverse_codi.evaluation.report import AIMS, flat
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
@@ -25,6 +24,8 @@ from reverse_codi.verbalize.verbalizer import verbalizer_folder
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
+
+KNOWN = (*CONTROLS, *CONTROLS_ON_REQUEST)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from reverse_codi.evaluation.counterfactual import near_claims
+from reverse_codi.evaluation.defaults import AMONG
 from reverse_codi.reading.claims import claims_text
 from reverse_codi.tasks.claims import claims_of, parse_belongings
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.verbalize.thoughts import Thoughts
 
-AMONG = 64
 EACH = 16
 
 

@@ -8,30 +8,20 @@ wrong.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from rich.table import Table
-
-from reverse_codi.evaluation.evaluate import find
-from reverse_codi.reading.best_of import MARGIN, best_of, candidates, matches
+from reverse_codi.reading.best_of import best_of, candidates, matches
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps, claimed
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import ANSWER
-from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.training.stage_folders import ENCODED_FILE
-from reverse_codi.utils.arguments import count, positive
-from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.log import show_log
-from reverse_codi.utils.outputs import check_folder
+from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thoughts_of
 from reverse_codi.verbalize.translations.record import Translation
 from reverse_codi.verbalize.translations.sharing import sharing_of
@@ -132,44 +122,3 @@ def held_out(
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     translator = Translator(reasoner, folder, recipe.grpo.max_new_tokens)
     return translator, metric, thoughts_of(traces, sites, encoded)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, seeds pooled."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", nargs="?", default=EMBEDDED)
-    parser.add_argument("--problems", type=positive, default=100, help="held-out problems a seed")
-    parser.add_argument("--seeds", type=count, nargs="+", default=[1, 2, 3], help="of problems and sampling")
-    parser.add_argument("--samples", type=positive, nargs="+", default=[4, 16, 64], help="texts a thought")
-    parser.add_argument("--margins", type=float, nargs="+", default=[0.0, MARGIN], help="in match")
-    parser.add_argument("--out", type=Path, default=Path("runs/samples"), help="folder of the traces")
-    options, overrides = parser.parse_known_args(arguments)
-    check_folder(options.out, "--out")
-    evaluated, console = find(options.what, overrides), show_log(VerbConsole())
-    rules: dict[str, Choice] = {"nearest of all": nearest_of_all}
-    rules |= {f"margin {margin:g}": by_margin(margin) for margin in options.margins}
-    table = Table("samples", "rule", "no claim", "active right", "inactive right", "trusted, wrong", "rows")
-    tables: dict[tuple[int, str], list[tuple[int, float, float, int]]] = {}
-    rows = 0
-    for seed in options.seeds:
-        translator, metric, thoughts = held_out(
-            evaluated.recipe, evaluated.verbalizer, options.problems, seed, options.out
-        )
-        made = tried(translator, metric, thoughts, max(options.samples), seed)
-        rows += len(thoughts)
-        chosen = {(0, "greedy"): made.chosen(0, nearest_of_all)}
-        chosen |= {(n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()}
-        for key, texts in chosen.items():
-            tables.setdefault(key, []).append(counts(translator, metric, thoughts, texts))
-    for (n, name), found in tables.items():
-        garbled, active, inactive, wrong = (torch.tensor(column) for column in zip(*found, strict=True))
-        shares = (f"{c.mean():.3f} ({' '.join(f'{v:.3f}' for v in c.tolist())})" for c in (active, inactive))
-        table.add_row(str(n), name, str(int(garbled.sum())), *shares, str(int(wrong.sum())), str(rows))
-    console.print(table)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    run_verb(main)

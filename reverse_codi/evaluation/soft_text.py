@@ -10,35 +10,16 @@ Shapes: N texts, T tokens, d width, F features.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
-from reverse_codi.evaluation.draw import FIRST_SEED
-from reverse_codi.evaluation.evaluate import find
-from reverse_codi.reading.claims import EncodedSteps
-from reverse_codi.reading.hard_negatives import CONSTANT
+from reverse_codi.evaluation.defaults import DESCENT_STEPS
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.reasoner import EMBEDDED
-from reverse_codi.tasks.base import Split
-from reverse_codi.traces.collect import TraceRequest, collect
-from reverse_codi.training.stage_folders import ENCODED_FILE
-from reverse_codi.utils import figures
-from reverse_codi.utils.arguments import count, positive
-from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole
-from reverse_codi.utils.log import show_log
-from reverse_codi.utils.outputs import check_folder
-from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
-from reverse_codi.verbalize.translator import Translator
 
 
 @dataclass(frozen=True)
@@ -50,7 +31,7 @@ class Descent:
         rate: its learning rate, in units of the standard deviation of the words' embeddings.
     """
 
-    steps: int = 300
+    steps: int = DESCENT_STEPS
     rate: float = 0.1
 
 
@@ -98,55 +79,3 @@ def _features(reasoner: CodiReasoner, metric: ThoughtMetric, soft: Tensor, words
     chosen = own[:, metric.reader.spec.layer_indices(own.shape[1])]
     taken = [metric.reader.taken(states, text).flatten() for states, text in zip(chosen, words, strict=True)]
     return torch.stack(taken)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Match of gold claims, translations and soft texts on the same held-out causally active thoughts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", nargs="?", default=EMBEDDED)
-    parser.add_argument("--n", type=positive, default=200, help="held-out problems")
-    parser.add_argument("--steps", type=positive, default=Descent.steps, help="of gradient descent")
-    parser.add_argument("--seed", type=count, default=0, help="of the problems")
-    parser.add_argument("--out", type=Path, default=Path("runs/soft"), help="folder of their traces")
-    options, overrides = parser.parse_known_args(arguments)
-    evaluated = find(options.what, overrides)
-    check_folder(options.out, "--out")
-    recipe, folder, console = evaluated.recipe, evaluated.verbalizer, show_log(VerbConsole())
-    reasoner = load_reasoner(recipe.reasoner)
-    metric = ThoughtMetric.load(folder, reasoner)
-    encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
-    seed = FIRST_SEED + 10 * options.seed
-    out = options.out / f"heldout-{options.n}-{seed}"
-    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n, seed, out)
-    traces = collect(reasoner, recipe.task.build(), asked)
-    thoughts = thoughts_of(traces, thought_sites(reasoner.n_thoughts), encoded, active_only=True)
-    translator = Translator(reasoner, folder, recipe.grpo.max_new_tokens)
-    constant = [CONSTANT] * len(thoughts)
-    descent = Descent(steps=options.steps)
-
-    table = Table("text", "match [95 %]", "n")
-
-    def row(name: str, match: Tensor) -> None:
-        figure = figures.mean(match.tolist(), thoughts.problems)
-        table.add_row(name, str(figure), str(figure.n))
-
-    def as_words(texts: Sequence[str]) -> Tensor:
-        predicted = metric.predict(texts, thoughts.sites)
-        return metric.match(thoughts.targets, predicted, thoughts.sites)
-
-    def as_vectors(texts: Sequence[str]) -> Tensor:
-        return softened(reasoner, metric, thoughts.targets, thoughts.sites, texts, descent)
-
-    translations = translator.greedy(thoughts.slots)
-    row("gold claim", as_words(thoughts.gold))
-    row("translation", as_words(translations))
-    row("constant", as_words(constant))
-    row("soft text, begun at the gold claim", as_vectors(thoughts.gold))
-    row("soft text, begun at the constant", as_vectors(constant))
-    console.print(table)
-
-
-if __name__ == "__main__":
-    run_verb(main)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from itertools import takewhile
 from pathlib import Path
 
 from reverse_codi.utils.config import RecipeError
@@ -15,7 +17,7 @@ _PLACES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[2] / "r
 def recipes() -> dict[str, Path]:
     """The recipes that come with the package: name -> file, sorted by name."""
     folder = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"), key=lambda file: file.stem)}
 
 
 def recipe_file(word: str | Path) -> Path:
@@ -36,10 +38,10 @@ def recipe_file(word: str | Path) -> Path:
     raise RecipeError(f"no recipe at {word}; {_advice(path, list(known))}")
 
 
-def first_comment(file: Path) -> str:
-    """What a recipe says of itself in the comment of its first line; "" if it begins otherwise."""
-    line = read_text(file).split("\n", 1)[0]
-    return line.lstrip("#").strip() if line.startswith("#") else ""
+def purpose(file: Path) -> str:
+    """What a recipe is for: the first sentence of the comment that it begins with, or ""."""
+    comment = takewhile(lambda line: line.startswith("#"), read_text(file).split("\n"))
+    return re.split(r"[.;?](?:\s|$)", " ".join(line.lstrip("# ") for line in comment), maxsplit=1)[0]
 
 
 def _advice(path: Path, names: list[str]) -> str:

@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pyarrow import ArrowException  # type: ignore[import-untyped]
-from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
-
 from reverse_codi.tasks.base import TaskError
 from reverse_codi.tasks.corpus import Row, RowError, read_jsonl
 from reverse_codi.utils.text_files import read_lines, read_text
@@ -144,6 +141,10 @@ def _read_csv(path: Path) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
+    # Here, since a recipe's schema imports this module, and `--help` need not wait for it.
+    from pyarrow import ArrowException  # type: ignore[import-untyped]
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
     try:
         with ParquetFile(path) as table:
             batches = table.iter_batches()

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reverse_codi.utils.console import silence
+from reverse_codi.utils.errors import UsageError as UsageError
 from reverse_codi.utils.errors import UserError as UserError
 from reverse_codi.utils.log import hide_log, show_log_on_standard_error
 from reverse_codi.utils.text_files import read_text
@@ -19,21 +19,29 @@ from reverse_codi.utils.text_files import read_text
 M = TypeVar("M", bound=BaseModel)
 
 
-class RecipeError(UserError):
+class RecipeError(UsageError):
     """A recipe cannot be used; the message names key, value and what to do."""
 
 
 def run_verb(main: Callable[[], None]) -> None:
-    """Run a command: what the user can correct is said in one line, and a closed pipe ends it quietly.
+    """Run a command: a `UserError` becomes one line on standard error, and a closed pipe ends it quietly.
 
     The package's log is shown on standard error, unless the verb shows it on a console of its own.
+
+    Raises:
+        SystemExit: with status 2 where the command line or the recipe is wrong, 1 where the work failed.
     """
     show_log_on_standard_error()
     try:
         main()
         sys.stdout.flush()
     except BrokenPipeError:
+        from reverse_codi.utils.console import silence  # `rich`, which most who read this module do not need
+
         silence(sys.stdout)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
     except (UserError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
     finally:

@@ -63,7 +63,7 @@ def test_a_killed_run_goes_on_and_ends_where_an_uninterrupted_one_does(
     whole = tmp_path_factory.mktemp("whole")
     uninterrupted = distill(load_recipe([str(recipe_file(whole))]))
 
-    command = [sys.executable, "-m", "reverse_codi.reasoners.distill.run", str(tmp_path / "recipe.yaml")]
+    command = [sys.executable, "-m", "reverse_codi.cli", "distill", str(tmp_path / "recipe.yaml")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not checkpoints(tmp_path) and process.poll() is None:
@@ -137,6 +137,6 @@ def test_without_a_login_the_run_is_kept_offline(tmp_path: Path) -> None:
     few = ["--distill.written.steps=1", "--distill.latent.steps=1"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "reverse_codi.reasoners.distill.run", *given, *few]
+    command = [sys.executable, "-m", "reverse_codi.cli", "distill", *given, *few]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert list((tmp_path / "wandb").glob("offline-run-*"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reverse_codi.cli import pipeline
+from reverse_codi.cli.jobs import pipeline
 from reverse_codi.recipe.schema import load_recipe
 from tests.bases import make_base
 

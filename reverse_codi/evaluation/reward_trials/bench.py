@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from reverse_codi.evaluation.defaults import TRIAL_PROBLEMS
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.edits import shuffled
 from reverse_codi.reading.hard_negatives import CONSTANT
@@ -71,7 +72,7 @@ class TrialSource(Section):
     """Its folder: maps, encoded steps, and who writes the sampled texts."""
     traces: Path | None = None
     """A trace store with steps; if none, the embedded reasoner thinks about fresh held-out problems."""
-    problems: int = Field(default=100, ge=2)
+    problems: int = Field(default=TRIAL_PROBLEMS, ge=2)
     """How many problems; of a trace store, the first ones."""
     seed: int = 0
     """Of problems, samples, distractors and shuffled words."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from reverse_codi.evaluation.defaults import AMONG
 from reverse_codi.evaluation.metrics.ranking import ranks, reciprocal, top1
-from reverse_codi.evaluation.retrieval_set import AMONG
 from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.utils import figures
 from reverse_codi.utils.figures import Figures

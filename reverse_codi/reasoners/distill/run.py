@@ -6,14 +6,12 @@ The same command continues a stopped run from its newest checkpoint.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -29,13 +27,11 @@ from reverse_codi.reasoners.distill.training_record import write_record
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.question_checks import admitted
 from reverse_codi.recipe.distill import DistillSection, Phase, Recall
-from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import HasVocabulary, Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
-from reverse_codi.utils.config import UserError, run_verb
-from reverse_codi.utils.console import VerbConsole
+from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import whole_file
-from reverse_codi.utils.log import show_log
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import start_wandb, tracked
@@ -246,15 +242,3 @@ def _recall(run: _Run, task: Task, recall: Recall, problems: Sequence[Problem]) 
         f"distill.recall: not learnt in {recall.attempts} attempts; give more attempts, or another "
         "distill.recall.learning_rate or distill.seed"
     )
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the recipe and train."""
-    recipe = load_recipe(sys.argv[1:] if arguments is None else arguments)
-    torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    show_log(VerbConsole())
-    distill(recipe)
-
-
-if __name__ == "__main__":
-    run_verb(main)

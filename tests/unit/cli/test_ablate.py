@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reverse_codi.cli import ablate
-from reverse_codi.cli.ablate import Ablation, made_from, recipe_of, run_row, table
-from reverse_codi.evaluation.draw import Size
+from reverse_codi.cli.ablate import main, table
+from reverse_codi.cli.jobs import ablation as ablate
+from reverse_codi.cli.jobs.ablation import Ablation, made_from, read_ablation, recipe_of, run_row
+from reverse_codi.evaluation.defaults import AMONG, Size
 from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest
-from reverse_codi.evaluation.retrieval_set import AMONG
-from reverse_codi.utils.config import RecipeError, read_yaml, validated
+from reverse_codi.utils.config import RecipeError, validated
 from reverse_codi.utils.stages import StageError, record
 
 ROOT = Path(__file__).parents[3]
@@ -200,16 +200,16 @@ def test_the_verb_runs_all_rows_once_and_prints_a_line_each(
     ablation = make_ablation(tmp_path, main={}, rl={"after": "main"}, plain={})
     file, out = tmp_path / "table.yaml", tmp_path / "out"
     file.write_text(ablation.model_dump_json())  # JSON is YAML
-    ablate.main([str(file), "--out", str(out), "--row", "plain"])
+    main([str(file), "--out", str(out), "--row", "plain"])
     assert trained == ["plain"]
-    ablate.main([str(file), "--out", str(out)])
+    main([str(file), "--out", str(out)])
     assert trained == ["plain", "main", "rl"]
     printed = capsys.readouterr().out
     for name in ("main", "rl", "plain"):
         assert f"{name} " in printed
     assert "0.900 ±0.020" in printed
     with pytest.raises(RecipeError, match="no row is named 'mein'; there are main, rl, plain"):
-        ablate.main([str(file), "--out", str(out), "--row", "mein"])
+        main([str(file), "--out", str(out), "--row", "mein"])
 
 
 def test_a_figure_that_was_not_counted_is_an_empty_cell() -> None:
@@ -224,9 +224,8 @@ def test_a_figure_that_was_not_counted_is_an_empty_cell() -> None:
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_every_row_of_the_tables_in_the_package_resolves(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)  # the table names its base recipe from there
-    ablation = validated(Ablation, read_yaml(path), str(path))
+def test_every_row_of_the_tables_in_the_package_resolves(path: Path) -> None:
+    ablation = read_ablation(path)
     recipes = {name: recipe_of(ablation, name, Path("out") / name) for name in ablation.rows}
     assert ablation.size.problems >= AMONG
     assert len({recipe.model_dump_json() for recipe in recipes.values()}) == len(

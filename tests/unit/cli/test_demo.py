@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from reverse_codi.cli.demo import empty, kept_step, show_changes
+from reverse_codi.cli.jobs.demo import empty, kept_step, show_changes
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.verbalize.scores import Scored
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reverse_codi.evaluation import evaluate
-from reverse_codi.evaluation.baselines import NAMES
+from reverse_codi.cli import evaluate
+from reverse_codi.evaluation.defaults import CONTROLS
 from reverse_codi.evaluation.evaluate import find
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import EncodedSteps
@@ -98,9 +98,11 @@ def test_a_run_without_a_verbalizer_is_told_with_the_place_and_the_command(tmp_p
 
 
 @pytest.mark.parametrize("words", [["--trace.n", "50"], ["--task.options={max_value: 30, max_operand: 9}"]])
-def test_an_option_that_would_be_lost_beside_a_reasoner_is_told(words: list[str]) -> None:
-    with pytest.raises(RecipeError, match="do not go together; write options of a recipe as"):
-        evaluate.main(["--reasoner", "embedded", *words])
+def test_no_key_of_a_recipe_is_lost_beside_a_reasoner(words: list[str]) -> None:
+    options, keys = evaluate.parser().parse_with_keys(["--reasoner", "embedded", *words])
+    assert (options.reasoner, options.what, keys) == ("embedded", None, words)
+    with pytest.raises(RecipeError, match="--reasoner and 'other' do not go together"):
+        evaluate.main(["--reasoner", "embedded", *words, "other"])
 
 
 def test_an_empty_folder_is_told_with_both_places(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def test_an_unknown_control_is_told_with_all_that_there_are() -> None:
     with pytest.raises(RecipeError) as error:
         evaluate.main(["embedded", "--baseline", "constant", "--baseline", "logitlens"])
     assert "no control is named 'logitlens'" in str(error.value)
-    assert all(name in str(error.value) for name in NAMES)
+    assert all(name in str(error.value) for name in CONTROLS)
 
 
 def test_too_few_problems_are_told_before_anything_is_drawn(tmp_path: Path) -> None:

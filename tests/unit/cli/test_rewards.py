@@ -12,7 +12,7 @@ from reverse_codi.evaluation.reward_trials.trial import Trial
 from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import names
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.config import RecipeError, run_verb
+from reverse_codi.utils.config import RecipeError, UserError, run_verb
 
 NAN = """
 from reverse_codi import reward
@@ -101,8 +101,8 @@ def test_what_breaks_the_rules_exits_with_the_rewards_name(returned: str, error:
     ],
 )
 def test_errors_name_the_mend(arguments: list[str], told: str) -> None:
-    with pytest.raises(SystemExit, match=told):
-        run_verb(lambda: main(["try", "brevity", "--problems", "8", *arguments]))
+    with pytest.raises(UserError, match=told):
+        main(["try", "brevity", "--problems", "8", *arguments])
 
 
 def test_the_verdict_of_what_never_applies() -> None:

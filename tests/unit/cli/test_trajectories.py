@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reverse_codi.cli.trajectories import main, parsed, run
+from reverse_codi.cli.jobs.trajectories import run
+from reverse_codi.cli.trajectories import main, parsed
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.utils.config import RecipeError
 from tests.huginn import BOS, make_tiny_huginn

@@ -175,7 +175,7 @@ def test_a_store_of_another_reasoner_is_refused_before_any_work(
 ) -> None:
     make_noise_store(tmp_path / "noise", tiny_reasoner, reasoner_hash="0" * 64)
     monkeypatch.setattr(CodiReasoner, "think", None)
-    monkeypatch.setattr("reverse_codi.cli.verbalize.Verbalizer", None)
+    monkeypatch.setattr("reverse_codi.verbalize.verbalizer.Verbalizer", None)
     with pytest.raises(StoreError) as error:
         called([str(tmp_path / "noise")], tiny_folders, tiny_verbalizer, tmp_path / "rows.jsonl")
     assert "0" * 64 in str(error.value) and tiny_reasoner.content_hash in str(error.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reverse_codi.evaluation import evaluate
+from reverse_codi.cli import evaluate
 from reverse_codi.evaluation.accuracy import Accuracies, flat, metric, verdict
 from reverse_codi.evaluation.thoughtless import without_thoughts
 from reverse_codi.reasoners.checkpoints.known import Published

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from reverse_codi.evaluation import baselines
-from reverse_codi.evaluation.baselines import METHODS, NAMES, ON_REQUEST, Tools
+from reverse_codi.evaluation.baselines import METHODS, ON_REQUEST, Tools
+from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
 from reverse_codi.evaluation.suite.predictions import Method
 from reverse_codi.recipe.reasoner import ReasonerSection
@@ -47,9 +48,9 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
 
 
 def test_every_control_has_a_name_and_the_oracle_is_last() -> None:
-    assert set(METHODS) == set(NAMES) - {"oracle"} and NAMES[-1] == "oracle"
-    assert "best_of_16" in NAMES
-    assert not set(ON_REQUEST) & set(NAMES)  # minutes each, so only where they are asked for
+    assert (*METHODS, "oracle") == CONTROLS and tuple(ON_REQUEST) == CONTROLS_ON_REQUEST
+    assert "best_of_16" in CONTROLS
+    assert not set(ON_REQUEST) & set(CONTROLS)  # minutes each, so only where they are asked for
 
 
 @pytest.mark.parametrize("at_once", [256, 5])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.evaluation import evaluate, iterations
+from reverse_codi.cli import evaluate
+from reverse_codi.evaluation import iterations
 from reverse_codi.evaluation.iterations import Iterated, metric, prompt, solution_of, solved, verdict
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner

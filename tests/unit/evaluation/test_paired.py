@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reverse_codi.evaluation.paired import changes, main, texts_of
+from reverse_codi.cli.paired import main
+from reverse_codi.evaluation.paired import changes, texts_of
 from reverse_codi.utils.config import UserError
 
 

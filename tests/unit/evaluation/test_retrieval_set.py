@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from reverse_codi.evaluation.counterfactual import near_claims
-from reverse_codi.evaluation.retrieval_set import AMONG, EACH, RetrievalSet
+from reverse_codi.evaluation.defaults import AMONG
+from reverse_codi.evaluation.retrieval_set import EACH, RetrievalSet
 from reverse_codi.reading.claims import claims_text
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic, split_words

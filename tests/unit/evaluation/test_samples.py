@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from reverse_codi.cli.samples import main
 from reverse_codi.evaluation import samples
-from reverse_codi.evaluation.samples import Tried, by_margin, counts, main, nearest_of_all, tried
+from reverse_codi.evaluation.samples import Tried, by_margin, counts, nearest_of_all, tried
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reverse_codi.evaluation.soft_text import Descent, main, softened
+from reverse_codi.cli.soft_text import main
+from reverse_codi.evaluation.soft_text import Descent, softened
 from reverse_codi.reasoners.sites import Site
 from tests.tiny import make_problems, make_tiny_measure, make_tiny_reasoner
 

@@ -171,7 +171,7 @@ def test_the_command_prints_the_report_and_refuses_in_one_line(
     assert "merged LoRA    14 modules, rank 4, alpha 1: W + (B @ A) * 0.25" in printed
     assert f"loaded from    {said['converted']}/answer-only-" in printed
     case.file.write_bytes(b"nothing")
-    with pytest.raises(SystemExit, match=rf"error: {case.file} is "):
+    with pytest.raises(CheckpointError, match=f"^{case.file} is "):
         print_report([str(RECIPE), *words])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.cli import trace, trajectories
-from reverse_codi.cli.pipeline import check_reasoner_is_made_here
+from reverse_codi.cli.jobs.pipeline import check_reasoner_is_made_here
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_claims

@@ -8,13 +8,13 @@ import pytest
 import ray
 import yaml
 
+from reverse_codi.cli.distill import main as distill_main
+from reverse_codi.cli.evaluate import main as evaluate_main
 from reverse_codi.cli.trace import main as trace_main
-from reverse_codi.evaluation.evaluate import main as evaluate_main
-from reverse_codi.reasoners.distill.run import main as distill_main
+from reverse_codi.cli.train import main as train_main
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.traces.files import Manifest, StoreError, TraceHeader
-from reverse_codi.train import main as train_main
 from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import Resources, demanded, offered

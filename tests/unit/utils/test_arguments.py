@@ -6,10 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from reverse_codi.cli import ablate, bench_rewards, trajectories, verbalize
-from reverse_codi.cli import reading_study as study_report
-from reverse_codi.cli import rewards as rewards
-from reverse_codi.evaluation import ceilings, check_reasoner, evaluate, soft_text
+from reverse_codi.cli import (
+    ablate,
+    bench_rewards,
+    ceilings,
+    check_reasoner,
+    evaluate,
+    reading_study,
+    rewards,
+    soft_text,
+    trajectories,
+    verbalize,
+)
 from reverse_codi.utils.config import RecipeError
 
 
@@ -45,4 +53,4 @@ def test_counts_out_of_range_are_named(
 
 def test_ridge_strengths_are_checked_before_the_study() -> None:
     with pytest.raises(RecipeError, match=r"--ridge: ridge = 0\.0: "):
-        study_report.main(["recipes/tiny.yaml", "--ridge", "0"])
+        reading_study.main(["recipes/tiny.yaml", "--ridge", "0"])

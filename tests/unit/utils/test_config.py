@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import Field
 
-from reverse_codi.utils.config import RecipeError, Section, override, read_yaml, run_verb, validated
+from reverse_codi.utils.config import (
+    RecipeError,
+    Section,
+    UserError,
+    override,
+    read_yaml,
+    run_verb,
+    validated,
+)
 
 
 class Inner(Section):
@@ -111,10 +120,17 @@ def test_another_kind_of_file_is_refused(tmp_path: Path, text: str, message: str
         read_yaml(tmp_path / "r.yaml")
 
 
-def test_a_command_tells_what_is_wrong_without_a_traceback() -> None:
-    def main() -> None:
-        raise RecipeError("grpo.samples = 1")
+def test_a_command_tells_what_is_wrong_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(error: Exception) -> Callable[[], None]:
+        def main() -> None:
+            raise error
 
-    with pytest.raises(SystemExit, match=r"^error: grpo\.samples = 1$"):
-        run_verb(main)
+        return main
+
+    with pytest.raises(SystemExit) as ended:
+        run_verb(fails(RecipeError("grpo.samples = 1")))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: grpo.samples = 1\n"
+    with pytest.raises(SystemExit, match=r"^error: no room$"):  # Python prints it and ends with status 1
+        run_verb(fails(UserError("no room")))
     run_verb(lambda: None)

@@ -12,11 +12,21 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from reverse_codi.cli import ablate, bench_rewards, demo, pipeline, trace, trajectories, verbalize
-from reverse_codi.cli import reading_study as study_report
-from reverse_codi.evaluation import ceilings, evaluate, soft_text
-from reverse_codi.reasoners.distill import run as distill
-from reverse_codi.train import main as train_main
+from reverse_codi.cli import (
+    ablate,
+    bench_rewards,
+    ceilings,
+    demo,
+    distill,
+    evaluate,
+    pipeline,
+    reading_study,
+    soft_text,
+    trace,
+    train,
+    trajectories,
+    verbalize,
+)
 from reverse_codi.utils.files import whole_file, write_whole
 from reverse_codi.utils.outputs import OutputError, check_file, check_folder
 from reverse_codi.utils.rows_file import SUFFIXES, write_rows
@@ -112,7 +122,7 @@ NOWHERE = "reasoner: {path: no/such/reasoner}\n"
                 "FILE",
             ],
         ),
-        (train_main, ["RECIPE", "--train.out", "FILE"]),
+        (train.main, ["RECIPE", "--train.out", "FILE"]),
         (distill.main, ["RECIPE", "--distill.out", "FILE/a/b", "--distill.base", "no/such/base"]),
         (pipeline.main, ["RECIPE", "--train.out", "FILE", "--distill.out", "no/such/reasoner"]),
         (evaluate.main, ["--reasoner", "no/such", "--task", "arithmetic", "--out", "FILE"]),
@@ -122,7 +132,7 @@ NOWHERE = "reasoner: {path: no/such/reasoner}\n"
         (trajectories.main, ["no/such", "--text", "a", "--out", "FILE"]),
         (ceilings.main, ["RECIPE", "--out", "FILE"]),
         (soft_text.main, ["embedded", "--out", "FILE"]),
-        (study_report.main, ["RECIPE", "--json", "FILE/a.json"]),
+        (reading_study.main, ["RECIPE", "--json", "FILE/a.json"]),
         (bench_rewards.main, ["--json", "FILE/a.json"]),
     ],
 )

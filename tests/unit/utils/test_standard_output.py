@@ -32,7 +32,7 @@ def answered(folder: Path, *words: str) -> tuple[Any, str]:
     """What a command prints as JSON, and its standard error, with W&B offline."""
     environment = os.environ | {"WANDB_MODE": "offline", "PYTHONPATH": str(ROOT), "COLUMNS": "60"}
     run = subprocess.run(
-        [sys.executable, "-m", *words],
+        [sys.executable, "-m", "reverse_codi.cli", *words],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -45,15 +45,13 @@ def answered(folder: Path, *words: str) -> tuple[Any, str]:
 
 def test_a_trial_as_json_is_json_whatever_prints_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
-    found, message = answered(
-        tmp_path, "reverse_codi.cli.rewards", "try", "./noisy.py:noisy", "--problems", "4", "--json"
-    )
+    found, message = answered(tmp_path, "rewards", "try", "./noisy.py:noisy", "--problems", "4", "--json")
     assert found["reward"] == "noisy" and found["kinds"]["gold"]["mean"] == 0.0
     for line in ("loading", "scoring", "past Python", "another process"):
         assert line in message
 
 
 def test_a_check_of_a_reasoner_as_json_is_json(tmp_path: Path) -> None:
-    words = ("reverse_codi.evaluation.check_reasoner", "--n", "20", "--no-probe", "--json")
+    words = ("check-reasoner", "--n", "20", "--no-probe", "--json")
     found, _ = answered(tmp_path, *words)
     assert found["n"] == 20 and 0.0 <= found["accuracy"] <= 1.0

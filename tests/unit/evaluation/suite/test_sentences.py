@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from reverse_codi.evaluation import controls
-from reverse_codi.evaluation.draw import EvalSetRequest, Size, draw
+from reverse_codi.evaluation.defaults import Size
+from reverse_codi.evaluation.draw import EvalSetRequest, draw
 from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.suite import faithful, matching, thinking
 from reverse_codi.evaluation.suite.content import steps

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from reverse_codi.cli.pipeline import check_reasoner_is_made_here
+from reverse_codi.cli.jobs.pipeline import check_reasoner_is_made_here
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.pretrained import gguf_file, load_base, merged, with_lora

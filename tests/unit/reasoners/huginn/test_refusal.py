@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.cli import trace
+from reverse_codi.cli import trace, train
 from reverse_codi.reasoners.load import load_reasoner, open_reasoner, reasoner_folder
-from reverse_codi.train import main as train_main
 from reverse_codi.utils.config import RecipeError
 from tests.huginn import make_tiny_huginn
 
@@ -26,7 +25,7 @@ def test_no_door_leads_to_a_translation(folder: Path) -> None:
             door(str(folder))
 
 
-@pytest.mark.parametrize("verb", [trace.main, train_main])
+@pytest.mark.parametrize("verb", [trace.main, train.main])
 def test_the_verbs_refuse_it(folder: Path, tmp_path: Path, verb: object) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(

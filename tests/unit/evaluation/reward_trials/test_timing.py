@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from reverse_codi.cli.bench_rewards import make_rows, measured, shown
+from reverse_codi.cli.bench_rewards import shown
+from reverse_codi.evaluation.reward_trials.timing import make_rows, measured
 from reverse_codi.reading.metric import ThoughtMetric
 
 

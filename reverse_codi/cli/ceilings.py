@@ -1,0 +1,62 @@
+"""Find how well thoughts can be read at all, in one guess.
+
+Probes with labels, linear and with a hidden layer, on hidden states and on latent inputs, are trained on the
+recipe's training traces. What they cannot tell, no translation of a single thought can be expected to.
+`step_result.K` is the gold result of step K, off the thought of that step, in right traces; `wrong` is the
+model's own wrong answer, off the thought of the last step, in wrong traces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils.arguments import count, positive
+
+
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi ceilings", __doc__, takes_recipe=True)
+    made.add_recipe(default="tiny")
+    made.add_argument("--n-test", type=positive, default=24_000, help="held-out traces")
+    made.add_argument("--seed", type=count, default=0, help="of held-out problems and probes")
+    made.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("runs/ceilings"), help="folder of held-out traces"
+    )
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Collect traces, fit the probes, print the table."""
+    options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
+    from rich.table import Table
+
+    from reverse_codi.evaluation.ceilings import ceilings
+    from reverse_codi.evaluation.draw import FIRST_SEED
+    from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.tasks.base import Split
+    from reverse_codi.traces.collect import TraceRequest, collect
+    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.log import show_log
+    from reverse_codi.utils.outputs import check_folder
+
+    check_folder(options.out, "--out")
+    check_folder(recipe.trace.out, "trace.out")
+    console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
+
+    section, task = recipe.trace, recipe.task.build()
+    asked = TraceRequest.of_training(recipe, Split.TRAIN, section.n, section.seed, section.out)
+    train = collect(reasoner, task, asked)
+    seed = FIRST_SEED + 10 * options.seed + 5
+    out = options.out / f"heldout-{options.n_test}-{seed}"
+    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n_test, seed, out)
+    test = collect(reasoner, task, asked)
+    table = Table("asked", "of", "probe", "right [95 %]", "n")
+    for name, figure in ceilings(train, test, reasoner.n_thoughts, options.seed).items():
+        what, kind, probe = name.rsplit(".", 2)
+        table.add_row(what, kind, probe, str(figure), str(figure.n))
+    console.print(table)

@@ -1,0 +1,113 @@
+"""Measure whether translations are true.
+
+Every figure of docs/evaluation.md for the verbalizer and for each control, on fresh held-out problems, as a
+table and in DIR/metrics.json. `--baseline NAME` runs one control alone. `--reasoner ID --task NAME` asks
+first whether a checkpoint loaded right: its accuracy beside the published one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from reverse_codi.cli.parser import Parser
+from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST, Size
+from reverse_codi.recipe.reasoner import EMBEDDED
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.utils.arguments import count, positive
+from reverse_codi.utils.config import RecipeError, validated
+from reverse_codi.utils.errors import UsageError
+
+KNOWN = (*CONTROLS, *CONTROLS_ON_REQUEST)
+
+
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi evaluate", __doc__, takes_recipe=True)
+    add = made.add_argument
+    add(
+        "what",
+        nargs="?",
+        metavar="RECIPE|VERBALIZER",
+        help=f"a recipe, a verbalizer's folder, or {EMBEDDED!r}",
+    )
+    add("--reasoner", metavar="ID", help="check a reasoner alone: its accuracy on --task")
+    add("--task", metavar="NAME", default=Recipe().task.name, help="task of --reasoner")
+    add("--traces", metavar="STORE", type=Path, help="a trace store with steps, instead of fresh ones")
+    add("--seed", type=count, default=0, help="of problems, distractors and edits")
+    add(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("runs/evaluate"),
+        help="folder of traces and metrics.json",
+    )
+    add("--baseline", action="append", metavar="NAME", help=f"a control, alone: {', '.join(KNOWN)}")
+    add("--no-baselines", action="store_true", help="the verbalizer alone")
+    add("--problems", type=positive, default=Size().problems, help="fresh held-out problems")
+    add("--wrong", type=positive, default=Size().wrong, help="wrong traces wanted")
+    add("--pairs", type=positive, default=Size().pairs, help="minimal pairs")
+    add(
+        "--reading",
+        metavar="FOLDER",
+        help=f"a folder of maps to examine with, or {EMBEDDED!r}; for a verbalizer of whole traces",
+    )
+    add("--lm", metavar="ID", help="a second language model that judges texts: folder, hub id, .gguf")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Evaluate and print."""
+    options, keys = parser().parse_with_keys(arguments)
+    if unknown := [name for name in options.baseline or () if name not in KNOWN]:
+        raise RecipeError(f"no control is named {unknown[0]!r}; there are {', '.join(KNOWN)}")
+    if options.reasoner and options.what is not None:
+        raise RecipeError(f"--reasoner and {options.what!r} do not go together; give one of them")
+    if not options.reasoner and options.what is None:
+        raise UsageError("nothing to evaluate: give a recipe, a verbalizer, 'embedded', or --reasoner ID")
+
+    import torch
+
+    from reverse_codi.evaluation import accuracy
+    from reverse_codi.evaluation.evaluate import CheckRequest, EvaluationRequest, check, find, run
+    from reverse_codi.evaluation.report import METRICS_FILE, flat, log_wandb, tables
+    from reverse_codi.reasoners.load import ASSETS
+    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.log import show_log
+
+    console = show_log(VerbConsole())
+    torch.manual_seed(options.seed)
+    if options.reasoner:
+        request = CheckRequest(
+            reasoner=options.reasoner,
+            task=options.task,
+            problems=options.problems,
+            seed=options.seed,
+            out=options.out,
+            overrides=keys,
+        )
+        console.print(check(request))
+        console.print(f"{options.out / accuracy.FILE}")
+        return
+    evaluated = find(options.what, keys)
+    if options.reading:
+        reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
+        evaluated = replace(evaluated, reading=reading)
+    asked = {"problems": options.problems, "wrong": options.wrong, "pairs": options.pairs}
+    found, baselines = run(
+        evaluated,
+        EvaluationRequest(
+            out=options.out,
+            size=validated(Size, asked, "command line"),
+            seed=options.seed,
+            given=options.traces,
+            controls=options.baseline or ([] if options.no_baselines else CONTROLS),
+            alone=bool(options.baseline),
+            second=options.lm,
+        ),
+    )
+    for table in tables(found, baselines):
+        console.print(table)
+    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines))
+    console.print(f"{options.out / METRICS_FILE}")

@@ -1,0 +1,175 @@
+"""What each choice is worth, held-out: the rows of an ablation table.
+
+Each row trains a verbalizer with some keys of the base recipe changed and evaluates it without controls. A
+row that says `after: OTHER` takes over the other row's maps, warm start or both. Finished rows are kept, so a
+stopped table goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import ray
+from pydantic import model_validator
+from rich.console import Console
+
+from reverse_codi.evaluation.defaults import Size
+from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest, run
+from reverse_codi.evaluation.report import METRICS_FILE
+from reverse_codi.recipe.find import recipe_file
+from reverse_codi.recipe.reward import beside
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.train import train
+from reverse_codi.training import preflight
+from reverse_codi.training.runtime import with_available_engine
+from reverse_codi.utils.config import (
+    RecipeError,
+    Section,
+    UserError,
+    override,
+    read_yaml,
+    validated,
+)
+from reverse_codi.utils.stages import finished, record, take_over
+
+# Figures beside those with an aim.
+ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
+DONE = f"evaluation/{METRICS_FILE}"
+# What a stopped row goes on from.
+PARTS = ("train/*",)
+# Where a row runs and what it prints: another machine may go on with a table.
+DECIDES_NOTHING: dict[str, Any] = {
+    "train": True,
+    "log": True,
+    "distill": True,
+    "rollout": {"actors", "cpus", "gpus"},
+    "reward": {"actors", "cpus_per_actor", "gpus_per_actor", "timeout_s"},
+    "reasoner": {"device"},
+    "trace": {"batch_size"},
+}
+
+
+class AblationRow(Section):
+    """One line of the table."""
+
+    why: str
+    """What the row asks."""
+    after: str | None = None
+    """A row above whose `takes` are taken over."""
+    takes: list[Literal["reading", "warm"]] = ["reading", "warm"]
+    """What is taken over: maps and encoded steps, and the warm start."""
+    read_by: str | None = None
+    """A row above whose maps examine this one, where its own read whole traces."""
+    set: dict[str, Any] = {}
+    """Keys laid over the base recipe, dotted: `reading.spec.point: last`."""
+
+
+class Ablation(Section):
+    """An ablation table."""
+
+    recipe: str
+    """The base recipe: a file, also beside the table, or a name."""
+    size: Size = Size()
+    """How much each row is asked."""
+    set: dict[str, Any] = {}
+    """Keys laid over the base recipe in every row."""
+    rows: dict[str, AblationRow]
+    """Name -> row, in the order of the table."""
+
+    @model_validator(mode="after")
+    def _rows_come_after_rows_above(self) -> Self:
+        above: list[str] = []
+        for name, row in self.rows.items():
+            for other in (row.after, row.read_by):
+                if other is not None and other not in above:
+                    raise ValueError(f"row {name!r} needs {other!r}, which is no row above it")
+            above.append(name)
+        return self
+
+
+def read_ablation(word: str | Path) -> Ablation:
+    """Read a table from a file, or by the name of one that comes with the package.
+
+    Raises:
+        RecipeError: there is none, or a key or value is wrong.
+    """
+    file = recipe_file(word)
+    ablation = validated(Ablation, read_yaml(file), str(word))
+    beside_table = file.parent / ablation.recipe
+    if Path(ablation.recipe).is_file() or not beside_table.is_file():
+        return ablation
+    return ablation.model_copy(update={"recipe": str(beside_table)})
+
+
+def recipe_of(ablation: Ablation, name: str, folder: Path) -> Recipe:
+    """The recipe of one row."""
+    changed = {**ablation.set, **ablation.rows[name].set}
+    words = [word for key, value in changed.items() for word in (f"--{key}", json.dumps(value))]
+    base = recipe_file(ablation.recipe)
+    values = override(read_yaml(base), [*words, "--train.out", str(folder / "train")])
+    recipe = validated(Recipe, values, f"row {name!r}")
+    return recipe.model_copy(update={"reward": beside(recipe.reward, base.parent)})
+
+
+def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
+    """Everything that decides what a row finds, the rows that it goes on from included."""
+    row = ablation.rows[name]
+    recipe = recipe_of(ablation, name, Path())
+    return {
+        **recipe.model_dump(mode="json", exclude=DECIDES_NOTHING),
+        "size": ablation.size.model_dump(),
+        "takes": row.takes if row.after else [],
+        "after": made_from(ablation, row.after) if row.after else None,
+        "read_by": made_from(ablation, row.read_by) if row.read_by else None,
+    }
+
+
+def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
+    """Refuse what would fail in the middle of the table: finished rows of other settings, and bad new ones.
+
+    Raises:
+        RecipeError: names the row.
+        StageError: a row, or one that it goes on from, was made with other settings.
+    """
+    for name in names:
+        if finished(out / name, made_from(ablation, name), (DONE,), resumable=PARTS):
+            continue
+        recipe, _ = with_available_engine(recipe_of(ablation, name, out / name))
+        try:
+            preflight.check(recipe, fetch=False)
+            preflight.check_actors(recipe)
+        except UserError as error:
+            raise RecipeError(f"row {name!r}: {error}") from None
+
+
+def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[str, Any]:
+    """Train and evaluate one row, or read what a former run found.
+
+    Raises:
+        StageError: the former run had other settings.
+    """
+    folder = out / name
+    inputs = made_from(ablation, name)
+    if not finished(folder, inputs, (DONE,), resumable=PARTS):
+        record(folder, inputs)
+        recipe, _ = with_available_engine(recipe_of(ablation, name, folder))
+        if (first := ablation.rows[name].after) is not None:
+            run_row(ablation, first, out, console)
+            for part in ablation.rows[name].takes:
+                if not (folder / "train" / part).is_dir():  # else RL may have gone on from it
+                    take_over(out / first / "train" / part, folder / "train" / part)
+        console.rule(f"{name}: {ablation.rows[name].why}")
+        verbalizer = train(recipe, resume=True)
+        ray.shutdown()  # the next row may place other actors
+        reading = None
+        if (reader := ablation.rows[name].read_by) is not None:
+            run_row(ablation, reader, out, console)
+            reading = out / reader / "train" / "reading"
+        evaluated = Evaluated(recipe, verbalizer, reading)
+        asked = EvaluationRequest(out=folder / "evaluation", size=ablation.size, reconstruct=False)
+        run(evaluated, asked)
+    found: dict[str, Any] = json.loads((folder / DONE).read_text())
+    return found

@@ -1,0 +1,179 @@
+"""The demo: the main job on two CPU cores, from the embedded model to a better translator.
+
+Translates fresh held-out problems with the embedded warm start, runs GRPO with rollout and reward
+actors in Ray, and translates the same problems again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from reverse_codi.reading.hard_negatives import CONSTANT
+from reverse_codi.reasoners.load import ASSETS
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.tasks.base import Split
+from reverse_codi.traces.collect import TraceRequest, collect
+from reverse_codi.training import preflight
+from reverse_codi.training.learning_signal import check_thoughts
+from reverse_codi.training.prepare import Prepared, prepare
+from reverse_codi.training.records import BEST_FIGURES
+from reverse_codi.training.reinforce import reinforce
+from reverse_codi.training.run_folder import RunFolder
+from reverse_codi.training.runtime import gold_steps
+from reverse_codi.training.stage_folders import READING, READING_FILES
+from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.figures import change
+from reverse_codi.utils.stages import take_over
+from reverse_codi.utils.tracker import start_wandb
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.scores import CLIP, Scored, match_gain, score
+from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
+from reverse_codi.verbalize.translator import Translator
+
+# Other problems than those that the best checkpoint is chosen on.
+TEST_PROBLEMS, TEST_SEED = 300, 90_001
+# Lies in every folder that a demo made.
+MARK = ".demo"
+
+
+def check_is_ours(out: Path) -> None:
+    """Refuse a folder that a demo would clear, though none made it.
+
+    Raises:
+        RecipeError: `out` holds files and no demo made it.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise RecipeError(f"{out} holds files that no demo wrote; choose another --out, or empty it")
+
+
+def empty(out: Path) -> None:
+    """Clear the folder of an earlier demo; see `check_is_ours`."""
+    check_is_ours(out)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / MARK).touch()
+
+
+def test_thoughts(recipe: Recipe, prepared: Prepared, out: Path, problems: int = TEST_PROBLEMS) -> Thoughts:
+    """Causally active thoughts of fresh held-out problems, which nothing in training has seen."""
+    asked = TraceRequest.of_training(recipe, Split.HELDOUT, problems, TEST_SEED, out / "test-traces")
+    traces = collect(prepared.reasoner, recipe.task.build(), asked)
+    return thoughts_of(traces, prepared.sites, prepared.encoded, active_only=True)
+
+
+def embedded_reading(out: Path) -> None:
+    """Read as the embedded verbalizer does: its maps and encoded steps were frozen with it."""
+    take_over(ASSETS / "verbalizer", out / READING, READING_FILES)
+
+
+def translated(recipe: Recipe, prepared: Prepared, folder: Path, thoughts: Thoughts) -> Scored:
+    """Greedy translations by the verbalizer in `folder`, scored."""
+    translator = Translator(prepared.reasoner, folder, recipe.grpo.max_new_tokens)
+    return score(thoughts, translator.greedy(thoughts.slots), prepared.metric)
+
+
+def control(prepared: Prepared, thoughts: Thoughts, text: str) -> float:
+    """Match of one text given for every thought."""
+    scored = score(thoughts, [text] * len(thoughts), prepared.metric)
+    return scored.match
+
+
+def show(console: Console, thoughts: Thoughts, before: Scored, after: Scored, problems: int) -> None:
+    """Print some thoughts' translations side by side."""
+    table = Table("thought", "gold claim", "warm start", "after GRPO", title="held-out thoughts")
+    shown = [row for row, problem in enumerate(thoughts.problems) if problem < problems]
+    for row in shown:
+        if row == 0 or thoughts.problems[row] != thoughts.problems[row - 1]:
+            table.add_section()
+            console.print(f"{thoughts.questions[row]}", markup=False)
+        table.add_row(str(thoughts.sites[row]), thoughts.gold[row], before.texts[row], after.texts[row])
+    console.print(table)
+
+
+def kept_step(out: Path) -> int:
+    """The GRPO step of the policy in `out/best`; 0 is the warm start, also where there was no GRPO."""
+    file = out / BEST_FIGURES
+    return int(json.loads(file.read_text())["step"]) if file.is_file() else 0
+
+
+def show_changes(console: Console, before: Scored, after: Scored, problems: Sequence[int], step: int) -> None:
+    """Print means over thoughts before and after, and their change with its 95 % interval.
+
+    Args:
+        console: where to.
+        before: the warm start's texts.
+        after: those of the kept policy.
+        problems: the problem of each thought.
+        step: the kept policy's.
+    """
+    table = Table("a thought's", "warm start", "after GRPO", "change")
+    for title, x, y, span in (
+        (f"match, clipped at {CLIP:g}", before.clipped, after.clipped, 1.0 - CLIP),
+        ("results right", before.result, after.result, 1.0),
+        ("operations right", before.operation, after.operation, 1.0),
+        ("whole claims right", before.claim, after.claim, 1.0),
+    ):
+        if len(x):  # sentences state no operations
+            table.add_row(title, f"{x.mean():.3f}", f"{y.mean():.3f}", str(change(x, y, problems, span)))
+    console.print(table)
+    if step == 0:
+        console.print(
+            "The best checkpoint is the warm start: no later one was better on the held-out thoughts that it "
+            "is chosen on, so both columns are of the same weights. metrics.jsonl has the later figures."
+        )
+    elif before.texts == after.texts:
+        console.print(f"GRPO's step {step} writes the same texts as the warm start, every one.")
+
+
+def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
+    """Run it; returns what demo.json holds."""
+    start = time.perf_counter()
+    check_is_ours(out)
+    for line in preflight.check(recipe, fetch=True, reuse=False):  # those in `out` are made anew
+        console.print(f"[yellow]{line}[/yellow]")
+    preflight.check_actors(recipe)
+    empty(out)
+    console.print(gold_steps(recipe))
+    embedded_reading(out)
+    if recipe.log.wandb:
+        start_wandb(recipe.log.project)
+    prepared = prepare(recipe, out)
+    check_thoughts(recipe, prepared)
+    warm = ASSETS / "warm"
+    console.print((warm / "warm_curve.csv").read_text(), markup=False)
+    console.print("the curve above is the warm start's, on held-out thoughts, to its plateau")
+    thoughts = test_thoughts(recipe, prepared, out)
+    before = translated(recipe, prepared, warm, thoughts)
+    policy = Policy.load(warm, prepared.reasoner, trainable=True)
+    run = RunFolder(out)
+    reinforce(recipe, prepared, policy, run)
+    folder, step = run.save(recipe, run.best if recipe.grpo.steps else warm, prepared.folder), kept_step(out)
+    after = translated(recipe, prepared, folder, thoughts)
+    show(console, thoughts, before, after, problems=4)
+    show_changes(console, before, after, thoughts.problems, step)
+    gain = match_gain(before, after, thoughts.problems)
+    gold = score(thoughts, thoughts.gold, prepared.metric)
+    return {
+        "match_before": before.match,
+        "match_after": after.match,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+        "retrieval_before": before.retrieved,
+        "retrieval_after": after.retrieved,
+        "result_before": float(before.result.mean()),
+        "result_after": float(after.result.mean()),
+        "match_constant": control(prepared, thoughts, CONSTANT),
+        "match_empty": control(prepared, thoughts, ""),
+        "match_gold": gold.match,
+        "top_share": after.top_share,
+        "best_step": step,
+        "n": len(set(thoughts.problems)),
+        "seconds": time.perf_counter() - start,
+    }

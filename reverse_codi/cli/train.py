@@ -1,0 +1,58 @@
+"""Train a verbalizer: traces, probes and maps, the warm start, then GRPO.
+
+A run writes everything into the folder `train.out`, and ends with a verbalizer in `train.out`/verbalizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
+
+
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi train", __doc__, takes_recipe=True)
+    made.add_recipe()
+    made.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the resolved recipe, or why it would be refused, and do nothing",
+    )
+    made.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in train.out")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train, or say with `--dry-run` what would be done, or why it would be refused."""
+    options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
+    import ray
+    import torch
+    import yaml
+
+    from reverse_codi.reasoners.load import refuse_recurrent_depth
+    from reverse_codi.train import train
+    from reverse_codi.training.run_folder import check
+    from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
+    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.log import show_log
+
+    refuse_recurrent_depth(recipe.reasoner)
+    console = show_log(VerbConsole())
+    recipe, message = with_available_engine(recipe)
+    for line in filter(None, (message, fleeting(recipe.train.out))):
+        console.print(f"[yellow]{line}[/yellow]")
+    if options.dry_run:
+        console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
+        console.print(placement(recipe), markup=False)
+        console.print(gold_steps(recipe))
+        check(recipe, options.resume, fetch=False)
+        return
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    folder = train(recipe, options.resume)
+    console.print(f"verbalizer: {folder}")
+    ray.shutdown()

@@ -1,0 +1,49 @@
+"""What evaluations and studies ask by default; light, so that `--help` can name it before torch is loaded."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from reverse_codi.utils.config import Section
+
+AMONG = 64
+"""How many thoughts a text is matched against, its own included."""
+
+CONTROLS = (
+    "gold",
+    "empty",
+    "constant",
+    "question_restated",
+    "final_answer",
+    "question_solved",
+    "logit_lens",
+    "linear_probes",
+    "nearest_text",
+    "shuffled",
+    "best_of_16",
+    "warm_start",
+    "warm_gold",
+    "warm_nearest",
+    "more_sft",
+    "question_only",
+    "oracle",
+)
+"""The controls of an evaluation; `evaluation.baselines` makes them."""
+CONTROLS_ON_REQUEST = ("best_of_256",)
+"""Ceilings that take minutes and are made only where they are asked for."""
+
+TRIAL_PROBLEMS = 100
+"""Problems that a reward is tried on."""
+DESCENT_STEPS = 300
+"""Steps of Adam that a soft text gets."""
+
+
+class Size(Section):
+    """The size of an evaluation set."""
+
+    problems: int = Field(default=600, ge=AMONG)
+    """Number of fresh held-out problems; each text competes with 63 others."""
+    wrong: int = Field(default=200, gt=0)
+    """Number of wrong traces."""
+    pairs: int = Field(default=300, gt=0)
+    """Number of minimal pairs."""
