@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -38,10 +39,15 @@ def steps(text: str) -> list[tuple[str, str]]:
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = shlex.split(command)
-    assert program == "reverse-codi", command
-    monkeypatch.setattr(sys, "argv", [program, *arguments])
     try:
-        main()
+        if program == "reverse-codi":
+            main(arguments)
+        else:
+            assert (program, *arguments[:2]) == ("python", "-m", "pytest"), command
+            monkeypatch.setattr(sys, "argv", arguments[1:])
+            # Other tests import what is run here.
+            monkeypatch.delitem(sys.modules, "pytest.__main__", raising=False)
+            runpy.run_module("pytest", run_name="__main__", alter_sys=True)
     except SystemExit as end:
         assert not end.code, f"{command}: {end.code}"
 

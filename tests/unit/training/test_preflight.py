@@ -204,8 +204,8 @@ def test_a_cluster_says_itself_what_it_offers(tmp_path: Path, monkeypatch: pytes
 
 
 def test_sites_are_counted_by_the_reasoners_thoughts() -> None:
-    facts = preflight.Facts.of("embedded")
+    facts = preflight.ReasonerFacts.of("embedded")
     assert facts is not None
     assert (facts.n_thoughts, facts.n_layers, facts.positions) == (4, 2, 256)
     assert Site("h", facts.n_thoughts - 1).index == 3
-    assert preflight.Facts.of("nobody/nowhere") is None
+    assert preflight.ReasonerFacts.of("nobody/nowhere") is None
