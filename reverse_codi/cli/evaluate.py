@@ -17,7 +17,6 @@ from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import RecipeError, validated
-from reverse_codi.utils.errors import UsageError
 
 KNOWN = (*CONTROLS, *CONTROLS_ON_REQUEST)
 
@@ -65,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.reasoner and options.what is not None:
         raise RecipeError(f"--reasoner and {options.what!r} do not go together; give one of them")
     if not options.reasoner and options.what is None:
-        raise UsageError("nothing to evaluate: give a recipe, a verbalizer, 'embedded', or --reasoner ID")
+        raise RecipeError("nothing to evaluate: give a recipe, a verbalizer, 'embedded', or --reasoner ID")
 
     import torch
 

@@ -96,9 +96,8 @@ def import_vectors(arguments: Sequence[str], console: Console) -> TraceStore:
 
 def main(arguments: Sequence[str]) -> None:
     """Collect or import."""
-    importing = list(arguments[:1]) == ["import"]
     recipe = None
-    if not importing:
+    if list(arguments[:1]) != ["import"]:
         options, keys = parser().parse_with_keys(arguments)
         recipe = load_recipe([options.recipe, *keys])
     from reverse_codi.utils.console import VerbConsole

@@ -11,7 +11,6 @@ from reverse_codi.cli.jobs.pipeline import check_reasoner_is_made_here
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_claims
-from reverse_codi.train import main as train_main
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import Resources
 from reverse_codi.utils.config import RecipeError
@@ -27,10 +26,10 @@ def test_a_dry_run_prints_the_recipe_and_its_gpus(
     path = str(ROOT / f"recipes/{name}.yaml")
     monkeypatch.setattr(preflight, "offered", lambda: Resources(2, 0))
     with pytest.raises(RecipeError, match=r"ask for 0\.6 GPU, Ray offers 0: lower rollout\.actors"):
-        train_main([path, "--dry-run"])
+        train.main([path, "--dry-run"])
     capsys.readouterr()
     monkeypatch.setattr(preflight, "offered", lambda: Resources(2, 1))
-    train_main([path, "--dry-run"])
+    train.main([path, "--dry-run"])
     printed, recipe = capsys.readouterr().out, load_recipe([path])
     assert f"path: {recipe.reasoner.path}" in printed
     gpus = recipe.rollout.actors * recipe.rollout.gpus + recipe.reward.actors * recipe.reward.gpus_per_actor
@@ -44,7 +43,7 @@ def test_huginn_is_read_and_refused_for_translation_before_anything_is_fetched(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path = str(ROOT / "recipes/huginn.yaml")
-    for verb, words in ((train_main, [path, "--dry-run"]), (train_main, [path]), (trace.main, [path])):
+    for verb, words in ((train.main, [path, "--dry-run"]), (train.main, [path]), (trace.main, [path])):
         with pytest.raises(RecipeError, match=r"huginn-0125: .*no thoughts to translate.*trajectories"):
             verb(words)
     options = trajectories.parsed([path, "--text", "12 + 5 =", "--out", "runs/huginn"])
@@ -57,7 +56,7 @@ def test_smollm2_is_distilled_from_a_packages_file_and_fits_a_laptop(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = str(ROOT / "recipes/smollm2.yaml")
-    train_main([path, "--dry-run"])
+    train.main([path, "--dry-run"])
     assert "and 0 GPU in all" in capsys.readouterr().out
     recipe = load_recipe([path])
     check_reasoner_is_made_here(recipe)
@@ -68,7 +67,7 @@ def test_smollm2_is_distilled_from_a_packages_file_and_fits_a_laptop(
 
 def test_prosqa_runs_on_cpus_from_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(ROOT / "recipes/prosqa.yaml")
-    train_main([path, "--dry-run"])
+    train.main([path, "--dry-run"])
     assert "0 GPU in all" in capsys.readouterr().out
     recipe = load_recipe([path])
     assert recipe.distill.out == recipe.reasoner.path  # what is trained is what is read

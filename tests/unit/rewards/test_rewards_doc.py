@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,8 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert pytest.main([*arguments[2:], "-p", "no:cacheprovider", "--rootdir", "."]) == 0
         return
     assert program == "reverse-codi", command
-    monkeypatch.setattr(sys, "argv", [program, *arguments])
     try:
-        main()
+        main(arguments)
     except SystemExit as end:
         assert not end.code, f"{command}: {end.code}"
 

@@ -20,8 +20,9 @@ NAN, INF = float("nan"), float("inf")
 PACKAGE = Path(__file__).parents[3] / "reverse_codi"
 # These make hashes, command-line words, cells or defaults for people of it, or round what another made.
 NO_WRITERS = {
-    "cli/ablate.py",
-    "evaluation/check_reasoner.py",
+    "cli/jobs/ablation.py",
+    "cli/check_reasoner.py",
+    "cli/recipe_keys.py",
     "utils/files.py",
     "reasoners/checkpoints/convert.py",
     "reasoners/hashing.py",
