@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.cli import trace, trajectories
+from reverse_codi.cli import trace, train, trajectories
 from reverse_codi.cli.jobs.pipeline import check_reasoner_is_made_here
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
