@@ -6,7 +6,6 @@ print(Verbalizer.from_pretrained("embedded").translate("Ann has 12 apples and bu
 """
 
 import importlib
-import logging
 import os
 import sys
 from types import ModuleType
@@ -78,9 +77,6 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
-
-# A library prints nothing of its own: its log goes where the user's configuration sends it.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # A program of ours begins, by `python -m` or as a worker of Ray, and imports what it needs itself.
 if os.path.basename((getattr(sys, "argv", None) and sys.argv[0]) or "") in ("-m", "default_worker.py"):

@@ -90,13 +90,13 @@ def test_the_help_of_train_has_every_key_with_its_docstring() -> None:
 
 def test_types_and_defaults_are_as_yaml_has_them() -> None:
     words = " ".join(keys_help().split())
-    assert "--trace.split {train,heldout} train or heldout." in words
+    assert "--trace.split {train,heldout} Split that the questions come from: train or heldout." in words
     assert "--reasoner.path str" in words and '(default: "embedded")' in words
     assert "--distill.written.steps int Optimizer steps. (default: 700)" in words
     assert "--distill.latent.steps int Optimizer steps. (default: 3000)" in words
     assert "--distill.lora.rank int LoRA rank. (default: 128)" in words
     assert "--log.wandb bool" in words and "(default: true)" in words
-    assert "schedule.to float Weight at last. (required)" in words
+    assert "schedule.to float Final weight. (required)" in words
 
 
 def test_the_page_of_commands_is_up_to_date() -> None:
