@@ -28,12 +28,12 @@ class GoldClaim(Section):
 
     encoded_steps: str = ""
     """An encoded_steps.json, as a run leaves in its `reading` folder: the gold claims are then those that the
-    site holds, and all must be said. If empty, any claim of the problem is as good."""
+    site holds, and the text must state all. If empty, any claim of the problem is as good."""
 
 
 @reward(worst=WORST, name="gold_claim", supervised=True)
 class GoldClaimReward:
-    """Share of the gold claim's words that are said, by the nearest claim; None for tasks without claims.
+    """Share of the gold claim's words in the nearest stated claim; None for tasks without claims.
 
     Args:
         config: which claims are gold.

@@ -1,7 +1,7 @@
 """Penalises a text that unlike thoughts share: what a verbalizer says of everything says nothing.
 
 Small vector-to-text policies collapse to one phrase while their score stays high (field notes, Natural
-Language Autoencoders). With a step of T thoughts, a text that is said of 1 + n of them tells log T -
+Language Autoencoders). With a step of T thoughts, a text that stands for 1 + n of them tells log T -
 log(1 + n) of the log T that it takes to tell which one is meant; the penalty is the share that is missing.
 
 Like thoughts may share a text. Thoughts are alike if one, taken as a guess of the other, matches it at least
@@ -25,7 +25,7 @@ from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.config import Section
 
-# The text is said of every thought; a failed text tells as little.
+# One text for every thought; a failed text tells as little.
 WORST = -1.0
 
 

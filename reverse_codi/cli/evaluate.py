@@ -50,7 +50,7 @@ def parser() -> Parser:
     add(
         "--reading",
         metavar="FOLDER",
-        help=f"a folder of maps to examine with, or {EMBEDDED!r}; for a verbalizer of whole traces",
+        help=f"a folder of maps to evaluate with, or {EMBEDDED!r}; for a verbalizer of whole traces",
     )
     add("--lm", metavar="ID", help="a second language model that judges texts: folder, hub id, .gguf")
     return made

@@ -31,8 +31,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         """The meaning of an option with its default, where it has one that says something."""
         meaning = action.help or ""
-        said = action.default not in ([], argparse.SUPPRESS) and action.default is not False
-        if action.default is None or not said or not action.option_strings:
+        shown = action.default not in ([], argparse.SUPPRESS) and action.default is not False
+        if action.default is None or not shown or not action.option_strings:
             return meaning
         return f"{meaning} (default: %(default)s)"
 

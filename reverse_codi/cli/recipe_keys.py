@@ -70,7 +70,7 @@ class _Listed:
 
     Args:
         model: the recipe, or an item of a list in it.
-        title: of the group of its keys; sections that it holds are said to be in it.
+        title: of the group of its keys; nested sections are named in it.
         sign: what stands before a key; "" where it can be written in the file alone.
     """
 

@@ -167,14 +167,14 @@ def try_reward(
     """The trial of a reward and, if there are any, the given texts with their values.
 
     Raises:
-        RewardError: the reward broke its contract.
+        RewardError: the reward failed, or returned what it may not.
     """
     from reverse_codi.evaluation.reward_trials.bench import Bench
     from reverse_codi.evaluation.reward_trials.texts import texts_of
     from reverse_codi.evaluation.reward_trials.trial import run, score
     from reverse_codi.tasks.records import read_records
 
-    records = None if texts is None else read_records(texts)  # first: a bad line is said at once
+    records = None if texts is None else read_records(texts)  # first: a bad line ends it at once
     bench = Bench.of(source)
     rows = None if records is None else texts_of(records, bench)
     trial = run(record, bench)

@@ -33,13 +33,13 @@ MOST_DRAWN, MARGIN = 60_000, 1.3
 
 @dataclass(frozen=True, kw_only=True)
 class EvalSetRequest:
-    """Which problems an exam is made of.
+    """Which problems an evaluation set is made of.
 
     Attributes:
         out: the evaluation's folder.
         size: how much is asked.
         seed: of the problems drawn.
-        given: a trace store to examine instead of fresh problems.
+        given: a trace store to evaluate on instead of fresh problems.
     """
 
     out: Path
@@ -92,7 +92,7 @@ def draw(
 
 def _checked(traces: TraceStore, path: Path) -> TraceStore:
     if len(traces) < AMONG:
-        raise RecipeError(f"{path} holds {len(traces)} traces; one must be told from {AMONG - 1} others")
+        raise RecipeError(f"{path} holds {len(traces)} traces; a text competes with {AMONG - 1} others")
     if not any(traces.claims):
         raise RecipeError(
             f"{path} holds no steps (claims), which translations are compared with; import it with claims"

@@ -25,7 +25,7 @@ from reverse_codi.evaluation.eval_set import EvalContext
 from reverse_codi.evaluation.report import METRICS_FILE, save, save_texts
 from reverse_codi.evaluation.suite.predictions import Method, Predictions
 from reverse_codi.evaluation.suite.readable import prompt
-from reverse_codi.evaluation.suite.run import evaluate, examine
+from reverse_codi.evaluation.suite.run import evaluate, shared_figures
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reading.metric import MAPS_FILE, ThoughtMetric
@@ -153,7 +153,7 @@ def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict
         with timed("verbalizer"):
             predictions = Predictions(eval_set, tools.write)
             found = evaluate(predictions, reconstructor=reconstructor, second=other)
-            found |= examine(eval_set) | prompt(predictions)
+            found |= shared_figures(eval_set) | prompt(predictions)
         save(found, {}, out)
         save_texts(predictions, out)
     baselines: dict[str, Figures] = {}

@@ -77,7 +77,7 @@ class Study:
         reader = CachedReader(Reader(self.reasoner, spec))  # most hard negatives are the same at every site
         rows = []
         for site in self.sites:
-            # Problems with nothing at this site have no gold text to be told from hard negatives.
+            # Problems with nothing at this site have no gold text to compare with hard negatives.
             use = [i for i, c in enumerate(self.test.claims) if self.encoded.steps(site, len(c))]
             if len(use) >= 64:
                 map_ = fit_map(reader, site, self.encoded, self.train, claims, framed)

@@ -63,7 +63,7 @@ def figure(reward: str, name: str = "") -> str:
 
 
 class RewardError(UserError):
-    """A reward function broke its contract on a row.
+    """A reward function failed on a row, or returned what it may not.
 
     Args:
         name: the reward function.

@@ -32,7 +32,7 @@ def run_rewards(
     Args:
         functions: what to run; no two of one name.
         batch: all rows, failed ones included.
-        under_way: told the names of what runs whenever that changes, so that a hang has a name.
+        under_way: called with the names of what runs whenever that changes, so that a hang has a name.
 
     Raises:
         RewardError: a function raised, ended the process, took too long, wrote into the batch, or returned

@@ -1,4 +1,4 @@
-"""From what reward functions said to what counts: gates, normalisation, weights, and how they go together."""
+"""Combine the rewards of a step: gates, normalisation, weights, correlations."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class RewardPool:
             step: optimizer steps done, for weights that change.
 
         Raises:
-            RewardError: a function broke its contract; its `row` counts in `rows`.
+            RewardError: a function returned what it may not; its `row` counts in `rows`.
             ScoringError: an actor took too long, or kept dying.
         """
         shards = balanced(rows, len(self.actors), self.spec)

@@ -108,7 +108,7 @@ def _in_module(module: ModuleType, attribute: str) -> RewardSpec:
 
 
 def _spec(value: Any, name: str, source: str) -> RewardSpec:
-    """What is known of a callable: what `@reward` said of it, else its name and docstring."""
+    """What is known of a callable: from `@reward`, else from its name and docstring."""
     if not callable(value):
         fix = "a reward is a function fn(batch)"
         raise RecipeError(f"{source} is {described(value)}, which cannot be called; {fix}")

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class PartialScores:
-    """What the reward functions said of N rows, each apart.
+    """The rewards of N rows, one column a function.
 
     Attributes:
         raw: what each function returned, its `worst` for failed rows, None where it did not apply. If it
@@ -68,7 +68,7 @@ class Scores(PartialScores):
 
     @classmethod
     def of(cls, share: PartialScores, combination: Combination, rows: Candidates, step: int) -> Scores:
-        """Combine what was said of all rows of a step."""
+        """Combine the rewards of all rows of a step."""
         merged = {field.name: getattr(share, field.name) for field in fields(share)}
         combined = combination(share.raw, rows, step)
         merged |= {"raw": combined.raw, "scalars": share.scalars | combined.figures}
@@ -108,7 +108,7 @@ class LocalScorer:
             step: optimizer steps done, for weights that change.
 
         Raises:
-            RewardError: a function broke its contract, or none applies to some row.
+            RewardError: a function returned what it may not, or none applies to some row.
         """
         return Scores.of(self.share(rows), self.combination, rows, step)
 
@@ -173,7 +173,7 @@ def _record(logged: dict[str, list[float]], name: str, value: float) -> None:
 
 
 def merged(shares: Sequence[Sequence[int]], parts: Sequence[PartialScores]) -> PartialScores:
-    """What was said of shares, put back into the order of the rows."""
+    """The rewards of shares, put back into the order of the rows."""
     order = {row: place for place, row in enumerate(row for share in shares for row in share)}
 
     def column(values: Iterable[Iterable[T]]) -> list[T]:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 class Monitor(TrainerCallback):
     """Logs each step, evaluates on held-out thoughts, keeps the best policy.
 
-    By content rather than by match: a prototype's match rose while what its texts said stood still.
+    By content rather than by match: a prototype's match rose while the content of its texts did not.
 
     Args:
         rollouts: gives phase timings and rollout figures; its sync the canary's difference and the policy.

@@ -54,7 +54,7 @@ class Rollouts:
         sync: brings its pool of rollout actors to the weights of its policy.
         rewards: reward actors.
         section: hyperparameters.
-        on_texts: told every batch of texts with its rewards.
+        on_texts: called with every batch of texts and its rewards.
     """
 
     def __init__(

@@ -83,7 +83,7 @@ class LatentEmbedding(nn.Embedding):
         """Use a bank within the block; its end, by an exception too, puts the former one back.
 
         Args:
-            vectors: [N, d], already scaled as the contract says (`VerbalizerConfig.inject`).
+            vectors: [N, d], already scaled as the configuration says (`VerbalizerConfig.inject`).
 
         Raises:
             ValueError: the shape is not [N, d], or a value is not finite; the former bank stays.

@@ -20,7 +20,7 @@ from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.verbalize.policy import Policy
 
 LONGEST = 48
-"""Most tokens of a text where nothing else is said."""
+"""Most tokens of a text by default."""
 
 
 class Generate(Protocol):

@@ -1,6 +1,6 @@
-"""The verbalizer: the reasoner's own language model with a LoRA, read through a contract.
+"""The verbalizer: the reasoner's own language model with a LoRA, with the configuration of its prompts.
 
-A verbalizer's folder holds the PEFT adapter, `verbalizer.json` (contract), `maps.safetensors`
+A verbalizer's folder holds the PEFT adapter, `verbalizer.json` (configuration), `maps.safetensors`
 (how its texts are read) and `encoded_steps.json` (which claims taught which site).
 """
 
@@ -62,7 +62,7 @@ class Policy:
 
     @classmethod
     def load(cls, folder: str | Path, reasoner: CodiReasoner, trainable: bool = False) -> Self:
-        """Load an adapter with its contract.
+        """Load an adapter with its configuration.
 
         Raises:
             VerbalizerConfigError: of another reasoner (both hashes are named), or with weights that are not
@@ -77,7 +77,7 @@ class Policy:
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     def save(self, folder: str | Path) -> None:
-        """Write adapter and contract."""
+        """Write adapter and configuration."""
         self.model.save_pretrained(str(folder), selected_adapters=["default"])
         self.verbalizer_config.save(folder)
 

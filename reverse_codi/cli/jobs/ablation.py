@@ -62,7 +62,7 @@ class AblationRow(Section):
     takes: list[Literal["reading", "warm"]] = ["reading", "warm"]
     """What is taken over: maps and encoded steps, and the warm start."""
     read_by: str | None = None
-    """A row above whose maps examine this one, where its own read whole traces."""
+    """A row above whose maps evaluate this one, where its own read whole traces."""
     set: dict[str, Any] = {}
     """Keys laid over the base recipe, dotted: `reading.spec.point: last`."""
 

@@ -30,7 +30,7 @@ def check_reward(
     by_row: bool = True,
     source: TrialSource | None = None,
 ) -> Trial:
-    """Fail unless a reward keeps its contract on texts of the embedded model's thoughts.
+    """Fail unless a reward keeps the rules on texts of the embedded model's thoughts.
 
     Args:
         name: the function, or what a recipe would say: module:function, ./path.py:function, or a registered

@@ -39,7 +39,7 @@ def evaluate(
     }
 
 
-def examine(eval_set: EvalSet) -> Figures:
+def shared_figures(eval_set: EvalSet) -> Figures:
     """Figures of the thoughts themselves, whatever the method."""
     return {
         "accuracy": figures.share(figures.flags(eval_set.right), range(len(eval_set.right))),

@@ -15,7 +15,7 @@ from reverse_codi.evaluation.report import AIMS
 from reverse_codi.evaluation.suite import causal, content, matching
 from reverse_codi.evaluation.suite.faithful import swaps
 from reverse_codi.evaluation.suite.predictions import Method, Predictions, by_trace
-from reverse_codi.evaluation.suite.run import evaluate, examine
+from reverse_codi.evaluation.suite.run import evaluate, shared_figures
 from reverse_codi.evaluation.suite.thinking import activity
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.reasoners.sites import Site
@@ -65,7 +65,7 @@ def gold(found: dict[str, Figures]) -> Figures:
 
 @pytest.fixture(scope="module")
 def thinking(eval_set: EvalSet) -> Figures:
-    return examine(eval_set)
+    return shared_figures(eval_set)
 
 
 def aims_met(of_writer: Figures) -> set[str]:
