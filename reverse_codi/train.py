@@ -31,6 +31,7 @@ from reverse_codi.training.learning_signal import check_thoughts
 from reverse_codi.training.prepare import collect_traces, fit_reading
 from reverse_codi.training.reinforce import reinforce
 from reverse_codi.training.run_folder import RunFolder
+from reverse_codi.training.runtime import with_available_engine
 from reverse_codi.training.warm_start import warm_start
 
 
@@ -52,6 +53,7 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
         UserError: what would fail, see `training.preflight.check` and `training.resuming.start_of`; or steps
             that teach nothing.
     """
+    recipe = with_available_engine(recipe)
     run = RunFolder.begin(recipe, resume)
     traces = collect_traces(recipe)
     prepared = fit_reading(recipe, traces, run.reading)

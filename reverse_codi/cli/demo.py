@@ -40,9 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     console = show_log(VerbConsole())
     check_folder(options.out, "--out")
     check_file(options.json, (".json",))
-    recipe, message = with_available_engine(recipe)
-    if message:
-        console.print(f"[yellow]{message}[/yellow]")
+    recipe = with_available_engine(recipe)
     console.print(placement(recipe), markup=False)
     figures = demo(recipe, options.out, console)
     ray.shutdown()

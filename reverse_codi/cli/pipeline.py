@@ -33,11 +33,10 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.training.runtime import placement, with_available_engine
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
+    from reverse_codi.utils.log import show_log
 
-    console = VerbConsole()
-    recipe, notice = with_available_engine(recipe)
-    if notice:
-        console.print(f"[yellow]{notice}[/yellow]")
+    console = show_log(VerbConsole())
+    recipe = with_available_engine(recipe)
     console.print(placement(recipe), markup=False)
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
     figures = run(recipe, console)

@@ -30,20 +30,17 @@ def main(arguments: Sequence[str]) -> None:
     recipe = load_recipe([options.recipe, *keys])
 
     import ray
-    import torch
     import yaml
 
-    from reverse_codi.reasoners.load import refuse_recurrent_depth
     from reverse_codi.train import train
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.log import show_log
 
-    refuse_recurrent_depth(recipe.reasoner)
     console = show_log(VerbConsole())
-    recipe, message = with_available_engine(recipe)
-    for line in filter(None, (message, fleeting(recipe.train.out))):
+    recipe = with_available_engine(recipe)
+    if line := fleeting(recipe.train.out):
         console.print(f"[yellow]{line}[/yellow]")
     if options.dry_run:
         console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
@@ -51,8 +48,6 @@ def main(arguments: Sequence[str]) -> None:
         console.print(gold_steps(recipe))
         check(recipe, options.resume, fetch=False)
         return
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
     folder = train(recipe, options.resume)
     console.print(f"verbalizer: {folder}")
     ray.shutdown()

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import torch
 import yaml
 
+from reverse_codi.reasoners.load import refuse_recurrent_depth
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training import preflight
 from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
@@ -33,6 +35,7 @@ def check(recipe: Recipe, resume: bool, fetch: bool) -> Start:
     Raises:
         UserError: see `preflight.check` and `resuming.start_of`.
     """
+    refuse_recurrent_depth(recipe.reasoner)
     out = Path(recipe.train.out)
     start = start_of(recipe, out, resume)
     for line in preflight.check(recipe, fetch):
@@ -65,6 +68,8 @@ class RunFolder:
             UserError: see `check`; nothing has been written then.
         """
         run = cls(Path(recipe.train.out), check(recipe, resume, fetch=True))
+        if recipe.train.threads:
+            torch.set_num_threads(recipe.train.threads)
         run.path.mkdir(parents=True, exist_ok=True)
         if not (run.path / RECIPE_FILE).is_file():
             run.write_recipe(recipe)

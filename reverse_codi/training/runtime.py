@@ -18,6 +18,8 @@ from reverse_codi.utils.environment import ADDRESS, check_ray, running_cluster
 if TYPE_CHECKING:
     from reverse_codi.recipe.schema import Recipe
 
+log = logging.getLogger(__name__)
+
 
 def start_ray() -> None:
     """Join the cluster that the job runs on, or start Ray on this machine.
@@ -53,14 +55,14 @@ def has_vllm() -> bool:
     return importlib.util.find_spec("vllm") is not None
 
 
-def with_available_engine(recipe: Recipe) -> tuple[Recipe, str]:
-    """The recipe with an engine that is installed, and what to tell the user ("" if nothing)."""
+def with_available_engine(recipe: Recipe) -> Recipe:
+    """The recipe with an engine that is installed; a change is logged."""
     engine = recipe.rollout.engine
     if engine.kind != "vllm" or has_vllm():
-        return recipe, ""
+        return recipe
+    log.warning("vLLM is not installed: rollouts use the transformers engine (slower, same results)")
     changed = recipe.rollout.model_copy(update={"engine": engine.model_copy(update={"kind": "transformers"})})
-    message = "vLLM is not installed: rollouts use the transformers engine (slower, same results)"
-    return recipe.model_copy(update={"rollout": changed}), message
+    return recipe.model_copy(update={"rollout": changed})
 
 
 def gold_steps(recipe: Recipe) -> str:

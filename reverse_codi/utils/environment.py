@@ -1,7 +1,7 @@
 """What the machine must offer before long work begins: Ray, temporary files, caches.
 
-Each check takes seconds and raises one line; what can be done without is done without, with a notice. `settle` is
-called before any library that reads its environment when it is imported: as a command begins, and where a
+Each check takes seconds and raises one line; what is not needed is left out, with a notice. `settle` is called
+before any library that reads its environment when it is imported: as a command begins, and where a
 name of the public API is first asked for.
 """
 

@@ -137,7 +137,7 @@ def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
     for name in names:
         if finished(out / name, made_from(ablation, name), (DONE,), resumable=PARTS):
             continue
-        recipe, _ = with_available_engine(recipe_of(ablation, name, out / name))
+        recipe = with_available_engine(recipe_of(ablation, name, out / name))
         try:
             preflight.check(recipe, fetch=False)
             preflight.check_actors(recipe)
@@ -155,7 +155,7 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
     inputs = made_from(ablation, name)
     if not finished(folder, inputs, (DONE,), resumable=PARTS):
         record(folder, inputs)
-        recipe, _ = with_available_engine(recipe_of(ablation, name, folder))
+        recipe = with_available_engine(recipe_of(ablation, name, folder))
         if (first := ablation.rows[name].after) is not None:
             run_row(ablation, first, out, console)
             for part in ablation.rows[name].takes:

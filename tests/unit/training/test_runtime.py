@@ -57,17 +57,19 @@ def test_a_run_says_where_it_uses_gold_steps(sections: dict[str, Any], line: str
     assert gold_steps(Recipe.model_validate(sections)) == line
 
 
-def test_without_vllm_the_transformers_engine_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_the_transformers_engine_steps_in(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     recipe = Recipe()
     assert recipe.rollout.engine.kind == "vllm"
     monkeypatch.setattr("reverse_codi.training.runtime.has_vllm", lambda: False)
-    changed, told = with_available_engine(recipe)
+    changed = with_available_engine(recipe)
     assert changed.rollout.engine.kind == "transformers"
-    assert "vLLM is not installed" in told
+    assert "vLLM is not installed" in caplog.text
     assert changed.grpo == recipe.grpo
-    assert with_available_engine(changed) == (changed, "")
+    assert with_available_engine(changed) is changed
     monkeypatch.setattr("reverse_codi.training.runtime.has_vllm", lambda: True)
-    assert with_available_engine(recipe) == (recipe, "")
+    assert with_available_engine(recipe) is recipe
 
 
 def test_output_that_ray_would_delete_with_its_job_is_told(
