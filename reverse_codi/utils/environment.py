@@ -1,6 +1,6 @@
 """What the machine must offer before long work begins: Ray, temporary files, caches.
 
-Each check takes seconds and raises one line; what is not needed is left out, with a notice. `settle` is called
+Each check takes seconds and raises one line; what is not needed is left out, with a notice. `settle` runs
 before any library that reads its environment when it is imported: as a command begins, and where a
 name of the public API is first asked for.
 """
