@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import os
+
+# Before torch is imported, and for every process that a test starts: the models are so small that a second
+# thread costs more than it computes, and on a busy machine many times more.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -123,7 +123,9 @@ def load_vectors(name: str, arrays: Mapping[str, Vectors]) -> NDArray[Any]:
         StoreError: it is missing, or is no floating-point array of three dimensions.
     """
     if name not in arrays:
-        raise StoreError(f"no array {name!r} among {sorted(arrays)}; hidden states and fed are needed")
+        raise StoreError(
+            f"no array {name!r} among {sorted(arrays)}; hidden_states and latent_inputs are needed"
+        )
     source = arrays[name]
     if isinstance(source, str | Path):
         file = source

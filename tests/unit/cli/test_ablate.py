@@ -255,8 +255,9 @@ def test_every_row_of_the_tables_in_the_package_resolves(path: Path, monkeypatch
 
 
 def test_a_row_that_would_fail_is_refused_before_the_first_is_trained(tmp_path: Path) -> None:
-    rows = {"one": {}, "two": {"set": {"verbalizer.template": "no slot"}}, "three": {"after": "one"}}
-    made = make_ablation(tmp_path, **rows)  # type: ignore[arg-type]
+    rows: dict[str, dict[str, Any]] = {"one": {}, "three": {"after": "one"}}
+    rows["two"] = {"set": {"verbalizer.template": "no slot"}}
+    made = make_ablation(tmp_path, **rows)
     ablate.check(made, ["one", "three"], tmp_path / "out")
     with pytest.raises(
         RecipeError, match=r"row 'two': verbalizer\.template 'no slot' has \{thought\} 0 times"

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from reverse_codi.cli.demo import empty, kept_step, show_changes
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.verbalize.scores import Scored
+from tests.fakes import printed, screen
 
 
 def test_an_earlier_demo_is_cleared_and_nothing_else(tmp_path: Path) -> None:
@@ -29,9 +28,9 @@ def scored(texts: list[str], result: float) -> Scored:
 
 
 def shown(before: Scored, after: Scored, step: int) -> str:
-    console = Console(file=io.StringIO(), width=200)
+    console = screen(200)
     show_changes(console, before, after, list(range(len(before.texts))), step)
-    return str(console.file.getvalue())  # type: ignore[attr-defined]
+    return printed(console)
 
 
 def test_it_says_that_the_best_checkpoint_is_the_warm_start(tmp_path: Path) -> None:

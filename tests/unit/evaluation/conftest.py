@@ -6,15 +6,11 @@ from rich.console import Console
 from reverse_codi.evaluation.draw import Size, draw
 from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.reading.claims import EncodedSteps
-from reverse_codi.reading.fit import fit_metric
-from reverse_codi.reading.reader import Reader
-from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.reading import ReadSpec
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.traces import TraceSection
-from reverse_codi.tasks.base import Split
-from reverse_codi.traces.collect import collect
 
 N_THOUGHTS, LONGEST = 4, 4
 
@@ -33,22 +29,10 @@ def make_plain_encoded() -> EncodedSteps:
 
 @pytest.fixture(scope="session")
 def eval_set(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
-    """A small exam of the embedded reasoner, with maps of few traces: hence the strong ridge."""
-    out, console = tmp_path_factory.mktemp("exam"), Console(quiet=True)
+    """A small evaluation of the embedded reasoner, read by the package's own maps."""
+    out, console = tmp_path_factory.mktemp("evaluation"), Console(quiet=True)
     reasoner = load_reasoner("embedded")
-    recipe = Recipe(trace=TraceSection(n=1_500))
-    train = collect(
-        reasoner,
-        recipe.task.build(),
-        split=Split.TRAIN,
-        n=recipe.trace.n,
-        seed=recipe.trace.seed,
-        out=out / "traces" / f"train-{recipe.trace.seed}",  # where `draw` finds them
-        shard_rows=recipe.trace.shard_rows,
-        batch_size=recipe.trace.batch_size,
-        recipe_hash=recipe.asked_hash,
-        console=console,
-    )
-    encoded, reader = make_plain_encoded(), Reader(reasoner, ReadSpec(ridge=1.0))
-    metric = fit_metric(reader, [Site("h", k) for k in range(N_THOUGHTS)], encoded, train, train.claims)
-    return draw(recipe, reasoner, metric, encoded, Size(problems=64, wrong=6, pairs=30), 0, out, console)
+    recipe = Recipe(trace=TraceSection(n=1_000))
+    metric = ThoughtMetric.load(ASSETS / "verbalizer", reasoner)
+    size = Size(problems=64, wrong=6, pairs=30)
+    return draw(recipe, reasoner, metric, make_plain_encoded(), size, 0, out, console)

@@ -37,11 +37,11 @@ def tail_states(
     think = model.think
     if latent_inputs is not None:
         everywhere = torch.ones(latent_inputs.shape[:2], dtype=torch.bool)
-        model.think = lambda ctx: think(ctx, latent_inputs, everywhere)  # type: ignore[method-assign]
+        vars(model)["think"] = lambda ctx: think(ctx, latent_inputs, everywhere)
     try:
         return thought_tail(model, context, given).last.detach()
     finally:
-        model.__dict__.pop("think", None)
+        vars(model).pop("think", None)
 
 
 def make_fed(seed: int) -> Tensor:

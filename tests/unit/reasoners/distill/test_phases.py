@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,9 +39,9 @@ def test_a_phase_that_diverges_stops_and_its_last_finite_checkpoint_is_gone_on_f
     model = reasoner.model.requires_grad_(True).train()
     rows = ProblemRows(make_problems(8), reasoner.tokenizer, reasoner.config)
     out = tmp_path / "written"
-    given = {"seed": 0, "save_steps": 1, "report_to": "none"}
+    given: dict[str, Any] = {"seed": 0, "save_steps": 1, "report_to": "none"}
     phase = Phase(steps=3, batch_size=8, student=0, distill=0)
-    train_phase(model, reasoner.tokenizer, rows, phase, out, **given)  # type: ignore[arg-type]
+    train_phase(model, reasoner.tokenizer, rows, phase, out, **given)
     with torch.no_grad():
         model.lm.get_input_embeddings().weight[7, 3] = float("nan")
     broken = out / "checkpoint-4"
@@ -48,7 +49,7 @@ def test_a_phase_that_diverges_stops_and_its_last_finite_checkpoint_is_gone_on_f
     saved = load_file(broken / "model.safetensors")
     save_file({k: torch.full_like(v, torch.nan) for k, v in saved.items()}, broken / "model.safetensors")
     assert last_complete_checkpoint(out) == str(out / "checkpoint-2")
-    train_phase(model, reasoner.tokenizer, rows, phase, out, **given)  # type: ignore[arg-type]
+    train_phase(model, reasoner.tokenizer, rows, phase, out, **given)
     assert all(bool(weight.isfinite().all()) for weight in model.parameters())
     assert (out / "not-finite-4").is_dir()
     assert last_complete_checkpoint(out) == str(out / "checkpoint-3")
@@ -56,5 +57,5 @@ def test_a_phase_that_diverges_stops_and_its_last_finite_checkpoint_is_gone_on_f
     with pytest.raises(
         NotFiniteError, match=r"the last to go on from is .*written/checkpoint-\d\. Lower distill"
     ):
-        train_phase(model, reasoner.tokenizer, rows, wild, tmp_path / "wild/written", **given)  # type: ignore[arg-type]
+        train_phase(model, reasoner.tokenizer, rows, wild, tmp_path / "wild/written", **given)
     assert last_complete_checkpoint(tmp_path / "wild/written") is not None

@@ -91,20 +91,18 @@ def test_readouts_are_translated_by_their_fed_vectors_and_scored(
             assert one.question is None and one.answer is None
 
 
-def test_where_readouts_are_fed_as_they_are_a_fed_vector_is_scored_too(tiny_measure: ThoughtMetric) -> None:
-    reasoner = tiny_measure.reader.reasoner
+def test_where_readouts_are_fed_as_they_are_a_fed_vector_is_scored_too(
+    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric
+) -> None:
+    reasoner = tiny_reasoner
     z = torch.randn(2, 1, 32, generator=torch.Generator().manual_seed(0))
-    assert given_vectors(make_vectors(z, "z1"), reasoner, tiny_measure).targets == {}  # type: ignore[arg-type]
+    assert given_vectors(make_vectors(z, "z1"), reasoner, tiny_measure).targets == {}
 
-    class Coconut:
-        """As much of a reasoner without projection as is asked for."""
-
-        class config:
-            projection_width = 0
-
-    given = given_vectors(make_vectors(z, "z1"), Coconut(), tiny_measure)  # type: ignore[arg-type]
+    config = replace(reasoner.config, projection_width=0)
+    coconut = CodiReasoner(reasoner.model, reasoner.tokenizer, config)
+    given = given_vectors(make_vectors(z, "z1"), coconut, tiny_measure)
     assert torch.equal(given.targets[Site("z", 1)], z[:, 0])
-    rows = translate(Says(reasoner, lambda vector: "12 + 5 = 17."), tiny_measure, given)  # type: ignore[arg-type]
+    rows = translate(Says(reasoner, lambda vector: "12 + 5 = 17."), tiny_measure, given)
     predicted = tiny_measure.predict(["12 + 5 = 17."] * 2, [Site("h", 1)] * 2)
     match = tiny_measure.match(z[:, 0], predicted, [Site("h", 1)] * 2).tolist()
     assert [row[0].match for row in rows] == pytest.approx(match, abs=1e-4)
