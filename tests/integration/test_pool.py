@@ -152,7 +152,7 @@ def break_engine(actor: RolloutActor) -> None:
     vars(actor.engine)["generate"] = broken
 
 
-def mend_engine(actor: RolloutActor) -> None:
+def repair_engine(actor: RolloutActor) -> None:
     del vars(actor.engine)["generate"]
 
 
@@ -174,7 +174,7 @@ def test_it_gives_up_after_max_restarts(
         RolloutInfrastructureError, match=r"actor 0 failed \(no more memory\) after \d+ restarts"
     ):
         pool.generate(make_prompts([1, 1]), 1, Sampling(max_new_tokens=1), version=1)
-    ray.get(pool._actors[0].__ray_call__.remote(mend_engine))
+    ray.get(pool._actors[0].__ray_call__.remote(repair_engine))
 
 
 def test_a_silent_actor_is_named_and_replaced(

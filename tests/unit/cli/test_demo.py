@@ -40,8 +40,8 @@ def test_it_says_that_the_best_checkpoint_is_the_warm_start(tmp_path: Path) -> N
     warm, better = scored(["1", "2", "3"], 0.0), scored(["4", "5", "6"], 1.0)
     assert "The best checkpoint is the warm start" in shown(warm, warm, 0)
     assert "step 40 writes the same texts" in shown(warm, warm, 40)
-    told = shown(warm, better, 40)
-    assert "warm start:" not in told and "same texts" not in told and "1.000 [1.000, 1.000]" in told
+    message = shown(warm, better, 40)
+    assert "warm start:" not in message and "same texts" not in message and "1.000 [1.000, 1.000]" in message
 
 
 def test_sentences_have_no_row_of_operations() -> None:

@@ -48,7 +48,7 @@ def test_exactly_one_class_is_reached_and_by_one_way(problems: list[Problem]) ->
         assert problem.steps[-1].result == problem.answer
 
 
-def test_steps_are_said_in_the_question(problems: list[Problem]) -> None:
+def test_steps_are_stated_in_the_question(problems: list[Problem]) -> None:
     for problem in problems:
         assert all(f"{claim}." in problem.question for claim in problem.claims)
         assert [FACT.findall(step.english) != [] for step in problem.steps] == [True] * len(problem.steps)

@@ -33,21 +33,21 @@ from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, candidat
 from reverse_codi.verbalize.targets import nearest_texts
 from reverse_codi.verbalize.thoughts import thought_sites
 from reverse_codi.verbalize.warm_start import SftPairs
-from tests.tiny import make_held
+from tests.tiny import make_encoded
 
 
 @pytest.fixture
 def prepared(
-    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: ThoughtMetric, tmp_path: Path
+    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_metric: ThoughtMetric, tmp_path: Path
 ) -> Prepared:
     """Traces whose self-generated CoT are not the gold ones."""
     folder = tmp_path / "reading"
-    tiny_measure.save(folder)
-    (folder / ENCODED_FILE).write_text(make_held(3).to_json())
+    tiny_metric.save(folder)
+    (folder / ENCODED_FILE).write_text(make_encoded(3).to_json())
     own = [["1 + 1 = 2"] for _ in tiny_traces.claims]
     sites = thought_sites(3)
     return Prepared(
-        tiny_reasoner, tiny_traces, None, own, tiny_traces, sites, make_held(3), tiny_measure, folder
+        tiny_reasoner, tiny_traces, None, own, tiny_traces, sites, make_encoded(3), tiny_metric, folder
     )
 
 
@@ -79,7 +79,7 @@ def test_only_the_labelled_problems_are_taught(
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"warm_start": {"steps": 7}}, r"warm_start\.steps = 2000, now 7"),
         ({"verbalizer": {"rank": 4}}, r"verbalizer\.rank = 32, now 4"),
@@ -91,7 +91,7 @@ def test_a_warm_start_with_other_settings_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     changed: dict[str, dict[str, Any]],
-    told: str,
+    message: str,
 ) -> None:
     taught: list[SftPairs] = []
     monkeypatch.setattr(preparation, "warm_start", lambda *arguments: taught.append(arguments[4]))
@@ -104,7 +104,7 @@ def test_a_warm_start_with_other_settings_is_refused(
     warm({})
     warm({"warm_start": {"eval_steps": 3}, "grpo": {"steps": 7}})  # neither changes the warm start
     assert len(taught) == 1
-    with pytest.raises(StageError, match=told):
+    with pytest.raises(StageError, match=message):
         warm(changed)
     with pytest.raises(StageError, match=r"reading\.maps\.safetensors = "):
         (prepared.folder / "maps.safetensors").write_bytes(b"other maps")
@@ -160,7 +160,7 @@ def test_the_model_writes_only_where_maps_or_warm_start_are_made_from_what_it_wr
         ("written", "written", 4),
     ],
 )
-def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_claims_asked_for(
+def test_preparing_keeps_self_generated_cot_where_they_are_needed_and_fits_maps_on_the_claims_asked_for(
     tiny_folders: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -175,14 +175,14 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
         fitted.append(arguments[4])
         return fit(*arguments)
 
-    def held_by_all(
+    def encoded_by_all(
         probed: Any, claims: list[list[str]], threshold: float, *, moved: dict[Any, float]
     ) -> EncodedSteps:
         fitted.append(claims)
-        return make_held(3)
+        return make_encoded(3)
 
     monkeypatch.setattr(preparation, "fit_metric", recorded)
-    monkeypatch.setattr(preparation, "find_held_steps", held_by_all)
+    monkeypatch.setattr(preparation, "find_held_steps", encoded_by_all)
     written = [["1 + 1 = 2"]] * 50
     claims = [["1 + 1 = 3"] if row in (2, 5) else claims for row, claims in enumerate(written)]
     monkeypatch.setattr(preparation, "own_steps", lambda *arguments: SelfGeneratedCot(written, claims))

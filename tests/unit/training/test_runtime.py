@@ -61,16 +61,16 @@ def test_without_vllm_the_transformers_engine_steps_in(monkeypatch: pytest.Monke
     recipe = Recipe()
     assert recipe.rollout.engine.kind == "vllm"
     monkeypatch.setattr("reverse_codi.training.runtime.has_vllm", lambda: False)
-    changed, told = with_available_engine(recipe)
+    changed, message = with_available_engine(recipe)
     assert changed.rollout.engine.kind == "transformers"
-    assert "vLLM is not installed" in told
+    assert "vLLM is not installed" in message
     assert changed.grpo == recipe.grpo
     assert with_available_engine(changed) == (changed, "")
     monkeypatch.setattr("reverse_codi.training.runtime.has_vllm", lambda: True)
     assert with_available_engine(recipe) == (recipe, "")
 
 
-def test_output_that_ray_would_delete_with_its_job_is_told(
+def test_output_that_ray_would_delete_with_its_job_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,7 @@ from reverse_codi.training.learning_signal import NothingLearntError
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.utils.config import RecipeError, UserError, override, validated
 from reverse_codi.verbalize.thoughts import thought_sites
-from tests.tiny import make_held
+from tests.tiny import make_encoded
 
 QUIET = Console(quiet=True)
 
@@ -29,7 +29,7 @@ def recipe(*words: str) -> Recipe:
 
 
 @pytest.fixture
-def prepared(tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: ThoughtMetric) -> Prepared:
+def prepared(tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_metric: ThoughtMetric) -> Prepared:
     claims = tiny_traces.claims
     sites = thought_sites(3)
     return Prepared(
@@ -39,8 +39,8 @@ def prepared(tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure:
         claims,
         tiny_traces,
         sites,
-        make_held(3),
-        tiny_measure,
+        make_encoded(3),
+        tiny_metric,
         Path("unused"),
     )
 
@@ -49,7 +49,7 @@ def test_thoughts_that_can_teach_pass(prepared: Prepared) -> None:
     check_thoughts(recipe(), prepared, QUIET)
 
 
-def test_fewer_live_thoughts_than_a_batch_are_refused(prepared: Prepared) -> None:
+def test_fewer_active_thoughts_than_a_batch_are_refused(prepared: Prepared) -> None:
     active = len(prepared.thoughts(module.Split.TRAIN, active_only=True))
     check_thoughts(recipe("--grpo.thoughts_per_step", str(active)), prepared, QUIET)
     with pytest.raises(

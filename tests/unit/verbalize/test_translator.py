@@ -7,7 +7,7 @@ from torch import Tensor
 
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.verbalize.translator import Translator
-from tests.tiny import make_table_measure
+from tests.tiny import make_table_metric
 
 SITE = Site("h", 0)
 
@@ -36,7 +36,7 @@ def reranked(greedy: list[str], sampled: list[list[str]], targets: Tensor) -> li
         "9 + 9 = 18.": [0.19, 0.9],
     }
     n = len(greedy)
-    metric = make_table_measure(table, SITE)
+    metric = make_table_metric(table, SITE)
     return Writes(greedy, sampled).reranked(torch.zeros(n, 1, 2), 3, targets, [SITE] * n, ["?"] * n, metric)
 
 
