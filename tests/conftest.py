@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import os
+
+# Before torch is imported, and for every process that a test starts: the models are so small that a second
+# thread costs more than it computes, and on a busy machine many times more.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +15,7 @@ from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.log import hide_log
-from tests.tiny import make_tiny_measure, make_tiny_policy, make_tiny_reasoner, make_tiny_traces, stir
+from tests.tiny import make_tiny_metric, make_tiny_policy, make_tiny_reasoner, make_tiny_traces, stir
 
 
 @pytest.fixture(autouse=True)
@@ -26,31 +31,31 @@ def tiny_reasoner() -> CodiReasoner:
 
 
 @pytest.fixture(scope="session")
-def tiny_measure(tiny_reasoner: CodiReasoner) -> ThoughtMetric:
-    return make_tiny_measure(tiny_reasoner)
+def tiny_metric(tiny_reasoner: CodiReasoner) -> ThoughtMetric:
+    return make_tiny_metric(tiny_reasoner)
 
 
 @pytest.fixture(scope="session")
 def tiny_folders(
-    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tmp_path_factory: pytest.TempPathFactory
+    tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """The tiny reasoner and its maps, saved: (reasoner folder, measure folder)."""
     root = tmp_path_factory.mktemp("tiny")
     tiny_reasoner.save_pretrained(root / "reasoner")
-    tiny_measure.save(root / "measure")
+    tiny_metric.save(root / "measure")
     return root / "reasoner", root / "measure"
 
 
 @pytest.fixture(scope="session")
 def tiny_verbalizer(
-    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tmp_path_factory: pytest.TempPathFactory
+    tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Folder of a verbalizer that has learnt nothing, but is not its base."""
     folder = tmp_path_factory.mktemp("verbalizer")
     policy = make_tiny_policy(tiny_reasoner)
     stir(policy)
     policy.save(folder)
-    tiny_measure.save(folder)
+    tiny_metric.save(folder)
     return folder
 
 

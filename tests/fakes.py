@@ -17,7 +17,7 @@ from reverse_codi.rewards.batch import RewardBatch
 from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import TraceStore
-from tests.tiny import make_batch, make_rows, make_table_measure
+from tests.tiny import make_batch, make_rows, make_table_metric
 
 
 class FakeReasoner(Reasoner):
@@ -116,7 +116,7 @@ def make_store(
 def make_reward_batch(texts: Sequence[str]) -> RewardBatch:
     """Texts for rewards that look at nothing else."""
     site = Site("h", 0)
-    metric = make_table_measure({"": [0.0]}, site, [0.0])
+    metric = make_table_metric({"": [0.0]}, site, [0.0])
     return make_batch(make_rows(list(texts), torch.zeros(len(texts), 1), site), metric)
 
 

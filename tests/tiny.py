@@ -73,7 +73,7 @@ def make_problems(n: int, seed: int = 0, split: Split = Split.TRAIN) -> list[Pro
     return Arithmetic().problems(split, n, seed)
 
 
-def make_tiny_measure(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: int = 128) -> ThoughtMetric:
+def make_tiny_metric(reasoner: CodiReasoner, spec: ReadSpec | None = None, n: int = 128) -> ThoughtMetric:
     """Maps for every thought, fitted on the last claims of `n` problems."""
     reader = Reader(reasoner, spec or ReadSpec())
     problems = make_problems(n)
@@ -94,7 +94,7 @@ def make_tiny_traces(
     return collect(reasoner, Arithmetic(), asked)
 
 
-def make_held(n_thoughts: int, longest: int = 4) -> EncodedSteps:
+def make_encoded(n_thoughts: int, longest: int = 4) -> EncodedSteps:
     """Thought k holds step k, and the last one every later step too."""
     return EncodedSteps(
         {
@@ -141,7 +141,7 @@ class TableReader(Reader):
         return torch.tensor([self.table.get(text, self.default) for text in texts])
 
 
-def make_table_measure(
+def make_table_metric(
     table: Mapping[str, Sequence[float]], site: Site, default: Sequence[float] = ()
 ) -> ThoughtMetric:
     """A measure whose predictions are the table's vectors, with plain distances and mean 0."""

@@ -102,7 +102,7 @@ def test_finished_phases_are_not_trained_again(recipe: Recipe, caplog: pytest.Lo
 def test_phases_made_with_other_settings_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     distill(recipe)
     given = str(tmp_path / "recipe.yaml")
-    for option, told in (
+    for option, refusal in (
         (
             "--distill.n_thoughts=3",
             r"latent was made with distill\.n_thoughts = 2, now 3; set",
@@ -110,7 +110,7 @@ def test_phases_made_with_other_settings_are_refused(recipe: Recipe, tmp_path: P
         ("--distill.latent.steps=11", r"latent was made with phase\.steps = 10, now 11"),
         ("--distill.seed=1", r"written was made with distill\.seed = 0, now 1"),
     ):
-        with pytest.raises(StageError, match=told):
+        with pytest.raises(StageError, match=refusal):
             distill(load_recipe([given, option]))
 
 

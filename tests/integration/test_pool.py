@@ -16,7 +16,7 @@ import ray
 import torch
 
 from reverse_codi.recipe.rollout import EngineConfig, RolloutSection
-from reverse_codi.rollout.actor import StalePolicyError
+from reverse_codi.rollout.actor import RolloutActor, StalePolicyError
 from reverse_codi.rollout.base import EngineBrokenError, Rollout, Sampling
 from reverse_codi.rollout.pool import (
     RolloutDataError,
@@ -145,15 +145,15 @@ def test_a_killed_actor_is_replaced_with_its_policy(
     same(rollouts, local(base, adapters[1], 2).generate(prompts, 2, params))
 
 
-def break_engine(actor: object) -> None:
+def break_engine(actor: RolloutActor) -> None:
     def broken(*_: object) -> None:
         raise EngineBrokenError("no more memory")
 
-    actor.engine.generate = broken  # type: ignore[attr-defined]
+    vars(actor.engine)["generate"] = broken
 
 
-def mend_engine(actor: object) -> None:
-    del actor.engine.generate  # type: ignore[attr-defined]
+def repair_engine(actor: RolloutActor) -> None:
+    del vars(actor.engine)["generate"]
 
 
 def test_a_broken_engine_is_replaced(pool: RolloutPool, adapters: list[Path]) -> None:
@@ -174,14 +174,14 @@ def test_it_gives_up_after_max_restarts(
         RolloutInfrastructureError, match=r"actor 0 failed \(no more memory\) after \d+ restarts"
     ):
         pool.generate(make_prompts([1, 1]), 1, Sampling(max_new_tokens=1), version=1)
-    ray.get(pool._actors[0].__ray_call__.remote(mend_engine))
+    ray.get(pool._actors[0].__ray_call__.remote(repair_engine))
 
 
 def test_a_silent_actor_is_named_and_replaced(
     pool: RolloutPool, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sleepy(actor: object) -> None:
-        actor.engine.generate = lambda *_: time.sleep(600)  # type: ignore[attr-defined]
+    def sleepy(actor: RolloutActor) -> None:
+        vars(actor.engine)["generate"] = lambda *_: time.sleep(600)
 
     pool.sync(adapters[0], version=1)
     monkeypatch.setattr(pool, "section", pool.section.model_copy(update={"timeout_s": 5}))

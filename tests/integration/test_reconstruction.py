@@ -50,10 +50,10 @@ def test_two_reward_actors_share_one_reconstructor(
 
 
 def test_an_actor_that_is_gone_is_replaced_and_goes_on(
-    ray_session: None, tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tmp_path: Path
+    ray_session: None, tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, tmp_path: Path
 ) -> None:
     given = CoTrainingSection(out=str(tmp_path), save_every=1, cpus=0.5)
-    shared = SharedCoTraining(tiny_reasoner, scales(tiny_measure), given)
+    shared = SharedCoTraining(tiny_reasoner, scales(tiny_metric), given)
     texts, sites, targets = ["8 - 3 = 5", "6 + 6 = 12"], [SITE] * 2, torch.ones(2, tiny_reasoner.width)
     before = shared.step(texts, sites, targets)
     ray.kill(shared.actor)  # for good, as when its owner ends
@@ -63,8 +63,8 @@ def test_an_actor_that_is_gone_is_replaced_and_goes_on(
     ray.kill(shared.actor)
 
 
-def test_why_it_cannot_start_is_told(
-    ray_session: None, tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric
+def test_why_it_cannot_start_is_reported(
+    ray_session: None, tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric
 ) -> None:
     with pytest.raises(ActorDiedError, match="folder 'nowhere' holds no reconstructor"):
-        SharedCoTraining(tiny_reasoner, scales(tiny_measure), CoTrainingSection(folder="nowhere", cpus=0.5))
+        SharedCoTraining(tiny_reasoner, scales(tiny_metric), CoTrainingSection(folder="nowhere", cpus=0.5))

@@ -24,7 +24,7 @@ from reverse_codi.rewards.scoring import LocalScorer, PartialScores, Scores, mer
 from reverse_codi.utils.config import RecipeError, UserError
 from reward.contrastive import near_misses
 from tests.fakes import WatchedReasoner
-from tests.tiny import make_problems, make_tiny_measure
+from tests.tiny import make_problems, make_tiny_metric
 
 # `marked` gives each row a value of its own, so that a row out of order shows. `scripted` does, where
 # its share holds VICTIM, what the next line of a file says.
@@ -119,16 +119,16 @@ def assert_alike(one: Scores, other: Scores) -> None:
 # ---- in this process
 
 
-def test_local_scores_hold_the_weighted_sum_and_worst(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
+def test_local_scores_hold_the_weighted_sum_and_worst(tiny_metric: ThoughtMetric, rows: Candidates) -> None:
     items = [
         RewardItem(name="hidden_match", weight=2.0),
         RewardItem(name="brevity", weight=0.5, options={"budget": 5, "span": 10}),
     ]
-    scores = LocalScorer.from_section(section(*items), tiny_measure).score(rows)
+    scores = LocalScorer.from_section(section(*items), tiny_metric).score(rows)
     match, brevity = scores.raw["hidden_match"], scores.raw["brevity"]
     assert all((match[i], brevity[i], scores.match[i]) == (-2.0, -1.0, None) for i in FAILED)
-    predicted = tiny_measure.predict(TEXTS, SITES)
-    expected = tiny_measure.match(rows.targets, predicted, SITES).tolist()
+    predicted = tiny_metric.predict(TEXTS, SITES)
+    expected = tiny_metric.match(rows.targets, predicted, SITES).tolist()
     for i in set(range(len(TEXTS))) - FAILED:
         assert scores.match[i] == pytest.approx(expected[i], abs=1e-4)
         assert match[i] == pytest.approx(max(-2.0, expected[i]), abs=1e-4)
@@ -143,9 +143,9 @@ def counted(metric: ThoughtMetric, reasoner: CodiReasoner) -> tuple[ThoughtMetri
 
 
 def test_each_text_is_read_once_by_all_functions_together(
-    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, rows: Candidates
+    tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, rows: Candidates
 ) -> None:
-    metric, counting = counted(tiny_measure, tiny_reasoner)
+    metric, counting = counted(tiny_metric, tiny_reasoner)
     items = [RewardItem(name="contrastive", options={"near_misses": 2}), RewardItem(name="hidden_match")]
     scorer = LocalScorer.from_section(section(*items), metric)
     scores = scorer.score(rows)
@@ -163,7 +163,7 @@ def test_a_text_is_read_once_a_question_where_questions_count(
     tiny_reasoner: CodiReasoner, rows: Candidates
 ) -> None:
     spec = ReadSpec(prefix=Prefix.QUESTION)
-    metric, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
+    metric, counting = counted(make_tiny_metric(tiny_reasoner, spec), tiny_reasoner)
     scorer = LocalScorer.from_section(section(RewardItem(name="hidden_match")), metric)
     pairs = {(TEXTS[i].strip(), rows.questions[i]) for i in range(len(TEXTS)) if i not in FAILED}
     assert scorer.score(rows).n_read == len(pairs) == len(counting.texts)
@@ -173,7 +173,7 @@ def test_a_reward_gets_the_layers_that_it_asks_for_from_the_one_reading(
     tiny_reasoner: CodiReasoner, rows: Candidates
 ) -> None:
     spec = ReadSpec(point=Point.LAST, layers="final")
-    metric, counting = counted(make_tiny_measure(tiny_reasoner, spec), tiny_reasoner)
+    metric, counting = counted(make_tiny_metric(tiny_reasoner, spec), tiny_reasoner)
     shown: list[RewardBatch] = []
 
     def asking(batch: RewardBatch) -> list[float]:
@@ -191,23 +191,23 @@ def test_a_reward_gets_the_layers_that_it_asks_for_from_the_one_reading(
     assert len(counting.texts) == len({text.strip() for text in batch.texts})
 
 
-def test_layers_that_the_model_lacks_are_refused(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
+def test_layers_that_the_model_lacks_are_refused(tiny_metric: ThoughtMetric, rows: Candidates) -> None:
     far = RewardSpec("far", lambda batch: [0.0] * len(batch), -1.0, layers="9")
     with pytest.raises(UserError, match="layers '9': this model has 0 to 2"):
-        LocalScorer(tiny_measure, [far], [1.0]).score(rows)
+        LocalScorer(tiny_metric, [far], [1.0]).score(rows)
 
 
-def test_a_logged_nan_is_named(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
+def test_a_logged_nan_is_named(tiny_metric: ThoughtMetric, rows: Candidates) -> None:
     def logs(batch: RewardBatch) -> list[float]:
         batch.log("share", float("nan"))
         return [0.0] * len(batch)
 
     with pytest.raises(RewardError, match=r"'logs': raised ValueError.*batch\.log\('share', nan\)"):
-        LocalScorer(tiny_measure, [RewardSpec("logs", logs, -1.0)], [1.0]).score(rows)
+        LocalScorer(tiny_metric, [RewardSpec("logs", logs, -1.0)], [1.0]).score(rows)
 
 
-def test_all_rows_failed(tiny_measure: ThoughtMetric, rows: Candidates) -> None:
-    scorer = LocalScorer.from_section(section(RewardItem(name="contrastive")), tiny_measure)
+def test_all_rows_failed(tiny_metric: ThoughtMetric, rows: Candidates) -> None:
+    scorer = LocalScorer.from_section(section(RewardItem(name="contrastive")), tiny_metric)
     scores = scorer.score(rows.take([2, 7, 10]))
     assert (scores.total, scores.match, scores.n_read) == ([-1.0] * 3, [None] * 3, 0)
 

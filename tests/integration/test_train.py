@@ -209,7 +209,7 @@ def mine(batch):
 """
 
 
-def test_a_reward_that_fails_ends_the_run_in_one_line_and_mended_it_goes_on(
+def test_a_reward_that_fails_ends_the_run_in_one_line_and_repaired_it_goes_on(
     trained: Path, root: Path
 ) -> None:
     out, file = root / "faulty", root / "mine.py"

@@ -105,7 +105,7 @@ def latent_inputs_of_each(
     return reasoner.project(predicted)[[place_of[pair] for pair in wanted]]
 
 
-def fed_of_texts(
+def inputs_of_texts(
     reasoner: Reasoner, metric: ThoughtMetric, texts: Sequence[Sequence[str]], questions: Sequence[str]
 ) -> Tensor:
     """The latent inputs [N, K, d] that N lists of K texts give; column k is read as hidden state h_k.
@@ -127,7 +127,7 @@ def replacement_vectors(kind: Replacement, traced: Traced, sources: Sources) -> 
     """The vectors [N, K, d] of one kind of replacement, for causally active and inactive thoughts."""
 
     def read(texts: Sequence[Sequence[str]]) -> Tensor:
-        return fed_of_texts(sources.reasoner, sources.metric, texts, traced.questions)
+        return inputs_of_texts(sources.reasoner, sources.metric, texts, traced.questions)
 
     own, moments = traced.latent_inputs, sources.moments
     match kind:

@@ -85,17 +85,17 @@ def test_a_row_lies_over_the_table_and_the_table_over_the_base(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"grpo.stepz": 3}, r"row 'odd': unknown key 'grpo\.stepz'; did you mean 'grpo\.steps'"),
         ({"grpo.steps": "many"}, r"row 'odd': grpo\.steps = 'many'"),
         ({"reading.framed": 2}, r"row 'odd': reading\.framed = 2"),
     ],
 )
-def test_a_key_that_does_not_fit_is_told_with_its_row(
-    tmp_path: Path, changed: dict[str, Any], told: str
+def test_a_key_that_does_not_fit_is_reported_with_its_row(
+    tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(RecipeError, match=told):
+    with pytest.raises(RecipeError, match=message):
         recipe_of(make_ablation(tmp_path, odd={"set": changed}), "odd", tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_a_misspelt_field_of_a_row_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         ({"odd": {"after": "mane"}, "main": {}}, "row 'odd' needs 'mane', which is no row above it"),
         ({"rl": {"after": "main"}, "main": {}}, "row 'rl' needs 'main', which is no row above it"),
@@ -114,9 +114,9 @@ def test_a_misspelt_field_of_a_row_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_after_no_row_above_it_is_refused_with_the_table(
-    tmp_path: Path, rows: dict[str, dict[str, Any]], told: str
+    tmp_path: Path, rows: dict[str, dict[str, Any]], message: str
 ) -> None:
-    with pytest.raises(RecipeError, match=told):
+    with pytest.raises(RecipeError, match=message):
         make_ablation(tmp_path, **rows)
 
 
@@ -246,8 +246,9 @@ def test_every_row_of_the_tables_in_the_package_resolves(path: Path) -> None:
 
 
 def test_a_row_that_would_fail_is_refused_before_the_first_is_trained(tmp_path: Path) -> None:
-    rows = {"one": {}, "two": {"set": {"verbalizer.template": "no slot"}}, "three": {"after": "one"}}
-    made = make_ablation(tmp_path, **rows)  # type: ignore[arg-type]
+    rows: dict[str, dict[str, Any]] = {"one": {}, "three": {"after": "one"}}
+    rows["two"] = {"set": {"verbalizer.template": "no slot"}}
+    made = make_ablation(tmp_path, **rows)
     ablate.check(made, ["one", "three"], tmp_path / "out")
     with pytest.raises(
         RecipeError, match=r"row 'two': verbalizer\.template 'no slot' has \{thought\} 0 times"

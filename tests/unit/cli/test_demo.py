@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from reverse_codi.cli.jobs.demo import empty, kept_step, show_changes
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.verbalize.scores import Scored
+from tests.fakes import printed, screen
 
 
 def test_an_earlier_demo_is_cleared_and_nothing_else(tmp_path: Path) -> None:
@@ -29,9 +28,9 @@ def scored(texts: list[str], result: float) -> Scored:
 
 
 def shown(before: Scored, after: Scored, step: int) -> str:
-    console = Console(file=io.StringIO(), width=200)
+    console = screen(200)
     show_changes(console, before, after, list(range(len(before.texts))), step)
-    return str(console.file.getvalue())  # type: ignore[attr-defined]
+    return printed(console)
 
 
 def test_it_says_that_the_best_checkpoint_is_the_warm_start(tmp_path: Path) -> None:
@@ -41,8 +40,8 @@ def test_it_says_that_the_best_checkpoint_is_the_warm_start(tmp_path: Path) -> N
     warm, better = scored(["1", "2", "3"], 0.0), scored(["4", "5", "6"], 1.0)
     assert "The best checkpoint is the warm start" in shown(warm, warm, 0)
     assert "step 40 writes the same texts" in shown(warm, warm, 40)
-    told = shown(warm, better, 40)
-    assert "warm start:" not in told and "same texts" not in told and "1.000 [1.000, 1.000]" in told
+    message = shown(warm, better, 40)
+    assert "warm start:" not in message and "same texts" not in message and "1.000 [1.000, 1.000]" in message
 
 
 def test_sentences_have_no_row_of_operations() -> None:

@@ -88,7 +88,7 @@ def test_the_recipe_in_a_verbalizers_folder_comes_before_that_of_its_run(tmp_pat
     assert find(str(tmp_path / "run"), []).recipe.trace.n == 77
 
 
-def test_a_run_without_a_verbalizer_is_told_with_the_place_and_the_command(tmp_path: Path) -> None:
+def test_a_run_without_a_verbalizer_is_reported_with_the_place_and_the_command(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(f"train: {{out: {tmp_path / 'run'}}}\n")
     with pytest.raises(RecipeError) as error:
@@ -105,13 +105,13 @@ def test_no_key_of_a_recipe_is_lost_beside_a_reasoner(words: list[str]) -> None:
         evaluate.main(["--reasoner", "embedded", *words, "other"])
 
 
-def test_an_empty_folder_is_told_with_both_places(tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported_with_both_places(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         find(str(tmp_path), [])
     assert f"no verbalizer in {tmp_path} or {tmp_path / 'verbalizer'}" in str(error.value)
 
 
-def test_a_misspelt_recipe_or_key_is_told(tmp_path: Path) -> None:
+def test_a_misspelt_recipe_or_key_is_reported(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("")
     with pytest.raises(RecipeError, match=r"no recipe at .*mien\.yaml; did you mean .*mine\.yaml"):
         find(str(tmp_path / "mien.yaml"), [])
@@ -119,14 +119,14 @@ def test_a_misspelt_recipe_or_key_is_told(tmp_path: Path) -> None:
         find("embedded", ["--trace.nn", "4"])
 
 
-def test_an_unknown_control_is_told_with_all_that_there_are() -> None:
+def test_an_unknown_control_is_reported_with_all_that_there_are() -> None:
     with pytest.raises(RecipeError) as error:
         evaluate.main(["embedded", "--baseline", "constant", "--baseline", "logitlens"])
     assert "no control is named 'logitlens'" in str(error.value)
     assert all(name in str(error.value) for name in CONTROLS)
 
 
-def test_too_few_problems_are_told_before_anything_is_drawn(tmp_path: Path) -> None:
+def test_too_few_problems_are_reported_before_anything_is_drawn(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"command line: problems = 63: .*greater than or equal to 64"):
         evaluate.main(["embedded", "--problems", "63", "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()

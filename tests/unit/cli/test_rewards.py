@@ -33,10 +33,10 @@ def test_list_names_every_reward_and_says_which_are_supervised(capsys: pytest.Ca
 
 def test_show_tells_docstring_source_and_options(capsys: pytest.CaptureFixture[str]) -> None:
     main(["show", "contrastive"])
-    told = capsys.readouterr().out
-    assert "contrastive, worst -1" in told and "contrastive.py" in told
-    assert "Log-probability of the own thought among others" in told
-    assert "near_misses" in told and "Near-miss texts made of each text" in told
+    message = capsys.readouterr().out
+    assert "contrastive, worst -1" in message and "contrastive.py" in message
+    assert "Log-probability of the own thought among others" in message
+    assert "near_misses" in message and "Near-miss texts made of each text" in message
     main(["show", "answer_preserved"])
     assert "no options" in capsys.readouterr().out
 
@@ -48,10 +48,10 @@ def test_a_wrong_name_lists_the_near_ones() -> None:
 
 def test_try_prints_the_distribution_and_what_can_win(capsys: pytest.CaptureFixture[str]) -> None:
     main(["try", "brevity", "--problems", "8", "--set", "budget=40"])
-    told = " ".join(capsys.readouterr().out.split())  # as wide as it may be
-    assert all(kind in told for kind in TextKind)
-    assert "Warning: other, shuffled, constant texts score as well as gold." in told
-    assert "brevity does not tell content" in told
+    message = " ".join(capsys.readouterr().out.split())  # as wide as it may be
+    assert all(kind in message for kind in TextKind)
+    assert "Warning: other, shuffled, constant texts score as well as gold." in message
+    assert "brevity does not tell content" in message
 
 
 def test_try_scores_given_texts_as_json(
@@ -93,15 +93,15 @@ def test_what_breaks_the_rules_exits_with_the_rewards_name(returned: str, error:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--set", "budgets=3"], "unknown key 'budgets'; did you mean 'budget'"),
         (["--problems", "1"], "problems = 1"),
         (["--texts", "nowhere.txt"], "no file nowhere.txt"),
     ],
 )
-def test_errors_name_the_mend(arguments: list[str], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_errors_name_the_fix(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         main(["try", "brevity", "--problems", "8", *arguments])
 
 

@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from reverse_codi.cli.jobs.trajectories import run
 from reverse_codi.cli.trajectories import main, parsed
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.utils.config import RecipeError
+from tests.fakes import printed, screen
 from tests.huginn import BOS, make_tiny_huginn
 
 TEXT = "12 + 5 = 17."
@@ -28,10 +27,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def go(folder: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]]:
     def go(*options: str) -> tuple[dict[str, Any], str]:
-        console = Console(file=io.StringIO(), width=250)
+        console = screen(250)
         words = [str(folder), "--text", TEXT, "--out", str(tmp_path), "--no-plot", *options]
         result = run(parsed(words), console)
-        return result, console.file.getvalue()  # type: ignore[attr-defined]
+        return result, printed(console)
 
     return go
 

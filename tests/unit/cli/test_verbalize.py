@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset
-from rich.console import Console
 
 from reverse_codi.cli.verbalize import main, save, show
 from reverse_codi.reading.lens import lens
@@ -23,6 +21,7 @@ from reverse_codi.traces.store import StoreError, TraceStore
 from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translations.record import TRUST_THRESHOLD, Translation
 from reverse_codi.verbalize.translator import Translator
+from tests.fakes import printed, screen
 from tests.tiny import make_problems
 
 ROW = Translation(
@@ -31,9 +30,9 @@ ROW = Translation(
 
 
 def shown(*rows: Translation, chain: bool = False) -> str:
-    console = Console(file=io.StringIO(), width=120)
+    console = screen(120)
     show(console, rows, chain)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return printed(console)
 
 
 def test_below_the_threshold_it_says_that_it_does_not_know() -> None:

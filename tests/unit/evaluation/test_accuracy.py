@@ -35,10 +35,10 @@ def test_a_model_as_published_that_thinks_and_writes_is_not_complained_of() -> N
     assert verdict(found(), None) == [NOT_KNOWN]
 
 
-@pytest.mark.parametrize(("published", "told"), [(0.48, "OFF by -0.050"), (0.38, "OFF by +0.050")])
-def test_a_figure_outside_the_interval_is_said_to_be_off(published: float, told: str) -> None:
+@pytest.mark.parametrize(("published", "message"), [(0.48, "OFF by -0.050"), (0.38, "OFF by +0.050")])
+def test_a_figure_outside_the_interval_is_called_off(published: float, message: str) -> None:
     [line] = verdict(found(), Published(published, "paper"))
-    assert line.startswith(told) and f"{published:.3f} (paper)" in line
+    assert line.startswith(message) and f"{published:.3f} (paper)" in line
 
 
 def test_a_model_that_cannot_write_or_does_not_need_its_thoughts_is_diagnosed() -> None:
@@ -81,6 +81,6 @@ def test_the_verb_prints_and_keeps_the_figures(tmp_path: Path, capsys: pytest.Ca
     assert kept["accuracy"]["value"] > 0.9 > kept["accuracy.mean"]["value"]
 
 
-def test_what_to_evaluate_must_be_said() -> None:
+def test_what_to_evaluate_must_be_given() -> None:
     with pytest.raises(RecipeError, match="nothing to evaluate: give a recipe"):
         evaluate.main(["--seed", "1"])

@@ -92,7 +92,7 @@ def test_interventions_see_its_answers(terse: CodiReasoner) -> None:
     assert max(moved.values()) > 0.5
 
 
-def test_text_mode_parts_steps_and_answer_by_eot() -> None:
+def test_cot_mode_parts_steps_and_answer_by_eot() -> None:
     tiny = make_tiny_reasoner()
     alone = CodiReasoner(tiny.model, tiny.tokenizer, replace(tiny.config, cue=""))
     eot = tiny.config.eot_id

@@ -16,9 +16,9 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.verbalize.translator import Translator
 from tests.tiny import (
-    make_held,
+    make_encoded,
     make_sharp_reasoner,
-    make_tiny_measure,
+    make_tiny_metric,
     make_tiny_policy,
     make_tiny_traces,
     stir,
@@ -34,7 +34,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     stir(policy)
     policy.save(root / "verbalizer")
     traces = make_tiny_traces(reasoner, root / "traces", n=8)
-    context = EvalContext.of(reasoner, Arithmetic(), make_tiny_measure(reasoner), make_held(3), traces)
+    context = EvalContext.of(reasoner, Arithmetic(), make_tiny_metric(reasoner), make_encoded(3), traces)
     eval_set = EvalSet(context, traces, traces.select([]), None, seed=0)
     recipe = Recipe(reasoner=ReasonerSection(path=str(root / "reasoner")))
     translator = Translator(reasoner, root / "verbalizer")
@@ -86,7 +86,7 @@ def test_the_warm_start_is_the_verbalizer_itself_where_there_was_no_rl(tools: To
     assert replace(trained, verbalizer=tmp_path / "copied").warm == tmp_path / "copied"
 
 
-def test_warm_nearest_is_taught_runs_of_the_models_own_steps(
+def test_warm_nearest_is_taught_runs_of_the_self_generated_cot(
     tools: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taught: list[list[str]] = []

@@ -46,7 +46,7 @@ class Oracle(FakeReasoner):
         return ["The answer is: 1"] * len(questions)
 
 
-def test_a_reasoner_that_thinks_is_told_from_its_ablations() -> None:
+def test_a_reasoner_that_thinks_differs_from_its_ablations() -> None:
     figures = check(Oracle(), TASK, seed=3, n=N, with_probe=False)
     assert figures.accuracy == figures.accuracy_two_plus == 1.0
     assert set(figures.by_steps.values()) == {1.0}

@@ -59,7 +59,7 @@ def test_partners_are_of_other_problems_where_problems_have_several_thoughts_of_
     assert all(problems[row] != problems[partner] for row, partner in enumerate(partners))
 
 
-def test_writers_that_read_nothing(eval_set: EvalSet) -> None:
+def test_methods_that_read_nothing(eval_set: EvalSet) -> None:
     thoughts = eval_set.thoughts.take(range(8))
     assert controls.empty(thoughts) == [""] * 8
     (predictions,) = set(controls.constant(thoughts))
@@ -68,7 +68,7 @@ def test_writers_that_read_nothing(eval_set: EvalSet) -> None:
     assert controls.gold_claims(thoughts) == thoughts.gold
 
 
-def test_the_final_answer_is_said_where_there_is_one(eval_set: EvalSet) -> None:
+def test_the_final_answer_is_stated_where_there_is_one(eval_set: EvalSet) -> None:
     thoughts = replace(eval_set.thoughts.take(range(3)), answers=["17", None, "0"])
     assert controls.final_answer(thoughts) == ["The answer is: 17", "", "The answer is: 0"]
 

@@ -20,7 +20,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.verbalize.thoughts import Thoughts
-from tests.tiny import make_sharp_reasoner, make_tiny_measure, make_tiny_policy, make_tiny_traces
+from tests.tiny import make_sharp_reasoner, make_tiny_metric, make_tiny_policy, make_tiny_traces
 
 # 4 problems of 2 thoughts: the first holds step 1, the second step 2.
 HELD = EncodedSteps(
@@ -35,7 +35,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
     train = make_tiny_traces(reasoner, tmp_path_factory.mktemp("traces"), n=4)
     # It is untrained and answers nothing; what it might have answered stands in.
     train.answers, train.correct = ["7", "8", "9", None], [True, True, False, True]
-    return EvalContext.of(reasoner, Arithmetic(), make_tiny_measure(reasoner, n=32), HELD, train)
+    return EvalContext.of(reasoner, Arithmetic(), make_tiny_metric(reasoner, n=32), HELD, train)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def oracle(context: EvalContext, folders: dict[str, Path]) -> Oracle:
     return train_oracle(context, folders["like"], folders["oracle"], SECTION)
 
 
-def test_replies_state_one_part_of_every_held_claim() -> None:
+def test_replies_state_one_part_of_every_encoded_claim() -> None:
     claims = ["12 + 5 = 17", "17 * 2 - 4 = 30"]
     assert reply(OracleQuestion.OPERATION, claims, "30") == "+. * -"
     assert reply(OracleQuestion.RESULT, claims, "30") == "17. 30"

@@ -82,7 +82,7 @@ def test_a_control_alone_keeps_what_was_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("aim", "value", "met", "told"),
+    ("aim", "value", "met", "message"),
     [
         (Aim(0.9), 0.9, True, ">= 0.9"),
         (Aim(0.9), 0.899, False, ">= 0.9"),
@@ -93,9 +93,9 @@ def test_a_control_alone_keeps_what_was_there(tmp_path: Path) -> None:
         (Aim(most=0.05), NAN, False, "<= 0.05"),
     ],
 )
-def test_aims(aim: Aim, value: float, met: bool, told: str) -> None:
+def test_aims(aim: Aim, value: float, met: bool, message: str) -> None:
     assert aim.met(value) is met
-    assert str(aim) == told
+    assert str(aim) == message
 
 
 def test_the_table_says_which_aims_are_met() -> None:
@@ -110,7 +110,7 @@ def test_the_table_says_which_aims_are_met() -> None:
     assert "MISSED" in line(silent, "robust.paraphrase_drop")
 
 
-def test_writers_stand_below_each_other_one_line_each() -> None:
+def test_methods_stand_below_each_other_one_line_each() -> None:
     table = comparison(FOUND, {"empty": SILENT, "constant": {}})
     assert table.row_count == 3
     columns = [str(column.header) for column in table.columns]

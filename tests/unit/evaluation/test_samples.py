@@ -14,7 +14,7 @@ from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
 from reverse_codi.verbalize.translator import Translator
-from tests.tiny import make_held
+from tests.tiny import make_encoded
 
 MATCH = {"(no step)": 0.5, "(no no)": 0.9, "1 + 1 = 2.": 0.6, "1 + 2 = 3.": 0.62, "28 no)))": 0.95}
 
@@ -34,7 +34,7 @@ class Writes(Translator):
 
 
 def test_the_proxy_alone_takes_garbled_texts_and_the_rule_does_not(tiny_traces: TraceStore) -> None:
-    thoughts = thoughts_of(tiny_traces.select([0]), thought_sites(3)[:2], make_held(3))
+    thoughts = thoughts_of(tiny_traces.select([0]), thought_sites(3)[:2], make_encoded(3))
     texts = [["(no step)", "(no no)"], ["1 + 1 = 2.", "1 + 2 = 3.", "28 no)))"]]
     made = Tried(thoughts, texts, [MATCH, MATCH])
     assert made.chosen(0, nearest_of_all) == ["(no step)", "1 + 1 = 2."]
@@ -44,32 +44,32 @@ def test_the_proxy_alone_takes_garbled_texts_and_the_rule_does_not(tiny_traces: 
 
 
 def test_counts_are_of_rows_and_right_ones(
-    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tiny_traces: TraceStore
+    tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, tiny_traces: TraceStore
 ) -> None:
-    thoughts = thoughts_of(tiny_traces.select(range(30)), thought_sites(3), make_held(3))
+    thoughts = thoughts_of(tiny_traces.select(range(30)), thought_sites(3), make_encoded(3))
     method = Writes(tiny_reasoner, thoughts.gold)
-    made = tried(method, tiny_measure, thoughts, 2, seed=0)
+    made = tried(method, tiny_metric, thoughts, 2, seed=0)
     assert made.texts[4] == [thoughts.gold[4], thoughts.gold[4], "(no no)"]
-    predicted = tiny_measure.predict(["(no no)"], thoughts.sites[4:5])
-    match = tiny_measure.match(thoughts.targets[4:5], predicted, thoughts.sites[4:5]).item()
+    predicted = tiny_metric.predict(["(no no)"], thoughts.sites[4:5])
+    match = tiny_metric.match(thoughts.targets[4:5], predicted, thoughts.sites[4:5]).item()
     assert made.match[4]["(no no)"] == pytest.approx(match, abs=1e-4)
-    assert counts(method, tiny_measure, thoughts, thoughts.gold)[:3] == (0, 1.0, 1.0)
+    assert counts(method, tiny_metric, thoughts, thoughts.gold)[:3] == (0, 1.0, 1.0)
     silent = [row for row, gold in enumerate(thoughts.gold) if gold == "(no step)"]
     spoiled = ["(no no)" if row == silent[0] else gold for row, gold in enumerate(thoughts.gold)]
-    garbled, active, inactive, _ = counts(method, tiny_measure, thoughts, spoiled)
+    garbled, active, inactive, _ = counts(method, tiny_metric, thoughts, spoiled)
     assert (garbled, active, inactive) == (1, 1.0, pytest.approx(1 - 1 / len(silent)))
 
 
 def test_the_verb_prints_a_row_for_every_rule(
     monkeypatch: pytest.MonkeyPatch,
     tiny_reasoner: CodiReasoner,
-    tiny_measure: ThoughtMetric,
+    tiny_metric: ThoughtMetric,
     tiny_traces: TraceStore,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    thoughts = thoughts_of(tiny_traces.select(range(6)), thought_sites(3), make_held(3))
-    drawn = Writes(tiny_reasoner, thoughts.gold), tiny_measure, thoughts
+    thoughts = thoughts_of(tiny_traces.select(range(6)), thought_sites(3), make_encoded(3))
+    drawn = Writes(tiny_reasoner, thoughts.gold), tiny_metric, thoughts
     monkeypatch.setattr(samples, "held_out", lambda *ignored: drawn)
     monkeypatch.setenv("COLUMNS", "160")
     main(["--seeds", "1", "2", "--samples", "2", "--margins", "0.05", "--out", str(tmp_path)])

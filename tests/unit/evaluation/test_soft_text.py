@@ -9,7 +9,7 @@ import torch
 from reverse_codi.cli.soft_text import main
 from reverse_codi.evaluation.soft_text import Descent, softened
 from reverse_codi.reasoners.sites import Site
-from tests.tiny import make_problems, make_tiny_measure, make_tiny_reasoner
+from tests.tiny import make_problems, make_tiny_metric, make_tiny_reasoner
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5. 5 + 2 = 7.", "6 * 4 = 24."]
 SITES = [Site("h", 0), Site("h", 1), Site("h", 0)]
@@ -17,7 +17,7 @@ SITES = [Site("h", 0), Site("h", 1), Site("h", 0)]
 
 def test_vectors_begin_at_the_words_and_come_nearer_while_the_model_stays() -> None:
     reasoner = make_tiny_reasoner()
-    metric = make_tiny_measure(reasoner)
+    metric = make_tiny_metric(reasoner)
     chains = reasoner.think([problem.question for problem in make_problems(3, seed=5)])
     thoughts = torch.stack([chains.at(site)[row] for row, site in enumerate(SITES)])
     before = reasoner.content_hash

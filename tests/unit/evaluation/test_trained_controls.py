@@ -15,7 +15,7 @@ from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
-from tests.tiny import make_sharp_reasoner, make_tiny_measure, make_tiny_policy, make_tiny_traces, stir
+from tests.tiny import make_sharp_reasoner, make_tiny_metric, make_tiny_policy, make_tiny_traces, stir
 
 # 4 problems of 2 thoughts: the first holds step 1, the second nothing or step 2.
 HELD = EncodedSteps(
@@ -29,7 +29,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> EvalContext:
     reasoner = make_sharp_reasoner(n_thoughts=2)
     reasoner.save_pretrained(tmp_path_factory.mktemp("reasoner"))  # engines load it from there
     train = make_tiny_traces(reasoner, tmp_path_factory.mktemp("traces"), n=4)
-    return EvalContext.of(reasoner, Arithmetic(), make_tiny_measure(reasoner, n=32), HELD, train)
+    return EvalContext.of(reasoner, Arithmetic(), make_tiny_metric(reasoner, n=32), HELD, train)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def modified(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
-def test_a_new_policy_has_the_shape_and_the_contract_of_the_evaluated_one(
+def test_a_new_policy_has_the_shape_and_the_config_of_the_evaluated_one(
     context: EvalContext, like: Path
 ) -> None:
     evaluated = Policy.load(like, context.reasoner)

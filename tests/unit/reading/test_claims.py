@@ -37,7 +37,7 @@ def test_json_round_trip() -> None:
     )  # of before there were swaps
 
 
-def test_where_thoughts_were_swapped_only_live_ones_hold_steps_and_weak_probes_suffice() -> None:
+def test_where_thoughts_were_swapped_only_active_ones_encode_steps_and_weak_probes_suffice() -> None:
     weak = {(H0, 3): [0.33, 0.05, 0.1], (H1, 3): [0.32, 0.7, 0.4], (H1, 2): [0.9, 0.1]}
     encoded = EncodedSteps(weak, 0.6, {(H0, 3): 0.4, (H1, 3): 1.0, (H1, 2): 0.02})
     assert encoded.steps(H0, 3) == [0]
@@ -50,7 +50,7 @@ def test_where_thoughts_were_swapped_only_live_ones_hold_steps_and_weak_probes_s
     assert EncodedSteps({(H0, 1): [0.29]}, 0.2, {(H0, 1): 1.0}).steps(H0, 1) == [0]
 
 
-def test_find_held_steps_finds_the_step_that_a_site_holds() -> None:
+def test_find_encoded_steps_finds_the_step_that_a_site_encodes() -> None:
     rng = torch.Generator().manual_seed(0)
     numbers = torch.randint(4, (600, 4), generator=rng)
     claims = [[f"{a} + 1 = {a}", f"{b} - {c} = {d}"] for a, b, c, d in numbers.tolist()]

@@ -12,7 +12,7 @@ from tests.tiny import make_problems, make_tiny_reasoner
 QUESTION, CLAIMS = "Ann has 12 apples. ...", ["12 + 5 = 17", "17 * 2 = 34", "34 - 30 = 4"]
 
 
-def test_each_foil_is_what_it_says() -> None:
+def test_each_hard_negative_is_of_its_kind() -> None:
     made = hard_negatives(QUESTION, CLAIMS, [0, 1])
     assert set(made) == set(HARD_NEGATIVES)
     assert made["cut"] == "12 + 5 = 17. 17 * 2 ="
@@ -29,11 +29,11 @@ def test_each_foil_is_what_it_says() -> None:
     assert sorted(made["shuffled"].split()) == sorted("12 + 5 = 17 . 17 * 2 = 34 .".split())
 
 
-def test_foils_are_the_same_every_time() -> None:
+def test_hard_negatives_are_the_same_every_time() -> None:
     assert hard_negatives(QUESTION, CLAIMS, [1]) == hard_negatives(QUESTION, CLAIMS, [1])
 
 
-def test_no_foil_is_ever_gold_and_none_has_an_unknown_word() -> None:
+def test_no_hard_negative_is_ever_gold_and_none_has_an_unknown_word() -> None:
     reasoner = make_tiny_reasoner()
     unknown = reasoner.tokenizer.unk_token_id
     for problem in make_problems(300):
@@ -61,7 +61,7 @@ FACTS = "Tom is a wumpus. Every wumpus is a tumpus. Amy is a lempus. Is Tom a tu
 RULES = ["Tom is a wumpus", "Every wumpus is a tumpus"]
 
 
-def test_foils_of_sentences_are_made_of_the_questions_classes() -> None:
+def test_hard_negatives_of_sentences_are_made_of_the_questions_classes() -> None:
     made = hard_negatives(FACTS, RULES, [1])
     assert set(made) == set(HARD_NEGATIVES)
     assert made["cut"] == "Every wumpus is a"
@@ -73,7 +73,7 @@ def test_foils_of_sentences_are_made_of_the_questions_classes() -> None:
     assert made["constant"] == CONSTANT_SENTENCE
 
 
-def test_foils_of_sentences_find_names_where_the_question_has_none() -> None:
+def test_hard_negatives_of_sentences_find_names_where_the_question_has_none() -> None:
     made = hard_negatives("Who is it?", ["Tom is a wumpus"], [0])
     assert "Tom is a wumpus." not in made.values()
     assert made["wrong_result"] in ("Tom is a tumpus.", "Tom is a lempus.")

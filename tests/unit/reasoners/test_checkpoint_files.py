@@ -49,9 +49,9 @@ def test_the_last_of_numbered_checkpoints_is_the_highest(tmp_path: Path) -> None
         (tmp_path / f"checkpoint_{epoch}").touch()
     with pytest.raises(
         CheckpointError, match=r"\(checkpoint_1, checkpoint_2, checkpoint_10\); name one"
-    ) as told:
+    ) as reported:
         weight_files(tmp_path)
-    assert str(told.value).endswith(str(tmp_path / "checkpoint_10"))
+    assert str(reported.value).endswith(str(tmp_path / "checkpoint_10"))
 
 
 def test_the_checkpoints_of_a_run_are_pointed_to(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("_fsdp_wrapped_module.", "_fsdp_wrapped_module."),
     ],
 )
-def test_what_wrappers_put_before_names_is_taken_off_and_said(tmp_path: Path, before: str, said: str) -> None:
+def test_prefixes_of_wrappers_are_taken_off_and_noted(tmp_path: Path, before: str, said: str) -> None:
     case = make_codi_llama(tmp_path)
     plain = load_reasoner(case.source)
     tensors = load_file(case.file)

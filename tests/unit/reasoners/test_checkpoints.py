@@ -408,7 +408,7 @@ def test_one_of_several_checkpoints_must_be_named(tmp_path: Path) -> None:
     assert weight_files(tmp_path / "checkpoint_1") == [tmp_path / "checkpoint_1"]
 
 
-def test_a_key_in_two_shards_is_told(tmp_path: Path) -> None:
+def test_a_key_in_two_shards_is_reported(tmp_path: Path) -> None:
     files = [tmp_path / f"model-{i}-of-2.safetensors" for i in (1, 2)]
     for file in files:
         save_file({"twice": torch.zeros(1)}, file)
@@ -449,7 +449,7 @@ def test_a_hub_id_is_fetched_without_code_and_the_base_without_weights(
     assert not {"*.bin", "*.safetensors"} & set(described)
 
 
-def test_a_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_cannot_be_reached_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(repo: str, revision: str | None, allow_patterns: list[str]) -> str:
         raise LocalEntryNotFoundError("offline")
 
@@ -529,7 +529,7 @@ def test_other_packages_add_backends(tmp_path: Path, monkeypatch: pytest.MonkeyP
     load.backends.cache_clear()
     (tmp_path / "echo.txt").touch()
     named = Source(path=str(tmp_path), layout="echo")
-    assert open_reasoner(named, "cuda").loaded == f"{tmp_path.name} on cuda"  # type: ignore[attr-defined]
+    assert vars(open_reasoner(named, "cuda"))["loaded"] == f"{tmp_path.name} on cuda"
     with pytest.raises(CheckpointError, match="SimpleNamespace has no answer_cue; give it the words"):
         open_reasoner(tmp_path)  # found without being named
     with pytest.raises(

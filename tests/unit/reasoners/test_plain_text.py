@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +56,7 @@ def plain(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def byte_level_reasoner(**config: object) -> CodiReasoner:
+def byte_level_reasoner(**config: Any) -> CodiReasoner:
     tokenizer = byte_level()
     tokenizer.pad_token = tokenizer.eos_token
     torch.manual_seed(0)
@@ -63,7 +65,7 @@ def byte_level_reasoner(**config: object) -> CodiReasoner:
     )
     bot, eot = tokenizer.convert_tokens_to_ids([BOT, LATENT])
     model = LatentLM(lm, projection(32, 64), 2, bot, eot)
-    return CodiReasoner(model, tokenizer, CodiConfig(2, 64, bot, eot, **config))  # type: ignore[arg-type]
+    return CodiReasoner(model, tokenizer, CodiConfig(2, 64, bot, eot, **config))
 
 
 @pytest.mark.parametrize("text", TYPED)
@@ -126,9 +128,9 @@ def test_word_level_names_become_unknown_words(tiny_reasoner: CodiReasoner) -> N
 
 
 @pytest.mark.parametrize("make", [make_tiny_reasoner, byte_level_reasoner])
-def test_a_reasoner_thinks_reads_and_scores_characters(make: object) -> None:
+def test_a_reasoner_thinks_reads_and_scores_characters(make: Callable[[], CodiReasoner]) -> None:
     """Next to a straight forward pass over the characters' ids; the control token's own gives others."""
-    reasoner: CodiReasoner = make()  # type: ignore[operator]
+    reasoner = make()
     name = reasoner.tokenizer.eos_token
     text, token = f"Ann has {name} 12", reasoner.tokenizer.eos_token_id
     first, last = reasoner.ids("Ann has "), reasoner.ids(" 12")

@@ -27,13 +27,13 @@ def test_parse_and_write(text: str, site: Site) -> None:
 
 
 @pytest.mark.parametrize("text", [*NO_THOUGHTS, *NO_STATES])
-def test_what_is_no_site_is_named_with_the_mend(text: str) -> None:
+def test_what_is_no_site_is_named_with_the_fix(text: str) -> None:
     with pytest.raises(ValueError, match=r"write h2, z4, h2@12, t5:16 or answer") as error:
         Site.parse(text)
     assert repr(text) in str(error.value)
 
 
-def test_a_fed_vector_has_no_layer() -> None:
+def test_a_latent_input_has_no_layer() -> None:
     with pytest.raises(ValueError, match="write z4"):
         Site.parse("z4@3")
 

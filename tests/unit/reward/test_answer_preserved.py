@@ -17,7 +17,7 @@ from reverse_codi.rewards.batch import RewardBatch
 from reverse_codi.rewards.registry import find
 from reward.answer_preserved import answer_preserved
 from tests.fakes import FakeReasoner
-from tests.tiny import make_batch, make_rows, make_table_measure
+from tests.tiny import make_batch, make_rows, make_table_metric
 
 FIRST, LAST = Site("h", 0), Site("h", 1)
 # What each text is read as; the rest as 99.
@@ -61,7 +61,7 @@ logged: dict[str, float] = {}
 
 
 def batch(texts: list[str], sites: list[Site], question: str = "3 4 5") -> RewardBatch:
-    metric: ThoughtMetric = make_table_measure(READS, FIRST, [99.0])
+    metric: ThoughtMetric = make_table_metric(READS, FIRST, [99.0])
     metric.reader.reasoner = Adder()
     metric.maps |= dict.fromkeys(sites, metric.maps[FIRST])
     n = len(texts)
@@ -94,7 +94,7 @@ def test_it_does_not_apply_to_what_is_never_fed(site: Site) -> None:
     assert answer_preserved(batch(["3 + 4 = 7"], [site])) == [None]
 
 
-def test_a_fed_vector_is_fed_as_it_is() -> None:
+def test_a_latent_input_is_used_as_it_is() -> None:
     assert answer_preserved(batch(["3 + 4 = 7", "3 + 4 = 8"], [Site("z", 0)] * 2)) == [1, 0]
 
 

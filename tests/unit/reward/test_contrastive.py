@@ -10,7 +10,7 @@ import reward.contrastive
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.batch import RewardBatch
 from reward.contrastive import WORST, Contrastive, contrastive, near_misses, text_distances, thought_distances
-from tests.tiny import TableReader, make_batch, make_rows, make_table_measure
+from tests.tiny import TableReader, make_batch, make_rows, make_table_metric
 
 SITE = Site("h", 1)
 THOUGHT = [1.0, 0.0]
@@ -21,7 +21,7 @@ def batch(texts: list[str], reads: dict[str, list[float]], default: list[float],
     n = len(texts)
     logged.clear()
     rows = make_rows(texts, torch.tensor([THOUGHT] * n), SITE, distractors=torch.tensor(FAR).expand(n, m, 2))
-    return make_batch(rows, make_table_measure(reads, SITE, default), lambda k, v: logged.update({k: v}))
+    return make_batch(rows, make_table_metric(reads, SITE, default), lambda k, v: logged.update({k: v}))
 
 
 logged: dict[str, float] = {}

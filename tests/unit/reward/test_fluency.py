@@ -23,10 +23,10 @@ def batch(metric: ThoughtMetric, reasoner: CodiReasoner) -> RewardBatch:
     return make_batch(make_rows(TEXTS, torch.zeros(len(TEXTS), reasoner.width), SITE), metric)
 
 
-def test_it_is_the_reasoners_own_likelihood_in_text_mode(
-    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner
+def test_it_is_the_reasoners_own_likelihood_in_cot_mode(
+    tiny_metric: ThoughtMetric, tiny_reasoner: CodiReasoner
 ) -> None:
-    values = FluencyReward(Fluency())(batch(tiny_measure, tiny_reasoner))
+    values = FluencyReward(Fluency())(batch(tiny_metric, tiny_reasoner))
     ids = torch.tensor([[tiny_reasoner.tokenizer.eos_token_id, *tiny_reasoner.ids(TEXTS[0])]])
     scores = tiny_reasoner.lm(ids).logits[0, :-1].log_softmax(-1)
     expected = scores.gather(1, ids[0, 1:, None]).mean().item()
@@ -36,25 +36,25 @@ def test_it_is_the_reasoners_own_likelihood_in_text_mode(
 
 
 def test_it_is_clipped_on_both_sides(
-    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner, monkeypatch: pytest.MonkeyPatch
+    tiny_metric: ThoughtMetric, tiny_reasoner: CodiReasoner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nll = {"12 + 5 = 17": 0.1, "She gets 5": 40.0}
     monkeypatch.setattr(CodiReasoner, "nll", lambda self, texts: torch.tensor([nll[text] for text in texts]))
-    values = FluencyReward(Fluency(enough=-0.5))(batch(tiny_measure, tiny_reasoner))
+    values = FluencyReward(Fluency(enough=-0.5))(batch(tiny_metric, tiny_reasoner))
     assert values == [-0.5, WORST, -0.5]
 
 
 def test_another_language_model_judges(
-    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path]
+    tiny_metric: ThoughtMetric, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path]
 ) -> None:
-    values = FluencyReward(Fluency(model=str(tiny_folders[0])))(batch(tiny_measure, tiny_reasoner))
+    values = FluencyReward(Fluency(model=str(tiny_folders[0])))(batch(tiny_metric, tiny_reasoner))
     expected = (-LanguageModel.load(str(tiny_folders[0])).nll(TEXTS[:2])).tolist()
     assert values[:2] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_missing_model_is_named(
-    tiny_measure: ThoughtMetric, tiny_reasoner: CodiReasoner, tmp_path: Path
+    tiny_metric: ThoughtMetric, tiny_reasoner: CodiReasoner, tmp_path: Path
 ) -> None:
     record = find("fluency", {"model": str(tmp_path / "none")})  # nothing is loaded yet
     with pytest.raises(RewardError, match=r"'fluency'.*no language model could be loaded from .*none"):
-        run_rewards([record], batch(tiny_measure, tiny_reasoner))
+        run_rewards([record], batch(tiny_metric, tiny_reasoner))

@@ -54,6 +54,6 @@ def test_an_own_pattern_must_match_the_whole_text() -> None:
     ]
 
 
-def test_a_broken_pattern_is_told_when_the_recipe_is_read() -> None:
+def test_a_broken_pattern_is_reported_when_the_recipe_is_read() -> None:
     with pytest.raises(RecipeError, match=r"pattern = '\('.*no regular expression.*unterminated"):
         find("format", {"pattern": "("})

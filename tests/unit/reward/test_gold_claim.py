@@ -11,7 +11,8 @@ from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.registry import find, names
 from reverse_codi.utils.config import RecipeError
-from tests.tiny import make_batch, make_rows, make_table_measure
+from tests.fakes import called
+from tests.tiny import make_batch, make_rows, make_table_metric
 
 SITE = Site("h", 1)
 CLAIMS = ["12 + 5 = 17", "17 * 2 = 34"]
@@ -21,12 +22,12 @@ def values(texts: list[str], claims: list[str] | None = CLAIMS, **options: str) 
     rows = make_rows(
         texts, torch.zeros(len(texts), 1), SITE, claims=None if claims is None else [claims] * len(texts)
     )
-    batch = make_batch(rows, make_table_measure({"": [0.0]}, SITE, [0.0]))
-    return list(find("gold_claim", options).function(batch))  # type: ignore[arg-type]
+    batch = make_batch(rows, make_table_metric({"": [0.0]}, SITE, [0.0]))
+    return called(find("gold_claim", options), batch)
 
 
 @pytest.fixture
-def held_file(tmp_path: Path) -> str:
+def encoded_file(tmp_path: Path) -> str:
     """h1 holds the second of two steps, and none of three."""
     path = tmp_path / "encoded_steps.json"
     path.write_text(EncodedSteps({(SITE, 2): [0.0, 1.0], (SITE, 3): [0.0, 0.0, 0.0]}, 0.5).to_json())
@@ -43,10 +44,10 @@ def test_any_claim_of_the_problem_is_as_good() -> None:
     assert values(texts) == pytest.approx([1.0, 1.0, 0.25, 0.5, 0.0])
 
 
-def test_with_encoded_steps_just_the_sites_own_claims_count(held_file: str) -> None:
+def test_with_encoded_steps_just_the_sites_own_claims_count(encoded_file: str) -> None:
     # The other step's claim has no word of this one in order but 17; both claims: (1/2 (1 + 1/4) + 1) / 2
     texts = ["17 * 2 = 34", "12 + 5 = 17", "12 + 5 = 17. 17 * 2 = 34."]
-    assert values(texts, encoded_steps=held_file) == pytest.approx([1.0, 0.25, 0.8125])
+    assert values(texts, encoded_steps=encoded_file) == pytest.approx([1.0, 0.25, 0.8125])
 
 
 def test_a_step_that_is_made_twice_must_be_written_twice(tmp_path: Path) -> None:
@@ -59,9 +60,9 @@ def test_a_step_that_is_made_twice_must_be_written_twice(tmp_path: Path) -> None
     assert values(["12 + 5 = 17. 12 + 5 = 17."]) == [0.5]  # and what is there once is not won twice
 
 
-def test_a_thought_without_a_step_is_best_said_so(held_file: str) -> None:
+def test_a_thought_without_a_step_is_best_written_so(encoded_file: str) -> None:
     three = [*CLAIMS, "34 - 4 = 30"]
-    assert values(["( no step )", "34 - 4 = 30"], three, encoded_steps=held_file) == [1.0, 0.0]
+    assert values(["( no step )", "34 - 4 = 30"], three, encoded_steps=encoded_file) == [1.0, 0.0]
 
 
 def test_claims_in_words() -> None:

@@ -34,17 +34,17 @@ def batch() -> RewardBatch:
     return make_batch(rows, ThoughtMetric(TableReader(READS), {SITE: fitted}))
 
 
-def test_whitened_hears_the_quiet_direction(batch: RewardBatch) -> None:
+def test_whitened_is_sensitive_to_the_quiet_direction(batch: RewardBatch) -> None:
     # d(thought, mean) = 2^2 / 2; "loud" errs by 1, "quiet" by 1 x 10
     assert hidden_match(batch, HiddenMatch()) == pytest.approx([1.0, 0.0, 1 - 1 / 4, WORST, WORST])
 
 
-def test_mse_hears_both_alike(batch: RewardBatch) -> None:
+def test_mse_is_sensitive_to_both_alike(batch: RewardBatch) -> None:
     values = hidden_match(batch, HiddenMatch(metric=Metric.MSE))
     assert values == pytest.approx([1.0, 0.0, 1 - 1 / 4, 1 - 1 / 4, WORST])
 
 
-def test_centred_cosine_hears_no_size(batch: RewardBatch) -> None:
+def test_centred_cosine_is_not_sensitive_to_size(batch: RewardBatch) -> None:
     values = hidden_match(batch, HiddenMatch(metric=Metric.CENTRED_COSINE))
     assert values == pytest.approx([1.0, 0.0, 1.0, 2 / 5**0.5, -91 / (91**2 + 89**2) ** 0.5])
 

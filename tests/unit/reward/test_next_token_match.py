@@ -16,8 +16,8 @@ from tests.tiny import (
     make_problems,
     make_rows,
     make_sharp_reasoner,
-    make_table_measure,
-    make_tiny_measure,
+    make_table_metric,
+    make_tiny_metric,
 )
 
 SITE = Site("h", 1)
@@ -41,7 +41,7 @@ class TwoTokens(FakeReasoner):
 
 
 def batch_at(site: Site) -> RewardBatch:
-    metric = make_table_measure(READS, site)
+    metric = make_table_metric(READS, site)
     metric.reader.reasoner = TwoTokens()
     return make_batch(make_rows(list(READS), torch.tensor([THOUGHT] * len(READS)), site), metric)
 
@@ -68,7 +68,7 @@ def test_it_does_not_apply_to_what_the_head_never_reads(site: Site) -> None:
 
 def test_a_constant_text_loses_to_the_right_one() -> None:
     reasoner = make_sharp_reasoner()
-    metric: ThoughtMetric = make_tiny_measure(reasoner)
+    metric: ThoughtMetric = make_tiny_metric(reasoner)
     problems = make_problems(128)  # those that the maps were fitted on
     targets = reasoner.think([p.question for p in problems]).at(SITE)
     gold = [p.claims[-1] for p in problems]

@@ -9,7 +9,7 @@ import torch
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.batch import RewardBatch
 from reward.novelty import Novelty, matches, novelty
-from tests.tiny import make_batch, make_rows, make_table_measure
+from tests.tiny import make_batch, make_rows, make_table_metric
 
 SITE = Site("h", 1)
 logged: dict[str, float] = {}
@@ -19,7 +19,7 @@ def batch(texts: list[str], thoughts: list[list[float]], **others: object) -> Re
     logged.clear()
     rows = make_rows(texts, torch.tensor(thoughts), SITE, **others)
     return make_batch(
-        rows, make_table_measure({"": [0.0, 0.0]}, SITE, [0.0, 0.0]), lambda k, v: logged.update({k: v})
+        rows, make_table_metric({"": [0.0, 0.0]}, SITE, [0.0, 0.0]), lambda k, v: logged.update({k: v})
     )
 
 
@@ -40,7 +40,7 @@ def test_like_thoughts_may_share_a_text() -> None:
     assert novelty(given, Novelty(like=0.995)) == pytest.approx([-1.0] * 3)
 
 
-def test_matches_are_those_of_the_measure() -> None:
+def test_matches_are_those_of_the_metric() -> None:
     given = batch(["a", "b"], [[1.0, 0.5], [-0.3, 2.0]])
     table = matches(given.metric.map_of(SITE), given.targets)
     rows = torch.tensor([0, 1])

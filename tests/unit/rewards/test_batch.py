@@ -18,7 +18,7 @@ from reverse_codi.rewards.batch import RewardBatch, RewardError
 from reverse_codi.rewards.calls import run_rewards
 from reverse_codi.rewards.candidates import StepTexts
 from reverse_codi.rewards.declare import RewardSpec
-from tests.tiny import make_batch, make_rows, make_table_measure
+from tests.tiny import make_batch, make_rows, make_table_metric
 
 SITE = Site("h", 1)
 TEXTS = ["one", "  ", "two words", "cut"]
@@ -27,7 +27,7 @@ TEXTS = ["one", "  ", "two words", "cut"]
 def batch(**others: Any) -> RewardBatch:
     finished = [True, True, True, False]
     rows = make_rows(TEXTS, torch.arange(8.0).view(4, 2), SITE, **{"finished": finished, **others})
-    return make_batch(rows, make_table_measure({"one": [1.0, 0.0]}, SITE, default=[0.0, 1.0]))
+    return make_batch(rows, make_table_metric({"one": [1.0, 0.0]}, SITE, default=[0.0, 1.0]))
 
 
 def returning(*values: Any, worst: float = -1.0) -> RewardSpec:
@@ -48,12 +48,12 @@ def test_failed_rows_get_worst_and_are_not_shown() -> None:
     assert shown[0].predicted.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
-def test_every_function_runs_once_and_what_runs_is_told() -> None:
-    told: list[list[str]] = []
+def test_every_function_runs_once_and_what_runs_is_reported() -> None:
+    reported: list[list[str]] = []
     functions = [RewardSpec(name, lambda batch: [0.0] * len(batch), -1.0) for name in "ab"]
     slow = RewardSpec("slow", lambda batch: [0.5] * len(batch), -1.0, slow=True)
-    scores = run_rewards([slow, *functions], batch(), told.append)
-    assert told == [["a", "slow"], ["b", "slow"], ["slow"]]
+    scores = run_rewards([slow, *functions], batch(), reported.append)
+    assert reported == [["a", "slow"], ["b", "slow"], ["slow"]]
     assert list(scores) == ["slow", "a", "b"]  # TRL's columns are in the recipe's order
     assert scores["slow"] == [0.5, -1.0, 0.5, -1.0]
 
@@ -228,7 +228,7 @@ def test_a_value_below_worst_would_make_failing_pay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "reported"),
     [
         ({"content": [0.5], "form": [0.5]}, "a dict with the keys 'content', 'form'"),
         (dict.fromkeys("abcdefg", 0.0), "a dict with the keys 'a', 'b', 'c', 'd', ..."),
@@ -246,11 +246,11 @@ def test_a_value_below_worst_would_make_failing_pay() -> None:
         (np.zeros((1, 2)), "a ndarray of shape [1, 2]"),
     ],
 )
-def test_what_is_no_list_of_values_is_named_with_what_is_expected(result: Any, told: str) -> None:
+def test_what_is_no_list_of_values_is_named_with_what_is_expected(result: Any, reported: str) -> None:
     with pytest.raises(RewardError) as caught:
         run_rewards([RewardSpec("odd", lambda batch: result, -1.0)], batch())
     said = str(caught.value)
-    assert said.startswith(f"reward 'odd': returned {told}")
+    assert said.startswith(f"reward 'odd': returned {reported}")
     assert said.endswith("; return a list of 2 values, one for each text, each a float or None")
 
 
@@ -299,11 +299,11 @@ def test_what_would_end_the_process_is_an_error_with_row_and_line(ending: BaseEx
             raise ending
         return [0.0] * len(batch)
 
-    told = (
+    reported = (
         rf"'ends': raised {type(ending).__name__} at \S*test_batch\.py:\d+ on 2 texts: .*"
         r"raise an Exception, .* instead of ending the process \(row 2, text 'two words'\)"
     )
-    with pytest.raises(RewardError, match=told):
+    with pytest.raises(RewardError, match=reported):
         run_rewards([RewardSpec("ends", ends, -1.0, slow=slow)], batch())
 
 

@@ -20,7 +20,7 @@ from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find, names
 from reverse_codi.rewards.scoring import LocalScorer
 from reverse_codi.utils.user_code import innermost
-from tests.tiny import make_batch, make_rows, make_table_measure
+from tests.tiny import make_batch, make_rows, make_table_metric
 
 SITE = Site("h", 1)
 TEXTS = ["one", "two words", "three", "four"]
@@ -28,7 +28,7 @@ TEXTS = ["one", "two words", "three", "four"]
 
 def shared(**others: Any) -> RewardBatch:
     rows = make_rows(TEXTS, torch.arange(8.0).view(4, 2) + 1, SITE, claims=[["1 + 1 = 2"]] * 4, **others)
-    batch = make_batch(rows, make_table_measure({"one": [1.0, 0.5]}, SITE, default=[0.5, 1.0]))
+    batch = make_batch(rows, make_table_metric({"one": [1.0, 0.5]}, SITE, default=[0.5, 1.0]))
     return replace(batch, layers={3: torch.ones(4, 1, 2)})
 
 
@@ -150,18 +150,18 @@ def test_who_writes_into_a_map_is_named() -> None:
 
 
 def test_the_logged_match_is_taken_before_any_function_runs(
-    tiny_measure: ThoughtMetric, monkeypatch: pytest.MonkeyPatch
+    tiny_metric: ThoughtMetric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = make_rows(["12 + 5 = 17.", "9 - 8 = 1."], torch.randn(2, 32), SITE)
-    plain = LocalScorer(tiny_measure, [find("brevity")], [1.0]).score(rows)
+    plain = LocalScorer(tiny_metric, [find("brevity")], [1.0]).score(rows)
     monkeypatch.setattr(BatchGuard, "check", lambda *_: None)  # as if it had gone unseen
     spoils = writing(lambda batch: batch.predicted.zero_(), "spoils")
-    assert LocalScorer(tiny_measure, [spoils], [1.0]).score(rows).match == plain.match
+    assert LocalScorer(tiny_metric, [spoils], [1.0]).score(rows).match == plain.match
 
 
 @pytest.mark.parametrize("name", sorted(names()))
 def test_the_built_in_ones_do_not_write_and_so_need_no_checksum(
-    name: str, tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, monkeypatch: pytest.MonkeyPatch
+    name: str, tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = find(name)
     assert innermost(record.function).__module__ in TESTED
@@ -169,7 +169,7 @@ def test_the_built_in_ones_do_not_write_and_so_need_no_checksum(
     questions = [f"Ann has {n} apples. She buys 3 more." for n in (3, 4, 5, 6)]
     claims = [["12 + 5 = 17"]] * 4
     rows = make_rows(texts, torch.randn(4, 32), SITE, questions=questions, claims=claims)
-    scorer = LocalScorer(tiny_measure, [record], [1.0])
+    scorer = LocalScorer(tiny_metric, [record], [1.0])
 
     def no_sums(batch: RewardBatch) -> dict[str, int]:
         raise AssertionError("a run of tested functions pays for checksums")

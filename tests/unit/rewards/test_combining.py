@@ -33,7 +33,7 @@ def test_a_row_to_which_nothing_applies_is_an_error() -> None:
         weighted({"a": [1.0, None], "b": [None, None]}, {"a": 1.0, "b": 1.0}, ["x", "y"])
 
 
-def test_a_plain_combination_is_the_weighted_sum_of_what_was_said() -> None:
+def test_a_plain_combination_is_the_weighted_sum_of_what_was_returned() -> None:
     raw: Columns = {"a": [1.0, None], "b": [0.5, 0.25]}
     combined = Combination([RewardSpec(name, lambda batch: [], -1.0) for name in "ab"], [2.0, 4.0])(
         raw, rows(["x", "y"]), 7

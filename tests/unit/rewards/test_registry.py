@@ -165,16 +165,16 @@ def test_a_users_missing_import_names_the_users_line(
 ) -> None:
     (tmp_path / "needs_more.py").write_text('"""Needs more."""\nimport a_module_that_is_not_there\n')
     monkeypatch.chdir(tmp_path)
-    told = (
+    reported = (
         r"needs_more.* cannot be imported: ModuleNotFoundError at \S*needs_more\.py:2: No module named 'a_mod"
     )
-    with pytest.raises(RecipeError, match=told) as caught:
+    with pytest.raises(RecipeError, match=reported) as caught:
         find(form)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         ("import sys\n\nsys.exit(0)\n", r"SystemExit at \S*bad\.py:3: 0"),
         ("x = 1\ndef f(batch:\n", r"SyntaxError at \S*bad\.py:2: '\(' was never closed"),
@@ -185,9 +185,9 @@ def test_a_users_missing_import_names_the_users_line(
         ("import json\n\njson.loads('{')\n", r"JSONDecodeError at \S*bad\.py:3: "),
     ],
 )
-def test_a_file_that_cannot_be_loaded_names_its_line(content: str, told: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_loaded_names_its_line(content: str, reported: str, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(content)
-    with pytest.raises(RecipeError, match=rf"bad\.py cannot be imported: {told}"):
+    with pytest.raises(RecipeError, match=rf"bad\.py cannot be imported: {reported}"):
         find(f"{tmp_path}/bad.py:f")
 
 
@@ -273,7 +273,7 @@ def first_line(content: str, name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("nothing", r"\): nothing\(\) cannot be called with one batch .*; write def nothing\(batch\) or"),
         ("two", r"\): two\(texts, thoughts\) cannot be called with one batch .*'thoughts'"),
@@ -294,12 +294,12 @@ def first_line(content: str, name: str) -> int:
     ],
 )
 def test_what_cannot_be_called_with_a_batch_is_refused_with_file_line_and_signature(
-    name: str, told: str, tmp_path: Path
+    name: str, reported: str, tmp_path: Path
 ) -> None:
     content = "from __future__ import annotations\n" + SIGNATURES
     (tmp_path / "own.py").write_text(content)
     place = rf"{tmp_path}/own\.py:{first_line(content, name)}"
-    with pytest.raises(RecipeError, match=rf"reward {name} \({place}{told}"):
+    with pytest.raises(RecipeError, match=rf"reward {name} \({place}{reported}"):
         find(f"{tmp_path}/own.py:{name}")
     assert find(f"{tmp_path}/own.py:fine").function(make_reward_batch(["a", "b"])) == []
 

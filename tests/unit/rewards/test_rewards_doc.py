@@ -62,11 +62,11 @@ def test_the_tutorial_runs_as_written(
             Path(name).write_text(content)
         else:
             run(content, monkeypatch)
-    told = " ".join(capfd.readouterr().out.split())
-    assert "is sensitive to content" in told and "says_result" in told
-    assert "│ h0 │ 24 - 9 = 15. │ 1.000 │ Ben starts with 24 balls." in told
-    assert "│ h1 │ 10 - 7 = 3. │ 1.000 │" in told
-    assert "1 passed" in told
+    message = " ".join(capfd.readouterr().out.split())
+    assert "is sensitive to content" in message and "says_result" in message
+    assert "│ h0 │ 24 - 9 = 15. │ 1.000 │ Ben starts with 24 balls." in message
+    assert "│ h1 │ 10 - 7 = 3. │ 1.000 │" in message
+    assert "1 passed" in message
 
 
 def test_the_reward_is_ten_lines() -> None:

@@ -18,14 +18,14 @@ from reverse_codi.rewards.batch import RewardError
 from reverse_codi.rewards.calls import run_rewards
 from reverse_codi.rewards.registry import find, find_functions
 from reverse_codi.utils.config import RecipeError, Section
-from tests.tiny import make_batch, make_rows, make_table_measure
+from tests.tiny import make_batch, make_rows, make_table_metric
 
 SITE = Site("h", 1)
 TEXTS = ["12 + 5 = 17.", "9 - 8 = 1."]
 
 
 def batch(claims: list[list[str]] | None = None, **others: Any) -> RewardBatch:
-    metric = make_table_measure({text: [1.0, 0.0] for text in TEXTS}, SITE, default=[0.0, 0.0])
+    metric = make_table_metric({text: [1.0, 0.0] for text in TEXTS}, SITE, default=[0.0, 0.0])
     return make_batch(make_rows(TEXTS, torch.ones(2, 2), SITE, claims=claims, **others), metric)
 
 
@@ -148,7 +148,7 @@ def test_metrics_that_trls_functions_log_are_scalars_of_the_step() -> None:
         return [0.0, 0.0]
 
     found = find(logs)
-    metric = make_table_measure({text: [1.0, 0.0] for text in TEXTS}, SITE)
+    metric = make_table_metric({text: [1.0, 0.0] for text in TEXTS}, SITE)
     run_rewards([found], make_batch(make_rows(TEXTS, torch.ones(2, 2), SITE), metric, logged.__setitem__))
     assert logged == {"reward/logs/length": 11.0}
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,6 @@ def test_extract_answer() -> None:
 
 
 @pytest.mark.parametrize("options", [{"heldout_percent": 0}, {"heldout_percent": 100}, {"max_value": 3}])
-def test_settings_that_cannot_end_are_refused(options: dict[str, int]) -> None:
+def test_settings_that_cannot_end_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(TaskError, match=next(iter(options))):
-        Arithmetic(**options)  # type: ignore[arg-type]
+        Arithmetic(**options)

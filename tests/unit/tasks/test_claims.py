@@ -41,15 +41,15 @@ def test_doctests() -> None:
     ],
 )
 def test_parse_belongings(text: str, said: list[str]) -> None:
-    assert [told.claim for told in parse_belongings(text)] == said
+    assert [message.claim for message in parse_belongings(text)] == said
 
 
 def test_canonical_text_is_a_fixed_point() -> None:
     for problem in Graph().problems(Split.TRAIN, 100, 0):
         for claim, step in zip(problem.claims, problem.steps, strict=True):
-            (told,) = parse_belongings(f"{claim}.")
-            assert (told.claim, told.result) == (claim, step.result)
-            assert of_slots(told.slots) == claim
+            (message,) = parse_belongings(f"{claim}.")
+            assert (message.claim, message.result) == (claim, step.result)
+            assert of_slots(message.slots) == claim
 
 
 def test_everything_that_a_question_tells_is_parsed_and_nothing_that_it_asks() -> None:
@@ -61,14 +61,14 @@ def test_everything_that_a_question_tells_is_parsed_and_nothing_that_it_asks() -
 def test_equations_go_first_and_are_the_parsers_own() -> None:
     text = "Tom is a farmer. 12 + 5 = 17."
     assert list(parse_claims(text)) == parse_equations(text)
-    assert [told.claim for told in parse_claims("Tom is a farmer.")] == ["Tom is a farmer"]
+    assert [message.claim for message in parse_claims("Tom is a farmer.")] == ["Tom is a farmer"]
     assert parse_claims("(no step)") == []
 
 
 def test_slots_make_the_claim_again() -> None:
     for text in ("12 + 5 = 17", "Tom is a wumpus", "Every wumpus is a tumpus"):
-        (told,) = parse_claims(text)
-        assert of_slots(told.slots) == told.claim == text
+        (message,) = parse_claims(text)
+        assert of_slots(message.slots) == message.claim == text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_exactly_one_class_is_reached_and_by_one_way(problems: list[Problem]) ->
         assert problem.steps[-1].result == problem.answer
 
 
-def test_steps_are_said_in_the_question(problems: list[Problem]) -> None:
+def test_steps_are_stated_in_the_question(problems: list[Problem]) -> None:
     for problem in problems:
         assert all(f"{claim}." in problem.question for claim in problem.claims)
         assert [FACT.findall(step.english) != [] for step in problem.steps] == [True] * len(problem.steps)
@@ -141,6 +142,6 @@ def test_vocabulary_covers_every_text(problems: list[Problem]) -> None:
         {"step_weights": ((20, 1.0),)},
     ],
 )
-def test_settings_that_cannot_end_are_refused(options: dict[str, int]) -> None:
+def test_settings_that_cannot_end_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(TaskError, match=next(iter(options))):
-        Graph(**options)  # type: ignore[arg-type]
+        Graph(**options)

@@ -148,7 +148,7 @@ def test_extract_answer() -> None:
 
 
 @pytest.mark.skipif(INSTALLED, reason="reasoning-gym is installed")
-def test_a_missing_package_is_told_with_its_install_line() -> None:
+def test_a_missing_package_is_reported_with_its_install_line() -> None:
     with pytest.raises(TaskError, match="pip install reasoning-gym"):
         ReasoningGym().problems(Split.TRAIN, 1, 0)
 

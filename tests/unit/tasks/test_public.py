@@ -209,14 +209,14 @@ def test_hub_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     rows = [{"question": f"Q{i}?", "cot": COT, "answer": "A"} for i in range(40)]
     yes = [{**row, "answer": True} for row in rows]
-    hub = {
+    hub: dict[str, dict[str, list[dict[str, Any]]]] = {
         "zen-E/CommonsenseQA-GPT4omini": {"train": rows[:20], "validation": rows[19:21]},
         "zen-E/StrategyQA_CoT_GPT4o": {"train": yes},
     }
 
     def load(name: str, config: str | None) -> dict[str, list[dict[str, Any]]]:
         asked.append((name, config))
-        return hub[name]  # type: ignore[return-value]
+        return hub[name]
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     commonsense = make_task("commonsenseqa")

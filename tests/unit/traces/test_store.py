@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from reverse_codi.cli.trace import import_vectors
 from reverse_codi.reasoners.base import Chains, Patch
@@ -28,23 +27,25 @@ from reverse_codi.tasks import Arithmetic, Split, TaskError
 from reverse_codi.traces.collect import TraceRequest, collect, traces_of
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
+from tests.fakes import FakeReasoner
 
 K, D, N = 3, 8, 20
 TASK = Arithmetic()
 
 
-class HashReasoner:
+class HashReasoner(FakeReasoner):
     """Vectors and answers drawn from the hash of each question."""
 
     n_thoughts, width = K, D
-    answer_cue = "The answer is:"
     content_hash, tokenizer_hash = "c" * 64, "t" * 64
 
     def __init__(self, pause: float = 0.0, stop_after: int | None = None) -> None:
         self.pause, self.stop_after = pause, stop_after
         self.calls = 0
 
-    def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
+    def think(
+        self, questions: Sequence[str], patch: Patch | None = None, n_thoughts: int | None = None
+    ) -> Chains:
         if self.calls == self.stop_after:
             raise KeyboardInterrupt
         self.calls += 1
@@ -61,14 +62,6 @@ class HashReasoner:
             latent_inputs[i] = torch.randn(K, D, generator=generator)
             outputs.append("I do not know" if seed % 5 == 0 else f"The answer is: {seed % 60}")
         return Chains(hidden_states, latent_inputs, outputs)
-
-    def write(self, questions: Sequence[str]) -> list[str]:
-        raise NotImplementedError
-
-    def read(
-        self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
-    ) -> list[Tensor]:
-        raise NotImplementedError
 
 
 def collected(out: Path, reasoner: HashReasoner | None = None, **changes: Any) -> TraceStore:
@@ -164,7 +157,7 @@ def test_the_answer_site_follows_the_stored_thoughts(tiny_reasoner: CodiReasoner
 
 def test_traces_of_another_shape_are_refused(whole: Path) -> None:
     reasoner = HashReasoner()
-    reasoner.n_thoughts = K + 1  # type: ignore[misc]
+    reasoner.n_thoughts = K + 1
     with pytest.raises(
         StoreError, match=f"holds {K} thoughts of width {D}, its reasoner has {K + 1} of width"
     ):
@@ -381,7 +374,9 @@ def test_a_folder_without_a_store(copy: Path, tmp_path: Path) -> None:
 
 def test_answers_read_by_other_rules_are_refused(tmp_path: Path) -> None:
     class Terse(HashReasoner):
-        def think(self, questions: Sequence[str], patch: Patch | None = None) -> Chains:
+        def think(
+            self, questions: Sequence[str], patch: Patch | None = None, n_thoughts: int | None = None
+        ) -> Chains:
             chains = super().think(questions, patch)
             return Chains(chains.hidden_states, chains.latent_inputs, ["7"] * len(questions))
 
@@ -489,7 +484,7 @@ def test_imported_answers_are_compared_in_one_spelling(tmp_path: Path, arrays: d
         (
             {"latent_inputs": np.zeros((5, K + 1, D))},
             {},
-            r"inputs must be \(5, 3, 8\), not \(5, 4, 8\)",
+            r"latent inputs must be \(5, 3, 8\), not \(5, 4, 8\)",
         ),
         ({"latent_inputs": np.zeros((5, K, 9))}, {}, r"latent inputs must be \(5, 3, 8\), not \(5, 3, 9\)"),
         ({"hidden_states": np.zeros((5, D))}, {}, r"hidden_states is float64\[5, 8\]"),

@@ -10,19 +10,19 @@ from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.verbalize.thoughts import thought_sites
-from tests.tiny import make_held
+from tests.tiny import make_encoded
 
 
 @pytest.fixture
 def prepared(
-    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: ThoughtMetric, tmp_path: Path
+    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_metric: ThoughtMetric, tmp_path: Path
 ) -> Prepared:
     """Traces whose self-generated CoT are not the gold ones."""
     folder = tmp_path / "reading"
-    tiny_measure.save(folder)
-    (folder / ENCODED_FILE).write_text(make_held(3).to_json())
+    tiny_metric.save(folder)
+    (folder / ENCODED_FILE).write_text(make_encoded(3).to_json())
     own = [["1 + 1 = 2"] for _ in tiny_traces.claims]
     sites = thought_sites(3)
     return Prepared(
-        tiny_reasoner, tiny_traces, None, own, tiny_traces, sites, make_held(3), tiny_measure, folder
+        tiny_reasoner, tiny_traces, None, own, tiny_traces, sites, make_encoded(3), tiny_metric, folder
     )

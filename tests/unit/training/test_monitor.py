@@ -222,8 +222,8 @@ def test_a_run_of_an_earlier_version_is_resumed_under_the_new_names(tmp_path: Pa
     old = [{"step": step, **own, "hidden_match": 0.5, "brevity": None} for step in (0, 1, 2)]
     file = tmp_path / "completions.jsonl"
     file.write_text("".join(json.dumps(record) + "\n" for record in old))
-    told = rewind(tmp_path, 2)
-    assert "completions.jsonl is of an earlier version" in told and "called reward/NAME" in told
+    message = rewind(tmp_path, 2)
+    assert "completions.jsonl is of an earlier version" in message and "called reward/NAME" in message
     expected = [{"step": s, **own, "reward/hidden_match": 0.5, "reward/brevity": None} for s in (0, 1)]
     assert lines(file) == expected
     with file.open("a") as end:  # an earlier version may have gone on since
@@ -233,7 +233,7 @@ def test_a_run_of_an_earlier_version_is_resumed_under_the_new_names(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["completions.jsonl", "metrics.jsonl"])
-def test_steps_that_an_earlier_version_lost_are_said(name: str, tmp_path: Path) -> None:
+def test_steps_that_an_earlier_version_lost_are_reported(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text('{"step": 0}\n{"step": -0.25}\n')
     with pytest.raises(UserError, match=rf"{name} has a line of step -0\.25: an earlier.*move the file away"):
         rewind(tmp_path, 1)

@@ -13,7 +13,7 @@ from reverse_codi.training import prepare as preparation
 from reverse_codi.training.prepare import Prepared, prepare
 from reverse_codi.utils.stages import StageError
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot
-from tests.tiny import make_held
+from tests.tiny import make_encoded
 
 
 def test_training_thoughts_are_chosen_by_the_steps_that_the_recipe_allows(prepared: Prepared) -> None:
@@ -50,7 +50,7 @@ def test_the_model_writes_only_where_maps_or_warm_start_are_made_from_what_it_wr
         ("written", "written", 4),
     ],
 )
-def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_claims_asked_for(
+def test_preparing_keeps_self_generated_cot_where_they_are_needed_and_fits_maps_on_the_claims_asked_for(
     tiny_folders: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -65,14 +65,14 @@ def test_preparing_keeps_own_steps_where_they_are_needed_and_fits_maps_on_the_cl
         fitted.append(arguments[4])
         return fit(*arguments)
 
-    def held_by_all(
+    def encoded_by_all(
         probed: Any, claims: list[list[str]], threshold: float, *, moved: dict[Any, float]
     ) -> EncodedSteps:
         fitted.append(claims)
-        return make_held(3)
+        return make_encoded(3)
 
     monkeypatch.setattr(preparation, "fit_metric", recorded)
-    monkeypatch.setattr(preparation, "find_encoded_steps", held_by_all)
+    monkeypatch.setattr(preparation, "find_encoded_steps", encoded_by_all)
     written = [["1 + 1 = 2"]] * 50
     claims = [["1 + 1 = 3"] if row in (2, 5) else claims for row, claims in enumerate(written)]
     monkeypatch.setattr(

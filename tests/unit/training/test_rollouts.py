@@ -19,7 +19,7 @@ from reverse_codi.training.grpo import carried
 from reverse_codi.training.rollouts import Phases, Rollouts
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows, thought_sites, thoughts_of
-from tests.tiny import make_held, make_tiny_policy
+from tests.tiny import make_encoded, make_tiny_policy
 
 G = 3
 
@@ -101,7 +101,7 @@ def make_rollouts(reasoner: CodiReasoner, thoughts: Thoughts, **values: Any) -> 
 
 @pytest.fixture(scope="module")
 def thoughts(tiny_traces: TraceStore) -> Thoughts:
-    return thoughts_of(tiny_traces, thought_sites(3), make_held(3), active_only=True)
+    return thoughts_of(tiny_traces, thought_sites(3), make_encoded(3), active_only=True)
 
 
 @pytest.fixture
@@ -138,8 +138,8 @@ def test_the_rewards_see_the_right_thoughts(rollouts: Rollouts, thoughts: Though
     assert rows.finished == [True, True, False] * 2
     assert rows.policy_version == 9
     assert rows.texts[0] == "12 + 5 = 17."
-    step, told, scores = rollouts.seen[0]  # type: ignore[attr-defined]
-    assert (step, told, list(scores.raw)) == (8, rows, ["match"])
+    step, message, scores = rollouts.seen[0]  # type: ignore[attr-defined]
+    assert (step, message, list(scores.raw)) == (8, rows, ["match"])
 
 
 def test_a_sampled_control_token_is_in_the_text_that_is_scored(rollouts: Rollouts) -> None:

@@ -72,7 +72,7 @@ def test_without_vllm_the_transformers_engine_steps_in(
     assert with_available_engine(recipe) is recipe
 
 
-def test_output_that_ray_would_delete_with_its_job_is_told(
+def test_output_that_ray_would_delete_with_its_job_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

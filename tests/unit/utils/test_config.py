@@ -42,7 +42,7 @@ def test_a_value_out_of_range_names_key_value_and_range() -> None:
         validated(Outer, {"inner": {"kind": "a", "rate": 3.0}}, "r.yaml")
 
 
-def test_every_problem_is_told_at_once_and_a_missing_key_is_one() -> None:
+def test_every_problem_is_reported_at_once_and_a_missing_key_is_one() -> None:
     with pytest.raises(RecipeError) as caught:
         validated(Outer, {"inner": {"rate": 0}, "steps": "many"}, "r.yaml")
     lines = str(caught.value).splitlines()

@@ -36,11 +36,11 @@ def main():
         open(sys.argv[2], "w").write("saved")
         return
     if sys.argv[1] == "print":
-        for n in range(100_000):
+        for n in range(20_000):  # more than a pipe holds
             print(n)
         raise AssertionError("the pipe is closed")
     console = VerbConsole()
-    for n in range(100_000):
+    for n in range(2_000):
         console.print(n)
     open(sys.argv[2], "w").write("saved")
 

@@ -206,11 +206,11 @@ def test_caches_go_elsewhere_where_home_is_read_only(bare: pytest.MonkeyPatch, t
     bare.setenv("HOME", "/proc/nowhere")
     bare.setenv("VLLM_CACHE_ROOT", "/mine")
     bare.setattr(os, "environ", os.environ.copy())
-    told = settle_home()
-    assert told.startswith("the home folder /proc/nowhere cannot be written to: caches go to ")
-    assert "\n" not in told and "VLLM_CACHE_ROOT" not in told
+    message = settle_home()
+    assert message.startswith("the home folder /proc/nowhere cannot be written to: caches go to ")
+    assert "\n" not in message and "VLLM_CACHE_ROOT" not in message
     assert os.environ["VLLM_CACHE_ROOT"] == "/mine"
-    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64 and os.environ["RAY_AUTH_TOKEN"] not in told
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64 and os.environ["RAY_AUTH_TOKEN"] not in message
     assert os.environ["HF_HOME"].startswith(str(tmp_path)) and "HF_DATASETS_CACHE" not in os.environ
     assert settle_home() == ""  # as in Ray's workers, which inherit it
 

@@ -98,7 +98,7 @@ def trainer(out: Path, model: Line, rate: float) -> Trainer:
         optim="sgd",
     )
     stop = StopAtNonFinite("x.learning_rate", out)
-    return Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[stop])  # type: ignore[arg-type]
+    return Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[stop])
 
 
 def test_a_gradient_of_nan_stops_before_the_step_and_sets_its_weights_aside(tmp_path: Path) -> None:

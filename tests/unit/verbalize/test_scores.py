@@ -7,7 +7,7 @@ from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.verbalize.scores import Scored, match_gain, score
 from reverse_codi.verbalize.thoughts import Thoughts
-from tests.tiny import make_table_measure
+from tests.tiny import make_table_metric
 
 SITE = Site("h", 0)
 
@@ -29,7 +29,7 @@ def make_thoughts(gold: list[str], targets: torch.Tensor | None = None) -> Thoug
 
 @pytest.fixture
 def metric() -> ThoughtMetric:
-    return make_table_measure({"12 + 5 = 17.": [1.0, 0, 0, 0]}, SITE, default=[0.0, 0, 0, 0])
+    return make_table_metric({"12 + 5 = 17.": [1.0, 0, 0, 0]}, SITE, default=[0.0, 0, 0, 0])
 
 
 GOLD = "12 + 5 = 17."
@@ -73,7 +73,7 @@ def test_match_is_a_ratio_of_sums(metric: ThoughtMetric) -> None:
 def test_retrieval_of_own_texts_and_of_a_constant_text() -> None:
     points = torch.randn(128, 4, generator=torch.Generator().manual_seed(0))
     table = {f"text {i}": point.tolist() for i, point in enumerate(points)}
-    metric, thoughts = make_table_measure(table, SITE), make_thoughts([GOLD] * 128, points)
+    metric, thoughts = make_table_metric(table, SITE), make_thoughts([GOLD] * 128, points)
     own = score(thoughts, list(table), metric)
     assert (own.retrieved, own.distinct, own.top_share) == (1.0, 1.0, 1 / 128)
     constant = score(thoughts, ["text 0"] * 128, metric)

@@ -44,7 +44,7 @@ def asked(reasoner: WhoWrites, folder: Path, questions: str = "abc") -> SelfGene
     return self_generated_cot(reasoner, traces, folder)  # type: ignore[arg-type]
 
 
-def test_own_steps_are_what_the_model_writes_and_the_same_with_the_answer_that_the_trace_gave(
+def test_self_generated_cot_is_what_the_model_writes_and_the_same_with_the_answer_that_the_trace_gave(
     tmp_path: Path,
 ) -> None:
     own = asked(WhoWrites(), tmp_path)

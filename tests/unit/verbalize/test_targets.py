@@ -10,7 +10,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.verbalize import targets
 from reverse_codi.verbalize.targets import nearest_texts, prefixes, with_answer, written_claims
-from tests.tiny import make_table_measure
+from tests.tiny import make_table_metric
 
 
 def test_every_run_of_claims_shortest_first() -> None:
@@ -48,7 +48,7 @@ def test_the_answer_stands_in_the_last_claim(
 
 def test_the_nearest_candidate_wins_among_its_own_traces_only(tmp_path: Path) -> None:
     site = Site("h", 0)
-    metric = make_table_measure({"x": [1.0, 0.0], "y": [0.0, 1.0], "both": [1.0, 1.0]}, site)
+    metric = make_table_metric({"x": [1.0, 0.0], "y": [0.0, 1.0], "both": [1.0, 1.0]}, site)
     thoughts = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.9, 0.8], [0.9, 0.1]])
     traces = import_arrays(
         tmp_path / "traces",
@@ -63,5 +63,5 @@ def test_the_nearest_candidate_wins_among_its_own_traces_only(tmp_path: Path) ->
     # The third's first choice is left, by .06 of match; the first's is right; the second's is no candidate.
     first = ["x", "both", "y", "y"]
     assert nearest_texts(traces, site, candidates, metric, first) == ["x", "y", "both", "y"]
-    near = make_table_measure({"x": [0.9, 0.1], "y": [0.91, 0.1], "both": [1.0, 1.0]}, site)
+    near = make_table_metric({"x": [0.9, 0.1], "y": [0.91, 0.1], "both": [1.0, 1.0]}, site)
     assert nearest_texts(traces, site, [["x", "y"]] * 4, near, ["y", "x", "x", "y"]) == ["y", "x", "x", "y"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translator import Translator
-from tests.tiny import make_table_measure, make_tiny_reasoner
+from tests.tiny import make_table_metric, make_tiny_reasoner
 
 SITE = Site("h", 0)
 
@@ -40,7 +40,7 @@ def reranked(greedy: list[str], sampled: list[list[str]], targets: Tensor) -> li
         "9 + 9 = 18.": [0.19, 0.9],
     }
     n = len(greedy)
-    metric = make_table_measure(table, SITE)
+    metric = make_table_metric(table, SITE)
     return Writes(greedy, sampled).reranked(torch.zeros(n, 1, 2), 3, targets, [SITE] * n, ["?"] * n, metric)
 
 

@@ -69,7 +69,7 @@ def test_the_loss_falls_and_only_the_lora_learns(reasoner: CodiReasoner, tmp_pat
     assert all(torch.equal(now[name], value) for name, value in frozen.items())
 
 
-def test_thoughts_are_told_apart_by_their_vectors(reasoner: CodiReasoner, tmp_path: Path) -> None:
+def test_thoughts_are_reported_apart_by_their_vectors(reasoner: CodiReasoner, tmp_path: Path) -> None:
     policy, pairs = make_tiny_policy(reasoner, rank=16), make_pairs()
     run(policy, pairs, tmp_path)
     swapped = SftPairs(pairs.vectors.roll(1, 0), TEXTS)

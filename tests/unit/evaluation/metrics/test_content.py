@@ -84,7 +84,7 @@ def test_f1(text: str, claims: list[str], expected: tuple[float, ...]) -> None:
     assert figures(text, claims) == pytest.approx(expected)
 
 
-def test_every_equation_said_at_once_is_recalled_but_not_precise() -> None:
+def test_every_equation_stated_at_once_is_recalled_but_not_precise() -> None:
     text = " ".join(f"{a} + {b} = {a + b}." for a in range(20) for b in range(20))
     overlap = recall_precision(stated(text), gold_stated(GOLD))[Part.CLAIMS]
     assert (overlap.recall, overlap.precision) == (1, 1 / 400)

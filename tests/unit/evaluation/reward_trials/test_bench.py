@@ -17,7 +17,14 @@ from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, TraceStore
 from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.config import UserError
-from tests.tiny import make_held, make_problems, make_tiny_policy, make_tiny_reasoner, make_tiny_traces, stir
+from tests.tiny import (
+    make_encoded,
+    make_problems,
+    make_tiny_policy,
+    make_tiny_reasoner,
+    make_tiny_traces,
+    stir,
+)
 
 
 def saved_verbalizer(folder: Path, reasoner: CodiReasoner, metric: ThoughtMetric, n_slots: int = 1) -> Path:
@@ -25,17 +32,17 @@ def saved_verbalizer(folder: Path, reasoner: CodiReasoner, metric: ThoughtMetric
     stir(policy)
     policy.save(folder)
     metric.save(folder)
-    (folder / ENCODED_FILE).write_text(make_held(reasoner.n_thoughts).to_json())
+    (folder / ENCODED_FILE).write_text(make_encoded(reasoner.n_thoughts).to_json())
     return folder
 
 
 @pytest.fixture
 def source(
-    tmp_path: Path, tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, tiny_folders: tuple[Path, Path]
+    tmp_path: Path, tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, tiny_folders: tuple[Path, Path]
 ) -> TrialSource:
     """The tiny reasoner's own traces, of which 6 of 9 are taken."""
     make_tiny_traces(tiny_reasoner, tmp_path / "traces", 9)
-    verbalizer = saved_verbalizer(tmp_path / "verbalizer", tiny_reasoner, tiny_measure)
+    verbalizer = saved_verbalizer(tmp_path / "verbalizer", tiny_reasoner, tiny_metric)
     return TrialSource(
         reasoner=str(tiny_folders[0]), verbalizer=verbalizer, traces=tmp_path / "traces", problems=6
     )

@@ -77,7 +77,7 @@ def test_one_that_depends_on_the_other_rows_fails(own: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "problem"), [("broken", "returned nan"), ("short", "returned 1 values")])
-def test_one_that_breaks_its_contract_is_named(own: str, name: str, problem: str) -> None:
+def test_one_that_breaks_its_rules_is_named(own: str, name: str, problem: str) -> None:
     with pytest.raises(RewardError, match=f"reward '{name}': {problem}"):
         check_reward(f"{own}:{name}", source=SOURCE)
 

@@ -72,16 +72,16 @@ def test_others_are_of_the_same_site_and_of_another_question(bench: Bench) -> No
         assert thoughts.questions[row] not in {thoughts.questions[other] for other in others}
 
 
-def test_no_other_problem_is_told(bench: Bench) -> None:
+def test_no_other_problem_is_reported(bench: Bench) -> None:
     one = bench.thoughts.take([0])
     with pytest.raises(UserError, match=r"no other problem has a thought at h0.*raise --problems"):
         other_thoughts(one, one.sites, one.questions, 1, seed=0)
 
 
 def test_hidden_match_sensitive_to_content_and_brevity_does_not(bench: Bench) -> None:
-    heard = run(find("hidden_match"), bench)
-    assert heard.won_by == []
-    assert set(heard.values[TextKind.EMPTY]) == {heard.reward.worst}  # as in training
+    found = run(find("hidden_match"), bench)
+    assert found.won_by == []
+    assert set(found.values[TextKind.EMPTY]) == {found.reward.worst}  # as in training
     assert {TextKind.OTHER, TextKind.SHUFFLED, TextKind.CONSTANT} <= set(run(find("brevity"), bench).won_by)
 
 
@@ -132,7 +132,7 @@ def test_json_lines_name_their_thought(bench: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("", "holds no text"),
         ("a\n" * 999, r"999 texts, the trial has \d+ thoughts; raise --problems"),
@@ -145,10 +145,10 @@ def test_json_lines_name_their_thought(bench: Bench, tmp_path: Path) -> None:
         ('{"question": "Q", "site": "h9", "text": "a"}', ":1: no map for site h9; there is one for h0"),
     ],
 )
-def test_bad_texts_are_told_with_their_line(bench: Bench, tmp_path: Path, content: str, told: str) -> None:
+def test_bad_texts_name_their_line(bench: Bench, tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "texts"
     path.write_text(content)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         texts_of(read_records(str(path)), bench)
     with pytest.raises(UserError, match=r"no file .*none; check its name"):
         read_records(str(tmp_path / "none"))

@@ -28,7 +28,7 @@ from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.utils import figures
 from reverse_codi.utils.figures import Figures
 from reverse_codi.verbalize.thoughts import Thoughts
-from tests.tiny import make_held, make_tiny_reasoner
+from tests.tiny import make_encoded, make_tiny_reasoner
 
 OPTIONS = {"distractors": 1, "extra_links": 0, "step_weights": [[2, 0.5], [3, 0.5]]}
 N_THOUGHTS = 3
@@ -44,7 +44,7 @@ def eval_set(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
     there = out / "traces" / f"train-{section.seed}"  # where `draw` finds them
     asked = TraceRequest.of_evaluation(recipe, Split.TRAIN, section.n, section.seed, there)
     train = collect(reasoner, recipe.task.build(), asked)
-    encoded, reader = make_held(N_THOUGHTS), Reader(reasoner, ReadSpec(ridge=1.0))
+    encoded, reader = make_encoded(N_THOUGHTS), Reader(reasoner, ReadSpec(ridge=1.0))
     metric = fit_metric(reader, [Site("h", k) for k in range(N_THOUGHTS)], encoded, train, train.claims)
     drawn = draw(
         recipe, reasoner, metric, encoded, EvalSetRequest(out=out, size=Size(problems=100, wrong=1, pairs=8))
@@ -79,7 +79,7 @@ def test_what_makes_no_sense_is_counted_nowhere(gold: Figures) -> None:
 def test_a_wrong_subject_loses_operands_and_claim_alone(eval_set: EvalSet) -> None:
     def other_subject(thoughts: Thoughts) -> list[str]:
         predictions = [parse_belongings(text) for text in thoughts.gold]
-        return [" ".join(f"{replace(t, subject='zimp').claim}." for t in told) for told in predictions]
+        return [" ".join(f"{replace(t, subject='zimp').claim}." for t in message) for message in predictions]
 
     found = steps(Predictions(eval_set, other_subject))
     assert found["step_result.1"].value == 1.0

@@ -37,7 +37,7 @@ def list_all_numbers(thoughts: Thoughts) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def writers(eval_set: EvalSet) -> dict[str, Method]:
+def methods(eval_set: EvalSet) -> dict[str, Method]:
     return {
         "gold": controls.gold_claims,
         "empty": controls.empty,
@@ -51,11 +51,11 @@ def writers(eval_set: EvalSet) -> dict[str, Method]:
 
 
 @pytest.fixture(scope="module")
-def found(eval_set: EvalSet, writers: dict[str, Method]) -> dict[str, Figures]:
+def found(eval_set: EvalSet, methods: dict[str, Method]) -> dict[str, Figures]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (figures, matching):
             patch.setattr(module, "RESAMPLES", 50)
-        return {name: evaluate(Predictions(eval_set, write)) for name, write in writers.items()}
+        return {name: evaluate(Predictions(eval_set, write)) for name, write in methods.items()}
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def thinking(eval_set: EvalSet) -> Figures:
     return shared_figures(eval_set)
 
 
-def aims_met(of_writer: Figures) -> set[str]:
-    return {key for key, aim in AIMS.items() if key in of_writer and aim.met(of_writer[key].value)}
+def aims_met(of_method: Figures) -> set[str]:
+    return {key for key, aim in AIMS.items() if key in of_method and aim.met(of_method[key].value)}
 
 
 def test_gold_says_what_thoughts_hold(gold: Figures) -> None:
@@ -185,7 +185,7 @@ def test_another_number_costs_more_than_other_words(gold: Figures) -> None:
 @pytest.mark.parametrize(
     "name", ["empty", "constant", "question_restated", "final_answer", "shuffled", "all_numbers"]
 )
-def test_a_writer_that_does_not_see_the_thought_misses_every_aim(
+def test_a_method_that_does_not_see_the_thought_misses_every_aim(
     found: dict[str, Figures], name: str
 ) -> None:
     assert aims_met(found[name]) == set()
@@ -195,7 +195,7 @@ def test_a_writer_that_does_not_see_the_thought_misses_every_aim(
 @pytest.mark.parametrize(
     "name", ["empty", "constant", "question_restated", "final_answer", "shuffled", "all_numbers"]
 )
-def test_a_writer_that_mostly_says_less_than_silence_has_no_robustness_figure(
+def test_a_method_that_mostly_says_less_than_silence_has_no_robustness_figure(
     found: dict[str, Figures], name: str
 ) -> None:
     assert found[name]["robust.counted"].n == PROBLEMS
@@ -235,7 +235,7 @@ def test_listing_numbers_recalls_results_and_pays_for_the_others(found: dict[str
         assert 0 < found["all_numbers"][f"step_result.{k}"].value < 0.05
 
 
-def test_always_speaking_and_silence_do_not_tell_live_from_inert(found: dict[str, Figures]) -> None:
+def test_always_speaking_and_silence_do_not_tell_active_from_inactive(found: dict[str, Figures]) -> None:
     for name in ("empty", "constant", "all_numbers"):
         assert found[name]["inactive.detected"].value == pytest.approx(0.5)
 
@@ -271,9 +271,9 @@ def test_a_text_without_a_claim_has_nothing_to_paraphrase(
     assert found["empty"]["claims.unsupported"].n == 0
 
 
-def test_all_writers_have_the_same_flat_figures(found: dict[str, Figures]) -> None:
-    for of_writer in found.values():
-        assert list(of_writer) == list(found["gold"])
+def test_all_methods_have_the_same_flat_figures(found: dict[str, Figures]) -> None:
+    for of_method in found.values():
+        assert list(of_method) == list(found["gold"])
     assert set(AIMS) - set(found["gold"]) == {"fve.reconstructor"}  # without a reconstructor
 
 
@@ -295,14 +295,14 @@ def test_what_thoughts_hold_is_read_off_them_and_not_off_others(thinking: Figure
         assert thinking[f"causal.kept_all.{kind}"].value < 0.3, kind
 
 
-def test_accuracy_is_that_of_the_exam(eval_set: EvalSet, thinking: Figures) -> None:
+def test_accuracy_is_that_of_the_eval_set(eval_set: EvalSet, thinking: Figures) -> None:
     right = [a == g for a, g in zip(eval_set.heldout.answers, eval_set.heldout.gold, strict=True)]
     assert (thinking["accuracy"].value, thinking["accuracy"].n) == (sum(right) / PROBLEMS, PROBLEMS)
     wrong = replace(eval_set, heldout=eval_set.wrong)
     assert wrong.right == [False] * len(eval_set.wrong)
 
 
-def test_a_writer_is_asked_once_and_its_texts_are_grouped_by_trace(eval_set: EvalSet) -> None:
+def test_a_method_is_asked_once_and_its_texts_are_grouped_by_trace(eval_set: EvalSet) -> None:
     asked: list[int] = []
 
     def write(thoughts: Thoughts) -> list[str]:
@@ -319,7 +319,7 @@ def test_a_writer_is_asked_once_and_its_texts_are_grouped_by_trace(eval_set: Eva
     assert grouped[3] == eval_set.thoughts.gold[12:16]
 
 
-def test_the_exam_is_of_fresh_problems_and_true_errors(eval_set: EvalSet) -> None:
+def test_the_eval_set_is_of_fresh_problems_and_true_errors(eval_set: EvalSet) -> None:
     fresh = set(eval_set.heldout.signatures) | set(eval_set.wrong.signatures)
     assert not fresh & set(eval_set.context.train.signatures)
     assert len(eval_set.wrong) == 6
@@ -333,7 +333,7 @@ def test_the_exam_is_of_fresh_problems_and_true_errors(eval_set: EvalSet) -> Non
         assert own >= set(claims)
 
 
-def test_where_every_thought_holds_a_step_there_is_no_inert_figure(eval_set: EvalSet) -> None:
+def test_where_every_thought_holds_a_step_there_is_no_inactive_figure(eval_set: EvalSet) -> None:
     longest = [row for row, claims in enumerate(eval_set.heldout.claims) if len(claims) == 4]
     all_live = replace(eval_set, heldout=eval_set.heldout.select(longest))
     of_gold = matching.matching(Predictions(all_live, controls.gold_claims))

