@@ -1,7 +1,7 @@
 """Does the model still give its answer when the thought is replaced by what the text stands for?
 
 A thought is what the model goes on from, so a true translation can stand in for it (swapped thoughts:
-LessWrong, Cywinski et al.; replaced ones: field notes). The text's predicted thought is fed in place of the
+LessWrong, Cywinski et al.; replaced ones: measured). The text's predicted thought is fed in place of the
 thought, later thoughts are thought anew, and the answer is compared with the model's own, right or wrong.
 
 Alone that is won by a text that tells the final answer, and by any text at a thought that nothing depends

@@ -1,4 +1,4 @@
-"""Says that a text is too long: rewards for content alone let length explode (field notes, NLA)."""
+"""Says that a text is too long: rewards for content alone let length explode (Natural Language Autoencoders)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Is a text nearer to its own thought than to others, and nearer than texts that are almost right?
 
-A match alone is won by templates that fit every thought a little (field notes: NLA, mended by a
+A match alone is won by templates that fit every thought a little (NLA, fixed by a
 contrast). Two parts, each `1 + log p / log n`, where p is the softmax over -distance / temperature
 of the true one among n: 1 is certain, 0 is chance, whatever n.
 

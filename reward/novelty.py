@@ -1,6 +1,6 @@
 """Penalises a text that unlike thoughts share: what a verbalizer says of everything says nothing.
 
-Small vector-to-text policies collapse to one phrase while their score stays high (field notes, Natural
+Small vector-to-text policies collapse to one phrase while their score stays high (Natural
 Language Autoencoders). With a step of T thoughts, a text that stands for 1 + n of them tells log T -
 log(1 + n) of the log T that it takes to tell which one is meant; the penalty is the share that is missing.
 

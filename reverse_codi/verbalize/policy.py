@@ -1,13 +1,8 @@
 """The verbalizer: the reasoner's own language model with a LoRA, with the configuration of its prompts.
 
-<<<<<<< HEAD
 A verbalizer's folder holds the PEFT adapter, `verbalizer.json` (configuration), `maps.safetensors`
-(how its texts are read) and `encoded_steps.json` (which claims taught which site).
-=======
-A verbalizer's folder holds the PEFT adapter, `verbalizer.json` (contract), `maps.safetensors`
 (how its texts are read), `encoded_steps.json` (which claims taught which site) and `recipe.yaml` (what it was
 trained by).
->>>>>>> w-once
 """
 
 from __future__ import annotations
