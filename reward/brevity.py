@@ -1,4 +1,4 @@
-"""Says that a text is too long: rewards for content alone let length explode (Natural Language Autoencoders)."""
+"""Says that a text is too long: rewards for content alone let length explode (NLA, as `novelty` says)."""
 
 from __future__ import annotations
 
