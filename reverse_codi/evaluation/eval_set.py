@@ -86,7 +86,7 @@ class EvalContext:
         """Every thought of every trace, causally active or not, problem by problem, sites in order."""
         return thoughts_of(traces, self.sites, self.encoded)
 
-    def held_by(self, thoughts: Thoughts) -> list[list[int]]:
+    def encoded_by(self, thoughts: Thoughts) -> list[list[int]]:
         """Indices of the steps that each thought encodes."""
         pairs = zip(thoughts.sites, thoughts.claims, strict=True)
         return [self.encoded.steps(site, len(claims)) for site, claims in pairs]
@@ -150,7 +150,7 @@ class EvalSet:
     @functools.cached_property
     def steps_encoded(self) -> list[list[int]]:
         """For each held-out thought, the steps that it encodes."""
-        return self.context.held_by(self.thoughts)
+        return self.context.encoded_by(self.thoughts)
 
     @functools.cached_property
     def active(self) -> list[int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
 from reverse_codi.evaluation.metrics.content import Overlap, gold_stated
-from reverse_codi.evaluation.suite.content import STEPS, Held, encoded_steps
+from reverse_codi.evaluation.suite.content import STEPS, EncodedStep, encoded_steps
 from reverse_codi.evaluation.trained_controls import new_like, require_known, trained_into
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
@@ -143,7 +143,7 @@ def _lessons(
     """Thought, query and right reply: at random, no more than training will see."""
     most = section.problems or len(context.train)
     lessons = []
-    for row, steps in enumerate(context.held_by(thoughts)):
+    for row, steps in enumerate(context.encoded_by(thoughts)):
         if not steps or thoughts.problems[row] >= most:
             continue
         claims = [thoughts.claims[row][step] for step in steps]
@@ -166,7 +166,7 @@ def oracle_figures(eval_set: EvalSet, oracle: Oracle) -> Figures:
     scores = {asked: _scores(eval_set, oracle, asked) for asked in OracleQuestion}
     middle = [h for h in encoded_steps(eval_set) if h.right and not h.last]
 
-    def figure(asked: OracleQuestion, chosen: list[Held]) -> Interval:
+    def figure(asked: OracleQuestion, chosen: list[EncodedStep]) -> Interval:
         rows = [h.row for h in chosen if h.row in scores[asked]]
         return figures.share([scores[asked][row] for row in rows], [thoughts.problems[row] for row in rows])
 

@@ -24,7 +24,7 @@ STEPS = 3
 
 
 @dataclass(frozen=True)
-class Held:
+class EncodedStep:
     """One step that one held-out thought encodes.
 
     Attributes:
@@ -40,11 +40,11 @@ class Held:
     right: bool
 
 
-def encoded_steps(eval_set: EvalSet) -> list[Held]:
+def encoded_steps(eval_set: EvalSet) -> list[EncodedStep]:
     """Every step that a causally active held-out thought encodes."""
     thoughts = eval_set.thoughts
     return [
-        Held(row, step, step == len(thoughts.claims[row]) - 1, eval_set.right[thoughts.problems[row]])
+        EncodedStep(row, step, step == len(thoughts.claims[row]) - 1, eval_set.right[thoughts.problems[row]])
         for row in eval_set.active
         for step in eval_set.steps_encoded[row]
     ]
@@ -64,7 +64,7 @@ def steps(predictions: Predictions) -> Figures:
     with_operation = {row for row in eval_set.active if content.gold_stated(claims[row]).operators}
     encoded = encoded_steps(eval_set)
 
-    def figure(part: Part, chosen: list[Held]) -> Interval:
+    def figure(part: Part, chosen: list[EncodedStep]) -> Interval:
         if part is Part.OPERATORS:
             chosen = [h for h in chosen if h.row in with_operation]
         problems = [eval_set.thoughts.problems[h.row] for h in chosen]
@@ -92,7 +92,7 @@ def steps(predictions: Predictions) -> Figures:
     return found
 
 
-def above_lens(eval_set: EvalSet, results: dict[int, float], middle: list[Held]) -> Figures:
+def above_lens(eval_set: EvalSet, results: dict[int, float], middle: list[EncodedStep]) -> Figures:
     """`step_result.K.above_lens_top1` and `.above_lens_top5`: paired differences on the same thoughts."""
     found = {}
     hits = lens_hits(eval_set, middle)
@@ -105,7 +105,7 @@ def above_lens(eval_set: EvalSet, results: dict[int, float], middle: list[Held])
     return found
 
 
-def lens_hits(eval_set: EvalSet, encoded: list[Held]) -> dict[str, list[float]]:
+def lens_hits(eval_set: EvalSet, encoded: list[EncodedStep]) -> dict[str, list[float]]:
     """Whether the gold result is among the lens's first 1 and first 5 tokens."""
     thoughts = eval_set.thoughts.take([h.row for h in encoded])
     tokens = eval_set.context.lens(thoughts.targets)

@@ -63,7 +63,7 @@ def test_replies_state_one_part_of_every_encoded_claim() -> None:
 
 def test_one_adapter_learns_to_answer_every_query(context: EvalContext, oracle: Oracle) -> None:
     thoughts = context.thoughts(context.train)
-    encoded = context.held_by(thoughts)
+    encoded = context.encoded_by(thoughts)
     active = [row for row, steps in enumerate(encoded) if steps]
     for asked in OracleQuestion:
         claims = [[thoughts.claims[row][step] for step in encoded[row]] for row in active]
