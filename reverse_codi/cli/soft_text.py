@@ -53,7 +53,6 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.reasoners.load import load_reasoner
     from reverse_codi.tasks.base import Split
     from reverse_codi.traces.collect import TraceRequest, collect
-    from reverse_codi.training.stage_folders import ENCODED_FILE
     from reverse_codi.utils import figures
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.log import show_log
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     recipe, folder, console = evaluated.recipe, evaluated.verbalizer, show_log(VerbConsole())
     reasoner = load_reasoner(recipe.reasoner)
     metric = ThoughtMetric.load(folder, reasoner)
-    encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
+    encoded = EncodedSteps.load(folder)
     seed = FIRST_SEED + 10 * options.seed
     out = options.out / f"heldout-{options.n}-{seed}"
     asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n, seed, out)

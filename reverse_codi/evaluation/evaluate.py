@@ -26,7 +26,7 @@ from reverse_codi.evaluation.report import METRICS_FILE, save, save_texts
 from reverse_codi.evaluation.suite.predictions import Method, Predictions
 from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, shared_figures
-from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.claims import ENCODED_FILE, EncodedSteps
 from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reading.metric import MAPS_FILE, ThoughtMetric
 from reverse_codi.reasoners.checkpoints.known import published
@@ -38,7 +38,6 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.resuming import RECIPE_FILE
-from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils.config import RecipeError, override, read_yaml, validated
 from reverse_codi.utils.console import busy
 from reverse_codi.utils.figures import Figures
@@ -129,7 +128,7 @@ def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict
     if ANSWER in metric.maps:
         fix = "add --reading FOLDER with maps of single thoughts (the package's: --reading embedded)"
         raise RecipeError(f"the maps in {reading} read whole traces; {fix}")
-    encoded = EncodedSteps.from_json((reading / ENCODED_FILE).read_text())
+    encoded = EncodedSteps.load(reading)
     inputs = {
         "verbalizer": {name: file_hash(folder / name) for name in (VERBALIZER_FILE, POLICY_WEIGHTS)},
         "reading": {name: file_hash(reading / name) for name in (MAPS_FILE, ENCODED_FILE)},

@@ -20,7 +20,6 @@ from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
-from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thoughts_of
 from reverse_codi.verbalize.translations.record import Translation
@@ -115,7 +114,7 @@ def held_out(
     metric = ThoughtMetric.load(folder, reasoner)
     if ANSWER in metric.maps:
         raise UserError(f"{folder} writes one text a trace; give a verbalizer of single thoughts")
-    encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
+    encoded = EncodedSteps.load(folder)
     out = out / f"heldout-{problems}-{seed}"
     asked = replace(TraceRequest.of_evaluation(recipe, Split.HELDOUT, problems, seed, out), writes=False)
     traces = collect(reasoner, recipe.task.build(), asked)

@@ -1,8 +1,8 @@
 """Which claims a thought encodes, found by probes and stored with the verbalizer.
 
 A site encodes a claim if probes read every slot of it there: operands, operation and result. A result alone
-    is not enough: the model hands it on from thought to thought, also to the thoughts after the last step,
-    which hold nothing else.
+is not enough: the model hands it on from thought to thought, also to the thoughts after the last step, which
+hold nothing else.
 
 A site may encode several steps at once (superposition), and which ones can depend on the length of the
 problem. It may encode none, and then its true translation is "(no step)". How well probes read an encoded
@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks.claims import claims_of
 from reverse_codi.utils.files import strict_json
 
+ENCODED_FILE = "encoded_steps.json"
 NO_STEP = "(no step)"
 # Share of answers that a swap must change for a thought to be causally active.
 ACTIVE_SHARE = 0.1
@@ -91,6 +93,19 @@ class EncodedSteps:
         table = {f"{site}/{n}": [round(a, 4) for a in row] for (site, n), row in self.accuracy.items()}
         moved = {f"{site}/{n}": round(share, 4) for (site, n), share in self.moved.items()}
         return strict_json({"threshold": self.threshold, "accuracy": table, "moved": moved}, indent=1)
+
+    @staticmethod
+    def load(folder: str | Path) -> EncodedSteps:
+        """Read `encoded_steps.json` of a verbalizer's or a run's folder.
+
+        Raises:
+            FileNotFoundError: there is none; the message names the fix.
+        """
+        file, former = Path(folder) / ENCODED_FILE, Path(folder) / "held_steps.json"
+        if not file.is_file():
+            fix = f"rename {former}, its name before" if former.is_file() else "train the verbalizer first"
+            raise FileNotFoundError(f"{file} is missing; {fix}")
+        return EncodedSteps.from_json(file.read_text())
 
     @staticmethod
     def from_json(text: str) -> EncodedSteps:

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from reverse_codi.reading.claims import EncodedSteps, find_encoded_steps
+from reverse_codi.reading.claims import ENCODED_FILE, EncodedSteps, find_encoded_steps
 from reverse_codi.reading.fit import fit_metric
 from reverse_codi.reading.interventions.causal_activity import causal_activity
 from reverse_codi.reading.metric import ThoughtMetric
@@ -21,7 +21,7 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import MakesMinimalPairs, Split, Task
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.stage_folders import ENCODED_FILE, READING, READING_FILES, reading_settings
+from reverse_codi.training.stage_folders import READING, READING_FILES, reading_settings
 from reverse_codi.utils.files import write_whole
 from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, self_generated_cot
@@ -120,7 +120,7 @@ def fit_reading(recipe: Recipe, traces: Traces, folder: Path) -> Prepared:
     if not finished(folder, inputs, READING_FILES):
         record(folder, inputs)
         _fit(recipe, traces, folder)
-    encoded = EncodedSteps.from_json((folder / ENCODED_FILE).read_text())
+    encoded = EncodedSteps.load(folder)
     metric = ThoughtMetric.load(folder, traces.reasoner)
     return Prepared(**vars(traces), encoded=encoded, metric=metric, folder=folder)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from reverse_codi.reading.claims import ENCODED_FILE
 from reverse_codi.reading.metric import MAPS_FILE
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.stages import check_settings
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 
 READING, WARM = "reading", "warm"
-ENCODED_FILE = "encoded_steps.json"
 READING_FILES, WARM_FILES = (MAPS_FILE, ENCODED_FILE), (VERBALIZER_FILE,)
 
 

@@ -31,7 +31,6 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.tasks import Arithmetic, Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.utils.config import Section, UserError
 from reverse_codi.verbalize.distractors import Distractors, seed_of
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
@@ -106,7 +105,7 @@ class Bench:
         """
         reasoner = load_reasoner(source.reasoner)
         metric = ThoughtMetric.load(source.verbalizer, reasoner)
-        encoded = EncodedSteps.from_json((source.verbalizer / ENCODED_FILE).read_text())
+        encoded = EncodedSteps.load(source.verbalizer)
         with _traces(source, reasoner) as traces:
             if ANSWER in metric.maps:
                 traces = traces.with_answer_states(reasoner)

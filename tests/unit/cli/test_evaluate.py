@@ -10,7 +10,7 @@ from reverse_codi.cli import evaluate
 from reverse_codi.evaluation.defaults import CONTROLS
 from reverse_codi.evaluation.evaluate import find
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.claims import ENCODED_FILE, EncodedSteps
 from reverse_codi.reading.fit import fit_metric
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
@@ -21,7 +21,6 @@ from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import ReadSpec, Target
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.config import RecipeError, read_yaml
 from reverse_codi.utils.stages import TAKEN_OVER, StageError, record
 from tests.tiny import make_tiny_policy, make_tiny_traces

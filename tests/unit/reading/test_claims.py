@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import doctest
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from reverse_codi.utils.files import NotJsonError
 
 H0, H1 = Site("h", 0), Site("h", 1)
 CLAIMS = ["12 + 5 = 17", "17 * 2 = 34"]
-HELD = EncodedSteps({(H0, 2): [0.1, 0.2], (H1, 2): [0.9, 0.5], (H1, 1): [0.75]}, 0.5)
+ENCODED = EncodedSteps({(H0, 2): [0.1, 0.2], (H1, 2): [0.9, 0.5], (H1, 1): [0.75]}, 0.5)
 
 
 def test_claims_text() -> None:
@@ -22,15 +23,15 @@ def test_claims_text() -> None:
 
 
 def test_a_site_says_the_steps_from_the_threshold_on() -> None:
-    assert HELD.steps(H1, 2) == [0, 1]
-    assert HELD.text(H1, CLAIMS) == "12 + 5 = 17. 17 * 2 = 34."
-    assert HELD.text(H0, CLAIMS) == "(no step)"
-    assert HELD.steps(H1, 4) == []  # a length that was never probed
+    assert ENCODED.steps(H1, 2) == [0, 1]
+    assert ENCODED.text(H1, CLAIMS) == "12 + 5 = 17. 17 * 2 = 34."
+    assert ENCODED.text(H0, CLAIMS) == "(no step)"
+    assert ENCODED.steps(H1, 4) == []  # a length that was never probed
 
 
 def test_json_round_trip() -> None:
-    assert EncodedSteps.from_json(HELD.to_json()) == HELD
-    swapped = replace(HELD, moved={(H1, 2): 0.25, (H0, 2): 0.0})
+    assert EncodedSteps.from_json(ENCODED.to_json()) == ENCODED
+    swapped = replace(ENCODED, moved={(H1, 2): 0.25, (H0, 2): 0.0})
     assert EncodedSteps.from_json(swapped.to_json()) == swapped
     assert (
         EncodedSteps.from_json('{"threshold": 0.5, "accuracy": {}}').moved == {}
@@ -96,3 +97,15 @@ def test_what_a_text_claims_in_order() -> None:
 def test_an_accuracy_that_is_no_number_is_not_written() -> None:
     with pytest.raises(NotJsonError, match=r"accuracy\.h1/2\.0 = nan"):
         EncodedSteps({(Site("h", 1), 2): [float("nan"), 0.5]}, 0.5).to_json()
+
+
+def test_a_file_of_its_former_name_is_named_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "held_steps.json").write_text(EncodedSteps({}, 0.5).to_json())
+    with pytest.raises(FileNotFoundError, match=r"encoded_steps\.json is missing; rename .*held_steps\.json"):
+        EncodedSteps.load(tmp_path)
+    (tmp_path / "held_steps.json").rename(tmp_path / "encoded_steps.json")
+    assert EncodedSteps.load(tmp_path).threshold == 0.5
+    with pytest.raises(
+        FileNotFoundError, match=r"encoded_steps\.json is missing; train the verbalizer first"
+    ):
+        EncodedSteps.load(tmp_path / "nowhere")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.reading.claims import ENCODED_FILE
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.stage_folders import ENCODED_FILE
 from reverse_codi.verbalize.thoughts import thought_sites
 from tests.tiny import make_encoded
 

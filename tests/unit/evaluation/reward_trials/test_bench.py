@@ -8,6 +8,7 @@ from reverse_codi.evaluation.reward_trials.bench import DISTRACTORS, Bench, Text
 from reverse_codi.evaluation.reward_trials.texts import texts_of
 from reverse_codi.evaluation.reward_trials.trial import run
 from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.claims import ENCODED_FILE
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER
@@ -15,7 +16,6 @@ from reverse_codi.rewards.registry import find
 from reverse_codi.tasks.records import read_records
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, TraceStore
-from reverse_codi.training.prepare import ENCODED_FILE
 from reverse_codi.utils.config import UserError
 from tests.tiny import (
     make_encoded,
