@@ -62,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from reverse_codi.cli.jobs.ablation import DONE, check, read_ablation, run_row
     from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
 
     ablation = read_ablation(options.ablation)
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     check_folder(options.out, "--out")
     if options.threads:
         torch.set_num_threads(options.threads)
-    console = VerbConsole(width=200)
+    console = show_log(VerbConsole(width=200))
     check(ablation, options.row or list(ablation.rows), options.out)
     for name in options.row or ablation.rows:
         run_row(ablation, name, options.out, console)

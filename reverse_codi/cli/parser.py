@@ -11,7 +11,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-COMMAND = "reverse-codi"
 KEYS_USAGE = "[--section.key VALUE ...]"
 # Wider lines are hard to read.
 WIDEST = 110

@@ -35,8 +35,6 @@ from reverse_codi.utils.config import (
 )
 from reverse_codi.utils.stages import finished, record, take_over
 
-# Figures beside those with an aim.
-ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
 DONE = f"evaluation/{METRICS_FILE}"
 # What a stopped row goes on from.
 PARTS = ("train/*",)

@@ -47,7 +47,7 @@ def test_where_thoughts_were_swapped_only_active_ones_encode_steps_and_weak_prob
     assert EncodedSteps(weak, 0.6).steps(H1, 2) == [0] and EncodedSteps(weak, 0.6).steps(H0, 3) == []
     assert (
         EncodedSteps({(H0, 1): [0.29]}, 0.6, {(H0, 1): 1.0}).steps(H0, 1) == []
-    )  # live, and nothing is read there
+    )  # causally active, and nothing is read there
     assert EncodedSteps({(H0, 1): [0.29]}, 0.2, {(H0, 1): 1.0}).steps(H0, 1) == [0]
 
 

@@ -33,7 +33,7 @@ def test_thoughts_that_can_teach_pass(prepared: Prepared) -> None:
     check_thoughts(recipe(), prepared)
 
 
-def test_fewer_live_thoughts_than_a_batch_are_refused(prepared: Prepared) -> None:
+def test_fewer_active_thoughts_than_a_batch_are_refused(prepared: Prepared) -> None:
     active = len(prepared.thoughts(Split.TRAIN, active_only=True))
     check_thoughts(recipe("--grpo.thoughts_per_step", str(active)), prepared)
     with pytest.raises(

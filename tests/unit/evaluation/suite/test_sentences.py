@@ -36,7 +36,7 @@ N_THOUGHTS = 3
 
 @pytest.fixture(scope="module")
 def eval_set(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
-    """An exam of an untrained reasoner: figures of the model mean nothing here, those of texts do."""
+    """The set of an untrained reasoner: figures of the model mean nothing here, those of texts do."""
     out = tmp_path_factory.mktemp("sentences")
     reasoner = make_tiny_reasoner(N_THOUGHTS, task=Graph())
     recipe = Recipe(task=TaskSection(name="graph", options=OPTIONS), trace=TraceSection(n=256))

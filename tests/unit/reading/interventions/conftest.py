@@ -35,7 +35,7 @@ def sharp() -> CodiReasoner:
 
 @pytest.fixture(scope="session")
 def traced(sharp: CodiReasoner) -> Traced:
-    """40 problems with every thought live."""
+    """40 problems with every thought causally active."""
     questions = [p.question for p in make_problems(40)]
     chains = sharp.think(questions)
     active = torch.ones(chains.latent_inputs.shape[:2], dtype=torch.bool)
