@@ -32,12 +32,14 @@ def main(arguments: Sequence[str]) -> None:
     import ray
     import yaml
 
+    from reverse_codi.reasoners.load import refuse_recurrent_depth
     from reverse_codi.train import train
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.log import show_log
 
+    refuse_recurrent_depth(recipe.reasoner)  # before a long recipe is printed
     console = show_log(VerbConsole())
     recipe = with_available_engine(recipe)
     if line := fleeting(recipe.train.out):
