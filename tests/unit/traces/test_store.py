@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from rich.console import Console
@@ -26,6 +27,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks import Arithmetic, Split, TaskError
 from reverse_codi.traces.collect import TraceRequest, collect, traces_of
+from reverse_codi.traces.files import Manifest, decode
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 from tests.fakes import FakeReasoner
@@ -334,6 +336,18 @@ def test_a_full_disk_leaves_a_store_that_goes_on(
     assert len(TraceStore.open(tmp_path)) == rows
     collected(tmp_path)
     assert contents(tmp_path) == contents(whole)
+
+
+def test_columns_of_version_0_1_are_read_under_their_names_of_today(whole: Path, tmp_path: Path) -> None:
+    manifest = Manifest.read(whole)
+    shard = whole / manifest.shards[0].file
+    table = pa.ipc.open_stream(shard.read_bytes()).read_all()
+    former = {"hidden_states": "readouts", "latent_inputs": "fed"}
+    old = table.rename_columns([former.get(name, name) for name in table.column_names])
+    with pa.OSFile(str(tmp_path / "old.arrow"), "wb") as sink, pa.ipc.new_stream(sink, old.schema) as stream:
+        stream.write_table(old)
+    assert "fed" in old.column_names
+    assert decode([tmp_path / "old.arrow"], manifest.header).equals(decode([shard], manifest.header))
 
 
 # ---- refusals
