@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reverse_codi.cli.parser import Parser
-from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST, Size
+from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST, Size, check_controls
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.arguments import count, positive
@@ -25,12 +25,7 @@ def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi evaluate", __doc__, takes_recipe=True)
     add = made.add_argument
-    add(
-        "what",
-        nargs="?",
-        metavar="RECIPE|VERBALIZER",
-        help=f"a recipe, a verbalizer's folder, or {EMBEDDED!r}",
-    )
+    made.add_verbalizer()
     add("--reasoner", metavar="ID", help="check a reasoner alone: its accuracy on --task")
     add("--task", metavar="NAME", default=Recipe().task.name, help="task of --reasoner")
     add("--traces", metavar="STORE", type=Path, help="a trace store with steps, instead of fresh ones")
@@ -59,8 +54,7 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> None:
     """Evaluate and print."""
     options, keys = parser().parse_with_keys(arguments)
-    if unknown := [name for name in options.baseline or () if name not in KNOWN]:
-        raise RecipeError(f"no control is named {unknown[0]!r}; there are {', '.join(KNOWN)}")
+    check_controls(options.baseline or ())
     if options.reasoner and options.what is not None:
         raise RecipeError(f"--reasoner and {options.what!r} do not go together; give one of them")
     if not options.reasoner and options.what is None:

@@ -11,6 +11,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from reverse_codi.recipe.reasoner import EMBEDDED
+
 KEYS_USAGE = "[--section.key VALUE ...]"
 # Wider lines are hard to read.
 WIDEST = 110
@@ -63,6 +65,11 @@ class Parser(argparse.ArgumentParser):
         nargs = None if default is None else "?"
         meaning = "a file, or a name that `reverse-codi recipes` lists"
         self.add_argument("recipe", metavar="RECIPE", nargs=nargs, default=default, help=meaning)
+
+    def add_verbalizer(self, default: str | None = None) -> None:
+        """Add the argument RECIPE|VERBALIZER, which `evaluation.evaluate.find` looks up."""
+        meaning = f"a recipe, a verbalizer's folder, or {EMBEDDED!r}"
+        self.add_argument("what", metavar="RECIPE|VERBALIZER", nargs="?", default=default, help=meaning)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse words of which all are known; an unknown one is an error that proposes the nearest option."""

@@ -24,13 +24,7 @@ def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi samples", __doc__, takes_recipe=True)
     add = made.add_argument
-    add(
-        "what",
-        nargs="?",
-        metavar="RECIPE|VERBALIZER",
-        default=EMBEDDED,
-        help=f"a recipe, a verbalizer's folder, or {EMBEDDED!r}",
-    )
+    made.add_verbalizer(EMBEDDED)
     add("--problems", type=positive, default=100, help="held-out problems a seed")
     add("--seeds", type=count, nargs="+", default=[1, 2, 3], help="of problems and sampling")
     add("--samples", type=positive, nargs="+", default=[4, 16, 64], help="texts a thought")

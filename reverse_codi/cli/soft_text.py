@@ -25,13 +25,7 @@ def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi soft-text", __doc__, takes_recipe=True)
     add = made.add_argument
-    add(
-        "what",
-        nargs="?",
-        metavar="RECIPE|VERBALIZER",
-        default=EMBEDDED,
-        help=f"a recipe, a verbalizer's folder, or {EMBEDDED!r}",
-    )
+    made.add_verbalizer(EMBEDDED)
     add("--n", type=positive, default=200, help="held-out problems")
     add("--steps", type=positive, default=DESCENT_STEPS, help="of gradient descent")
     add("--seed", type=count, default=0, help="of the problems")

@@ -107,9 +107,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.vectors and options.questions:
         verb.error("give questions or --vectors; a .parquet file of vectors may have their column")
 
-    from reverse_codi.reasoners.distill.training_record import trained_length
     from reverse_codi.reasoners.load import load_reasoner
-    from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
+    from reverse_codi.reasoners.question_checks import understood
     from reverse_codi.traces.files import is_store
     from reverse_codi.traces.store import TraceStore
     from reverse_codi.utils.console import VerbConsole, counted
@@ -139,10 +138,7 @@ def main(arguments: Sequence[str]) -> None:
     if vectors:
         check_width(vectors, reasoner.width)
     say = notes(aside)
-    found = faults(reasoner, [one.question for one in asked])
-    asked = admitted(asked, found, options.on_bad_question, "--on-bad-question")
-    for line in all_notices(reasoner, asked, trained_length(reasoner.saved_path())):
-        say(line)
+    asked = understood(reasoner, asked, options.on_bad_question, "--on-bad-question")
     questions = [one.question for one in asked]
     verbalizer = Verbalizer.from_pretrained(options.verbalizer or EMBEDDED_FOLDER, reasoner)
     metric = verbalizer.metric

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
-from reverse_codi.utils.config import Section
+from reverse_codi.utils.config import RecipeError, Section
 
 AMONG = 64
 """How many thoughts a text is matched against, its own included."""
@@ -31,6 +33,18 @@ CONTROLS = (
 """The controls of an evaluation; `evaluation.baselines` makes them."""
 CONTROLS_ON_REQUEST = ("best_of_256",)
 """Ceilings that take minutes and are made only where they are asked for."""
+
+
+def check_controls(names: Iterable[str]) -> None:
+    """Refuse a control that does not exist.
+
+    Raises:
+        RecipeError: names it, and those that do.
+    """
+    known = (*CONTROLS, *CONTROLS_ON_REQUEST)
+    if unknown := [name for name in names if name not in known]:
+        raise RecipeError(f"no control is named {unknown[0]!r}; there are {', '.join(known)}")
+
 
 TRIAL_PROBLEMS = 100
 """Problems that a reward is tried on."""

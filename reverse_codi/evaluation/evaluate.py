@@ -34,11 +34,10 @@ from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.reasoners.load import ASSETS, is_recurrent_depth, load_reasoner
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.reasoner import EMBEDDED
-from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.recipe.schema import Recipe, load_recipe, recipe_beside
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.training.resuming import RECIPE_FILE
-from reverse_codi.utils.config import RecipeError, override, read_yaml, validated
+from reverse_codi.utils.config import RecipeError, override, validated
 from reverse_codi.utils.console import busy
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.outputs import check_folder
@@ -73,10 +72,7 @@ def find(word: str, overrides: Sequence[str]) -> Evaluated:
     """
     path = ASSETS / "verbalizer" if word == EMBEDDED else Path(word)
     if path.is_dir():
-        beside = [folder / RECIPE_FILE for folder in (path, path.parent)]
-        known = [file for file in beside if file.is_file()]
-        read = read_yaml(known[0]) if known else {}
-        recipe = validated(Recipe, override(read, overrides), word)
+        recipe = validated(Recipe, override(recipe_beside(path), overrides), word)
         found = [path, path / "verbalizer"]
     else:
         if not path.is_file() and difflib.get_close_matches(word, [EMBEDDED], cutoff=0.8):

@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from reverse_codi.evaluation import evaluate as evaluation
-from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST, Size
+from reverse_codi.evaluation.defaults import Size, check_controls
 from reverse_codi.evaluation.report import AIMS, flat
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.config import RecipeError, validated
+from reverse_codi.utils.config import validated
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.verbalize.translations.translations import data_frame
 from reverse_codi.verbalize.verbalizer import verbalizer_folder
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
-
-KNOWN = (*CONTROLS, *CONTROLS_ON_REQUEST)
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,7 @@ def evaluate(
     Raises:
         UserError: there is no such verbalizer or control, or `out` holds figures of another one.
     """
-    if unknown := [name for name in baselines if name not in KNOWN]:
-        raise RecipeError(f"no control is named {unknown[0]!r}; there are {', '.join(KNOWN)}")
+    check_controls(baselines)
     asked = {"problems": problems, "wrong": wrong, "pairs": pairs}
     size = validated(Size, {key: n for key, n in asked.items() if n is not None}, "evaluate")
     if isinstance(what, Recipe):

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.distill.training_record import trained_length
 from reverse_codi.recipe.traces import OnBad
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.text_files import half_character
@@ -214,6 +215,24 @@ def all_notices(reasoner: CodiReasoner, asked: Sequence[Asked], trained: int | N
         for notice in notices(reasoner, one.question, trained)
     ]
     return shortened(found)
+
+
+def understood(reasoner: CodiReasoner, asked: Sequence[A], on_bad: OnBad, key: str) -> list[A]:
+    """Those of N questions that a reasoner can take; logs what it will not understand of them.
+
+    Args:
+        reasoner: who is asked.
+        asked: N questions.
+        on_bad: as in `admitted`.
+        key: the option that `on_bad` comes from, for the message.
+
+    Raises:
+        QuestionError: as `admitted`.
+    """
+    kept = admitted(asked, faults(reasoner, [one.question for one in asked]), on_bad, key)
+    for notice in all_notices(reasoner, kept, trained_length(reasoner.saved_path())):
+        log.warning(notice)
+    return kept
 
 
 def _as_read(reasoner: CodiReasoner, number: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from reverse_codi.utils.config import set_at
+
 
 def laid_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with `overrides` over them; neither is changed.
@@ -19,15 +21,9 @@ def laid_over(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[s
     """
     laid = dict(values)
     for key, value in overrides.items():
-        *sections, leaf = key.split(".")
-        target = laid
-        for section in sections:
-            inside = target.get(section)
-            target[section] = dict(inside) if isinstance(inside, Mapping) else {}
-            target = target[section]
         if isinstance(value, Mapping):
-            there = target.get(leaf)
-            value = laid_over(there if isinstance(there, Mapping) and not sections else {}, value)
+            there = laid.get(key)
+            value = laid_over(there if isinstance(there, Mapping) else {}, value)
         # YAML has no paths.
-        target[leaf] = os.fspath(value) if isinstance(value, PurePath) else value
+        set_at(laid, key, os.fspath(value) if isinstance(value, PurePath) else value)
     return laid

@@ -22,6 +22,9 @@ from reverse_codi.recipe.traces import TraceSection
 from reverse_codi.recipe.verbalizer import VerbalizerSection, WarmStartSection
 from reverse_codi.utils.config import RecipeError, Section, override, read_yaml, validated
 
+RECIPE_FILE = "recipe.yaml"
+"""The resolved recipe in a run's folder, and in the folder of the verbalizer that it made."""
+
 
 class Recipe(Section):
     """All stages of one experiment."""
@@ -105,3 +108,9 @@ def _read(word: str | Path, changed: Callable[[dict[str, Any]], dict[str, Any]])
     file = recipe_file(word)
     recipe = validated(Recipe, changed(read_yaml(file)), str(word))
     return recipe.model_copy(update={"reward": beside(recipe.reward, file.parent)})
+
+
+def recipe_beside(folder: Path) -> dict[str, Any]:
+    """The values of the recipe in a verbalizer's or a run's folder, or in the one above; {} without one."""
+    files = (place / RECIPE_FILE for place in (folder, folder.parent))
+    return next((read_yaml(file) for file in files if file.is_file()), {})

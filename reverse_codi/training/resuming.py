@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.schema import RECIPE_FILE, Recipe
 from reverse_codi.utils.config import RecipeError, read_yaml
 from reverse_codi.utils.stages import dotted
 from reverse_codi.utils.trainer_checkpoints import (
@@ -24,7 +24,7 @@ from reverse_codi.utils.trainer_checkpoints import (
     set_aside,
 )
 
-RECIPE_FILE, CHECKPOINTS = "recipe.yaml", "grpo"
+CHECKPOINTS = "grpo"
 
 # `ThoughtTrainer` gives a loaded optimizer the recipe's rate and schedule; the Monitor gives the Trainer's
 # state the recipe's save_every; the rest is read from the recipe at every step.

@@ -75,7 +75,6 @@ class Rollouts:
         self.phases = Phases()
         self.scalars: dict[str, float] = {}
         self._bank = bank_rows(thoughts)
-        self._of_site: dict[str, list[int]] = {}
         self._others = Distractors(thoughts.sites, thoughts.problems)
 
     def __call__(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:

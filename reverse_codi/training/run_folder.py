@@ -12,10 +12,10 @@ import torch
 import yaml
 
 from reverse_codi.reasoners.load import refuse_recurrent_depth
-from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.schema import RECIPE_FILE, Recipe
 from reverse_codi.training import preflight
 from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
-from reverse_codi.training.resuming import CHECKPOINTS, NEW, RECIPE_FILE, Start, set_broken_aside, start_of
+from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES, WARM
 from reverse_codi.utils.files import whole_folder, write_whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -134,9 +134,19 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
+def set_at(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in place; mappings on the way are copied, so that those of others stay as they are."""
+    *sections, leaf = key.split(".")
+    for section in sections:
+        inside = values.get(section)
+        values[section] = dict(inside) if isinstance(inside, Mapping) else {}
+        values = values[section]
+    values[leaf] = value
+
+
 def override(values: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
     """Lay `--section.key value` (or `--section.key=value`) pairs over a mapping; values are YAML."""
-    merged = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    merged = dict(values)
     words = list(arguments)
     while words:
         word = words.pop(0)
@@ -147,14 +157,8 @@ def override(values: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]
             if not words or words[0].startswith("--"):
                 raise RecipeError(f"{word} has no value; write {word} VALUE")
             text = words.pop(0)
-        *sections, leaf = key.split(".")
-        target = merged
-        for section in sections:
-            inner = target.get(section)
-            target[section] = dict(inner) if isinstance(inner, dict) else {}
-            target = target[section]
         try:
-            target[leaf] = yaml.load(text, UniqueKeys)
+            set_at(merged, key, yaml.load(text, UniqueKeys))
         except DuplicateKeyError as error:
             raise RecipeError(f"{key} = {text!r}: {error}") from None
         except yaml.YAMLError:

@@ -112,16 +112,16 @@ class VerbalizerConfig(Section):
         return prompt
 
     def inject(self, vectors: Tensor) -> Tensor:
-        """Vectors [N, d] as they enter the bank: scaled to `injection.norm`, or unchanged.
+        """Vectors [*, d] as they enter the bank: scaled to `injection.norm`, or unchanged.
 
         Raises:
             VerbalizerConfigError: a vector of length 0 cannot be scaled.
         """
         if self.injection.norm is None:
             return vectors
-        lengths = vectors.norm(dim=-1, keepdim=True)  # [N, 1]
+        lengths = vectors.norm(dim=-1, keepdim=True)  # [*, 1]
         if bool((lengths == 0).any()):
-            row = int((lengths[:, 0] == 0).nonzero()[0])
+            row = int((lengths.flatten() == 0).nonzero()[0])
             raise VerbalizerConfigError(
                 f"vector {row} is zero, which norm {self.injection.norm} cannot scale; drop it"
             )

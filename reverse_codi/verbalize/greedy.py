@@ -49,7 +49,7 @@ def greedy_texts(
 
 def prompts_of(policy: Policy, slots: Tensor) -> list[Tensor]:
     """Prompt embeddings, each [T, d], of latent inputs [N, S, d] as traces hold them."""
-    return policy.prompt_embeds(policy.verbalizer_config.inject(slots.flatten(0, 1)).view_as(slots))
+    return policy.prompt_embeds(policy.verbalizer_config.inject(slots))
 
 
 def greedy_engine(reasoner: CodiReasoner, folder: str | Path) -> TransformersEngine:

@@ -15,15 +15,14 @@ from torch import Tensor
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.distill.training_record import trained_length
 from reverse_codi.reasoners.load import ASSETS, load_reasoner
-from reverse_codi.reasoners.question_checks import admitted, all_notices, faults
+from reverse_codi.reasoners.question_checks import understood
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.reasoner import EMBEDDED, ReasonerSection, Source
-from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.reasoner import EMBEDDED, Source
+from reverse_codi.recipe.schema import Recipe, recipe_beside
 from reverse_codi.recipe.traces import OnBad
 from reverse_codi.traces.store import TraceStore, check_reasoner
-from reverse_codi.utils.config import UserError, read_yaml, validated
+from reverse_codi.utils.config import UserError, validated
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.questions import Question
 from reverse_codi.verbalize.translations.given import Given, given_vectors, stored, thought_now
@@ -34,7 +33,6 @@ from reverse_codi.verbalize.translator import Translator
 
 log = logging.getLogger(__name__)
 
-RECIPE_FILE = "recipe.yaml"
 EMBEDDED_FOLDER = ASSETS / "verbalizer"
 
 
@@ -79,7 +77,7 @@ class Verbalizer:
         """
         folder = verbalizer_folder(path)
         if reasoner is None:
-            reasoner = _trained_on(folder)
+            reasoner = validated(Recipe, recipe_beside(folder), str(folder)).reasoner
         if isinstance(reasoner, str | Path | Source):
             reasoner = load_reasoner(reasoner, device)
         if not isinstance(reasoner, CodiReasoner):
@@ -106,10 +104,7 @@ class Verbalizer:
         """
         texts = [questions] if isinstance(questions, str) else list(questions)
         asked = [Question(text, "") for text in texts]
-        found = faults(self.reasoner, texts)
-        kept = admitted(asked, found, on_bad_question, "on_bad_question")
-        for notice in all_notices(self.reasoner, kept, trained_length(self.reasoner.saved_path())):
-            log.warning(notice)
+        kept = understood(self.reasoner, asked, on_bad_question, "on_bad_question")
         if not kept:
             return Translations([])
         return self.translate_given(self.thoughts_about([one.question for one in kept]), samples)
@@ -187,11 +182,3 @@ def verbalizer_folder(path: str | Path) -> Path:
             return folder
     there = " or ".join(map(str, looked))
     raise UserError(f"no verbalizer in {there}; train one first (reverse_codi.train), or write 'embedded'")
-
-
-def _trained_on(folder: Path) -> ReasonerSection:
-    """The reasoner that a verbalizer's recipe names, which lies in its folder or in its run's."""
-    for file in (folder / RECIPE_FILE, folder.parent / RECIPE_FILE):
-        if file.is_file():
-            return validated(Recipe, read_yaml(file), str(file)).reasoner
-    return ReasonerSection()

@@ -101,9 +101,6 @@ class Translations(Sequence[Translation]):
         head = "".join(f"<th>{name}</th>" for name in names)
         parts = []
         for rows in self.traces[:SHOWN]:
-            head = "".join(
-                f"<th>{name}</th>" for name in ("thought", "translation", "match", "trust", "lens")
-            )
             body = "".join(
                 "<tr>"
                 + "".join(f"<td>{escape(cell)}</td>" for cell in (*_cells(row), " ".join(row.lens or ["-"])))

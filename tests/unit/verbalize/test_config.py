@@ -86,6 +86,10 @@ def test_a_zero_vector_cannot_be_scaled() -> None:
     vectors[1] = 0
     with pytest.raises(VerbalizerConfigError, match="vector 1 is zero"):
         make(injection=Injection(norm=1.0)).inject(vectors)
+    with pytest.raises(
+        VerbalizerConfigError, match="vector 1 is zero"
+    ):  # slots [N, S, d] as traces hold them
+        make(injection=Injection(norm=1.0)).inject(vectors[:, None])
 
 
 def test_saves_and_loads(tmp_path: Path) -> None:
