@@ -60,9 +60,9 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     check_thoughts(recipe, prepared)
     policy = warm_start(recipe, prepared, run.path)
     run.write_recipe(recipe)
-    if recipe.grpo.steps:
+    if recipe.stages:
         reinforce(recipe, prepared, policy, run)
-    return run.save(recipe, run.best if recipe.grpo.steps else run.warm, prepared.folder)
+    return run.save(recipe, run.best if recipe.stages else run.warm, prepared.folder)
 
 
 if __name__ == "__main__":  # `python -m reverse_codi.train ...` is `reverse-codi train ...`, run by its name

@@ -6,7 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from reverse_codi.recipe.distill import DistillSection
 from reverse_codi.recipe.find import recipe_file
@@ -14,6 +16,7 @@ from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.overrides import laid_over
 from reverse_codi.recipe.reading import ReadingSection
 from reverse_codi.recipe.reasoner import ReasonerSection
+from reverse_codi.recipe.reinforce import ReinforceStage, Stage, stages_of
 from reverse_codi.recipe.reward import RewardSection, beside
 from reverse_codi.recipe.rollout import RolloutSection
 from reverse_codi.recipe.run import LogSection, TrainSection
@@ -42,13 +45,16 @@ class Recipe(Section):
     verbalizer: VerbalizerSection = VerbalizerSection()
     """The LoRA and the prompt of the verbalizer."""
     warm_start: WarmStartSection = WarmStartSection()
-    """Supervised fine-tuning before RL."""
+    """Supervised fine-tuning before reinforcement."""
+    reinforce: list[ReinforceStage] = []
+    """Stages of reinforcement after the warm start: `- search: {...}`, `- distil: {...}`, `- grpo: {...}`,
+    in any order. Empty means GRPO alone, as the section grpo says."""
     rollout: RolloutSection = RolloutSection()
     """The actors that sample texts."""
     reward: RewardSection = RewardSection()
     """The reward, and the actors that read and score."""
     grpo: GrpoSection = GrpoSection()
-    """Reinforcement learning with GRPO."""
+    """Reinforcement learning with GRPO, and the held-out evaluation of every stage."""
     train: TrainSection = TrainSection()
     """A training run as a whole (reverse-codi train)."""
     log: LogSection = LogSection()
@@ -69,6 +75,16 @@ class Recipe(Section):
         """
         return _read(path, lambda values: laid_over(values, overrides))
 
+    @model_validator(mode="after")
+    def _stages_are_valid(self) -> Self:
+        stages_of(self.reinforce, self.grpo)
+        return self
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages of reinforcement, in order; none where there is no reinforcement."""
+        return stages_of(self.reinforce, self.grpo)
+
     @property
     def trace_hash(self) -> str:
         """SHA-256 of what decides the traces; other keys do not invalidate finished traces."""
@@ -79,7 +95,7 @@ class Recipe(Section):
     @property
     def needs_self_generated_cot(self) -> bool:
         """Whether maps or warm start are made from the model's self-generated CoT."""
-        return self.reading.fit_on == "written" or self.warm_start.kind != "gold"
+        return self.reading.fit_on == "written" or self.warm_start.kind in ("written", "nearest")
 
     @property
     def asked_hash(self) -> str:

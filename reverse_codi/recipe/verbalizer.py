@@ -26,10 +26,11 @@ class VerbalizerSection(Section):
 class WarmStartSection(Section):
     """Supervised fine-tuning before RL."""
 
-    kind: Literal["written", "nearest", "gold"] = "written"
+    kind: Literal["written", "nearest", "gold", "shuffled"] = "written"
     """Targets. Without labels: written (the model's self-generated CoT, ending with the answer of the trace)
     or nearest (of these and of sampled solutions, the steps that read nearest to the thought). With labels:
-    gold (claims of the task)."""
+    gold (claims of the task). Without any pair: shuffled (claims of the task, dealt out to thoughts at
+    random, which teaches what claims look like and nothing of any thought)."""
     problems: int = Field(default=0, ge=0)
     """Number of training problems with targets; 0 means all. Labels may be scarcer than questions: maps,
     nearest texts and RL need none."""

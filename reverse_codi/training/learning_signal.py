@@ -33,7 +33,7 @@ def check_thoughts(recipe: Recipe, prepared: Prepared) -> None:
     Raises:
         UserError: too few encode a step, or `grpo.max_new_tokens` cuts the texts of all.
     """
-    if not recipe.grpo.steps:
+    if not recipe.stages:
         return
     thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
     check_batch(recipe, len(thoughts))

@@ -10,6 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from reverse_codi.reasoners.load import reasoner_folder
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.reading import Prefix, Target
+from reverse_codi.recipe.reinforce import DistilSection, SearchSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.traces.files import MANIFEST, Manifest, StoreError
@@ -46,6 +49,7 @@ def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:
     check_folder(recipe.trace.out, "trace.out")
     check_folder(heldout(recipe), "trace.out-heldout")
     notices = check_training(recipe)
+    check_reinforcement(recipe)
     check_rewards(recipe)
     facts = ReasonerFacts.of(reasoner_folder(recipe.reasoner) if fetch else recipe.reasoner.path)
     if facts is None:
@@ -109,10 +113,12 @@ def check_training(recipe: Recipe) -> list[str]:
     Raises:
         RecipeError: all weights of the rewards are 0.
     """
-    if not recipe.grpo.steps and not recipe.warm_start.steps:
-        return ["warm_start.steps and grpo.steps are both 0: the verbalizer will be untrained"]
+    if not recipe.stages and not recipe.warm_start.steps:
+        return [
+            "there is no warm start and no reinforcement (warm_start.steps, grpo.steps): nothing is trained"
+        ]
     items = recipe.reward.functions
-    if recipe.grpo.steps and all(item.weight == 0 and item.schedule is None for item in items):
+    if recipe.stages and all(item.weight == 0 and item.schedule is None for item in items):
         raise RecipeError(
             "every weight in reward.functions is 0, so RL would learn nothing; give one a weight"
         )
@@ -130,17 +136,47 @@ def check_batch(recipe: Recipe, thoughts: int, qualifier: str = "") -> None:
     Raises:
         RecipeError: no batch would be full.
     """
-    section = recipe.grpo
-    wanted = section.thoughts_per_step * section.steps_per_generation
-    if section.steps and thoughts < wanted:
-        of = "grpo.thoughts_per_step" + (
-            " x steps_per_generation" if section.steps_per_generation > 1 else ""
-        )
-        raise RecipeError(
-            f"{of} = {wanted}, but there are {qualifier}{thoughts} training thoughts that encode a "
-            f"step, so no "
-            "step would be taken; raise trace.n, or lower it"
-        )
+    for section in (stage.section for stage in recipe.stages):
+        if not isinstance(section, GrpoSection):
+            continue
+        wanted = section.thoughts_per_step * section.steps_per_generation
+        if thoughts < wanted:
+            of = "grpo.thoughts_per_step" + (
+                " x steps_per_generation" if section.steps_per_generation > 1 else ""
+            )
+            raise RecipeError(
+                f"{of} = {wanted}, but there are {qualifier}{thoughts} training thoughts that encode a "
+                f"step, so no "
+                "step would be taken; raise trace.n, or lower it"
+            )
+
+
+def check_reinforcement(recipe: Recipe) -> None:
+    """Refuse stages that would have nothing to learn from, or could not compare what they find.
+
+    Raises:
+        RecipeError: names the stage.
+    """
+    searched = False
+    for stage in recipe.stages:
+        if isinstance(stage.section, SearchSection):
+            searched = True
+            spec = recipe.reading.spec
+            if stage.section.shortlist and spec.prefix is Prefix.QUESTION:
+                raise RecipeError(
+                    f"stage {stage.name}: search.shortlist = {stage.section.shortlist} compares a text "
+                    "with the thoughts of other questions, but reading.spec.prefix: question reads it after its "
+                    "own; set search.shortlist: 0"
+                )
+            if stage.section.source == "lens" and spec.target is Target.ANSWER:
+                raise RecipeError(
+                    f"stage {stage.name}: search.from: lens writes a text for each thought, but "
+                    "reading.spec.target: answer wants one for a whole trace; set search.from: policy"
+                )
+        if isinstance(stage.section, DistilSection) and not searched:
+            raise RecipeError(
+                f"stage {stage.name}: nothing was searched before it; put a search before distil"
+            )
 
 
 # ---- actors
@@ -156,7 +192,7 @@ def check_rewards(recipe: Recipe) -> None:
     engine, lora = recipe.rollout.engine, recipe.verbalizer
     if touched := sorted({"embed_tokens", "lm_head"} & set(lora.target_modules)):
         raise RecipeError(f"verbalizer.target_modules names {touched[0]}; engines take linear layers only")
-    if not recipe.grpo.steps or engine.kind != "vllm" or engine.policy != "lora":
+    if not recipe.stages or engine.kind != "vllm" or engine.policy != "lora":
         return
     if lora.rank > engine.max_lora_rank:
         problem = (
@@ -179,7 +215,7 @@ def check_actors(recipe: Recipe) -> None:
         RecipeError: names what is asked for and what there is.
         MachineError: no cluster answers, or Ray cannot start here.
     """
-    if not recipe.grpo.steps:
+    if all(stage.kind == "distil" for stage in recipe.stages):
         return
     check_ray()
     there = offered()

@@ -95,7 +95,7 @@ def check_lengths(recipe: Recipe, prompt: int, positions: int | None) -> None:
     both = f"a prompt of {prompt} and grpo.max_new_tokens = {text} make {prompt + text} tokens"
     if positions is not None and prompt + text > positions:
         raise RecipeError(f"{both}, but the model has {positions} positions; lower grpo.max_new_tokens")
-    if not recipe.grpo.steps:
+    if not recipe.stages:
         return
     if prompt + text > engine.max_model_len:
         fix = "raise it, or lower grpo.max_new_tokens"

@@ -1,83 +1,224 @@
-"""RL from the warm start: rollout actors write, reward actors score, TRL's trainer learns."""
+"""Reinforcement in stages: search, distil and GRPO, in the order that the recipe gives.
+
+    policy ──> search: actors write texts, rewards score them, the best of each thought are kept
+       ^          │
+       │          v
+       ├───── distil: supervised fine-tuning on the best text of each thought, of all searches so far
+       │
+       └───── grpo: TRL's trainer moves the policy by the rewards of its own texts
+
+Each stage has a folder, `reinforce/NN-KIND`, and is used again if it is finished there. A line of
+`stages.jsonl` says what each one cost and what the texts are worth after it.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
-from contextlib import closing
-from functools import partial
+import math
+import shutil
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
+from reverse_codi.reading.claims import claimed
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.reinforce import DistilSection, SearchSection, Stage
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.rewards.candidates import Candidates
-from reverse_codi.rewards.pool import RewardPool
-from reverse_codi.rewards.scoring import Scores
-from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.tasks.base import Split
-from reverse_codi.training import preflight
-from reverse_codi.training.grpo import build_trainer
-from reverse_codi.training.learning_signal import LearningSignal
-from reverse_codi.training.monitor import Monitor
+from reverse_codi.training.actors import Actors
+from reverse_codi.training.best_texts import BestTexts
+from reverse_codi.training.content_check import check_content
+from reverse_codi.training.distil import distil, empty_thoughts, pairs
+from reverse_codi.training.grpo_stage import grpo
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import COMPLETIONS, Completions
-from reverse_codi.training.rollouts import Rollouts
-from reverse_codi.training.run_folder import RunFolder
-from reverse_codi.training.runtime import start_ray
+from reverse_codi.training.records import BEST_FIGURES
+from reverse_codi.training.resuming import start_of
+from reverse_codi.training.run_folder import RunFolder, write_recipe
+from reverse_codi.training.search_stage import SearchStage
 from reverse_codi.training.selection import Selection
-from reverse_codi.training.sync import Canary, PolicySync
-from reverse_codi.utils.tracker import tracked
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.training.stage_folders import (
+    FIGURES_FILE,
+    WARM_FILES,
+    stage_folder,
+    stage_recipe,
+    stage_settings,
+)
+from reverse_codi.training.warm_start import gold_texts, taught_thoughts, warm_texts
+from reverse_codi.utils.files import figures_json, whole_folder, write_whole
+from reverse_codi.utils.stages import file_hash, finished, record
+from reverse_codi.utils.tracker import log_point, tracked
+from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.scores import Scored
 
 log = logging.getLogger(__name__)
 
+STAGES_LOG = "stages.jsonl"
+
 
 def reinforce(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder) -> None:
-    """GRPO on the causally active training thoughts; the policy that `grpo.keep` asks for is in `run.best`.
+    """Run all stages; the policy that `grpo.keep` asks for is in `run.best`.
 
     Args:
         recipe: of the run.
         prepared: traces and metric.
         policy: the warm start; its weights are changed.
-        run: where RL starts, and where all is written to.
+        run: where all is written to; it has a finished warm start.
 
     Raises:
-        UserError: steps that teach nothing, or weights that are not finite.
+        UserError: steps that teach nothing, weights that are not finite, or a match that rises while the
+            content of the texts falls.
     """
-    section, start = recipe.grpo, run.start
-    if start.done >= section.steps:  # transformers would take one more step
-        log.info(f"all {section.steps} steps are done: {start.checkpoint}")
-        return
-    start_ray()
-    preflight.check_actors(recipe)  # a cluster says what it offers once it is joined
-    thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
-    selection = Selection.of(recipe, prepared)
-    run.rewind()
-    reasoner = prepared.reasoner.saved_path()
-    with (
-        policy.embedding.bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1))),
-        RolloutPool(reasoner, recipe.rollout) as pool,
-        closing(RewardPool(recipe.reward, str(reasoner), prepared.folder)) as rewards,
-        tracked(recipe.log, "reinforcement learning") as report_to,
-    ):
-        sync = PolicySync(policy, pool, run.policies, Canary.of(policy, thoughts, section))
-        rollouts = Rollouts(thoughts, sync, rewards, section, text_watch(recipe, run))
-        monitor = Monitor(rollouts, partial(selection.by_actors, policy, pool), section, run.path)
-        stop = StopAtNonFinite("grpo.learning_rate", run.checkpoints, POLICY_WEIGHTS)
-        lengths = [len(claims) for claims in thoughts.claims]
-        trainer = build_trainer(
-            policy, rollouts, lengths, recipe, run.checkpoints, [stop, monitor], [report_to]
-        )
-        trainer.train(resume_from_checkpoint=start.checkpoint)
+    with ExitStack() as stack:
+        actors = Actors(recipe, prepared, stack)
+        if recipe.reinforce:
+            Reinforcement(recipe, prepared, policy, run, actors).run_all()
+        else:
+            grpo(recipe, prepared, policy, run, actors)
 
 
-def text_watch(recipe: Recipe, run: RunFolder) -> Callable[[int, Candidates, Scores], None]:
-    """What is called with every batch of texts: saves them, and stops a run that can learn nothing."""
-    completions = Completions(run.path / COMPLETIONS)
-    by_column = recipe.reward.aggregation == "normalize_then_sum"
-    signal = LearningSignal(recipe.grpo.max_new_tokens, by_column)
+class Reinforcement:
+    """The stages of one run, and what is carried from one to the next.
 
-    def watch(step: int, rows: Candidates, scores: Scores) -> None:
-        completions(step, rows, scores)
-        signal(step, rows, scores)
+    Args:
+        recipe: of the run.
+        prepared: traces and metric.
+        policy: the warm start.
+        run: folder of the run.
+        actors: write and score.
+    """
 
-    return watch
+    def __init__(
+        self, recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, actors: Actors
+    ) -> None:
+        self.recipe = recipe
+        self.prepared = prepared
+        self.policy = policy
+        self.run = run
+        self.actors = actors
+        self.selection = Selection.of(recipe, prepared)
+        self.thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
+        self.searching = SearchStage(prepared, self.thoughts, actors, recipe.grpo, run.policies)
+        self.store = BestTexts()
+        self.kept: Path = run.warm
+        """Folder of the policy that the next stage starts from."""
+        self.best = -math.inf
+        self.lines: list[dict[str, Any]] = []
+
+    def run_all(self) -> None:
+        """Run the stages that are not finished yet; each writes a line, and the best policy is kept."""
+        first = self.selection.by_policy(self.policy)
+        self._log({"stage": "00-warm", "texts": 0, "seconds": 0.0, **_heldout(first)})
+        self._keep(self.run.warm, first, number=0)
+        for stage in self.recipe.stages:
+            folder = stage_folder(self.run.path, stage)
+            inputs = {
+                **stage_settings(self.recipe, stage),
+                "traces": self.prepared.train.identity,
+                "from": {"policy": file_hash(self.kept / POLICY_WEIGHTS), "texts": len(self.store)},
+            }
+            if not finished(folder, inputs, (FIGURES_FILE,)):
+                record(folder, inputs)
+                log.info(f"stage {stage.name}")
+                began = time.perf_counter()
+                line = self._run(stage, folder)
+                line |= {"stage": stage.name, "seconds": time.perf_counter() - began}
+                write_whole(folder / FIGURES_FILE, figures_json(line) + "\n")
+            self._take_over(stage, folder, first)
+
+    def _run(self, stage: Stage, folder: Path) -> dict[str, Any]:
+        """Run one stage into its folder; returns what it cost."""
+        section = stage.section
+        if isinstance(section, SearchSection):
+            found, texts = self.searching(section, stage.round, self.policy, self.store)
+            BestTexts(found).save(folder)
+            return {"texts": texts}
+        if isinstance(section, DistilSection):
+            return self._distil(section, folder)
+        return self._grpo(stage, section)
+
+    def _distil(self, section: DistilSection, folder: Path) -> dict[str, Any]:
+        if section.start == "warm":
+            self.policy = Policy.load(self.run.warm, self.prepared.reasoner, trainable=True)
+        replayed = None
+        if section.replay:
+            taught = taught_thoughts(self.recipe, self.prepared)
+            replayed = taught, warm_texts(self.recipe, self.prepared, taught)
+        empty = empty_thoughts(self.prepared)
+        examples = pairs(self.policy, self.store, section, self.thoughts, empty, replayed)
+        with tracked(self.recipe.log, "distil") as report_to:
+            distil(self.policy, examples, section, folder / "sft", report_to)
+        self.policy.save(folder)
+        return {"texts": 0, "pairs": len(examples.texts), "shown": section.steps * section.batch_size}
+
+    def _grpo(self, stage: Stage, section: GrpoSection) -> dict[str, Any]:
+        recipe = stage_recipe(self.recipe, stage)
+        folder = Path(recipe.train.out)
+        inner = RunFolder(folder, start_of(recipe, folder, resume=True))  # `RunFolder.begin` asked the user
+        write_recipe(recipe, inner.path)
+        grpo(recipe, self.prepared, self.policy, inner, self.actors)
+        return {"texts": section.steps * section.thoughts_per_step * section.samples}
+
+    def _take_over(self, stage: Stage, folder: Path, first: Scored) -> None:
+        """Go on from a finished stage."""
+        line = json.loads((folder / FIGURES_FILE).read_text())
+        if stage.kind == "search":
+            self.store = self.store.added(BestTexts.load([folder]).found)
+            self._log(line | self._stored())
+            return
+        self.kept = folder / "best" if stage.kind == "grpo" else folder
+        self.policy = Policy.load(self.kept, self.prepared.reasoner, trainable=True)
+        scored = self.selection.by_policy(self.policy)
+        self._log(line | _heldout(scored))
+        self._keep(self.kept, scored, stage.number)
+        check_content(first, scored, self.selection.thoughts.problems, f"stage {stage.name}")
+
+    def _keep(self, folder: Path, scored: Scored, number: int) -> None:
+        """Copy a policy to `best/` if `grpo.keep` prefers it to those of earlier stages."""
+        worth = {"content": scored.content, "match": scored.match, "last": float(number)}
+        mine = worth[self.recipe.grpo.keep]
+        if mine <= self.best:
+            return
+        self.best = mine
+        file = self.run.path / BEST_FIGURES
+        with whole_folder(self.run.best) as temporary:
+            for name in (*WARM_FILES, POLICY_WEIGHTS, "adapter_config.json"):
+                shutil.copy(folder / name, temporary / name)
+            file.unlink(missing_ok=True)
+        write_whole(file, figures_json({"step": number, "worth": mine, **scored.summary()}) + "\n")
+
+    def _log(self, line: dict[str, Any]) -> None:
+        """Append a line to `stages.jsonl`, with the texts and seconds of all stages so far."""
+        for name in ("texts", "seconds"):
+            before = self.lines[-1][f"total/{name}"] if self.lines else 0
+            line[f"total/{name}"] = before + line[name]
+        self.lines.append(line)
+        write_whole(self.run.path / STAGES_LOG, "".join(figures_json(line) + "\n" for line in self.lines))
+        figures = {name: value for name, value in line.items() if isinstance(value, int | float)}
+        log_point(figures, len(self.lines) - 1)
+        shown = "  ".join(f"{name} {value:,.3f}".removesuffix(".000") for name, value in figures.items())
+        log.info(f"{line['stage']}: {shown}")
+
+    def _stored(self) -> dict[str, float]:
+        """What the best texts found so far are worth."""
+        best = list(self.store.best().values())
+        if not best:
+            return {"store/thoughts": 0}
+        figures = {
+            "store/thoughts": len(best) / len(self.thoughts),
+            "store/reward": sum(found.reward for found in best) / len(best),
+            "store/match": sum(found.match for found in best) / len(best),
+            "store/distinct": len({found.text for found in best}) / len(best),
+        }
+        if any(self.prepared.train.claims):  # only logged: no stage sees gold steps of training problems
+            gold = gold_texts(self.prepared, self.thoughts)
+            right = [claimed(found.text) == claimed(gold[found.thought]) for found in best]
+            figures["store/right"] = sum(right) / len(right)
+        return figures
+
+
+def _heldout(scored: Scored) -> dict[str, float]:
+    length = sum(map(len, scored.texts)) / len(scored.texts)
+    return {f"heldout/{name}": value for name, value in {**scored.summary(), "length": length}.items()}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 from trl import GRPOTrainer
 
 from reverse_codi.reasoners.plain_text import decoded
@@ -17,9 +16,9 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Finish, Sampling
+from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.grpo import column
 from reverse_codi.training.sync import PolicySync
-from reverse_codi.verbalize.distractors import Distractors, seed_of
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
 
@@ -75,7 +74,7 @@ class Rollouts:
         self.phases = Phases()
         self.scalars: dict[str, float] = {}
         self._bank = bank_rows(thoughts)
-        self._others = Distractors(thoughts.sites, thoughts.problems)
+        self._rows = CandidateRows(thoughts, section.distractors, section.seed)
 
     def __call__(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
         """Sample and score one batch.
@@ -98,9 +97,10 @@ class Rollouts:
             embeds = [self.policy.embedding(torch.tensor(ids)) for ids in prompt_ids]
         rollouts = self.phases.timed("generate", lambda: self.pool.generate(embeds, group, sampling, version))
         owners = [rows[rollout.prompt_index] for rollout in rollouts]
-        batch = self._rows(
-            owners, [r.token_ids.tolist() for r in rollouts], [r.finish for r in rollouts], version
-        )
+        token_ids = [r.token_ids.tolist() for r in rollouts]
+        texts = [decoded(self.policy.tokenizer, ids) for ids in token_ids]
+        finished = [r.finish is Finish.STOP for r in rollouts]
+        batch = self._rows.of(owners, texts, token_ids, finished, version)
         scores = self.rewards.score(batch, trainer.state.global_step)
         # TRL weighs the columns right after this call; a recipe's weights may change from step to step.
         trainer.reward_weights = torch.tensor([scores.weights[name] for name in scores.columns])
@@ -121,33 +121,3 @@ class Rollouts:
             "logprobs": [r.logprobs.tolist() for r in rollouts],
             **{column(name): values for name, values in scores.columns.items()},
         }
-
-    def _rows(
-        self, owners: list[int], token_ids: list[list[int]], finish: list[Finish], version: int
-    ) -> Candidates:
-        chosen = self.thoughts.take(owners)
-        texts = [decoded(self.policy.tokenizer, ids) for ids in token_ids]
-        return Candidates(
-            texts=texts,
-            token_ids=token_ids,
-            questions=chosen.questions,
-            sites=chosen.sites,
-            targets=chosen.targets,
-            distractors=self._distractors(owners),
-            finished=[f is Finish.STOP for f in finish],
-            claims=chosen.claims,
-            policy_version=version,
-        )
-
-    def _distractors(self, owners: list[int]) -> Tensor:
-        """[N, M, d] thoughts of the same site, of other problems; the same ones for a whole group."""
-        picked = {
-            owner: self._others.rows(
-                self.thoughts.sites[owner],
-                self.thoughts.problems[owner],
-                self.section.distractors,
-                seed_of(self.section.seed, owner),
-            )
-            for owner in dict.fromkeys(owners)
-        }
-        return self.thoughts.targets[torch.tensor([picked[owner] for owner in owners])]

@@ -17,7 +17,7 @@ from reverse_codi.training import preflight
 from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
-from reverse_codi.training.stage_folders import READING, READING_FILES, WARM
+from reverse_codi.training.stage_folders import READING, READING_FILES, WARM, check_starts
 from reverse_codi.utils.files import whole_folder, write_whole
 from reverse_codi.utils.tracker import start_wandb
 
@@ -38,10 +38,11 @@ def check(recipe: Recipe, resume: bool, fetch: bool) -> Start:
     refuse_recurrent_depth(recipe.reasoner)
     out = Path(recipe.train.out)
     start = start_of(recipe, out, resume)
+    check_starts(recipe, resume)
     for line in preflight.check(recipe, fetch):
         log.warning(line)
     preflight.check_actors(recipe)
-    if resume and start.checkpoint is None and recipe.grpo.steps:
+    if resume and start.checkpoint is None and recipe.stages and not recipe.reinforce:
         log.info(f"nothing to resume: no checkpoint in {out / CHECKPOINTS}; starting anew")
     for key, (old, new) in start.changed.items():
         log.info(f"{key} = {new} from step {start.done + 1} on (it was {old})")

@@ -70,10 +70,12 @@ def gold_steps(recipe: Recipe) -> str:
     used = []
     if recipe.reading.fit_on == "gold":
         used.append("probes and maps (reading.fit_on)")
+    if recipe.warm_start.kind == "shuffled" and recipe.warm_start.steps:
+        used.append("the warm start's texts, dealt out to thoughts at random (warm_start.kind)")
     if recipe.warm_start.kind == "gold" and recipe.warm_start.steps:
         some = f" of {recipe.warm_start.problems:,} problems" if recipe.warm_start.problems else ""
         used.append(f"the warm start's texts{some} (warm_start.kind)")
-    if recipe.grpo.steps:
+    if recipe.stages:
         supervised = [function.name for function in find_functions(recipe.reward) if function.supervised]
         used += [f"the reward {name} (reward.functions)" for name in supervised]
         if recipe.grpo.keep == "content":

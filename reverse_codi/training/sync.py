@@ -67,6 +67,8 @@ class PolicySync:
         pool: the actors.
         folder: where versions are written.
         probe: what both sides score; its bank rows are those in use.
+
+    Versions go on from the one that the pool holds: an earlier stage may have brought it.
     """
 
     def __init__(self, policy: Policy, pool: RolloutPool, folder: Path, probe: Canary) -> None:
@@ -74,12 +76,15 @@ class PolicySync:
         self.pool = pool
         self.folder = folder
         self.probe = probe
+        self.first = (pool.policy_version or 0) + 1
         self.difference = 0.0
         """Largest difference that the last canary saw."""
 
     def __call__(self, step: int) -> int:
-        """Sync to the weights after `step` optimizer steps; returns the policy version, step + 1."""
-        version = step + 1  # 0 is the model without an adapter
+        """Sync to the weights after `step` optimizer steps; returns their version, 1 + step for new
+        actors.
+        """
+        version = self.first + step  # 0 is the model without an adapter
         if self.pool.policy_version == version:
             return version
         target = self.folder / f"v{version:06d}"
@@ -103,8 +108,8 @@ class PolicySync:
         ours = self._trainer_logprobs()
         if not all(np.isfinite(row).all() for row in ours):
             raise NotFiniteError(
-                f"after {version - 1} optimizer steps the policy's log-probabilities are not finite, so it "
-                "is neither kept nor sampled from; lower grpo.learning_rate"
+                f"after {version - self.first} optimizer steps the policy's log-probabilities are not "
+                "finite, so it is neither kept nor sampled from; lower grpo.learning_rate"
             )
         with torch.no_grad():
             embeds = [self.policy.embedding(torch.tensor(list(ids))) for ids in self.probe.prompts]

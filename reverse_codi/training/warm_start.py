@@ -6,6 +6,8 @@ The fine-tuning itself is `verbalize.warm_start`.
 from __future__ import annotations
 
 import logging
+import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from reverse_codi.reasoners.sites import ANSWER
@@ -72,7 +74,7 @@ def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
     thoughts = prepared.thoughts(Split.TRAIN, active_only=False)
     section = recipe.warm_start
     rows = [row for row, p in enumerate(thoughts.problems) if not section.problems or p < section.problems]
-    if section.kind != "gold" and prepared.own is not None:
+    if section.kind in ("written", "nearest") and prepared.own is not None:
         disagreeing = set(prepared.own.disagreeing)
         again = [row for row in rows if thoughts.problems[row] in disagreeing]
         rows += again * (section.disagreeing - 1)
@@ -81,9 +83,9 @@ def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
 
 def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[str]:
     """Target texts of the warm start, in the order of `thoughts`."""
-    if recipe.warm_start.kind == "gold":
-        rows = zip(thoughts.sites, thoughts.problems, strict=True)
-        return [prepared.encoded.text(site, prepared.train.claims[row]) for site, row in rows]
+    if recipe.warm_start.kind in ("gold", "shuffled"):
+        gold = gold_texts(prepared, thoughts)
+        return gold if recipe.warm_start.kind == "gold" else shuffled(gold, recipe.warm_start.seed)
     assert prepared.own is not None  # by `Recipe.needs_self_generated_cot`
     claims = prepared.own.texts(thoughts, prepared.encoded)
     if recipe.warm_start.kind == "written":
@@ -91,6 +93,19 @@ def warm_texts(recipe: Recipe, prepared: Prepared, thoughts: Thoughts) -> list[s
     taught = prepared.train.select(range(max(thoughts.problems) + 1))
     own = candidates(prepared.reasoner, recipe.warm_start, prepared.own, taught)
     return nearest_steps(thoughts, claims, taught, own, prepared.metric)
+
+
+def gold_texts(prepared: Prepared, thoughts: Thoughts) -> list[str]:
+    """The gold text of each training thought; "(no step)" where it holds none."""
+    rows = zip(thoughts.sites, thoughts.problems, strict=True)
+    return [prepared.encoded.text(site, prepared.train.claims[row]) for site, row in rows]
+
+
+def shuffled(texts: Sequence[str], seed: int) -> list[str]:
+    """The texts in an order that has nothing to do with the thoughts: what claims look like, and no more."""
+    mixed = list(texts)
+    random.Random(seed).shuffle(mixed)
+    return mixed
 
 
 def new_config(recipe: Recipe, prepared: Prepared) -> VerbalizerConfig:

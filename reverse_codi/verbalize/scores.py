@@ -62,11 +62,16 @@ class Scored:
         return (1 - self.distance / self.to_mean).clamp(min=CLIP)
 
     @property
-    def content(self) -> float:
-        """What checkpoints are kept by: mean of exact results, claims and operations, if any."""
+    def content_each(self) -> Tensor:
+        """[N] mean of exact results, claims and operations, if any."""
         if not len(self.operation):
-            return float((self.result + self.claim).mean() / 2)
-        return float((self.result + self.claim + self.operation).mean() / 3)
+            return (self.result + self.claim) / 2
+        return (self.result + self.claim + self.operation) / 3
+
+    @property
+    def content(self) -> float:
+        """What checkpoints are kept by: the mean of `content_each`."""
+        return float(self.content_each.mean())
 
     @property
     def distinct(self) -> float:

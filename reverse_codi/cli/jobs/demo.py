@@ -154,7 +154,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     policy = Policy.load(warm, prepared.reasoner, trainable=True)
     run = RunFolder(out)
     reinforce(recipe, prepared, policy, run)
-    folder, step = run.save(recipe, run.best if recipe.grpo.steps else warm, prepared.folder), kept_step(out)
+    folder, step = run.save(recipe, run.best if recipe.stages else warm, prepared.folder), kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
     show_changes(console, before, after, thoughts.problems, step)

@@ -1,0 +1,55 @@
+"""The rollout and reward actors of a run: the first stage that asks for them starts them for all stages."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import ExitStack, closing
+
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.rewards.pool import RewardPool
+from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.training import preflight
+from reverse_codi.training.prepare import Prepared
+from reverse_codi.training.runtime import start_ray
+
+
+class Actors:
+    """The actors of one run.
+
+    Args:
+        recipe: places them.
+        prepared: the reasoner that they load, and the folder of the maps.
+        stack: closes at its end what was started.
+    """
+
+    def __init__(self, recipe: Recipe, prepared: Prepared, stack: ExitStack) -> None:
+        self.recipe = recipe
+        self.prepared = prepared
+        self._stack = stack
+
+    @functools.cached_property
+    def rollouts(self) -> RolloutPool:
+        """The engines.
+
+        Raises:
+            UserError: Ray offers too little, or cannot start.
+            RolloutInfrastructureError: an actor does not start.
+        """
+        self._start_ray()
+        base = self.prepared.reasoner.saved_path()
+        return self._stack.enter_context(RolloutPool(base, self.recipe.rollout))
+
+    @functools.cached_property
+    def rewards(self) -> RewardPool:
+        """The scorers.
+
+        Raises:
+            UserError: Ray offers too little, or cannot start; or an actor does not start.
+        """
+        self._start_ray()
+        base = str(self.prepared.reasoner.saved_path())
+        return self._stack.enter_context(closing(RewardPool(self.recipe.reward, base, self.prepared.folder)))
+
+    def _start_ray(self) -> None:
+        start_ray()
+        preflight.check_actors(self.recipe)  # a cluster says what it offers once it is joined

@@ -1,0 +1,120 @@
+"""The stage search: the rollout actors write for some training thoughts, or the logit lens does for all.
+
+The search itself is `training.search`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from reverse_codi.reasoners.plain_text import decoded
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.reinforce import SearchSection
+from reverse_codi.rollout.base import Finish, Sampling
+from reverse_codi.training.actors import Actors
+from reverse_codi.training.best_texts import BestTexts, Found
+from reverse_codi.training.candidate_rows import CandidateRows
+from reverse_codi.training.prepare import Prepared
+from reverse_codi.training.search import Written, drawn, search
+from reverse_codi.training.sync import CANARY_TEXTS, Canary, PolicySync
+from reverse_codi.verbalize.greedy import prompts_of
+from reverse_codi.verbalize.lens_search import lens_search
+from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.thoughts import Thoughts
+
+log = logging.getLogger(__name__)
+
+# Prompts that the actors get at once: a request must end within its time, and progress should show.
+ASKED = 2048
+
+
+class SearchStage:
+    """Searches of one run.
+
+    Args:
+        prepared: reasoner and metric.
+        thoughts: training thoughts that encode a step.
+        actors: write and score.
+        grpo: longest text, distractors, and the canary's tolerance.
+        policies: folder of the policies that rollout actors load.
+    """
+
+    def __init__(
+        self, prepared: Prepared, thoughts: Thoughts, actors: Actors, grpo: GrpoSection, policies: Path
+    ) -> None:
+        self.prepared = prepared
+        self.thoughts = thoughts
+        self.actors = actors
+        self.grpo = grpo
+        self.policies = policies
+
+    def __call__(
+        self, section: SearchSection, round: int, policy: Policy, store: BestTexts
+    ) -> tuple[list[Found], int]:
+        """The texts that this search keeps, and how many were sampled.
+
+        Args:
+            section: of the stage.
+            round: 1 for the first search of the run.
+            policy: writes, where the section asks it to.
+            store: what former searches kept.
+        """
+        rows = CandidateRows(self.thoughts, self.grpo.distractors, section.seed)
+        written = self.by_lens() if section.source == "lens" else self.by_policy(section, round, policy)
+        found = search(
+            written, store, section, rows, self.prepared.metric, self.actors.rewards, policy.tokenizer
+        )
+        return found, written.sampled
+
+    def by_lens(self) -> Written:
+        """What lens search says of every thought."""
+        found = lens_search(self.prepared.reasoner, self.thoughts)
+        return Written({row: [one.text] for row, one in enumerate(found)}, sampled=0, policy=0)
+
+    def by_policy(self, section: SearchSection, round: int, policy: Policy) -> Written:
+        """Sampled texts for some thoughts, drawn anew in each round."""
+        rows = drawn(len(self.thoughts), section, round)
+        n, texts = section.samples_in(round), dict[int, list[str]]()
+        version = self._synced(policy, self.thoughts.take(rows[:CANARY_TEXTS]))
+        for start in range(0, len(rows), ASKED):
+            began = time.perf_counter()
+            part = rows[start : start + ASKED]
+            texts |= self._sampled(part, n, section, round, policy, version)
+            log.info(
+                f"{start + len(part):,} of {len(rows):,} thoughts have {n} texts "
+                f"({len(part) * n / (time.perf_counter() - began):,.0f} texts/s)"
+            )
+        return Written(texts, sampled=n * len(rows), policy=version)
+
+    def _synced(self, policy: Policy, probe: Thoughts) -> int:
+        """Bring the actors to the policy's weights; returns their version."""
+        with policy.embedding.bank(policy.verbalizer_config.inject(probe.slots.flatten(0, 1))):
+            canary = Canary.of(policy, probe, self.grpo)
+            return PolicySync(policy, self.actors.rollouts, self.policies, canary)(0)
+
+    def _sampled(
+        self,
+        rows: Sequence[int],
+        n: int,
+        section: SearchSection,
+        round: int,
+        policy: Policy,
+        version: int,
+    ) -> dict[int, list[str]]:
+        """The finished ones of `n` texts of each thought."""
+        sampling = Sampling(
+            max_new_tokens=self.grpo.max_new_tokens,
+            temperature=section.temperature_in(round),
+            seed=section.seed * 1_000_003 + 1_009 * round + rows[0],
+            stop_ids=(policy.tokenizer.eos_token_id,),
+        )
+        prompts = prompts_of(policy, self.thoughts.take(rows).slots)
+        texts: dict[int, list[str]] = {row: [] for row in rows}
+        for rollout in self.actors.rollouts.generate(prompts, n, sampling, version):
+            if rollout.finish is Finish.STOP:
+                text = decoded(policy.tokenizer, rollout.token_ids.tolist())
+                texts[rows[rollout.prompt_index]].append(text)
+        return texts
