@@ -106,9 +106,9 @@ class ReadingSection(Section):
 
     spec: ReadSpec = ReadSpec()
     """Which states of a text are read; the default was best in `reverse-codi reading-study`."""
-    fit_on: Literal["written", "gold"] = "written"
-    """Claims that probes and maps are fitted on: written (the model's self-generated CoT, no labels) or
-    gold."""
+    fit_on: Literal["written", "gold", "lens"] = "written"
+    """Claims that probes and maps are fitted on: written (the model's self-generated CoT, no labels), lens
+    (what lens search says of each thought: no labels and no CoT mode) or gold."""
     traces: int = Field(default=30_000, ge=0)
     """Number of training traces that probes and maps are fitted on; 0 means all."""
     framed: float = Field(default=FRAMED, ge=0, le=1)

@@ -35,7 +35,7 @@ def check_content(before: Scored, after: Scored, problems: Sequence[int], where:
     if match.low > 0 and content.high < 0:
         raise ContentLostError(
             f"{where}: the held-out match rose by {match}, but the content of the texts fell by {content} "
-            f"(it was {before.content:.3f}, is {after.content:.3f}): the texts please the reading and are less "
-            "true. What was kept before stays in best/. Add a reward that is sensitive to content "
+            f"({before.content:.3f} to {after.content:.3f}): the texts please the reading and are less true. "
+            "What was kept before stays in best/. Add a reward that is sensitive to content "
             "(contrastive), raise grpo.beta, or lower the learning rate of this stage"
         )

@@ -24,6 +24,7 @@ from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.stage_folders import READING, READING_FILES, reading_settings
 from reverse_codi.utils.files import write_whole
 from reverse_codi.utils.stages import finished, record
+from reverse_codi.verbalize.lens_claims import lens_claims
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, self_generated_cot
 from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thought_sites, thoughts_of
 
@@ -41,7 +42,7 @@ class Traces:
         reasoner: the frozen model.
         train: training traces.
         own: what each training trace says without labels; None where no one needs it.
-        claims: what each training trace is taken to say: its gold steps or its own.
+        claims: what each training trace is taken to say: its gold steps, its own, or what lens search finds.
         heldout: held-out traces.
         sites: the thoughts h0..h(K-1), or the answer.
     """
@@ -93,7 +94,15 @@ def collect_traces(recipe: Recipe) -> Traces:
     own = None
     if recipe.needs_self_generated_cot:
         own = self_generated_cot(reasoner, train, Path(recipe.trace.out))
-    claims = own.claims if own and recipe.reading.fit_on == "written" else train.claims
+    match recipe.reading.fit_on:
+        case "written":
+            assert own is not None  # by `Recipe.needs_self_generated_cot`
+            claims = own.claims
+        case "lens":
+            log.info("looking for each thought's step by the lens")
+            claims = lens_claims(reasoner, train)
+        case "gold":
+            claims = train.claims
     return Traces(reasoner, train, own, claims, heldout, sites)
 
 

@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
@@ -74,6 +75,8 @@ def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
     thoughts = prepared.thoughts(Split.TRAIN, active_only=False)
     section = recipe.warm_start
     rows = [row for row, p in enumerate(thoughts.problems) if not section.problems or p < section.problems]
+    if section.kind == "shuffled":  # else half of what is taught would be "(no step)"
+        rows = [row for row in rows if thoughts.gold[row] != NO_STEP]
     if section.kind in ("written", "nearest") and prepared.own is not None:
         disagreeing = set(prepared.own.disagreeing)
         again = [row for row in rows if thoughts.problems[row] in disagreeing]

@@ -17,12 +17,12 @@ from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
+from trl import SFTConfig, SFTTrainer
 
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.verbalizer import WarmStartSection
@@ -179,9 +179,9 @@ def fit(
     if section.word_dropout:
         collate = WordDropout(collate, section.word_dropout, section.seed)
     with training_precision(cast(PreTrainedModel, policy.model.get_base_model())) as precision:
-        trainer = Trainer(
+        trainer = SFTTrainer(
             model=policy.model,
-            args=TrainingArguments(
+            args=SFTConfig(
                 output_dir=str(out),
                 max_steps=section.steps,
                 per_device_train_batch_size=section.batch_size,
@@ -195,12 +195,16 @@ def fit(
                 logging_nan_inf_filter=False,
                 save_strategy="no",
                 remove_unused_columns=False,
+                dataset_kwargs={"skip_prepare_dataset": True},  # these are examples already
+                max_length=None,
+                gradient_checkpointing=False,
                 report_to=report_to,
                 disable_tqdm=True,
                 **precision,
             ),
             train_dataset=dataset,
             data_collator=collate,
+            processing_class=policy.tokenizer,
             callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks],
         )
         trainer.train()

@@ -1,0 +1,41 @@
+"""What lens search says of whole traces, as claims to fit probes and maps on: no label, no CoT mode."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.tasks.claims import claims_of
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.config import UserError
+from reverse_codi.verbalize.lens_search import lens_search
+from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
+
+
+def lens_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
+    """For each of N traces the steps of its thoughts, first to last, up to the first thought without one.
+
+    A later step behind a gap would count as another step than it is, so it is left out.
+
+    Args:
+        reasoner: whose traces they are.
+        traces: N traces.
+
+    Raises:
+        UserError: no thought of any trace names a step.
+    """
+    sites = thought_sites(reasoner.n_thoughts)
+    thoughts = thoughts_of(traces, sites, EncodedSteps({}, 1.0))
+    texts: dict[int, list[str]] = {row: [] for row in range(len(traces))}
+    for row, found in zip(thoughts.problems, lens_search(reasoner, thoughts), strict=True):
+        texts[row].append(found.text)
+    claims = [
+        [claim for named in takewhile(bool, map(claims_of, own)) for claim in named] for own in texts.values()
+    ]
+    if not any(claims):
+        raise UserError(
+            f"lens search finds no step in any of {len(traces):,} traces, so nothing can be fitted on it; use "
+            "the model's own steps (reading.fit_on: written) or gold ones (gold)"
+        )
+    return claims
