@@ -87,6 +87,8 @@ class DistilSection(Section):
     """Share of the examples that are pairs of the warm start."""
     start: Literal["last", "warm"] = "last"
     """Weights to start from: those of the stage before, or the warm start's."""
+    eval_steps: int = Field(default=500, gt=0)
+    """Optimizer steps between evaluations."""
     seed: int = 0
     """Seed of data order and dropout."""
 

@@ -18,24 +18,33 @@ class ContentLostError(UserError):
     """Match rises while content falls; what was learnt before is kept."""
 
 
-def check_content(before: Scored, after: Scored, problems: Sequence[int], where: str) -> None:
-    """Compare the texts of two policies for the same held-out thoughts.
+class ContentWatch:
+    """Compares the texts of each policy of a run with those of the best by content so far.
 
     Args:
-        before: of the policy at the start.
-        after: of the policy now.
-        problems: the problem of each thought.
-        where: names the stage or step, for the message.
-
-    Raises:
-        ContentLostError: the match rose and the content fell, both by more than their 95 % intervals.
+        problems: the problem of each held-out thought.
     """
-    match = match_gain(before, after, problems)
-    content = figures.change(before.content_each, after.content_each, problems)
-    if match.low > 0 and content.high < 0:
-        raise ContentLostError(
-            f"{where}: the held-out match rose by {match}, but the content of the texts fell by {content} "
-            f"({before.content:.3f} to {after.content:.3f}): the texts please the reading and are less true. "
-            "What was kept before stays in best/. Add a reward that is sensitive to content "
-            "(contrastive), raise grpo.beta, or lower the learning rate of this stage"
-        )
+
+    def __init__(self, problems: Sequence[int]) -> None:
+        self.problems = problems
+        self.best: Scored | None = None
+
+    def __call__(self, scored: Scored) -> Scored:
+        """The figures as they are.
+
+        Raises:
+            ContentLostError: the match rose and the content fell, both by more than their 95 % intervals.
+        """
+        if self.best is None or scored.content >= self.best.content:
+            self.best = scored
+            return scored
+        match = match_gain(self.best, scored, self.problems)
+        content = figures.change(self.best.content_each, scored.content_each, self.problems)
+        if match.low > 0 and content.high < 0:
+            raise ContentLostError(
+                f"the held-out match rose by {match}, but the content of the texts fell by {content} "
+                f"({self.best.content:.3f} to {scored.content:.3f}): the texts please the reading and are less "
+                "true. The run stops, and what was kept before stays in best/. Add a reward that is sensitive "
+                "to content (contrastive), raise grpo.beta, or lower the learning rate of this stage"
+            )
+        return scored

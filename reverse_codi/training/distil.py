@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +20,12 @@ from reverse_codi.verbalize.warm_start import SftPairs, fine_tune
 
 
 def distil(
-    policy: Policy, examples: SftPairs, section: DistilSection, out: Path, report_to: str = "none"
+    policy: Policy,
+    examples: SftPairs,
+    section: DistilSection,
+    out: Path,
+    on_point: Callable[[int], None],
+    report_to: str = "none",
 ) -> None:
     """Fine-tune a policy in place; optimizer and schedule are new.
 
@@ -29,14 +34,15 @@ def distil(
         examples: thoughts with texts, see `pairs`.
         section: hyperparameters.
         out: folder of the trainer's logs.
+        on_point: called with the step every `eval_steps` and at the end.
         report_to: "wandb" or "none".
     """
-    fine_tune(policy, examples, _fine_tuning(section), out, report_to=report_to)
+    fine_tune(policy, examples, _fine_tuning(section), out, on_point=on_point, report_to=report_to)
 
 
 def _fine_tuning(section: DistilSection) -> WarmStartSection:
     """The hyperparameters of the fine-tuning."""
-    names = ("steps", "batch_size", "learning_rate", "word_dropout", "seed")
+    names = ("steps", "batch_size", "learning_rate", "word_dropout", "eval_steps", "seed")
     return WarmStartSection(**{name: getattr(section, name) for name in names})
 
 

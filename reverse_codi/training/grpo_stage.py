@@ -11,6 +11,7 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.tasks.base import Split
 from reverse_codi.training.actors import Actors
+from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.grpo import build_trainer
 from reverse_codi.training.learning_signal import LearningSignal
 from reverse_codi.training.monitor import Monitor
@@ -54,8 +55,9 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
     ):
         sync = PolicySync(policy, pool, run.policies, Canary.of(policy, thoughts, section))
         rollouts = Rollouts(thoughts, sync, rewards, section, text_watch(recipe, run))
+        watch = ContentWatch(selection.thoughts.problems)
         evaluate = partial(selection.by_actors, policy, pool)
-        monitor = Monitor(rollouts, evaluate, selection.thoughts.problems, section, run.path)
+        monitor = Monitor(rollouts, lambda version: watch(evaluate(version)), section, run.path)
         stop = StopAtNonFinite("grpo.learning_rate", run.checkpoints, POLICY_WEIGHTS)
         lengths = [len(claims) for claims in thoughts.claims]
         trainer = build_trainer(

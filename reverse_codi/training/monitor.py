@@ -6,14 +6,13 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.training.content_check import check_content
 from reverse_codi.training.records import BEST, BEST_FIGURES, METRICS, JsonLog
 from reverse_codi.training.rollouts import Rollouts
 from reverse_codi.utils.files import figures_json, nulled, whole_folder, write_whole
@@ -32,7 +31,6 @@ class Monitor(TrainerCallback):
     Args:
         rollouts: gives phase timings and rollout figures; its sync the canary's difference and the policy.
         evaluate: translates held-out thoughts with policy `version` and scores them.
-        problems: the problems of these thoughts.
         section: says how often (`eval_every`) and which evaluated policy is kept (`keep`).
         out: folder of metrics.jsonl and of `best/`.
     """
@@ -41,15 +39,12 @@ class Monitor(TrainerCallback):
         self,
         rollouts: Rollouts,
         evaluate: Callable[[int], Scored],
-        problems: Sequence[int],
         section: GrpoSection,
         out: Path,
     ) -> None:
         self.rollouts = rollouts
         self.sync = rollouts.sync
         self.evaluate = evaluate
-        self.problems = problems
-        self.first: Scored | None = None
         self.section = section
         self.out = out
         self.metrics = JsonLog(out / METRICS)
@@ -135,8 +130,6 @@ class Monitor(TrainerCallback):
         if worth > self.best:
             self.best = worth
             self._save({"step": step, "worth": worth, **figures})
-        self.first = self.first or scored
-        check_content(self.first, scored, self.problems, f"step {step}")
 
     def _save(self, figures: dict[str, Any]) -> None:
         """Put the policy into `best/`; a kill leaves an old or a new one, or none and no figures."""

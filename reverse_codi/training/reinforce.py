@@ -29,7 +29,7 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.training.actors import Actors
 from reverse_codi.training.best_texts import BestTexts
-from reverse_codi.training.content_check import check_content
+from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.distil import distil, empty_thoughts, pairs
 from reverse_codi.training.grpo_stage import grpo
 from reverse_codi.training.prepare import Prepared
@@ -101,6 +101,7 @@ class Reinforcement:
         self.selection = Selection.of(recipe, prepared)
         self.thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
         self.searching = SearchStage(prepared, self.thoughts, actors, recipe.grpo, run.policies)
+        self.watch = ContentWatch(self.selection.thoughts.problems)
         self.store = BestTexts()
         self.kept: Path = run.warm
         """Folder of the policy that the next stage starts from."""
@@ -109,7 +110,7 @@ class Reinforcement:
 
     def run_all(self) -> None:
         """Run the stages that are not finished yet; each writes a line, and the best policy is kept."""
-        first = self.selection.by_policy(self.policy)
+        first = self.watch(self.selection.by_policy(self.policy))
         self._log({"stage": "00-warm", "texts": 0, "seconds": 0.0, **_heldout(first)})
         self._keep(self.run.warm, first, number=0)
         for stage in self.recipe.stages:
@@ -126,7 +127,7 @@ class Reinforcement:
                 line = self._run(stage, folder)
                 line |= {"stage": stage.name, "seconds": time.perf_counter() - began}
                 write_whole(folder / FIGURES_FILE, figures_json(line) + "\n")
-            self._take_over(stage, folder, first)
+            self._take_over(stage, folder)
 
     def _run(self, stage: Stage, folder: Path) -> dict[str, Any]:
         """Run one stage into its folder; returns what it cost."""
@@ -149,7 +150,8 @@ class Reinforcement:
         empty = empty_thoughts(self.prepared)
         examples = pairs(self.policy, self.store, section, self.thoughts, empty, replayed)
         with tracked(self.recipe.log, "distil") as report_to:
-            distil(self.policy, examples, section, folder / "sft", report_to)
+            point = self.selection.curve(self.policy, folder / "curve.csv", folder.name)
+            distil(self.policy, examples, section, folder / "sft", point, report_to)
         self.policy.save(folder)
         return {"texts": 0, "pairs": len(examples.texts), "shown": section.steps * section.batch_size}
 
@@ -161,7 +163,7 @@ class Reinforcement:
         grpo(recipe, self.prepared, self.policy, inner, self.actors)
         return {"texts": section.steps * section.thoughts_per_step * section.samples}
 
-    def _take_over(self, stage: Stage, folder: Path, first: Scored) -> None:
+    def _take_over(self, stage: Stage, folder: Path) -> None:
         """Go on from a finished stage."""
         line = json.loads((folder / FIGURES_FILE).read_text())
         if stage.kind == "search":
@@ -172,8 +174,7 @@ class Reinforcement:
         self.policy = Policy.load(self.kept, self.prepared.reasoner, trainable=True)
         scored = self.selection.by_policy(self.policy)
         self._log(line | _heldout(scored))
-        self._keep(self.kept, scored, stage.number)
-        check_content(first, scored, self.selection.thoughts.problems, f"stage {stage.name}")
+        self._keep(self.kept, self.watch(scored), stage.number)
 
     def _keep(self, folder: Path, scored: Scored, number: int) -> None:
         """Copy a policy to `best/` if `grpo.keep` prefers it to those of earlier stages."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 from reverse_codi.recipe.schema import Recipe
@@ -11,10 +14,14 @@ from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.tasks.base import Split
 from reverse_codi.training.prepare import Prepared
+from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.tracker import log_point
 from reverse_codi.verbalize.greedy import Generate, engine_config, greedy
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored, score
 from reverse_codi.verbalize.thoughts import Thoughts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,25 @@ class Selection:
         """Let the policy's own model write."""
         config = engine_config(self.prepared.reasoner, max_sequences=len(self.thoughts))
         return self._written(TransformersEngine(policy.model, config).generate, policy)
+
+    def curve(self, policy: Policy, file: Path, name: str) -> Callable[[int], None]:
+        """What a fine-tuning calls with its step: evaluates the policy, and writes a point to a CSV file.
+
+        Args:
+            policy: under training.
+            file: of the curve.
+            name: of the stage, in the log.
+        """
+        lines: list[str] = []
+
+        def point(step: int) -> None:
+            figures = self.by_policy(policy).summary()
+            lines.append(f"{step}," + ",".join(f"{value:.4f}" for value in figures.values()))
+            log_point({f"heldout/{name}": value for name, value in figures.items()}, step)
+            write_whole(file, "\n".join(["step," + ",".join(figures), *lines]) + "\n")
+            log.info(f"{name} {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+        return point
 
     def by_actors(self, policy: Policy, pool: RolloutPool, version: int) -> Scored:
         """Let the rollout actors write, which hold policy `version`."""

@@ -17,9 +17,8 @@ from reverse_codi.tasks.base import Split
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.selection import Selection
 from reverse_codi.training.stage_folders import READING_FILES, WARM, WARM_FILES, warm_settings
-from reverse_codi.utils.files import write_whole
 from reverse_codi.utils.stages import file_hash, finished, record
-from reverse_codi.utils.tracker import log_point, tracked
+from reverse_codi.utils.tracker import tracked
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.self_generated_cot import candidates, nearest_steps
@@ -52,17 +51,8 @@ def warm_start(recipe: Recipe, prepared: Prepared, out: Path) -> Policy:
     section = recipe.warm_start
     thoughts = taught_thoughts(recipe, prepared)
     policy = Policy.new(prepared.reasoner, recipe.verbalizer, new_config(recipe, prepared), section.seed)
-    selection = Selection.of(recipe, prepared)
+    point = Selection.of(recipe, prepared).curve(policy, out / "warm_curve.csv", "warm start")
     log.info(f"warm start ({section.kind}) on {len(thoughts):,} thoughts")
-    curve: list[str] = []
-
-    def point(step: int) -> None:
-        figures = selection.by_policy(policy).summary()
-        curve.append(f"{step}," + ",".join(f"{value:.4f}" for value in figures.values()))
-        log_point({f"heldout/{name}": value for name, value in figures.items()}, step)
-        write_whole(out / "warm_curve.csv", "\n".join(["step," + ",".join(figures), *curve]) + "\n")
-        log.info(f"warm start {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
     with tracked(recipe.log, "warm start") as report_to:
         fine_tune(policy, pairs, section, out / "sft", on_point=point, report_to=report_to)

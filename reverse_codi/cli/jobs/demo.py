@@ -1,11 +1,13 @@
 """The demo: the main job on two CPU cores, from the embedded model to a better translator.
 
-Translates fresh held-out problems with the embedded warm start, runs GRPO with rollout and reward
-actors in Ray, and translates the same problems again.
+Translates fresh held-out problems with the embedded warm start, which few labels taught. Runs the recipe's stages
+of reinforcement (search, distil, GRPO) with rollout and reward actors in Ray, and translates the same problems
+again.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import time
@@ -39,6 +41,9 @@ from reverse_codi.verbalize.translator import Translator
 
 # Other problems than those that the best checkpoint is chosen on.
 TEST_PROBLEMS, TEST_SEED = 300, 90_001
+# Labelled problems of the embedded warm start, and whole claims by supervised training alone on that many and more
+# (recipes/ablation-labels.yaml).
+WARM_PROBLEMS, LABELS = 1_000, ASSETS / "label_efficiency.csv"
 # Lies in every folder that a demo made.
 MARK = ".demo"
 
@@ -87,7 +92,7 @@ def control(prepared: Prepared, thoughts: Thoughts, text: str) -> float:
 
 def show(console: Console, thoughts: Thoughts, before: Scored, after: Scored, problems: int) -> None:
     """Print some thoughts' translations side by side."""
-    table = Table("thought", "gold claim", "warm start", "after GRPO", title="held-out thoughts")
+    table = Table("thought", "gold claim", "warm start", "after reinforcement", title="held-out thoughts")
     shown = [row for row, problem in enumerate(thoughts.problems) if problem < problems]
     for row in shown:
         if row == 0 or thoughts.problems[row] != thoughts.problems[row - 1]:
@@ -98,7 +103,7 @@ def show(console: Console, thoughts: Thoughts, before: Scored, after: Scored, pr
 
 
 def kept_step(out: Path) -> int:
-    """The GRPO step of the policy in `out/best`; 0 is the warm start, also where there was no GRPO."""
+    """The stage of the policy in `out/best`, of GRPO alone its step; 0 is the warm start."""
     file = out / BEST_FIGURES
     return int(json.loads(file.read_text())["step"]) if file.is_file() else 0
 
@@ -111,9 +116,9 @@ def show_changes(console: Console, before: Scored, after: Scored, problems: Sequ
         before: the warm start's texts.
         after: those of the kept policy.
         problems: the problem of each thought.
-        step: the kept policy's.
+        step: the kept policy's, see `kept_step`.
     """
-    table = Table("a thought's", "warm start", "after GRPO", "change")
+    table = Table("a thought's", "warm start", "after reinforcement", "change")
     for title, x, y, span in (
         (f"match, clipped at {CLIP:g}", before.clipped, after.clipped, 1.0 - CLIP),
         ("results right", before.result, after.result, 1.0),
@@ -125,11 +130,28 @@ def show_changes(console: Console, before: Scored, after: Scored, problems: Sequ
     console.print(table)
     if step == 0:
         console.print(
-            "The best checkpoint is the warm start: no later one was better on the held-out thoughts that it "
-            "is chosen on, so both columns are of the same weights. metrics.jsonl has the later figures."
+            "The best policy is the warm start: no later one was better on the held-out thoughts that it is "
+            "chosen on, so both columns are of the same weights. stages.jsonl has the later figures."
         )
     elif before.texts == after.texts:
-        console.print(f"GRPO's step {step} writes the same texts as the warm start, every one.")
+        console.print(f"Stage {step} writes the same texts as the warm start, every one.")
+
+
+def label_efficiency(claims: float) -> str:
+    """One line: how many labelled problems supervised training alone would need, as measured for the package.
+
+    Args:
+        claims: share of whole claims that are right.
+    """
+    with LABELS.open() as file:
+        rows = [(int(row["problems"]), float(row["claim"])) for row in csv.DictReader(file)]
+    few = next((problems for problems, reached in rows if reached >= claims), None)
+    alone = "  ".join(f"{problems:,}: {reached:.3f}" for problems, reached in rows)
+    needed = f"more than {rows[-1][0]:,}" if few is None else f"about {few:,}"
+    return (
+        f"The warm start saw the steps of {WARM_PROBLEMS:,} labelled problems, reinforcement none. Supervised "
+        f"training alone needs those of {needed} for as many whole claims (problems: claims, {alone})."
+    )
 
 
 def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
@@ -146,19 +168,21 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
         start_wandb(recipe.log.project)
     prepared = prepare(recipe, out)
     check_thoughts(recipe, prepared)
-    warm = ASSETS / "warm"
-    console.print((warm / "warm_curve.csv").read_text(), markup=False)
+    run = RunFolder(out)
+    take_over(ASSETS / "warm", run.warm)
+    console.print((run.warm / "warm_curve.csv").read_text(), markup=False)
     console.print("the curve above is the warm start's, on held-out thoughts, to its plateau")
     thoughts = test_thoughts(recipe, prepared, out)
-    before = translated(recipe, prepared, warm, thoughts)
-    policy = Policy.load(warm, prepared.reasoner, trainable=True)
-    run = RunFolder(out)
-    reinforce(recipe, prepared, policy, run)
-    folder, step = run.save(recipe, run.best if recipe.stages else warm, prepared.folder), kept_step(out)
+    before = translated(recipe, prepared, run.warm, thoughts)
+    if recipe.stages:
+        reinforce(recipe, prepared, Policy.load(run.warm, prepared.reasoner, trainable=True), run)
+    folder, step = run.save(recipe, run.best if recipe.stages else run.warm, prepared.folder), kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
     show_changes(console, before, after, thoughts.problems, step)
     gain = match_gain(before, after, thoughts.problems)
+    claims = change(before.claim, after.claim, thoughts.problems)
+    console.print(label_efficiency(float(after.claim.mean())))
     gold = score(thoughts, thoughts.gold, prepared.metric)
     return {
         "match_before": before.match,
@@ -169,6 +193,10 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
         "retrieval_after": after.retrieved,
         "result_before": float(before.result.mean()),
         "result_after": float(after.result.mean()),
+        "claim_before": float(before.claim.mean()),
+        "claim_after": float(after.claim.mean()),
+        "claim_low": claims.low,
+        "claim_high": claims.high,
         "match_constant": control(prepared, thoughts, CONSTANT),
         "match_empty": control(prepared, thoughts, ""),
         "match_gold": gold.match,
