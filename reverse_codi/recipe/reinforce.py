@@ -113,15 +113,10 @@ class ReinforceStage(Section):
     grpo: dict[str, Any] | None = None
     """Keys of the section `grpo` that differ in this stage."""
 
-    @field_validator("search", "distil", "grpo", mode="before")
-    @classmethod
-    def _nothing_is_default(cls, given: Any) -> Any:
-        return {} if given is None else given
-
     @model_validator(mode="after")
     def _some_stage(self) -> Self:
         if self.search is None and self.distil is None and self.grpo is None:
-            raise ValueError("an entry of reinforce names no stage; give search, distil or grpo")
+            raise ValueError("an entry of reinforce has no stage; give search: {}, distil: {} or grpo: {}")
         return self
 
 

@@ -43,8 +43,8 @@ class ContentWatch:
         if match.low > 0 and content.high < 0:
             raise ContentLostError(
                 f"the held-out match rose by {match}, but the content of the texts fell by {content} "
-                f"({self.best.content:.3f} to {scored.content:.3f}): the texts please the reading and are less "
-                "true. The run stops, and what was kept before stays in best/. Add a reward that is sensitive "
-                "to content (contrastive), raise grpo.beta, or lower the learning rate of this stage"
+                f"({self.best.content:.3f} to {scored.content:.3f}): the texts please the reading and are "
+                "less true. The run stops, and what was kept before stays in best/. Add a reward that is "
+                "sensitive to content (contrastive), raise grpo.beta, or lower the learning rate"
             )
         return scored

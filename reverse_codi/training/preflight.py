@@ -165,8 +165,8 @@ def check_reinforcement(recipe: Recipe) -> None:
             if stage.section.shortlist and spec.prefix is Prefix.QUESTION:
                 raise RecipeError(
                     f"stage {stage.name}: search.shortlist = {stage.section.shortlist} compares a text "
-                    "with the thoughts of other questions, but reading.spec.prefix: question reads it after its "
-                    "own; set search.shortlist: 0"
+                    "with the thoughts of other questions, but reading.spec.prefix: question reads it after "
+                    "its own; set search.shortlist: 0"
                 )
             if stage.section.source == "lens" and spec.target is Target.ANSWER:
                 raise RecipeError(

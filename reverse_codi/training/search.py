@@ -31,6 +31,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reinforce import SearchSection
 from reverse_codi.rewards.candidates import StepTexts
 from reverse_codi.rewards.pool import RewardPool
+from reverse_codi.rewards.scoring import LocalScorer
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
 
@@ -70,13 +71,13 @@ def search(
     section: SearchSection,
     rows: CandidateRows,
     metric: ThoughtMetric,
-    rewards: RewardPool,
+    rewards: RewardPool | LocalScorer,
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[Found]:
     """The best texts of every training thought among all that were written, in this search and before.
 
-    Only texts that make a claim or are "(no step)" are kept: a text without a claim comes nearest to thoughts that
-    hold nothing (`reading.best_of`).
+    Only texts that make a claim or are "(no step)" are kept: a text without a claim comes nearest to thoughts
+    that hold nothing (`reading.best_of`).
 
     Args:
         written: the new texts.
@@ -154,9 +155,7 @@ def _nearest(
 
 
 def nearest(map_: AffineMap, thoughts: Tensor, predicted: Tensor, n: int) -> Tensor:
-    """Numbers [N, min(n, P)] of the predictions [P, d] that lie nearest to each thought [N, d], nearest
-    first.
-    """
+    """Of each thought [N, d], the numbers [N, min(n, P)] of the nearest predictions [P, d], nearest first."""
     at = predicted @ map_.whitener.T
     wanted = min(n, len(predicted))
     blocks = (thoughts @ map_.whitener.T).split(BLOCK)
@@ -167,7 +166,7 @@ def _scored(
     owners: Sequence[int],
     texts: Sequence[str],
     rows: CandidateRows,
-    rewards: RewardPool,
+    rewards: RewardPool | LocalScorer,
     tokenizer: PreTrainedTokenizerBase,
     version: int,
 ) -> tuple[list[float], list[float]]:

@@ -81,9 +81,7 @@ class PolicySync:
         """Largest difference that the last canary saw."""
 
     def __call__(self, step: int) -> int:
-        """Sync to the weights after `step` optimizer steps; returns their version, 1 + step for new
-        actors.
-        """
+        """Sync to the weights after `step` optimizer steps; returns their version."""
         version = self.first + step  # 0 is the model without an adapter
         if self.pool.policy_version == version:
             return version

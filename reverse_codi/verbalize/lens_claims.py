@@ -35,7 +35,7 @@ def lens_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
     ]
     if not any(claims):
         raise UserError(
-            f"lens search finds no step in any of {len(traces):,} traces, so nothing can be fitted on it; use "
-            "the model's own steps (reading.fit_on: written) or gold ones (gold)"
+            f"lens search finds no step in any of {len(traces):,} traces, so nothing can be fitted on it; "
+            "use the model's own steps (reading.fit_on: written) or gold ones (gold)"
         )
     return claims

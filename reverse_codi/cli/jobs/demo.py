@@ -1,8 +1,8 @@
 """The demo: the main job on two CPU cores, from the embedded model to a better translator.
 
-Translates fresh held-out problems with the embedded warm start, which few labels taught. Runs the recipe's stages
-of reinforcement (search, distil, GRPO) with rollout and reward actors in Ray, and translates the same problems
-again.
+Translates fresh held-out problems with the embedded warm start, which few labels taught. Runs the recipe's
+stages of reinforcement (search, distil, GRPO) with rollout and reward actors in Ray, and translates the same
+problems again.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from reverse_codi.verbalize.translator import Translator
 
 # Other problems than those that the best checkpoint is chosen on.
 TEST_PROBLEMS, TEST_SEED = 300, 90_001
-# Labelled problems of the embedded warm start, and whole claims by supervised training alone on that many and more
-# (recipes/ablation-labels.yaml).
+# Labelled problems of the embedded warm start, and whole claims by supervised training alone on that many and
+# more (recipes/ablation-labels.yaml).
 WARM_PROBLEMS, LABELS = 1_000, ASSETS / "label_efficiency.csv"
 # Lies in every folder that a demo made.
 MARK = ".demo"
@@ -149,8 +149,9 @@ def label_efficiency(claims: float) -> str:
     alone = "  ".join(f"{problems:,}: {reached:.3f}" for problems, reached in rows)
     needed = f"more than {rows[-1][0]:,}" if few is None else f"about {few:,}"
     return (
-        f"The warm start saw the steps of {WARM_PROBLEMS:,} labelled problems, reinforcement none. Supervised "
-        f"training alone needs those of {needed} for as many whole claims (problems: claims, {alone})."
+        f"The warm start saw the steps of {WARM_PROBLEMS:,} labelled problems, reinforcement none. "
+        f"Supervised training alone needs those of {needed} for as many whole claims (problems: claims, "
+        f"{alone})."
     )
 
 
