@@ -28,8 +28,9 @@ from reverse_codi.verbalize.thoughts import Thoughts
 RANK = 0.5
 """Cost of each word that is likelier: two of them weigh as much as a number of the question passed over.
 
-On 2,000 training problems of the arithmetic task (seed 991), whole claims are .970 at .3 and .5, .966 at 1 and
-.956 at 4.
+Measured on traces of training problems of the arithmetic task, whole claims of 1,500 right ones and the
+share of 500 wrong ones that end in the model's own answer: .975 and .042 at .5, .972 and .066 at 1, .964 and
+.202 at 4, .959 and .270 at 100, where a likelier word always wins.
 """
 LEADS = 1
 """Cost of a word that is only the first token of a result."""
@@ -53,7 +54,7 @@ class Found:
 NOTHING = Found(NO_STEP, 0, None)
 
 
-def lens_search(reasoner: CodiReasoner, thoughts: Thoughts) -> list[Found]:
+def lens_search(reasoner: CodiReasoner, thoughts: Thoughts, rank_cost: float = RANK) -> list[Found]:
     """One step for each of N thoughts, in their order.
 
     Thoughts of one problem are looked up together, in the order of their sites, because the result of a step
@@ -65,6 +66,7 @@ def lens_search(reasoner: CodiReasoner, thoughts: Thoughts) -> list[Found]:
     Args:
         reasoner: whose thoughts they are.
         thoughts: hidden states of its last layer; gold texts and claims are not looked at.
+        rank_cost: see `RANK`; the greater, the more the thought decides and the less the question.
 
     Raises:
         UserError: a site is no hidden state of a thought.
@@ -79,7 +81,7 @@ def lens_search(reasoner: CodiReasoner, thoughts: Thoughts) -> list[Found]:
     names = _Names(reasoner)
     found = [NOTHING] * len(thoughts)
     for rows in _chains(thoughts):
-        search = _Search(thoughts.questions[rows[0]], names)
+        search = _Search(thoughts.questions[rows[0]], names, rank_cost)
         for row in rows:
             found[row] = search.next(words[row])
     return found
@@ -93,15 +95,12 @@ def ambiguity(found: Iterable[Found]) -> tuple[int, int]:
 
 def _chains(thoughts: Thoughts) -> list[list[int]]:
     """Rows of each problem in the order of the sites; a second thought of one site begins another chain."""
+    place = [(problem, site.index) for problem, site in zip(thoughts.problems, thoughts.sites, strict=True)]
     chains: dict[tuple[int, int], list[int]] = {}
-    met: dict[tuple[int, int], int] = {}
-    for row in sorted(
-        range(len(thoughts)), key=lambda row: (thoughts.problems[row], thoughts.sites[row].index)
-    ):
-        problem, k = thoughts.problems[row], thoughts.sites[row].index
-        copy = met.get((problem, k), 0)
-        met[problem, k] = copy + 1
-        chains.setdefault((problem, copy), []).append(row)
+    met: Counter[tuple[int, int]] = Counter()
+    for row in sorted(range(len(thoughts)), key=place.__getitem__):
+        chains.setdefault((thoughts.problems[row], met[place[row]]), []).append(row)
+        met[place[row]] += 1
     return list(chains.values())
 
 
@@ -148,12 +147,14 @@ class _Search:
     Attributes:
         question: the problem.
         names: which words name a result.
+        rank_cost: see `RANK`.
         results: what the thoughts before gave.
         used: numbers of the question that their steps used.
     """
 
     question: str
     names: _Names
+    rank_cost: float
     results: list[str] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
 
@@ -171,7 +172,9 @@ class _Search:
         if handed_on or (number is None and not named[0]):
             return NOTHING
         choices = [
-            (cost + RANK * rank, rank, step) for rank, fitting in enumerate(named) for step, cost in fitting
+            (cost + self.rank_cost * rank, rank, step)
+            for rank, of_word in enumerate(named)
+            for step, cost in of_word
         ]
         if not choices:
             self.results += [number] if number is not None else []
