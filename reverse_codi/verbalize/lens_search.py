@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from reverse_codi.reading.claims import NO_STEP, claims_text
 from reverse_codi.reading.lens import lens
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.tasks.claims import with_result
 from reverse_codi.tasks.numbers import whole_number
 from reverse_codi.tasks.possible_steps import FETCHED, PossibleStep, has_numbers, possible_steps
 from reverse_codi.utils.config import UserError
@@ -44,11 +45,24 @@ class Found:
         text: the step, "12 + 5 = 17.", or "(no step)".
         fitting: how many steps the lens' word allows, this one included: from 2 on the text is a choice.
         rank: place of that word among the lens' five, 0 for the likeliest; None without a step.
+        likeliest: the result that the likeliest word names; None without a step.
     """
 
     text: str
     fitting: int
     rank: int | None
+    likeliest: str | None = field(default=None, compare=False)
+
+    @property
+    def as_said(self) -> str:
+        """The text with the likeliest word for its result, a false sum where the model errs: "25 + 16 = 43.".
+
+        The operands are as plausible as before, and the result is what the thought says. Measured as for
+        `RANK`: .936 of whole claims instead of .975, and .542 of the model's own answers instead of .042.
+        """
+        if not self.rank or self.likeliest is None:
+            return self.text
+        return claims_text([with_result(self.text.rstrip("."), self.likeliest)])
 
 
 NOTHING = Found(NO_STEP, 0, None)
@@ -182,7 +196,7 @@ class _Search:
         _, rank, step = min(choices, key=lambda choice: choice[:2])
         self.results.append(step.result)
         self.used |= step.places
-        return Found(claims_text([step.claim]), len(named[rank]), rank)
+        return Found(claims_text([step.claim]), len(named[rank]), rank, number or words[0])
 
     def _named(self, word: str, steps: list[PossibleStep]) -> list[tuple[PossibleStep, int]]:
         """The steps whose result a word names, with what that costs in all."""

@@ -107,6 +107,11 @@ def test_a_less_likely_word_is_taken_where_no_sum_gives_the_likeliest(reasoner: 
     assert found == Found("12 + 5 = 17.", 1, 2)
 
 
+def test_as_said_has_the_likeliest_word_for_its_result(reasoner: SpellingReasoner) -> None:
+    found = lens_search(reasoner, make_thoughts(reasoner, [["16", "17"], ["14"], ["<eot>"]]))
+    assert [each.as_said for each in found] == ["12 + 5 = 16.", "17 - 3 = 14.", NO_STEP]
+
+
 def test_the_greater_the_cost_of_a_rank_the_more_the_likeliest_word_decides(
     reasoner: SpellingReasoner,
 ) -> None:
