@@ -2,7 +2,7 @@
 
 In the manner of arXiv 2604.04902: a step's result is among the five likeliest words of its hidden state, its
 operands are the result before it and numbers of the question. The first step that fits is the text. No label,
-map or written step is used, but the question is, so a thought under another question finds no operands.
+map or written step is used, but the question is: under another one a thought finds other operands or none.
 
 Time and memory are those of the lens: 2 * d * V operations a thought, and 256 rows of V logits at once. At
 d = 2,048, V = 128,256 and 6 thoughts, 7,000 traces are 22 TFLOP, and the logits are 131 MB in float32. The
@@ -89,7 +89,7 @@ def lens_search(reasoner: CodiReasoner, thoughts: Thoughts, rank_cost: float = R
         if site.kind != "h" or site.layer is not None:
             raise UserError(
                 f"lens search reads the hidden states of single thoughts, and {site} is none; "
-                "set train.target to thought"
+                "set reading.spec.target to thought"
             )
     words = lens(reasoner, thoughts.targets)
     names = _Names(reasoner)

@@ -178,7 +178,7 @@ def test_sentences_are_those_of_the_question() -> None:
 
 @pytest.mark.parametrize("site", [ANSWER, Site("z", 0), Site("h", 0, layer=1)])
 def test_what_the_lens_cannot_read_is_refused(reasoner: SpellingReasoner, site: Site) -> None:
-    with pytest.raises(UserError, match=rf"{site} is none; set train.target to thought"):
+    with pytest.raises(UserError, match=rf"{site} is none; set reading.spec.target to thought"):
         lens_search(reasoner, make_thoughts(reasoner, [["17"]], sites=[site]))
 
 
