@@ -160,6 +160,7 @@ METHODS: Mapping[str, Callable[[Tools], Method]] = {
     "final_answer": lambda tools: controls.final_answer,
     "question_solved": lambda tools: functools.partial(controls.question_solved, tools.eval_set.context),
     "logit_lens": lambda tools: functools.partial(controls.logit_lens, tools.eval_set.context),
+    "lens_search": lambda tools: functools.partial(controls.searched_lens, tools.eval_set.context),
     "linear_probes": lambda tools: controls.LinearProbes.fit(tools.eval_set.context),
     "nearest_text": lambda tools: controls.NearestText.fit(tools.eval_set.context),
     "shuffled": lambda tools: functools.partial(controls.shuffled_thoughts, tools.write),

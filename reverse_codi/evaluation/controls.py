@@ -7,6 +7,7 @@ Shapes: N thoughts, d width.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +24,10 @@ from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import of_slots, parse_belongings
 from reverse_codi.tasks.numbers import canonical_number
+from reverse_codi.verbalize.lens_search import ambiguity, lens_search
 from reverse_codi.verbalize.thoughts import Thoughts
+
+log = logging.getLogger(__name__)
 
 
 def empty(thoughts: Thoughts) -> list[str]:
@@ -56,6 +60,17 @@ def logit_lens(context: EvalContext, thoughts: Thoughts) -> list[str]:
     """The likeliest token of each hidden state, where it is a number; a class alone claims nothing."""
     tops = context.lens(thoughts.targets)
     return [f"{top[0]}." if canonical_number(top[0]) is not None else NO_STEP for top in tops]
+
+
+def searched_lens(context: EvalContext, thoughts: Thoughts) -> list[str]:
+    """The result from the lens, its operands from the question; see `verbalize.lens_search`."""
+    found = lens_search(context.reasoner, thoughts)
+    spoken, ambiguous = ambiguity(found)
+    log.info(
+        f"lens_search: {spoken:,} of {len(found):,} thoughts have a step; more than one fits "
+        f"{ambiguous / max(spoken, 1):.3f} of them"
+    )
+    return [each.text for each in found]
 
 
 def shuffled_thoughts(write: Method, thoughts: Thoughts, seed: int = 0) -> list[str]:

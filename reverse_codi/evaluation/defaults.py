@@ -19,6 +19,7 @@ CONTROLS = (
     "final_answer",
     "question_solved",
     "logit_lens",
+    "lens_search",
     "linear_probes",
     "nearest_text",
     "shuffled",

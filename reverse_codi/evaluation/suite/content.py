@@ -92,6 +92,31 @@ def steps(predictions: Predictions) -> Figures:
     return found
 
 
+def exact(predictions: Predictions) -> Figures:
+    """`claim.right`, `chain.right` and, by number of steps, `chain.right.N`; right traces.
+
+    A text is right if it states exactly the claims that its thought encodes. A chain is right if the texts of
+    all its causally active thoughts are. The texts of inactive thoughts are left to `inactive.detected`.
+    """
+    eval_set, thoughts = predictions.eval_set, predictions.eval_set.thoughts
+    rows = [row for row in eval_set.active if eval_set.right[thoughts.problems[row]]]
+    encoded = [[thoughts.claims[row][step] for step in eval_set.steps_encoded[row]] for row in rows]
+    scores = [content.f1(predictions.heldout[row], of) for row, of in zip(rows, encoded, strict=True)]
+    hits = [float(score[Part.CLAIMS] == 1) for score in scores]
+    found = {"claim.right": figures.share(hits, [thoughts.problems[row] for row in rows])}
+    chains: dict[int, float] = {}
+    length: dict[int, int] = {}
+    for row, hit in zip(rows, hits, strict=True):
+        problem = thoughts.problems[row]
+        chains[problem] = min(hit, chains.get(problem, 1.0))
+        length[problem] = len(thoughts.claims[row])
+    found["chain.right"] = figures.share(list(chains.values()), list(chains))
+    for n in sorted({*length.values()}):
+        of_length = [problem for problem in chains if length[problem] == n]
+        found[f"chain.right.{n}"] = figures.share([chains[problem] for problem in of_length], of_length)
+    return found
+
+
 def above_lens(eval_set: EvalSet, results: dict[int, float], middle: list[EncodedStep]) -> Figures:
     """`step_result.K.above_lens_top1` and `.above_lens_top5`: paired differences on the same thoughts."""
     found = {}

@@ -28,6 +28,7 @@ def evaluate(
         **matching.matching(predictions, reconstructor),
         **retrieving.retrieval(predictions),
         **content.steps(predictions),
+        **content.exact(predictions),
         **content.claims(predictions),
         **faithful.wrong_traces(predictions),
         **faithful.swaps(predictions),

@@ -82,6 +82,24 @@ def test_the_lens_says_a_number_or_no_step(eval_set: EvalSet) -> None:
     assert texts != [f"{top[0]}." for top in eval_set.context.lens(torch.randn_like(thoughts.targets))]
 
 
+def test_lens_search_finds_most_steps_and_none_in_another_thoughts(
+    eval_set: EvalSet, caplog: pytest.LogCaptureFixture
+) -> None:
+    thoughts, gold = eval_set.thoughts, eval_set.thoughts.gold
+    unseen = replace(thoughts, gold=[""] * len(thoughts), claims=[[] for _ in thoughts.claims])
+    with caplog.at_level("INFO"):
+        texts = controls.searched_lens(eval_set.context, unseen)
+    hits = [texts[row] == gold[row] for row in eval_set.active]
+    assert sum(hits) > 0.9 * len(hits)
+    silent = [texts[row] == NO_STEP for row in range(len(texts)) if row not in set(eval_set.active)]
+    assert all(silent)
+    spoken = sum(text != NO_STEP for text in texts)
+    assert f"{spoken:,} of {len(texts):,} thoughts have a step; more than one fits 0." in caplog.text
+    moved = replace(thoughts, targets=thoughts.targets.roll(eval_set.context.reasoner.n_thoughts, 0))
+    other = controls.searched_lens(eval_set.context, moved)
+    assert sum(other[row] == gold[row] for row in eval_set.active) < 0.2 * len(hits)
+
+
 def test_the_question_is_solved_without_its_thought(eval_set: EvalSet) -> None:
     blind = replace(
         eval_set.thoughts,

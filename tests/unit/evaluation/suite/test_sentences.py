@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from reverse_codi.evaluation import controls
 from reverse_codi.evaluation.defaults import Size
@@ -14,6 +15,7 @@ from reverse_codi.evaluation.suite import faithful, matching, thinking
 from reverse_codi.evaluation.suite.content import steps
 from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.evaluation.suite.run import evaluate
+from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.fit import fit_metric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.sites import Site
@@ -63,7 +65,8 @@ def gold(eval_set: EvalSet) -> Figures:
 
 
 def test_gold_states_subjects_and_results(gold: Figures) -> None:
-    for key in ("step_result.1", "step_result.2", "operands", "claims.f1", "last.result", "last.operands"):
+    content = ("step_result.1", "step_result.2", "operands", "claims.f1", "last.result", "last.operands")
+    for key in (*content, "claim.right", "chain.right"):
         assert (gold[key].value, gold[key].n > 0) == (1.0, True), key
     assert gold["claims.unsupported"].value == 0
     assert gold["inactive.detected"].value == 1
@@ -101,6 +104,18 @@ def test_the_constant_control_says_a_sentence(eval_set: EvalSet) -> None:
 def test_linear_probes_write_sentences(eval_set: EvalSet) -> None:
     texts = controls.LinearProbes.fit(eval_set.context)(eval_set.thoughts.take(eval_set.active))
     assert any(parse_belongings(text) for text in texts)
+
+
+def test_lens_search_finds_the_sentences_of_the_question(eval_set: EvalSet) -> None:
+    thoughts, reasoner = eval_set.thoughts.take(eval_set.active), eval_set.context.reasoner
+    results = [parse_belongings(text)[0].result for text in thoughts.gold]
+    words = reasoner.lm.get_output_embeddings().weight.detach()
+    told = replace(thoughts, targets=torch.stack([words[reasoner.ids(result)[0]] for result in results]))
+    texts = controls.searched_lens(eval_set.context, told)
+    hits = [text == gold for text, gold in zip(texts, thoughts.gold, strict=True)]
+    assert sum(hits) > 0.9 * len(hits)
+    silent = replace(thoughts, targets=words[[reasoner.config.eot_id] * len(thoughts)])
+    assert set(controls.searched_lens(eval_set.context, silent)) == {NO_STEP}
 
 
 def test_candidates_are_near_misses_of_the_questions_own_classes(eval_set: EvalSet) -> None:

@@ -79,6 +79,30 @@ def test_gold_says_what_thoughts_hold(gold: Figures) -> None:
     assert gold["inactive.detected"].value == 1
 
 
+def test_a_chain_is_right_if_all_its_texts_are(
+    eval_set: EvalSet, found: dict[str, Figures], gold: Figures
+) -> None:
+    chains = [key for key in gold if key.startswith("chain.right")]
+    assert chains == ["chain.right", *(f"chain.right.{n}" for n in (1, 2, 3, 4))]
+    for key in ("claim.right", *chains):
+        assert (gold[key].value, gold[key].n > 0) == (1, True), key
+        assert found["constant"][key].value == found["all_numbers"][key].value == 0, key
+    assert (
+        gold["chain.right"].n == sum(gold[f"chain.right.{n}"].n for n in (1, 2, 3, 4)) == sum(eval_set.right)
+    )
+
+    def all_but_the_second_step(thoughts: Thoughts) -> list[str]:
+        texts = zip(thoughts.gold, thoughts.sites, strict=True)
+        return [f"{text} 1 + 1 = 2." if site.index == 1 else text for text, site in texts]
+
+    partly = content.exact(Predictions(eval_set, all_but_the_second_step))
+    assert [partly[f"chain.right.{n}"].value for n in (1, 2, 3, 4)] == [1, 0, 0, 0]
+    assert partly["chain.right"].value == gold["chain.right.1"].n / gold["chain.right"].n
+    rows = [row for row in eval_set.active if eval_set.right[eval_set.thoughts.problems[row]]]
+    second = sum(eval_set.thoughts.sites[row].index == 1 for row in rows)
+    assert partly["claim.right"].value == pytest.approx(1 - second / len(rows))
+
+
 def test_gold_lies_nearest_to_its_thought(gold: Figures) -> None:
     assert gold["retrieval.top1_64"].value > 0.8
     assert gold["retrieval.mrr"].value > gold["retrieval.top1_64"].value
