@@ -19,6 +19,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,9 +30,8 @@ from reverse_codi.reading.claims import claimed
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reinforce import SearchSection
-from reverse_codi.rewards.candidates import StepTexts
-from reverse_codi.rewards.pool import RewardPool
-from reverse_codi.rewards.scoring import LocalScorer
+from reverse_codi.rewards.candidates import Candidates, StepTexts
+from reverse_codi.rewards.scoring import Scores
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
 
@@ -41,6 +41,14 @@ log = logging.getLogger(__name__)
 BLOCK = 1024
 # Rows that the reward actors get at once; each holds the vectors of its distractors.
 ROWS = 8192
+
+
+class Scorer(Protocol):
+    """Rewards rows: the pool of reward actors."""
+
+    def score(self, rows: Candidates) -> Scores:
+        """The rewards of all rows."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def search(
     section: SearchSection,
     rows: CandidateRows,
     metric: ThoughtMetric,
-    rewards: RewardPool | LocalScorer,
+    rewards: Scorer,
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[Found]:
     """The best texts of every training thought among all that were written, in this search and before.
@@ -166,7 +174,7 @@ def _scored(
     owners: Sequence[int],
     texts: Sequence[str],
     rows: CandidateRows,
-    rewards: RewardPool | LocalScorer,
+    rewards: Scorer,
     tokenizer: PreTrainedTokenizerBase,
     version: int,
 ) -> tuple[list[float], list[float]]:

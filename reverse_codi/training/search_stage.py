@@ -70,9 +70,13 @@ class SearchStage:
         return found, written.sampled
 
     def by_lens(self) -> Written:
-        """What lens search says of every thought."""
+        """What lens search says of every thought: the step that fits best, and it with the likeliest result.
+
+        The first may correct what the model got wrong in its thoughts; the rewards decide between them.
+        """
         found = lens_search(self.prepared.reasoner, self.thoughts)
-        return Written({row: [one.text] for row, one in enumerate(found)}, sampled=0, policy=0)
+        texts = {row: [one.as_said, one.text] for row, one in enumerate(found)}
+        return Written(texts, sampled=0, policy=0)
 
     def by_policy(self, section: SearchSection, round: int, policy: Policy) -> Written:
         """Sampled texts for some thoughts, drawn anew in each round."""

@@ -16,7 +16,8 @@ from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
 def lens_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
     """For each of N traces the steps of its thoughts, first to last, up to the first thought without one.
 
-    A later step behind a gap would count as another step than it is, so it is left out.
+    Their results are the lens' likeliest words: what was thought, also where it does not follow. A later step
+    behind a gap would count as another step than it is, so it is left out.
 
     Args:
         reasoner: whose traces they are.
@@ -29,7 +30,7 @@ def lens_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
     thoughts = thoughts_of(traces, sites, EncodedSteps({}, 1.0))
     texts: dict[int, list[str]] = {row: [] for row in range(len(traces))}
     for row, found in zip(thoughts.problems, lens_search(reasoner, thoughts), strict=True):
-        texts[row].append(found.text)
+        texts[row].append(found.as_said)
     claims = [
         [claim for named in takewhile(bool, map(claims_of, own)) for claim in named] for own in texts.values()
     ]

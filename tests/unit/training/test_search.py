@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +14,7 @@ from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reinforce import DistilSection, SearchSection
-from reverse_codi.recipe.reward import RewardSection
-from reverse_codi.rewards.scoring import LocalScorer
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.distil import chosen, pairs, times_shown
@@ -37,14 +38,24 @@ TEXTS = list(PLACES)
 def thoughts() -> Thoughts:
     targets = torch.tensor([PLACES[text] for text in TEXTS[:4]])
     names = [f"question {i}" for i in range(4)]
-    return Thoughts(
-        targets[:, None], targets, [H0] * 4, [0, 1, 2, 3], names, TEXTS[:4], [[]] * 4, [None] * 4
-    )
+    return Thoughts(targets[:, None], targets, [H0] * 4, [0, 1, 2, 3], names, TEXTS[:4], [[]] * 4, [None] * 4)
 
 
 @pytest.fixture
 def metric() -> ThoughtMetric:
     return make_table_metric(PLACES, H0)
+
+
+class Matches:
+    """Rewards a text by its match."""
+
+    def __init__(self, metric: ThoughtMetric) -> None:
+        self.metric = metric
+
+    def score(self, rows: Candidates) -> Any:
+        predicted = self.metric.predict(rows.texts, rows.sites)
+        match = self.metric.match(rows.targets, predicted, rows.sites).tolist()
+        return SimpleNamespace(total=match, match=match)
 
 
 def searched(
@@ -54,11 +65,10 @@ def searched(
     before: BestTexts | None = None,
     **keys: int,
 ) -> list[Found]:
-    rewards = LocalScorer.from_section(RewardSection(), metric)
     rows = CandidateRows(thoughts(), 2, 0)
     written = Written(texts, sampled=len(texts), policy=7)
     section = SearchSection(**keys)
-    return search(written, before or BestTexts(), section, rows, metric, rewards, reasoner.tokenizer)
+    return search(written, before or BestTexts(), section, rows, metric, Matches(metric), reasoner.tokenizer)
 
 
 def test_what_was_written_for_another_thought_is_found(
