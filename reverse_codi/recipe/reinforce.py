@@ -28,9 +28,9 @@ class SearchSection(Section):
     temperature: float | list[float] = 1.0
     """Sampling temperature; a list gives one for each round."""
     shortlist: int = Field(default=4, ge=0)
-    """Number of texts that the rewards score for each training thought: of all distinct texts found at its
-    site, in this search or a former one and for whichever thought, those whose predicted thoughts lie
-    nearest. 0 scores a thought's own texts instead."""
+    """Number of texts that the rewards score for each training thought: of all distinct texts found, in this
+    search or a former one and for whichever thought, those whose predicted thoughts lie nearest. 0 scores a
+    thought's own texts instead."""
     keep: int = Field(default=4, ge=1)
     """Number of best texts of each thought that the store keeps from one search."""
     seed: int = 0

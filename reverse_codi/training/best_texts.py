@@ -16,8 +16,6 @@ from pathlib import Path
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from datasets import Dataset
 
-from reverse_codi.reading.claims import claimed
-from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.files import whole_file
 
 TEXTS_FILE = "texts.parquet"
@@ -89,14 +87,6 @@ class BestTexts:
             if known is None or worth(found) > worth(known):
                 chosen[found.thought] = found
         return dict(sorted(chosen.items()))
-
-    def by_site(self) -> dict[Site, list[str]]:
-        """The distinct texts of each site; of those with the same claims, the first."""
-        texts: dict[Site, dict[object, str]] = {}
-        for found in self.found:
-            content = claimed(found.text)
-            texts.setdefault(Site.parse(found.site), {}).setdefault(content or found.text, found.text)
-        return {site: list(own.values()) for site, own in texts.items()}
 
     def save(self, folder: Path) -> None:
         """Write `texts.parquet`."""

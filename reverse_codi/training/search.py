@@ -1,15 +1,17 @@
 """One search: texts are written for some training thoughts, and every thought keeps the best of all texts.
 
 A policy that has seen no pair rarely hits on the text of the thought it is asked about: of its first 8 texts
-one in ninety, measured on the embedded model. But the 65,000 texts of one search hold nearly every claim
-that its thoughts hold, since what is wrong for one thought is right for another. So each thought is compared
-with all distinct texts of its site. A text is read once, whatever the number of thoughts it is compared with.
+one in ninety, measured on the embedded model. But the 65,000 texts of one search hold nearly every claim that
+the thoughts hold, since what is wrong for one thought is right for another. So each thought is compared with
+all distinct texts, also with those that were written for another site. A text is read once, whatever the number
+of thoughts it is compared with.
 
-Cost of the comparison for N thoughts and P distinct texts a site: N * P * d products and, in blocks of 1,024
-thoughts, 1,024 * P distances. At 7,000 traces, 170,000 texts and width 2,048 these are 2.4e12 products and
-700 MB a site; the states of the texts are [P, d] float32, 1.4 GB.
+Cost of the comparison for N thoughts in all, P distinct texts, K sites and width d: K * P * F * d products for
+the maps and N * P * d for the distances. At 42,000 thoughts (7,000 traces of 6), 100,000 texts and width 2,048
+the distances are 8.6e12 products. Texts are read and forgotten in blocks, so memory holds the thoughts, one
+block of read states [1,024, F] and one of distances, [1,024, 1,024].
 
-Shapes: N thoughts, P texts, d width.
+Shapes: N thoughts, P texts, F features, d width.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from transformers import PreTrainedTokenizerBase
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import claimed
 from reverse_codi.reading.metric import ThoughtMetric
-from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reinforce import SearchSection
 from reverse_codi.rewards.candidates import Candidates, StepTexts
 from reverse_codi.rewards.scoring import Scores
@@ -37,7 +38,7 @@ from reverse_codi.training.candidate_rows import CandidateRows
 
 log = logging.getLogger(__name__)
 
-# Thoughts that are compared with all texts of their site at once.
+# Thoughts and texts that are compared at once.
 BLOCK = 1024
 # Rows that the reward actors get at once; each holds the vectors of its distractors.
 ROWS = 8192
@@ -97,7 +98,7 @@ def search(
         tokenizer: the verbalizer's.
     """
     if section.shortlist:
-        shortlists = _nearest(_pool(written, before, rows), section.shortlist, rows, metric)
+        shortlists = _nearest(_pool(written, before), section.shortlist, rows, metric)
     else:
         shortlists = {owner: _distinct(texts) for owner, texts in written.texts.items()}
     owners = [owner for owner, texts in shortlists.items() for _ in texts]
@@ -132,42 +133,69 @@ def _distinct(texts: Sequence[str]) -> list[str]:
     return list(content.values())
 
 
-def _pool(written: Written, before: BestTexts, rows: CandidateRows) -> dict[Site, list[str]]:
-    """All distinct texts of each site, those of former searches first, in their own words."""
-    pool = before.by_site()
-    for owner, texts in written.texts.items():
-        pool.setdefault(rows.thoughts.sites[owner], []).extend(texts)
-    return {site: _distinct(texts) for site, texts in sorted(pool.items())}
+def _pool(written: Written, before: BestTexts) -> list[str]:
+    """All distinct texts, those of former searches first, in their own words."""
+    new = (text for texts in written.texts.values() for text in texts)
+    return _distinct([*(found.text for found in before.found), *new])
 
 
-def _nearest(
-    pool: Mapping[Site, list[str]], n: int, rows: CandidateRows, metric: ThoughtMetric
-) -> dict[int, list[str]]:
-    """For each training thought the `n` texts of its site that predict the nearest thoughts."""
-    shortlists: dict[int, list[str]] = {}
+def _nearest(pool: Sequence[str], n: int, rows: CandidateRows, metric: ThoughtMetric) -> dict[int, list[str]]:
+    """For each training thought the `n` texts that predict the nearest thoughts at its site."""
     thoughts = rows.thoughts
-    for site, texts in pool.items():
-        if not texts:
-            continue
-        began = time.perf_counter()
-        owners = [row for row, of in enumerate(thoughts.sites) if of == site]
-        predicted = metric.predict(texts, [site] * len(texts))
-        order = nearest(metric.map_of(site), thoughts.targets[owners], predicted, n)
-        for owner, places in zip(owners, order.tolist(), strict=True):
-            shortlists[owner] = [texts[place] for place in places]
-        log.info(
-            f"{site}: {len(owners):,} thoughts compared with {len(texts):,} distinct texts in "
-            f"{time.perf_counter() - began:.0f} s"
-        )
-    return shortlists
+    began = time.perf_counter()
+    owners = {site: [row for row, of in enumerate(thoughts.sites) if of == site] for site in metric.sites}
+    nearest = {
+        site: Nearest(metric.map_of(site), thoughts.targets[own], n) for site, own in owners.items() if own
+    }
+    for start in range(0, len(pool), BLOCK):
+        features = metric.reader.features(pool[start : start + BLOCK])
+        for of_site in nearest.values():
+            of_site.add(features)
+    log.info(
+        f"{len(thoughts):,} thoughts compared with {len(pool):,} distinct texts in "
+        f"{time.perf_counter() - began:.0f} s"
+    )
+    return {
+        owner: [pool[place] for place in places]
+        for site, of_site in nearest.items()
+        for owner, places in zip(owners[site], of_site.places.tolist(), strict=True)
+    }
 
 
-def nearest(map_: AffineMap, thoughts: Tensor, predicted: Tensor, n: int) -> Tensor:
-    """Of each thought [N, d], the numbers [N, min(n, P)] of the nearest predictions [P, d], nearest first."""
-    at = predicted @ map_.whitener.T
-    wanted = min(n, len(predicted))
-    blocks = (thoughts @ map_.whitener.T).split(BLOCK)
-    return torch.cat([torch.cdist(block, at).topk(wanted, largest=False).indices for block in blocks])
+class Nearest:
+    """The nearest texts of each thought of one site, among texts that come block by block.
+
+    Args:
+        map_: of the site.
+        thoughts: [N, d].
+        n: number of texts a thought.
+
+    Attributes:
+        places: [N, <= n] numbers of the texts in the order in which they came, nearest first.
+    """
+
+    def __init__(self, map_: AffineMap, thoughts: Tensor, n: int) -> None:
+        self.map = map_
+        self.n = n
+        self.thoughts = thoughts @ map_.whitener.T
+        self.places = torch.empty(len(thoughts), 0, dtype=torch.long)
+        self._distances = torch.empty(len(thoughts), 0)
+        self._seen = 0
+
+    def add(self, features: Tensor) -> None:
+        """Look at the texts of read states [P, F]."""
+        predicted = self.map.predict(features) @ self.map.whitener.T  # [P, d]
+        numbers = self._seen + torch.arange(len(predicted))
+        self._seen += len(predicted)
+        places, distances = [], []
+        for rows in torch.arange(len(self.thoughts)).split(BLOCK):
+            near = torch.cdist(self.thoughts[rows], predicted)  # [<= BLOCK, P]
+            near = torch.cat([self._distances[rows], near], 1)
+            known = torch.cat([self.places[rows], numbers.expand(len(rows), -1)], 1)
+            best = near.topk(min(self.n, near.shape[1]), largest=False)
+            distances.append(best.values)
+            places.append(known.gather(1, best.indices))
+        self.places, self._distances = torch.cat(places), torch.cat(distances)
 
 
 def _scored(

@@ -18,7 +18,7 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.distil import chosen, pairs, times_shown
-from reverse_codi.training.search import Written, drawn, nearest, search
+from reverse_codi.training.search import Nearest, Written, drawn, search
 from reverse_codi.verbalize.thoughts import Thoughts
 from tests.tiny import make_table_metric, make_tiny_policy
 
@@ -119,8 +119,10 @@ def test_nothing_written_finds_nothing(metric: ThoughtMetric, tiny_reasoner: Cod
 def test_the_nearest_of_many_are_those_of_all_distances(metric: ThoughtMetric) -> None:
     generator = torch.Generator().manual_seed(0)
     many, texts = torch.randn(3000, 2, generator=generator), torch.randn(50, 2, generator=generator)
-    expected = torch.cdist(many, texts).argsort(1)[:, :3]
-    assert torch.equal(nearest(metric.map_of(H0), many, texts, 3), expected)
+    nearest = Nearest(metric.map_of(H0), many, 3)
+    for block in texts.split(20):
+        nearest.add(block)
+    assert torch.equal(nearest.places, torch.cdist(many, texts).argsort(1)[:, :3])
 
 
 def test_each_round_draws_other_thoughts_and_the_same_ones_again() -> None:
