@@ -24,9 +24,9 @@ class SearchSection(Section):
     """Number of training thoughts that texts are sampled for in one search, drawn anew each time; 0 means
     all."""
     samples: int | list[int] = 8
-    """Number of texts sampled for each thought; a list gives one number for each round."""
+    """Number of texts sampled for each thought; a list gives one number for each repetition of the entry."""
     temperature: float | list[float] = 1.0
-    """Sampling temperature; a list gives one for each round."""
+    """Sampling temperature; a list gives one for each repetition of the entry."""
     shortlist: int = Field(default=4, ge=0)
     """Number of texts that the rewards score for each training thought: of all distinct texts found, in this
     search or a former one and for whichever thought, those whose predicted thoughts lie nearest. 0 scores a
@@ -130,7 +130,7 @@ class Stage:
     Attributes:
         kind: search, distil or grpo.
         number: 1 for the first stage of the run.
-        round: 1 for the first stage of its kind.
+        round: which repetition of its entry it belongs to, 1 for the first.
         section: its settings.
     """
 
@@ -168,11 +168,10 @@ def stages_of(entries: Sequence[ReinforceStage], grpo: GrpoSection) -> list[Stag
             "distil": entry.distil,
             "grpo": None if entry.grpo is None else _laid_over(grpo, entry.grpo),
         }
-        for _ in range(entry.times):
+        for round in range(1, entry.times + 1):
             for kind, section in sections.items():
                 if section is not None:
-                    before = sum(stage.kind == kind for stage in found)
-                    found.append(Stage(kind, len(found) + 1, before + 1, section))
+                    found.append(Stage(kind, len(found) + 1, round, section))
     return found
 
 

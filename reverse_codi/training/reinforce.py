@@ -133,7 +133,7 @@ class Reinforcement:
         """Run one stage into its folder; returns what it cost."""
         section = stage.section
         if isinstance(section, SearchSection):
-            found, texts = self.searching(section, stage.round, self.policy, self.store)
+            found, texts = self.searching(stage, section, self.policy, self.store)
             BestTexts(found).save(folder)
             return {"texts": texts}
         if isinstance(section, DistilSection):

@@ -1,15 +1,15 @@
 """One search: texts are written for some training thoughts, and every thought keeps the best of all texts.
 
-A policy that has seen no pair rarely hits on the text of the thought it is asked about: of its first 8 texts
-one in ninety, measured on the embedded model. But the 65,000 texts of one search hold nearly every claim that
-the thoughts hold, since what is wrong for one thought is right for another. So each thought is compared with
-all distinct texts, also with those that were written for another site. A text is read once, whatever the number
-of thoughts it is compared with.
+A policy that has seen no pair rarely hits on the text of the thought it is asked about: of its first 8
+texts one in ninety, measured on the embedded model. But the 65,000 texts of one search hold nearly every
+claim that the thoughts hold, since what is wrong for one thought is right for another. So each thought is
+compared with all distinct texts, also with those that were written for another site. A text is read once,
+whatever the number of thoughts it is compared with.
 
-Cost of the comparison for N thoughts in all, P distinct texts, K sites and width d: K * P * F * d products for
-the maps and N * P * d for the distances. At 42,000 thoughts (7,000 traces of 6), 100,000 texts and width 2,048
-the distances are 8.6e12 products. Texts are read and forgotten in blocks, so memory holds the thoughts, one
-block of read states [1,024, F] and one of distances, [1,024, 1,024].
+Cost of the comparison for N thoughts in all, P distinct texts, K sites and width d: K * P * F * d products
+for the maps and N * P * d for the distances. At 42,000 thoughts (7,000 traces of 6), 100,000 texts and
+width 2,048 the distances are 8.6e12 products. Texts are read and forgotten in blocks, so memory holds the
+thoughts, one block of read states [1,024, F] and one of distances, [1,024, 1,024].
 
 Shapes: N thoughts, P texts, F features, d width.
 """
@@ -67,11 +67,11 @@ class Written:
     policy: int
 
 
-def drawn(n: int, section: SearchSection, round: int) -> list[int]:
-    """The rows of `n` training thoughts that texts are sampled for in one search."""
+def drawn(n: int, section: SearchSection, number: int) -> list[int]:
+    """The rows of `n` training thoughts that texts are sampled for in stage `number` of a run."""
     if not section.thoughts or section.thoughts >= n:
         return list(range(n))
-    return sorted(random.Random(f"{section.seed}/{round}").sample(range(n), section.thoughts))
+    return sorted(random.Random(f"{section.seed}/{number}").sample(range(n), section.thoughts))
 
 
 def search(

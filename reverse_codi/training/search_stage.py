@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reverse_codi.reasoners.plain_text import decoded
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.recipe.reinforce import SearchSection
+from reverse_codi.recipe.reinforce import SearchSection, Stage
 from reverse_codi.rollout.base import Finish, Sampling
 from reverse_codi.training.actors import Actors
 from reverse_codi.training.best_texts import BestTexts, Found
@@ -52,18 +52,18 @@ class SearchStage:
         self.policies = policies
 
     def __call__(
-        self, section: SearchSection, round: int, policy: Policy, store: BestTexts
+        self, stage: Stage, section: SearchSection, policy: Policy, store: BestTexts
     ) -> tuple[list[Found], int]:
         """The texts that this search keeps, and how many were sampled.
 
         Args:
-            section: of the stage.
-            round: 1 for the first search of the run.
+            stage: which one of the run.
+            section: its settings.
             policy: writes, where the section asks it to.
             store: what former searches kept.
         """
         rows = CandidateRows(self.thoughts, self.grpo.distractors, section.seed)
-        written = self.by_lens() if section.source == "lens" else self.by_policy(section, round, policy)
+        written = self.by_lens() if section.source == "lens" else self.by_policy(stage, section, policy)
         found = search(
             written, store, section, rows, self.prepared.metric, self.actors.rewards, policy.tokenizer
         )
@@ -78,15 +78,21 @@ class SearchStage:
         texts = {row: [one.as_said, one.text] for row, one in enumerate(found)}
         return Written(texts, sampled=0, policy=0)
 
-    def by_policy(self, section: SearchSection, round: int, policy: Policy) -> Written:
-        """Sampled texts for some thoughts, drawn anew in each round."""
-        rows = drawn(len(self.thoughts), section, round)
-        n, texts = section.samples_in(round), dict[int, list[str]]()
+    def by_policy(self, stage: Stage, section: SearchSection, policy: Policy) -> Written:
+        """Sampled texts for some thoughts, drawn anew in each stage."""
+        rows = drawn(len(self.thoughts), section, stage.number)
+        n, texts = section.samples_in(stage.round), dict[int, list[str]]()
         version = self._synced(policy, self.thoughts.take(rows[:CANARY_TEXTS]))
         for start in range(0, len(rows), ASKED):
             began = time.perf_counter()
             part = rows[start : start + ASKED]
-            texts |= self._sampled(part, n, section, round, policy, version)
+            sampling = Sampling(
+                max_new_tokens=self.grpo.max_new_tokens,
+                temperature=section.temperature_in(stage.round),
+                seed=section.seed * 1_000_003 + 1_009 * stage.number + start,
+                stop_ids=(policy.tokenizer.eos_token_id,),
+            )
+            texts |= self._sampled(part, n, sampling, policy, version)
             log.info(
                 f"{start + len(part):,} of {len(rows):,} thoughts have {n} texts "
                 f"({len(part) * n / (time.perf_counter() - began):,.0f} texts/s)"
@@ -103,18 +109,11 @@ class SearchStage:
         self,
         rows: Sequence[int],
         n: int,
-        section: SearchSection,
-        round: int,
+        sampling: Sampling,
         policy: Policy,
         version: int,
     ) -> dict[int, list[str]]:
         """The finished ones of `n` texts of each thought."""
-        sampling = Sampling(
-            max_new_tokens=self.grpo.max_new_tokens,
-            temperature=section.temperature_in(round),
-            seed=section.seed * 1_000_003 + 1_009 * round + rows[0],
-            stop_ids=(policy.tokenizer.eos_token_id,),
-        )
         prompts = prompts_of(policy, self.thoughts.take(rows).slots)
         texts: dict[int, list[str]] = {row: [] for row in rows}
         for rollout in self.actors.rollouts.generate(prompts, n, sampling, version):

@@ -23,6 +23,7 @@ def test_an_entry_runs_its_stages_in_order_as_often_as_it_says() -> None:
         ("04-distil", 2),
         ("05-grpo", 1),
     ]
+    assert stages({"search": {}}, {"search": {}}) == [("01-search", 1), ("02-search", 1)]
 
 
 def test_without_entries_grpo_is_the_only_stage_if_it_has_steps() -> None:
