@@ -18,13 +18,14 @@ from pydantic import BaseModel, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
 from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.reinforce import ReinforceStage
 from reverse_codi.recipe.reward import RewardItem
 from reverse_codi.recipe.schema import Recipe
 
 INTRODUCTION = (
     "keys of the recipe: --section.key VALUE or --section.key=VALUE lies over the file; VALUE is YAML"
 )
-ITEMS = "reward.functions, a list of"
+STAGES, ITEMS = "reinforce, a list of", "reward.functions, a list of"
 
 
 def keys_help() -> str:
@@ -32,7 +33,7 @@ def keys_help() -> str:
     from pydantic_settings import BaseSettings, CliSettingsSource
 
     parser = Parser(prog="", usage=SUPPRESS, description=INTRODUCTION, add_help=False)
-    for model, title, sign in ((Recipe, "", "--"), (RewardItem, ITEMS, "")):
+    for model, title, sign in ((Recipe, "", "--"), (ReinforceStage, STAGES, ""), (RewardItem, ITEMS, "")):
         listed = _Listed(model, title, sign)
         bases: Any = (model, BaseSettings)
         CliSettingsSource(
@@ -51,9 +52,10 @@ def all_keys() -> list[str]:
 
 def _keys(model: type[BaseModel], before: str) -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
-        yield f"{before}{name}", field
+        key = f"{before}{field.alias or name}"
+        yield key, field
         if (inner := _section(field)) is not None:
-            yield from _keys(inner, f"{before}{name}.")
+            yield from _keys(inner, f"{key}.")
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:

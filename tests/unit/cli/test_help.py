@@ -15,6 +15,7 @@ from reverse_codi.cli.commands_page import page
 from reverse_codi.cli.main import GROUPS
 from reverse_codi.cli.recipe_keys import all_keys, keys_help
 from reverse_codi.cli.train import parser
+from reverse_codi.recipe.reinforce import ReinforceStage
 from reverse_codi.recipe.reward import RewardItem
 from reverse_codi.recipe.schema import Recipe
 
@@ -60,13 +61,17 @@ def test_imports_of_the_package_and_of_the_schema_are_light(module: str, heavy: 
     in_a_fresh_python(IMPORTS.format(module=module, heavy=heavy))
 
 
+# Sections that are items of a list.
+LISTED = (RewardItem, ReinforceStage)
+
+
 def fields(model: type[BaseModel], before: str = "") -> Iterator[tuple[str, str]]:
     """Every key of a schema with its docstring, those of list items without the list's name."""
     for name, field in model.model_fields.items():
         inner = [t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
-        yield before + name, field.description or ""
+        yield before + (field.alias or name), field.description or ""
         for section in inner:
-            yield from fields(section, "" if section is RewardItem else f"{before}{name}.")
+            yield from fields(section, "" if section in LISTED else f"{before}{name}.")
 
 
 def _types(annotation: Any) -> Iterator[Any]:

@@ -125,7 +125,7 @@ def test_of_a_reasoner_that_is_elsewhere_what_is_known_is_checked_and_the_rest_n
 def test_a_run_that_trains_nothing_is_reported(tmp_path: Path, tiny_folders: tuple[Path, Path]) -> None:
     recipe = made(tmp_path, tiny_folders, "--grpo.steps", "0", "--warm_start.steps", "0")
     assert preflight.check(recipe, fetch=False) == [
-        "warm_start.steps and grpo.steps are both 0: the verbalizer will be untrained"
+        "there is no warm start and no reinforcement (warm_start.steps, grpo.steps): nothing is trained"
     ]
 
 

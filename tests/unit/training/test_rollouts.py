@@ -166,10 +166,10 @@ def test_scalars_and_seconds(rollouts: Rollouts) -> None:
 def test_distractors_are_of_the_same_site_and_never_of_the_same_problem(
     rollouts: Rollouts, thoughts: Thoughts
 ) -> None:
-    drawn = rollouts._distractors([7, 7, 8])
+    drawn = rollouts._rows._distractors([7, 7, 8])
     assert drawn.shape == (3, 4, 32)
     assert torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn[2], rollouts._distractors([8])[0])
+    assert torch.equal(drawn[2], rollouts._rows._distractors([8])[0])
     for owner, others in ((7, drawn[0]), (8, drawn[2])):
         same = [(thoughts.targets == other).all(1).nonzero().flatten().tolist() for other in others]
         rows = {row for [row] in same}
@@ -182,13 +182,13 @@ def test_few_thoughts_are_repeated_and_one_problem_is_an_error(
 ) -> None:
     of_site = [i for i, site in enumerate(thoughts.sites) if site == Site("h", 0)]
     few = make_rollouts(tiny_reasoner, thoughts.take(of_site[:3]))
-    drawn = few._distractors([0, 1, 2])
+    drawn = few._rows._distractors([0, 1, 2])
     assert drawn.shape == (3, 4, 32)
     others = {tuple(target) for target in few.thoughts.targets[1:].tolist()}
     assert {tuple(target) for target in drawn[0].tolist()} == others
     lonely = make_rollouts(tiny_reasoner, thoughts.take(of_site[:1]))
     with pytest.raises(ValueError, match=r"no other problem has a thought at h0.*raise trace\.n"):
-        lonely._distractors([0])
+        lonely._rows._distractors([0])
 
 
 def test_bank_rows_count_slots(thoughts: Thoughts) -> None:
