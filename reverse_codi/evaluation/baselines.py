@@ -139,10 +139,9 @@ def warm_nearest(tools: Tools) -> Method:
 
 
 def more_sft(tools: Tools) -> Method:
-    """The warm start, trained on for as many texts as RL writes."""
-    grpo = tools.recipe.grpo
-    texts = grpo.steps * grpo.thoughts_per_step * grpo.samples
+    """The warm start, trained on for as many texts as reinforcement samples."""
     context, out = tools.eval_set.context, tools.out / "more_sft"
+    texts = sum(stage.texts(len(context.thoughts(context.train))) for stage in tools.recipe.stages)
     return trained_controls.more_sft(context, tools.warm, tools.self_generated_cot, texts, out)
 
 

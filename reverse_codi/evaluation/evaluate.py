@@ -132,6 +132,7 @@ def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict
         "trace": recipe.trace.model_dump(mode="json", include={"n", "seed"}),
         # Longest text, and the budget of the control `more_sft`.
         "grpo": recipe.grpo.model_dump(include={"max_new_tokens", "steps", "thoughts_per_step", "samples"}),
+        **({"reinforce": [stage.name for stage in recipe.stages]} if recipe.reinforce else {}),
         "given": TraceStore.open(given).identity if given else None,
         "size": request.size.model_dump(),
         "seed": request.seed,

@@ -149,6 +149,19 @@ class Stage:
         """
         return f"{self.number:02d}-{self.kind}"
 
+    def texts(self, thoughts: int) -> int:
+        """Number of texts that the stage samples, where there are so many training thoughts.
+
+        >>> Stage("search", 1, 1, SearchSection(thoughts=0, samples=3)).texts(100)
+        300
+        """
+        section = self.section
+        if isinstance(section, GrpoSection):
+            return section.steps * section.thoughts_per_step * section.samples
+        if isinstance(section, DistilSection) or section.source == "lens":
+            return 0
+        return min(section.thoughts or thoughts, thoughts) * section.samples_in(self.round)
+
 
 def stages_of(entries: Sequence[ReinforceStage], grpo: GrpoSection) -> list[Stage]:
     """The stages in the order in which they run.

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from reverse_codi.reading.claims import claimed
-from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reinforce import DistilSection, SearchSection, Stage
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
@@ -125,7 +124,8 @@ class Reinforcement:
                 log.info(f"stage {stage.name}")
                 began = time.perf_counter()
                 line = self._run(stage, folder)
-                line |= {"stage": stage.name, "seconds": time.perf_counter() - began}
+                seconds, texts = time.perf_counter() - began, stage.texts(len(self.thoughts))
+                line |= {"stage": stage.name, "texts": texts, "seconds": seconds}
                 write_whole(folder / FIGURES_FILE, figures_json(line) + "\n")
             self._take_over(stage, folder)
 
@@ -133,12 +133,13 @@ class Reinforcement:
         """Run one stage into its folder; returns what it cost."""
         section = stage.section
         if isinstance(section, SearchSection):
-            found, texts = self.searching(stage, section, self.policy, self.store)
+            found = self.searching(stage, section, self.policy, self.store)
             BestTexts(found).save(folder)
-            return {"texts": texts}
+            return {}
         if isinstance(section, DistilSection):
             return self._distil(section, folder)
-        return self._grpo(stage, section)
+        self._grpo(stage)
+        return {}
 
     def _distil(self, section: DistilSection, folder: Path) -> dict[str, Any]:
         if section.start == "warm":
@@ -153,15 +154,14 @@ class Reinforcement:
             point = self.selection.curve(self.policy, folder / "curve.csv", folder.name)
             distil(self.policy, examples, section, folder / "sft", point, report_to)
         self.policy.save(folder)
-        return {"texts": 0, "pairs": len(examples.texts), "shown": section.steps * section.batch_size}
+        return {"pairs": len(examples.texts), "shown": section.steps * section.batch_size}
 
-    def _grpo(self, stage: Stage, section: GrpoSection) -> dict[str, Any]:
+    def _grpo(self, stage: Stage) -> None:
         recipe = stage_recipe(self.recipe, stage)
         folder = Path(recipe.train.out)
         inner = RunFolder(folder, start_of(recipe, folder, resume=True))  # `RunFolder.begin` asked the user
         write_recipe(recipe, inner.path)
         grpo(recipe, self.prepared, self.policy, inner, self.actors)
-        return {"texts": section.steps * section.thoughts_per_step * section.samples}
 
     def _take_over(self, stage: Stage, folder: Path) -> None:
         """Go on from a finished stage."""

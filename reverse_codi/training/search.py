@@ -58,12 +58,10 @@ class Written:
 
     Attributes:
         texts: training thought -> its texts, of which none was cut off.
-        sampled: number of texts that were sampled, those that were cut off included.
         policy: version that wrote them; 0 for none.
     """
 
     texts: Mapping[int, Sequence[str]]
-    sampled: int
     policy: int
 
 

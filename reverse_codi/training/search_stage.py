@@ -51,10 +51,8 @@ class SearchStage:
         self.grpo = grpo
         self.policies = policies
 
-    def __call__(
-        self, stage: Stage, section: SearchSection, policy: Policy, store: BestTexts
-    ) -> tuple[list[Found], int]:
-        """The texts that this search keeps, and how many were sampled.
+    def __call__(self, stage: Stage, section: SearchSection, policy: Policy, store: BestTexts) -> list[Found]:
+        """The texts that this search keeps.
 
         Args:
             stage: which one of the run.
@@ -64,10 +62,8 @@ class SearchStage:
         """
         rows = CandidateRows(self.thoughts, self.grpo.distractors, section.seed)
         written = self.by_lens() if section.source == "lens" else self.by_policy(stage, section, policy)
-        found = search(
-            written, store, section, rows, self.prepared.metric, self.actors.rewards, policy.tokenizer
-        )
-        return found, written.sampled
+        metric, rewards = self.prepared.metric, self.actors.rewards
+        return search(written, store, section, rows, metric, rewards, policy.tokenizer)
 
     def by_lens(self) -> Written:
         """What lens search says of every thought: the step that fits best, and it with the likeliest result.
@@ -76,7 +72,7 @@ class SearchStage:
         """
         found = lens_search(self.prepared.reasoner, self.thoughts)
         texts = {row: [one.as_said, one.text] for row, one in enumerate(found)}
-        return Written(texts, sampled=0, policy=0)
+        return Written(texts, policy=0)
 
     def by_policy(self, stage: Stage, section: SearchSection, policy: Policy) -> Written:
         """Sampled texts for some thoughts, drawn anew in each stage."""
@@ -97,7 +93,7 @@ class SearchStage:
                 f"{start + len(part):,} of {len(rows):,} thoughts have {n} texts "
                 f"({len(part) * n / (time.perf_counter() - began):,.0f} texts/s)"
             )
-        return Written(texts, sampled=n * len(rows), policy=version)
+        return Written(texts, version)
 
     def _synced(self, policy: Policy, probe: Thoughts) -> int:
         """Bring the actors to the policy's weights; returns their version."""

@@ -66,7 +66,7 @@ def searched(
     **keys: int,
 ) -> list[Found]:
     rows = CandidateRows(thoughts(), 2, 0)
-    written = Written(texts, sampled=len(texts), policy=7)
+    written = Written(texts, policy=7)
     section = SearchSection(**keys)
     return search(written, before or BestTexts(), section, rows, metric, Matches(metric), reasoner.tokenizer)
 
