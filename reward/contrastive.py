@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -32,6 +33,9 @@ class Contrastive(Section):
     """Weight of the contrast with other thoughts."""
     text_weight: float = Field(default=1.0, ge=0)
     """Weight of the contrast with near-miss texts; 0 spares their reading."""
+    against: Literal["distractors", "step"] = "distractors"
+    """Other thoughts: `grpo.distractors` random ones, or all of the same site in the step. Neither costs a
+    reading."""
     temperature: float = Field(default=0.2, gt=0)
     """In units of the whitened distance per dimension. The prototype's gold texts lie near 0.5 and
     unrelated ones 1 to 2 further, so 0.2 gives several nats and does not saturate at once."""
@@ -50,7 +54,7 @@ def contrastive(batch: RewardBatch, config: Contrastive) -> list[float | None]:
     """Log-probability of the own thought among others, and of the own text among near misses."""
     total = torch.zeros(len(batch))
     if config.thought_weight:
-        distances = thought_distances(batch)
+        distances = thought_distances(batch) if config.against == "distractors" else step_distances(batch)
         batch.log("thought_top1", _top1(distances))
         total += config.thought_weight * _above_chance(distances, config.temperature)
     if config.text_weight:
@@ -68,6 +72,25 @@ def thought_distances(batch: RewardBatch) -> Tensor:
     predicted = batch.predicted.repeat_interleave(n, 0)  # [N * (1 + M), d]
     sites = [site for site in batch.sites for _ in range(n)]
     return batch.metric.distance(thoughts.flatten(0, 1), predicted, sites).view(-1, n)
+
+
+def step_distances(batch: RewardBatch) -> Tensor:
+    """From each text's prediction to its own thought and all others of its site in the step, [N, 1 + T].
+
+    inf: a thought of another site, or its own again. Every actor has all thoughts of the step, so it does
+    not matter how rows are shared out.
+    """
+    own = batch.metric.distance(batch.targets, batch.predicted, batch.sites)
+    others = torch.full((len(batch), len(batch.step.sites)), torch.inf)
+    for site in set(batch.sites):
+        rows = [row for row, other in enumerate(batch.sites) if other == site]
+        columns = [column for column, other in enumerate(batch.step.sites) if other == site]
+        fitted = batch.metric.map_of(site)
+        found = fitted.distances(batch.step.targets[columns], batch.predicted[rows])
+        others[torch.tensor(rows)[:, None], torch.tensor(columns)] = found
+    places = batch.step.places()
+    others[torch.arange(len(batch)), torch.tensor([places[number] for number in batch.thoughts])] = torch.inf
+    return torch.cat([own[:, None], others], 1)
 
 
 def text_distances(batch: RewardBatch, n: int) -> Tensor:

@@ -7,7 +7,6 @@ stopped table goes on where it was; `--row NAME` runs some alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +23,13 @@ ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
 
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    """One line a row, with half widths of the 95 % intervals."""
+    """One line a row, with half widths of the 95 % intervals, or standard deviations over seeds."""
     from rich.table import Table
 
+    from reverse_codi.cli.jobs.ablation_figures import RUN_FIGURES
     from reverse_codi.evaluation.report import AIMS
 
-    keys = [key for key in (*AIMS, *ALSO) if any(key in found for found in rows.values())]
+    keys = [key for key in (*AIMS, *ALSO, *RUN_FIGURES) if any(key in found for found in rows.values())]
     shown = Table(title="ablations")
     for name in ("row", *keys):
         shown.add_column(name, overflow="fold")
@@ -41,6 +41,8 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 def _cell(figure: Mapping[str, float] | None) -> str:
     if figure is None or figure["value"] is None:
         return ""
+    if figure["low"] is None or figure["high"] is None:
+        return f"{figure['value']:.3f}"
     return f"{figure['value']:.3f} ±{(figure['high'] - figure['low']) / 2:.3f}"
 
 
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser().parse_args(arguments)
     import torch
 
-    from reverse_codi.cli.jobs.ablation import DONE, check, read_ablation, run_row
+    from reverse_codi.cli.jobs.ablation import check, found, read_ablation, run_row
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
@@ -75,7 +77,5 @@ def main(arguments: Sequence[str]) -> None:
     check(ablation, options.row or list(ablation.rows), options.out)
     for name in options.row or ablation.rows:
         run_row(ablation, name, options.out, console)
-    done = {name: options.out / name / DONE for name in ablation.rows}
-    console.print(
-        table({name: json.loads(file.read_text()) for name, file in done.items() if file.is_file()})
-    )
+    rows = {name: found(ablation, name, options.out) for name in ablation.rows}
+    console.print(table({name: figures for name, figures in rows.items() if figures is not None}))

@@ -73,6 +73,16 @@ class AffineMap:
         """Squared whitened distance per dimension; broadcasts over leading axes, [*, d] to [*]."""
         return ((thoughts - predicted) @ self.whitener.T).square().mean(-1)
 
+    def distances(self, thoughts: Tensor, predicted: Tensor) -> Tensor:
+        """Of every prediction [N, d] to every thought [T, d]: [N, T], without a tensor of N x T x d."""
+        # Not a matrix product, which loses the small differences of near vectors.
+        gaps = torch.cdist(
+            predicted @ self.whitener.T,
+            thoughts @ self.whitener.T,
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        return gaps.square() / thoughts.shape[1]
+
     def match(self, thoughts: Tensor, predicted: Tensor) -> Tensor:
         """1 - d(thought, text) / d(thought, training mean): 1 perfect, 0 the mean, [*]."""
         return 1 - self.distance(thoughts, predicted) / self.distance(thoughts, self.mean)
@@ -126,11 +136,5 @@ def trust(map_: AffineMap, thoughts: Tensor, predicted: Tensor, shared: Tensor |
 
 
 def _matches(map_: AffineMap, thoughts: Tensor, predicted: Tensor) -> Tensor:
-    """The match of every text [N, d] with every thought [R, d]: [N, R], without a tensor of N x R x d."""
-    # Not a matrix product, which loses the small differences of near vectors.
-    gaps = torch.cdist(
-        predicted @ map_.whitener.T,
-        thoughts @ map_.whitener.T,
-        compute_mode="donot_use_mm_for_euclid_dist",
-    )
-    return 1 - gaps.square() / thoughts.shape[1] / map_.distance(thoughts, map_.mean)
+    """The match of every text [N, d] with every thought [R, d]: [N, R]."""
+    return 1 - map_.distances(thoughts, predicted) / map_.distance(thoughts, map_.mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
@@ -9,6 +10,17 @@ from pydantic import Field
 from reverse_codi.utils.config import Section
 
 Keep = Literal["content", "match", "last"]
+
+
+class Advantage(StrEnum):
+    """What each token of a text gains."""
+
+    TEXT = "text"
+    """Every token gains what the text gains over its group (GRPO)."""
+    PREFIX = "prefix"
+    """Each token gains the text's reward less the mean of the other texts that begin alike up to there."""
+    BRANCH = "branch"
+    """Each token gains the mean of the texts that go on with it less that of those that begin alike."""
 
 
 class GrpoSection(Section):
@@ -20,10 +32,16 @@ class GrpoSection(Section):
     """Thoughts in one optimizer step."""
     steps_per_generation: int = Field(default=1, ge=1)
     """Optimizer steps that share one batch of rollouts (TRL's steps_per_generation)."""
+    iterations: int = Field(default=1, ge=1)
+    """Times that a batch of rollouts is learnt from before the next is sampled (TRL's num_iterations). Each
+    time takes steps_per_generation optimizer steps, which grpo.steps counts."""
     samples: int = Field(default=16, ge=2)
     """G, the number of texts sampled for each thought."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Peak learning rate, after a warm-up of 5 steps."""
+    """Peak learning rate, after the warm-up."""
+    warmup_steps: int = Field(default=5, ge=0)
+    """Optimizer steps in which the learning rate rises from 0 to its peak. The first of them changes
+    nothing."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """Learning rate after the warm-up: constant, or a linear or cosine decay to 0."""
     beta: float = Field(default=0.02, ge=0)
@@ -35,8 +53,15 @@ class GrpoSection(Section):
     scale_rewards: Literal["group", "batch", "none"] = "group"
     """What advantages are divided by: the standard deviation of the rewards in the group, in the batch, or
     nothing."""
+    advantage: Advantage = Advantage.TEXT
+    """What each token gains: what its text gains over the group (text), or by the texts of the group that
+    begin alike (prefix, branch). Neither reads more."""
     clip: float = Field(default=0.2, gt=0)
-    """Clipping range of the policy ratio (epsilon in GRPO)."""
+    """Clipping range of the policy ratio (epsilon in GRPO). The ratio is 1, and nothing is clipped, where a
+    batch serves one optimizer step only (iterations and steps_per_generation are 1)."""
+    clip_high: float | None = Field(default=None, gt=0)
+    """Clipping range above 1 (TRL's epsilon_high; clip-higher of DAPO, arXiv 2503.14476). By default as
+    clip."""
     importance_clip: float = Field(default=2.0, gt=0)
     """Upper bound of the probability ratio of trainer to engine (truncated importance sampling)."""
     canary_tolerance: float = Field(default=0.05, gt=0)

@@ -55,6 +55,15 @@ class Over(StrEnum):
     """Over all texts of a step."""
 
 
+class Shape(StrEnum):
+    """What counts of a text's reward in GRPO."""
+
+    VALUE = "value"
+    """The reward itself."""
+    RANK = "rank"
+    """Its rank among the texts of the thought, from -1 to 1; equal rewards share a rank."""
+
+
 class RewardItem(Section):
     """One reward function of a recipe."""
 
@@ -108,6 +117,9 @@ class RewardSection(Section):
     """sum_then_normalize: sum the rewards, then scale as grpo.scale_rewards says (GRPO). normalize_then_sum:
     scale each reward over its group, then the sum over the batch (GDPO, arXiv 2601.05242); ignores
     scale_rewards."""
+    shape: Shape = Shape.VALUE
+    """What counts of the sum in GRPO: its value, or its rank among the texts of a thought. A rank lets no
+    outlier decide a group."""
     actors: int = Field(default=1, ge=1)
     """Number of Ray actors that read and score."""
     cpus_per_actor: float = Field(default=1.0, ge=0)

@@ -103,7 +103,7 @@ def _own(value: Any) -> Any:
     if isinstance(value, list):
         return [list(item) if isinstance(item, list) else item for item in value]
     if isinstance(value, StepTexts):
-        return StepTexts(list(value.texts), list(value.thoughts))
+        return StepTexts(list(value.texts), list(value.thoughts), value.targets.data, list(value.sites))
     if isinstance(value, dict):
         return {key: _own(item) for key, item in value.items()}
     # `.data` shares the memory and starts a count of in-place operations at 0.
@@ -116,6 +116,8 @@ def _tensors(batch: RewardBatch) -> Iterator[tuple[str, Tensor]]:
         value = getattr(batch, field.name)
         if isinstance(value, Tensor):
             yield field.name, value
+        elif isinstance(value, StepTexts):
+            yield f"{field.name}.targets", value.targets
         elif isinstance(value, dict):
             yield from ((f"{field.name}[{key}]", item) for key, item in value.items())
 

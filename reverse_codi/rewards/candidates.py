@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from reverse_codi.reading.reader import before_last_number
@@ -23,10 +24,25 @@ class StepTexts:
     Attributes:
         texts: all of them, failed ones included, in the order in which they were asked for.
         thoughts: a number for each text; texts of one thought share it.
+        targets: [T, d] the distinct thoughts themselves, in the order of their numbers.
+        sites: of the T thoughts.
     """
 
     texts: list[str] = field(default_factory=list)
     thoughts: list[int] = field(default_factory=list)
+    targets: Tensor = field(default_factory=lambda: torch.empty(0, 0), compare=False)
+    sites: list[Site] = field(default_factory=list, compare=False)
+
+    @classmethod
+    def of(cls, texts: list[str], thoughts: list[int], targets: Tensor, sites: list[Site]) -> StepTexts:
+        """The texts of a step from columns with a row a text."""
+        row_of = {thought: row for row, thought in enumerate(thoughts)}
+        rows = [row_of[number] for number in sorted(row_of)]
+        return cls(texts, thoughts, targets[rows], [sites[row] for row in rows])
+
+    def places(self) -> dict[int, int]:
+        """A thought's number -> its row in `targets` and `sites`."""
+        return {number: place for place, number in enumerate(sorted(set(self.thoughts)))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +88,8 @@ class Candidates:
                 rows = f"{len(column)} rows where texts has {len(self.texts)}"
                 raise ValueError(f"{name} has {rows}; make them equal")
         if not self.step.texts:
-            object.__setattr__(self, "step", StepTexts(self.texts, self.thoughts))
+            step = StepTexts.of(self.texts, self.thoughts, self.targets, self.sites)
+            object.__setattr__(self, "step", step)
 
     def __len__(self) -> int:
         """N."""

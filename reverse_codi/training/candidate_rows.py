@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reverse_codi.rewards.candidates import Candidates, StepTexts
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.verbalize.distractors import Distractors, seed_of
 from reverse_codi.verbalize.thoughts import Thoughts
 
@@ -38,7 +38,6 @@ class CandidateRows:
         token_ids: Sequence[Sequence[int]],
         finished: Sequence[bool],
         version: int,
-        step: StepTexts | None = None,
     ) -> Candidates:
         """Rows for N texts.
 
@@ -48,7 +47,6 @@ class CandidateRows:
             token_ids: N lists of the verbalizer's tokens.
             finished: N times whether the text came to its end.
             version: policy that wrote them.
-            step: all texts that these are a part of; None: they are all.
         """
         chosen = self.thoughts.take(owners)
         return Candidates(
@@ -61,8 +59,6 @@ class CandidateRows:
             finished=list(finished),
             claims=chosen.claims,
             policy_version=version,
-            thoughts=list(owners),
-            step=step or StepTexts(),
         )
 
     def _distractors(self, owners: Sequence[int]) -> Tensor:

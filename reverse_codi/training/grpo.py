@@ -1,11 +1,12 @@
 """GRPO on thoughts: TRL's trainer around rollouts that come from elsewhere (`training.rollouts`).
 
-TRL does advantages, importance correction, KL to the warm start (the adapter that training started
-from) and the loss.
+TRL does advantages (but for those of `training.advantages`), importance correction, KL to the warm start (the
+adapter that training started from) and the loss.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,11 +22,16 @@ from trl import GRPOConfig, GRPOTrainer
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
+from reverse_codi.training.advantages import Advantages
 from reverse_codi.utils.trainer_checkpoints import take_rate
 from reverse_codi.verbalize.policy import Policy
 
 RolloutFunc = Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]
 """TRL's: prompts in, each repeated G times in a run; columns out."""
+
+
+TOTAL = "total"
+"""The extra column of weighted sums, for advantages that TRL does not compute."""
 
 
 def column(name: str) -> str:
@@ -52,15 +58,29 @@ class ThoughtTrainer(GRPOTrainer):
     (pinned by tests/contract/test_trl_contract.py).
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, advantages: Advantages | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.use_vllm = True
+        self.advantages = advantages
+        """What takes the place of TRL's advantages."""
 
     def _generate(self, prompts: list[Any]) -> Any:
         self.use_vllm = False
         generated = super()._generate(prompts)
         self.use_vllm = True
         return generated
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """TRL's batch; other advantages where the recipe asks for them.
+
+        TRL puts the columns of `rollout_func` into `inputs`, takes advantages of shape [B, T], and shuffles
+        and splits them with the texts (pinned by tests/contract/test_trl_contract.py).
+        """
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.advantages is not None:
+            totals = torch.tensor([row[TOTAL] for row in inputs], device=batch["completion_ids"].device)
+            batch["advantages"] = self.advantages(totals, batch["completion_ids"], batch["completion_mask"])
+        return batch
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the policy too: transformers 5.17 loads only adapters in sub-folders where there is one.
@@ -69,6 +89,8 @@ class ThoughtTrainer(GRPOTrainer):
         from the warm start (pinned by tests/integration/test_train.py).
         """
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        # TRL counts from 0 again; a batch that is used for several steps would not end where its thoughts do.
+        self._step = int(resume_from_checkpoint.rpartition("-")[2])
         policy = cast(PeftModel, self.model if model is None else model)
         policy.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
         policy.set_adapter("default")
@@ -85,7 +107,7 @@ def order(lengths: Sequence[int], section: GrpoSection) -> list[int]:
     rows = list(range(len(lengths)))
     if section.curriculum == "short_first":
         random.Random(section.seed).shuffle(rows)
-        seen = section.steps * section.thoughts_per_step
+        seen = math.ceil(section.steps / section.iterations) * section.thoughts_per_step
         rows[:seen] = sorted(rows[:seen], key=lambda row: lengths[row])
     return rows
 
@@ -118,15 +140,17 @@ def build_trainer(
         max_steps=section.steps,
         per_device_train_batch_size=section.thoughts_per_step * section.samples,
         steps_per_generation=section.steps_per_generation,
+        num_iterations=section.iterations,
         num_generations=section.samples,
         max_completion_length=section.max_new_tokens,
         temperature=section.temperature,
         learning_rate=section.learning_rate,
         lr_scheduler_type="constant_with_warmup" if section.schedule == "constant" else section.schedule,
-        warmup_steps=5,
+        warmup_steps=section.warmup_steps,
         max_grad_norm=1.0,
         beta=section.beta,
         epsilon=section.clip,
+        epsilon_high=section.clip_high,
         loss_type="dr_grpo",
         scale_rewards=section.scale_rewards,
         # Truncated importance sampling between trainer and engine.
@@ -157,6 +181,7 @@ def build_trainer(
         train_dataset=Dataset.from_dict({"prompt": [str(row) for row in order(lengths, section)]}),
         rollout_func=rollout_func,
         callbacks=callbacks,
+        advantages=Advantages.of(section, rewards),
     )
     trainer.remove_callback(PrinterCallback)  # the monitor prints
     if (reporting := trainer.pop_callback(WandbCallback)) is not None:

@@ -94,8 +94,10 @@ class Monitor(TrainerCallback):
         if state.log_history:  # goes into each checkpoint's trainer_state.json
             state.log_history[-1] = nulled(state.log_history[-1])
         check_loss(logs["loss"], state.global_step, "grpo.learning_rate", args.learning_rate)
+        # TRL logs rewards once a batch, which may serve several steps.
+        reward = f"reward {logs['reward']:+.3f}" if "reward" in logs else "the batch again"
         log.info(
-            f"step {state.global_step:4d}  reward {logs.get('reward', 0):+.3f}  match "
+            f"step {state.global_step:4d}  {reward}  match "
             f"{figures['rollout/match']:.3f}  distinct {figures['rollout/distinct']:.2f}  "
             + "  ".join(f"{name} {value:.2f}s" for name, value in phases.items())
         )

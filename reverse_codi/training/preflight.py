@@ -10,9 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from reverse_codi.reasoners.load import reasoner_folder
-from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.grpo import Advantage, GrpoSection
 from reverse_codi.recipe.reading import Prefix, Target
 from reverse_codi.recipe.reinforce import DistilSection, SearchSection
+from reverse_codi.recipe.reward import Shape
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.traces.files import MANIFEST, Manifest, StoreError
@@ -111,7 +112,8 @@ def check_training(recipe: Recipe) -> list[str]:
     """Refuse a run that can learn nothing whatever its data, or return a notice.
 
     Raises:
-        RecipeError: all weights of the rewards are 0.
+        RecipeError: all weights of the rewards are 0, or advantages are asked for that the sum of the rewards
+            does not give.
     """
     if not recipe.stages and not recipe.warm_start.steps:
         return [
@@ -122,6 +124,14 @@ def check_training(recipe: Recipe) -> list[str]:
         raise RecipeError(
             "every weight in reward.functions is 0, so RL would learn nothing; give one a weight"
         )
+    if recipe.reward.aggregation == "normalize_then_sum":
+        for key, value in (("grpo.advantage", recipe.grpo.advantage), ("reward.shape", recipe.reward.shape)):
+            if value not in (Advantage.TEXT, Shape.VALUE):
+                raise RecipeError(
+                    f"{key} = {value} takes the weighted sum of the rewards, which reward.aggregation = "
+                    "normalize_then_sum does not form; set that to sum_then_normalize, and normalize: group "
+                    "at each reward"
+                )
     return []
 
 

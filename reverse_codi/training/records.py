@@ -13,7 +13,8 @@ from reverse_codi.rewards.scoring import Scores
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import figures_json, write_whole
 
-METRICS, COMPLETIONS, BEST, BEST_FIGURES = "metrics.jsonl", "completions.jsonl", "best", "best.json"
+METRICS, COMPLETIONS, STAGES = "metrics.jsonl", "completions.jsonl", "stages.jsonl"
+BEST, BEST_FIGURES = "best", "best.json"
 OWN_COLUMNS = ("step", "policy", "site", "question", "text", "match", "total")
 """Of completions; those of rewards are `reward/NAME`."""
 

@@ -32,7 +32,7 @@ from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.distil import distil, empty_thoughts, pairs
 from reverse_codi.training.grpo_stage import grpo
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import BEST_FIGURES
+from reverse_codi.training.records import BEST_FIGURES, STAGES
 from reverse_codi.training.resuming import start_of
 from reverse_codi.training.run_folder import RunFolder, write_recipe
 from reverse_codi.training.search_stage import SearchStage
@@ -53,8 +53,6 @@ from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored
 
 log = logging.getLogger(__name__)
-
-STAGES_LOG = "stages.jsonl"
 
 
 def reinforce(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder) -> None:
@@ -196,7 +194,7 @@ class Reinforcement:
             before = self.lines[-1][f"total/{name}"] if self.lines else 0
             line[f"total/{name}"] = before + line[name]
         self.lines.append(line)
-        write_whole(self.run.path / STAGES_LOG, "".join(figures_json(line) + "\n" for line in self.lines))
+        write_whole(self.run.path / STAGES, "".join(figures_json(line) + "\n" for line in self.lines))
         figures = {name: value for name, value in line.items() if isinstance(value, int | float)}
         log_point(figures, len(self.lines) - 1)
         shown = "  ".join(f"{name} {value:,.3f}".removesuffix(".000") for name, value in figures.items())

@@ -47,6 +47,7 @@ MAY_CHANGE = (
     "grpo.temperature",
     "grpo.max_new_tokens",
     "grpo.clip",
+    "grpo.clip_high",
     "grpo.importance_clip",
     "grpo.canary_tolerance",
     "grpo.eval_every",

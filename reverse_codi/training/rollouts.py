@@ -17,7 +17,7 @@ from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.rollout.base import Finish, Sampling
 from reverse_codi.training.candidate_rows import CandidateRows
-from reverse_codi.training.grpo import column
+from reverse_codi.training.grpo import TOTAL, column
 from reverse_codi.training.sync import PolicySync
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
@@ -120,4 +120,5 @@ class Rollouts:
             "completion_ids": [ids or [self.policy.tokenizer.eos_token_id] for ids in batch.token_ids],
             "logprobs": [r.logprobs.tolist() for r in rollouts],
             **{column(name): values for name, values in scores.columns.items()},
+            TOTAL: scores.total,
         }

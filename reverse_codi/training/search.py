@@ -31,7 +31,7 @@ from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import claimed
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.recipe.reinforce import SearchSection
-from reverse_codi.rewards.candidates import Candidates, StepTexts
+from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
@@ -204,19 +204,15 @@ def _scored(
     tokenizer: PreTrainedTokenizerBase,
     version: int,
 ) -> tuple[list[float], list[float]]:
-    """Combined reward and match of each text, in the given order."""
-    step = StepTexts(list(texts), list(owners))
-    # Rows of the same text lie together, since each request reads its texts anew.
-    order = sorted(range(len(texts)), key=lambda place: (texts[place], owners[place]))
-    total, match = [0.0] * len(texts), [0.0] * len(texts)
-    for start in range(0, len(order), ROWS):
-        places = order[start : start + ROWS]
-        asked = [texts[place] for place in places]
-        ids = tokenizer(asked, add_special_tokens=False).input_ids
+    """Combined reward and match of each text, in the given order; each request is a step of its own."""
+    total: list[float] = []
+    match: list[float] = []
+    for start in range(0, len(texts), ROWS):
+        asked = texts[start : start + ROWS]
+        ids = tokenizer(list(asked), add_special_tokens=False).input_ids
         ended = [[*own, tokenizer.eos_token_id] for own in ids]
-        chosen = [owners[place] for place in places]
-        batch = rows.of(chosen, asked, ended, [True] * len(asked), version, step)
+        batch = rows.of(owners[start : start + ROWS], asked, ended, [True] * len(asked), version)
         scores = rewards.score(batch)
-        for place, reward, near in zip(places, scores.total, scores.match, strict=True):
-            total[place], match[place] = reward, float("nan") if near is None else near
+        total += scores.total
+        match += [float("nan") if near is None else near for near in scores.match]
     return total, match

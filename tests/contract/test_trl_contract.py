@@ -17,6 +17,7 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import shuffle_sequence_dict
 
 from reverse_codi.verbalize.embedding import LatentEmbedding
 from tests.policies import HIDDEN, load_base, save_base
@@ -290,3 +291,35 @@ def test_rewards_are_logged_apart_and_together(base: Path, tmp_path: Path) -> No
     assert logged(trainer, "rewards/one/mean") == [pytest.approx(14 / 8)]
     assert logged(trainer, "rewards/other/mean") == [pytest.approx(6 / 6)]  # None is left out
     assert logged(trainer, "reward") == [pytest.approx((14 + 0.5 * 6) / 8)]
+
+
+def test_advantages_by_token_are_taken_and_stay_with_their_texts(base: Path, tmp_path: Path) -> None:
+    """[B, T] in place of [B], as `ThoughtTrainer` gives them."""
+    trainer, _, _ = make_trainer(base, tmp_path, beta=0.0, loss_type="dr_grpo")
+    rows = [{"prompt": "1", "site": "z0"}] * G + [{"prompt": "2", "site": "z0"}] * G
+    rows = [dict(row) for row in rows]
+    batch = trainer._generate_and_score_completions(rows)
+    assert [row["row"] for row in rows] == [1] * G + [2] * G  # the sampler's columns lie in the inputs
+    by_token = {**batch, "advantages": batch["advantages"][:, None].expand(-1, 3).clone()}
+    losses = [trainer._compute_loss(trainer.model, given) for given in (batch, by_token)]
+    assert losses[0].item() == pytest.approx(losses[1].item())
+    # A row is constant, so the loss is the same. One token's alone: the gradient is not that of the text.
+    by_token["advantages"][:, 1:] = 0
+    gradients = []
+    for given in (batch, by_token):
+        trainer.model.zero_grad()
+        trainer._compute_loss(trainer.model, given).backward()
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+        )
+    assert not torch.allclose(*gradients)
+    by_token["advantages"] = batch["completion_ids"].float()
+    shuffled = shuffle_sequence_dict(by_token)
+    assert torch.equal(shuffled["advantages"], shuffled["completion_ids"].float())
+
+
+def test_a_batch_serves_as_many_times_as_it_is_iterated(base: Path, tmp_path: Path) -> None:
+    trainer, sampler, _ = make_trainer(base, tmp_path, num_iterations=2, max_steps=4)
+    trainer.train()
+    assert len(sampler.asked) == 2
+    assert not set(sampler.asked[0]) & set(sampler.asked[1])

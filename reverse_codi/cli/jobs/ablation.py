@@ -3,28 +3,34 @@
 Each row trains a verbalizer with some keys of the base recipe changed and evaluates it without controls. A
 row that says `after: OTHER` takes over the other row's maps, warm start or both. Finished rows are kept, so a
 stopped table goes on where it was.
+
+A table of RL alone needs less: `start: embedded` begins every row at the embedded warm start, and
+`figures: run` takes what the run itself found on held-out thoughts, as a mean over `seeds` of GRPO.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import ray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from rich.console import Console
 
+from reverse_codi.cli.jobs.ablation_figures import Figures, averaged, run_figures
 from reverse_codi.evaluation.defaults import Size
 from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest, run
 from reverse_codi.evaluation.report import METRICS_FILE
+from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.find import recipe_file
 from reverse_codi.recipe.reward import beside
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import with_available_engine
+from reverse_codi.training.stage_folders import READING, READING_FILES, WARM
 from reverse_codi.utils.config import (
     RecipeError,
     Section,
@@ -33,6 +39,7 @@ from reverse_codi.utils.config import (
     read_yaml,
     validated,
 )
+from reverse_codi.utils.files import strict_json, write_whole
 from reverse_codi.utils.stages import finished, record, take_over
 
 DONE = f"evaluation/{METRICS_FILE}"
@@ -61,6 +68,8 @@ class AblationRow(Section):
     """What is taken over: maps and encoded steps, and the warm start."""
     read_by: str | None = None
     """A row above whose maps evaluate this one, where its own read whole traces."""
+    seeds: list[int] = Field(default=[], max_length=100)
+    """Values of grpo.seed that the row is run with, one after the other; if none, the recipe's own."""
     set: dict[str, Any] = {}
     """Keys laid over the base recipe, dotted: `reading.spec.point: last`."""
 
@@ -72,6 +81,11 @@ class Ablation(Section):
     """The base recipe: a file, also beside the table, or a name."""
     size: Size = Size()
     """How much each row is asked."""
+    start: Literal["embedded"] | None = None
+    """embedded: rows without `after` begin with the maps of the embedded verbalizer and with the demo's warm
+    start on 1,000 labelled problems. By default they make their own."""
+    figures: Literal["suite", "run"] = "suite"
+    """suite: evaluate each row. run: show the last held-out figures of the run itself (metrics.jsonl)."""
     set: dict[str, Any] = {}
     """Keys laid over the base recipe in every row."""
     rows: dict[str, AblationRow]
@@ -85,6 +99,10 @@ class Ablation(Section):
                 if other is not None and other not in above:
                     raise ValueError(f"row {name!r} needs {other!r}, which is no row above it")
             above.append(name)
+            if row.seeds and self.figures != "run":
+                raise ValueError(
+                    f"row {name!r} has seeds, which only a table of `figures: run` averages over"
+                )
         return self
 
 
@@ -119,6 +137,8 @@ def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
     return {
         **recipe.model_dump(mode="json", exclude=DECIDES_NOTHING),
         "size": ablation.size.model_dump(),
+        "start": ablation.start,
+        "figures": ablation.figures,
         "takes": row.takes if row.after else [],
         "after": made_from(ablation, row.after) if row.after else None,
         "read_by": made_from(ablation, row.read_by) if row.read_by else None,
@@ -133,6 +153,10 @@ def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
         StageError: a row, or one that it goes on from, was made with other settings.
     """
     for name in names:
+        if ablation.rows[name].seeds:
+            for one, folder in by_seed(ablation, name, out):
+                check(one, [name], folder)
+            continue
         if finished(out / name, made_from(ablation, name), (DONE,), resumable=PARTS):
             continue
         recipe = with_available_engine(recipe_of(ablation, name, out / name))
@@ -143,12 +167,32 @@ def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
             raise RecipeError(f"row {name!r}: {error}") from None
 
 
+def by_seed(ablation: Ablation, name: str, out: Path) -> Iterator[tuple[Ablation, Path]]:
+    """The table with one of the row's seeds in it, and the folder of its rows, for each seed."""
+    row = ablation.rows[name]
+    for seed in row.seeds:
+        one = row.model_copy(update={"seeds": [], "set": {**row.set, "grpo.seed": seed}})
+        yield ablation.model_copy(update={"rows": {**ablation.rows, name: one}}), out / f"seed-{seed}"
+
+
+def found(ablation: Ablation, name: str, out: Path) -> Figures | None:
+    """What a row has found so far: None if it is not finished, the mean of its seeds that are."""
+    if not ablation.rows[name].seeds:
+        file = out / name / DONE
+        return json.loads(file.read_text()) if file.is_file() else None
+    there = [found(one, name, folder) for one, folder in by_seed(ablation, name, out)]
+    done = [figures for figures in there if figures is not None]
+    return averaged(done) if done else None
+
+
 def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[str, Any]:
     """Train and evaluate one row, or read what a former run found.
 
     Raises:
         StageError: the former run had other settings.
     """
+    if ablation.rows[name].seeds:
+        return averaged([run_row(one, name, at, console) for one, at in by_seed(ablation, name, out)])
     folder = out / name
     inputs = made_from(ablation, name)
     if not finished(folder, inputs, (DONE,), resumable=PARTS):
@@ -159,9 +203,16 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
             for part in ablation.rows[name].takes:
                 if not (folder / "train" / part).is_dir():  # else RL may have gone on from it
                     take_over(out / first / "train" / part, folder / "train" / part)
+        elif ablation.start == "embedded" and not (folder / "train" / WARM).is_dir():
+            take_over(ASSETS / "verbalizer", folder / "train" / READING, READING_FILES)
+            take_over(ASSETS / "warm", folder / "train" / WARM)
         console.rule(f"{name}: {ablation.rows[name].why}")
         verbalizer = train(recipe, resume=True)
         ray.shutdown()  # the next row may place other actors
+        if ablation.figures == "run":
+            (folder / DONE).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / DONE, strict_json(run_figures(folder / "train")))
+            return run_row(ablation, name, out, console)
         reading = None
         if (reader := ablation.rows[name].read_by) is not None:
             run_row(ablation, reader, out, console)
@@ -169,5 +220,5 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
         evaluated = Evaluated(recipe, verbalizer, reading)
         asked = EvaluationRequest(out=folder / "evaluation", size=ablation.size, reconstruct=False)
         run(evaluated, asked)
-    found: dict[str, Any] = json.loads((folder / DONE).read_text())
-    return found
+    figures: dict[str, Any] = json.loads((folder / DONE).read_text())
+    return figures

@@ -236,7 +236,8 @@ def test_every_row_of_the_tables_in_the_package_resolves(path: Path) -> None:
         assert row.why
         assert row.takes
         # What is taken over must have been made: training that begins anew has no RL.
-        assert bool(recipe.grpo.steps) == (row.after is not None and "warm" in row.takes), name
+        goes_on = (row.after is not None and "warm" in row.takes) or ablation.start is not None
+        assert bool(recipe.grpo.steps) == goes_on, name
         if row.after is not None:
             before = recipes[row.after]
             assert recipe.reasoner == before.reasoner, name
@@ -266,3 +267,66 @@ def test_another_machine_may_go_on_with_a_table(tmp_path: Path, trained: list[st
     moved = {"rollout.actors": 4, "reward.cpus_per_actor": 2, "reasoner.device": "cuda", "train.threads": 3}
     run_row(make_ablation(tmp_path, main={"set": moved}), "main", tmp_path, Console(quiet=True))
     assert trained == ["main"]
+
+
+def run_table(folder: Path, **rows: dict[str, Any]) -> Ablation:
+    values = make_ablation(folder).model_dump() | {"start": "embedded", "figures": "run"}
+    named = {name: {"why": name, **row} for name, row in rows.items()}
+    return validated(Ablation, values | {"rows": named}, "table")
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Names the rows and seeds that would have been trained; each finds its seed as a match."""
+    done: list[tuple[str, int]] = []
+
+    def train(recipe: Any, resume: bool) -> Path:
+        out, seed = Path(recipe.train.out), recipe.grpo.seed
+        done.append((out.parent.name, seed))
+        assert (out / "warm" / "adapter_model.safetensors").is_file()
+        assert (out / "reading" / "maps.safetensors").is_file()
+        assert json.loads((out / "warm" / "inputs.json").read_text()).keys() == {"taken over from"}
+        lines = [
+            {"step": 0, "heldout/match": -1.0},
+            {"step": 1, "loss": 0.1, "step_time": 2.5},
+            {"step": 2, "loss": 0.1, "step_time": 2.0},
+            {"step": 2, "heldout/match": float(seed), "heldout/claim": 0.5},
+        ]
+        (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (out / "completions.jsonl").write_text("{}\n" * 6)
+        return out / "verbalizer"
+
+    monkeypatch.setattr(ablate, "train", train)
+    return done
+
+
+def test_a_row_of_seeds_is_the_mean_of_runs_from_the_embedded_warm_start(
+    tmp_path: Path, runs: list[tuple[str, int]]
+) -> None:
+    ablation = run_table(tmp_path, base={"seeds": [0, 1, 2]}, once={"set": {"grpo.clip": 0.3}})
+    out = tmp_path / "out"
+    figures = run_row(ablation, "base", out, Console(quiet=True))
+    assert runs == [("base", 0), ("base", 1), ("base", 2)]
+    assert figures["heldout.match"] == {"value": 1.0, "low": 0.0, "high": 2.0, "n": 3}
+    assert figures["texts"]["value"] == 6 and figures["seconds"]["value"] == 4.5
+    assert ablate.found(ablation, "base", out) == figures
+    assert ablate.found(ablation, "once", out) is None
+    run_row(ablation, "base", out, Console(quiet=True))
+    assert len(runs) == 3  # finished seeds are kept
+    once = run_row(ablation, "once", out, Console(quiet=True))
+    shown = table({"base": figures, "once": once})
+    assert [list(column.cells) for column in shown.columns][1] == ["1.000 ±1.000", "0.000"]
+
+
+def test_seeds_that_are_still_missing_are_left_out_of_the_mean(
+    tmp_path: Path, runs: list[tuple[str, int]]
+) -> None:
+    out = tmp_path / "out"
+    run_row(run_table(tmp_path, base={"seeds": [1, 2]}), "base", out, Console(quiet=True))
+    more = ablate.found(run_table(tmp_path, base={"seeds": [1, 2, 5]}), "base", out)
+    assert more is not None and more["heldout.match"]["value"] == 1.5
+
+
+def test_seeds_need_figures_of_the_run(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"row 'main' has seeds, which only a table of `figures: run`"):
+        make_ablation(tmp_path, main={"seeds": [0, 1]})

@@ -9,7 +9,15 @@ import torch
 import reward.contrastive
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.batch import RewardBatch
-from reward.contrastive import WORST, Contrastive, contrastive, near_misses, text_distances, thought_distances
+from reward.contrastive import (
+    WORST,
+    Contrastive,
+    contrastive,
+    near_misses,
+    step_distances,
+    text_distances,
+    thought_distances,
+)
 from tests.tiny import TableReader, make_batch, make_rows, make_table_metric
 
 SITE = Site("h", 1)
@@ -38,6 +46,60 @@ def test_own_thought_among_others() -> None:
     assert other == WORST
     assert logged["thought_top1"] == pytest.approx(2 / 3)  # a tie goes to the first
     assert thought_distances(given).tolist() == [[0, 1, 1, 1], [0.5] * 4, [1, 0, 0, 0]]
+
+
+STEP = Contrastive(against="step", text_weight=0.0, temperature=0.5)
+
+
+def step_batch() -> RewardBatch:
+    """Two texts of each of three thoughts of one site, and one of a thought of another."""
+    targets = torch.tensor([THOUGHT, THOUGHT, FAR, FAR, [1.0, 1.0], [1.0, 1.0], THOUGHT])
+    rows = make_rows(
+        ["own", "other", "own", "other", "own", "other", "own"],
+        targets,
+        SITE,
+        questions=["a", "a", "b", "b", "c", "c", "a"],
+        sites=[SITE] * 6 + [Site("h", 2)],
+    )
+    metric = make_table_metric({"own": THOUGHT, "other": FAR}, SITE)
+    metric.maps[Site("h", 2)] = metric.maps[SITE]
+    return make_batch(rows, metric, lambda k, v: logged.update({k: v}))
+
+
+def test_own_thought_among_all_of_its_site_in_the_step() -> None:
+    given = step_batch()
+    inf = math.inf
+    # The own thought, then the step's thoughts a, b, c at this site, and a at the other.
+    expected = [
+        [0, inf, 1, 0.5, inf],
+        [1, inf, 0, 0.5, inf],
+        [1, 0, inf, 0.5, inf],
+        [0, 1, inf, 0.5, inf],
+        [0.5, 0, 1, inf, inf],
+        [0.5, 1, 0, inf, inf],
+        [0, inf, inf, inf, inf],
+    ]
+    torch.testing.assert_close(step_distances(given), torch.tensor(expected))
+    values = contrastive(given, STEP)
+    near = 1 - math.log(1 + math.exp(-2) + math.exp(-1)) / math.log(3)
+    assert values[0] == values[3] == pytest.approx(near)
+    assert values[1] == values[2] == WORST
+    assert values[6] == 0  # alone at its site: chance
+
+
+def test_the_contrast_with_the_step_does_not_depend_on_how_rows_are_shared_out() -> None:
+    given = step_batch()
+    whole = contrastive(given, STEP)
+    for share in ([0], [5, 2], [6, 4, 1, 3]):
+        assert contrastive(given.take(share), STEP) == pytest.approx([whole[row] for row in share])
+
+
+def test_the_contrast_with_the_step_reads_nothing() -> None:
+    given = step_batch()
+    assert isinstance(given.metric.reader, TableReader)
+    given.metric.reader.read.clear()
+    contrastive(given, STEP)
+    assert given.metric.reader.read == []
 
 
 def test_no_distractors_is_chance() -> None:

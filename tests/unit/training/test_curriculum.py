@@ -18,4 +18,7 @@ def test_short_problems_come_first_among_those_that_the_run_sees() -> None:
     assert seen == sorted(seen) and set(seen) == {1, 2, 3}  # not the shortest alone
     assert rows[:30] != sorted(rows[:30], key=lambda row: (LENGTHS[row], row))  # shuffled among equals
     assert order(LENGTHS, section) == rows
+    # Each batch learnt from twice: half as many batches.
+    twice = section.model_copy(update={"iterations": 2, "steps": 6})
+    assert order(LENGTHS, twice) == rows
     assert order(LENGTHS, section.model_copy(update={"seed": 1})) != rows

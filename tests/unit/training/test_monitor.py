@@ -256,3 +256,14 @@ def test_rewind_drops_what_is_done_again(tmp_path: Path) -> None:
     assert not (tmp_path / "best").exists()
     assert not (tmp_path / "best.json").exists()
     rewind(tmp_path / "new", 0)  # nothing there: nothing to do
+
+
+def test_a_step_on_the_batch_before_does_not_show_a_reward_of_0(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = make_monitor(tmp_path, [])
+    with caplog.at_level("INFO", "reverse_codi.training.monitor"):
+        monitor.on_log(ARGUMENTS, state(1), control(), {"loss": 0.1, "reward": -0.25, "step_time": 5.0})
+        monitor.on_log(ARGUMENTS, state(2), control(), {"loss": 0.1, "step_time": 5.0})
+    assert "reward -0.250  match" in caplog.messages[0]
+    assert "the batch again  match" in caplog.messages[1]

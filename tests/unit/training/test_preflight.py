@@ -70,6 +70,14 @@ REFUSED = [
     ),
     (["--reading.spec.layers", "0,9"], r"reading\.spec: layers '0,9': this model has 0 to 2"),
     (["--reward.functions", "[{name: brevity, weight: 0}]"], r"every weight in reward\.functions is 0"),
+    (
+        ["--reward.shape", "rank", "--reward.aggregation", "normalize_then_sum"],
+        r"reward\.shape = rank takes the weighted sum .*set that to sum_then_normalize",
+    ),
+    (
+        ["--grpo.advantage", "prefix", "--reward.aggregation", "normalize_then_sum"],
+        r"grpo\.advantage = prefix takes the weighted sum",
+    ),
     (["--reward.functions", "[{name: brevty}]"], "no reward function is named 'brevty'"),
     (
         ["--grpo.thoughts_per_step", "61"],

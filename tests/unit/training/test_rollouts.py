@@ -121,6 +121,7 @@ def test_one_batch_keeps_every_column_in_order(rollouts: Rollouts, thoughts: Tho
     assert out["completion_ids"] == [whole, whole, cut] * 2
     assert [len(row) for row in out["logprobs"]] == [len(row) for row in out["completion_ids"]]
     assert out["reward_match"] == [0.0, 0.5, None, 1.5, 2.0, None]  # what counts, not what was said
+    assert out["total"] == [0.0, 0.5, 0.0, 1.5, 2.0, 0.0]
     assert trainer.reward_weights.tolist() == [8.0]
     assert rollouts.rewards.calls == 1  # type: ignore[attr-defined] - one request for all prompts
     assert carried("match")(**out) == out["reward_match"]

@@ -1,0 +1,57 @@
+"""Figures of a row that its training run found: the last on held-out thoughts, texts sampled, seconds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reverse_codi.training.records import COMPLETIONS, METRICS, STAGES
+
+Figures = Mapping[str, Mapping[str, Any]]
+"""Name -> value with the ends of its interval, None where there is none."""
+
+HELDOUT = ("match", "retrieval", "result", "claim", "operation", "distinct")
+RUN_FIGURES = (*(f"heldout.{name}" for name in HELDOUT), "texts", "seconds")
+
+
+def run_figures(train: Path) -> dict[str, dict[str, Any]]:
+    """The last held-out figures of a run, the texts that it sampled and the seconds of its steps.
+
+    Args:
+        train: the run's folder; stages write into `stages.jsonl`, GRPO alone into `metrics.jsonl`.
+    """
+    staged = (train / STAGES).is_file()
+    lines = [json.loads(line) for line in (train / (STAGES if staged else METRICS)).read_text().splitlines()]
+    last = [line for line in lines if "heldout/match" in line][-1]
+    found = {f"heldout.{name}": last[f"heldout/{name}"] for name in HELDOUT if f"heldout/{name}" in last}
+    if staged:
+        found |= {name: float(lines[-1][f"total/{name}"]) for name in ("texts", "seconds")}
+    else:
+        with (train / COMPLETIONS).open() as file:
+            found["texts"] = float(sum(1 for _ in file))
+        found["seconds"] = sum(line.get("step_time", 0.0) for line in lines)
+    return {name: _figure(value, None) for name, value in found.items()}
+
+
+def averaged(runs: Sequence[Figures]) -> dict[str, dict[str, Any]]:
+    """Means over the seeds of a row, and one standard deviation to either side where there are several.
+
+    >>> one, other = ({"heldout.claim": {"value": value}} for value in (0.5, 0.6))
+    >>> found = averaged([one, other])["heldout.claim"]
+    >>> round(found["value"], 3), round(found["high"] - found["value"], 3), found["n"]
+    (0.55, 0.071, 2)
+    """
+    columns = {name: [run[name]["value"] for run in runs] for name in runs[0]}
+    return {
+        name: _figure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+        | {"n": len(values)}
+        for name, values in columns.items()
+    }
+
+
+def _figure(value: float, spread: float | None) -> dict[str, Any]:
+    ends = {"low": None, "high": None} if spread is None else {"low": value - spread, "high": value + spread}
+    return {"value": value, **ends}
