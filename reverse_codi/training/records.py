@@ -14,6 +14,7 @@ from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import figures_json, write_whole
 
 METRICS, COMPLETIONS, STAGES = "metrics.jsonl", "completions.jsonl", "stages.jsonl"
+WARM_CURVE = "warm_curve.csv"
 BEST, BEST_FIGURES = "best", "best.json"
 OWN_COLUMNS = ("step", "policy", "site", "question", "text", "match", "total")
 """Of completions; those of rewards are `reward/NAME`."""

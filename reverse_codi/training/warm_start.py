@@ -15,6 +15,7 @@ from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.training.prepare import Prepared
+from reverse_codi.training.records import WARM_CURVE
 from reverse_codi.training.selection import Selection
 from reverse_codi.training.stage_folders import READING_FILES, WARM, WARM_FILES, warm_settings
 from reverse_codi.utils.stages import file_hash, finished, record
@@ -51,7 +52,7 @@ def warm_start(recipe: Recipe, prepared: Prepared, out: Path) -> Policy:
     section = recipe.warm_start
     thoughts = taught_thoughts(recipe, prepared)
     policy = Policy.new(prepared.reasoner, recipe.verbalizer, new_config(recipe, prepared), section.seed)
-    point = Selection.of(recipe, prepared).curve(policy, out / "warm_curve.csv", "warm start")
+    point = Selection.of(recipe, prepared).curve(policy, out / WARM_CURVE, "warm start")
     log.info(f"warm start ({section.kind}) on {len(thoughts):,} thoughts")
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
     with tracked(recipe.log, "warm start") as report_to:
@@ -66,7 +67,8 @@ def taught_thoughts(recipe: Recipe, prepared: Prepared) -> Thoughts:
     section = recipe.warm_start
     rows = [row for row, p in enumerate(thoughts.problems) if not section.problems or p < section.problems]
     if section.kind == "shuffled":  # else half of what is taught would be "(no step)"
-        rows = [row for row in rows if thoughts.gold[row] != NO_STEP]
+        gold = gold_texts(prepared, thoughts)
+        rows = [row for row in rows if gold[row] != NO_STEP]
     if section.kind in ("written", "nearest") and prepared.own is not None:
         disagreeing = set(prepared.own.disagreeing)
         again = [row for row in rows if thoughts.problems[row] in disagreeing]

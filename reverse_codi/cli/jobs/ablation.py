@@ -65,7 +65,7 @@ class AblationRow(Section):
     after: str | None = None
     """A row above whose `takes` are taken over."""
     takes: list[Literal["reading", "warm"]] = ["reading", "warm"]
-    """What is taken over: maps and encoded steps, and the warm start."""
+    """What is taken over, from that row or from the package: maps and encoded steps, and the warm start."""
     read_by: str | None = None
     """A row above whose maps evaluate this one, where its own read whole traces."""
     seeds: list[int] = Field(default=[], max_length=100)
@@ -139,7 +139,7 @@ def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
         "size": ablation.size.model_dump(),
         "start": ablation.start,
         "figures": ablation.figures,
-        "takes": row.takes if row.after else [],
+        "takes": row.takes if row.after or ablation.start else [],
         "after": made_from(ablation, row.after) if row.after else None,
         "read_by": made_from(ablation, row.read_by) if row.read_by else None,
     }
@@ -203,9 +203,10 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
             for part in ablation.rows[name].takes:
                 if not (folder / "train" / part).is_dir():  # else RL may have gone on from it
                     take_over(out / first / "train" / part, folder / "train" / part)
-        elif ablation.start == "embedded" and not (folder / "train" / WARM).is_dir():
+        elif ablation.start == "embedded" and not (folder / "train" / READING).is_dir():
             take_over(ASSETS / "verbalizer", folder / "train" / READING, READING_FILES)
-            take_over(ASSETS / "warm", folder / "train" / WARM)
+            if WARM in ablation.rows[name].takes:
+                take_over(ASSETS / "warm", folder / "train" / WARM)
         console.rule(f"{name}: {ablation.rows[name].why}")
         verbalizer = train(recipe, resume=True)
         ray.shutdown()  # the next row may place other actors

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reverse_codi.training.records import COMPLETIONS, METRICS, STAGES
+from reverse_codi.training.records import COMPLETIONS, METRICS, STAGES, WARM_CURVE
 
 Figures = Mapping[str, Mapping[str, Any]]
 """Name -> value with the ends of its interval, None where there is none."""
@@ -21,19 +22,34 @@ def run_figures(train: Path) -> dict[str, dict[str, Any]]:
     """The last held-out figures of a run, the texts that it sampled and the seconds of its steps.
 
     Args:
-        train: the run's folder; stages write into `stages.jsonl`, GRPO alone into `metrics.jsonl`.
+        train: the run's folder. Stages write into `stages.jsonl`, GRPO alone into `metrics.jsonl`, the warm
+            start into `warm_curve.csv`.
     """
-    staged = (train / STAGES).is_file()
-    lines = [json.loads(line) for line in (train / (STAGES if staged else METRICS)).read_text().splitlines()]
-    last = [line for line in lines if "heldout/match" in line][-1]
-    found = {f"heldout.{name}": last[f"heldout/{name}"] for name in HELDOUT if f"heldout/{name}" in last}
-    if staged:
-        found |= {name: float(lines[-1][f"total/{name}"]) for name in ("texts", "seconds")}
-    else:
+    if (train / STAGES).is_file():
+        lines = _lines(train / STAGES)
+        found = _heldout(lines) | {name: float(lines[-1][f"total/{name}"]) for name in ("texts", "seconds")}
+    elif (train / METRICS).is_file():
+        lines = _lines(train / METRICS)
         with (train / COMPLETIONS).open() as file:
-            found["texts"] = float(sum(1 for _ in file))
-        found["seconds"] = sum(line.get("step_time", 0.0) for line in lines)
+            texts = float(sum(1 for _ in file))
+        found = _heldout(lines) | {
+            "texts": texts,
+            "seconds": sum(line.get("step_time", 0.0) for line in lines),
+        }
+    else:
+        with (train / WARM_CURVE).open() as file:
+            last = list(csv.DictReader(file))[-1]
+        found = {f"heldout.{name}": float(last[name]) for name in HELDOUT if name in last}
     return {name: _figure(value, None) for name, value in found.items()}
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def _heldout(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    last = [line for line in lines if "heldout/match" in line][-1]
+    return {f"heldout.{name}": last[f"heldout/{name}"] for name in HELDOUT if f"heldout/{name}" in last}
 
 
 def averaged(runs: Sequence[Figures]) -> dict[str, dict[str, Any]]:

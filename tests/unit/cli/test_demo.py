@@ -38,8 +38,8 @@ def test_it_says_that_the_best_checkpoint_is_the_warm_start(tmp_path: Path) -> N
     (tmp_path / "best.json").write_text('{"step": 40, "worth": 0.9}')
     assert kept_step(tmp_path) == 40
     warm, better = scored(["1", "2", "3"], 0.0), scored(["4", "5", "6"], 1.0)
-    assert "The best checkpoint is the warm start" in shown(warm, warm, 0)
-    assert "step 40 writes the same texts" in shown(warm, warm, 40)
+    assert "The best policy is the warm start" in shown(warm, warm, 0)
+    assert "Stage 40 writes the same texts" in shown(warm, warm, 40)
     message = shown(warm, better, 40)
     assert "warm start:" not in message and "same texts" not in message and "1.000 [1.000, 1.000]" in message
 

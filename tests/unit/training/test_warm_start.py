@@ -30,6 +30,23 @@ def test_gold_texts_are_gold_whatever_the_maps_are_fitted_on(prepared: Prepared)
         assert text == prepared.encoded.text(site, claims)
 
 
+def test_shuffled_claims_say_what_claims_look_like_and_nothing_of_the_thoughts(prepared: Prepared) -> None:
+    recipe = Recipe(warm_start=WarmStartSection(kind="shuffled", problems=100))
+    thoughts = taught_thoughts(recipe, prepared)
+    texts = warm_texts(recipe, prepared, thoughts)
+    own = [
+        prepared.encoded.text(site, prepared.train.claims[problem])
+        for site, problem in zip(thoughts.sites, thoughts.problems, strict=True)
+    ]
+    assert sorted(texts) == sorted(own) and "(no step)" not in texts
+    same = sum(text == mine for text, mine in zip(texts, own, strict=True))
+    assert same / len(own) < 0.05
+    other = warm_texts(
+        Recipe(warm_start=recipe.warm_start.model_copy(update={"seed": 1})), prepared, thoughts
+    )
+    assert other != texts
+
+
 def test_only_the_labelled_problems_are_taught(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
