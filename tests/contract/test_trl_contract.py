@@ -296,8 +296,8 @@ def test_rewards_are_logged_apart_and_together(base: Path, tmp_path: Path) -> No
 def test_advantages_by_token_are_taken_and_stay_with_their_texts(base: Path, tmp_path: Path) -> None:
     """[B, T] in place of [B], as `ThoughtTrainer` gives them."""
     trainer, _, _ = make_trainer(base, tmp_path, beta=0.0, loss_type="dr_grpo")
-    rows = [{"prompt": "1", "site": "z0"}] * G + [{"prompt": "2", "site": "z0"}] * G
-    rows = [dict(row) for row in rows]
+    trainer.current_gradient_accumulation_steps = 1  # as within train()
+    rows = [{"prompt": prompt, "site": "z0"} for prompt in "1" * G + "2" * G]
     batch = trainer._generate_and_score_completions(rows)
     assert [row["row"] for row in rows] == [1] * G + [2] * G  # the sampler's columns lie in the inputs
     by_token = {**batch, "advantages": batch["advantages"][:, None].expand(-1, 3).clone()}
