@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.dry_run:
         console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
         console.print(placement(recipe), markup=False)
+        console.print("\n".join(stage.plan for stage in recipe.stages), markup=False)
         console.print(gold_steps(recipe))
         check(recipe, options.resume, fetch=False)
         return

@@ -149,6 +149,28 @@ class Stage:
         """
         return f"{self.number:02d}-{self.kind}"
 
+    @property
+    def plan(self) -> str:
+        """One line: what the stage does, and how much of it.
+
+        >>> Stage("distil", 2, 1, DistilSection(steps=600)).plan
+        '02-distil: 600 steps of 256 thoughts'
+        """
+        section = self.section
+        if isinstance(section, GrpoSection):
+            does = (
+                f"{section.steps:,} steps of {section.thoughts_per_step} thoughts x {section.samples} texts"
+            )
+        elif isinstance(section, DistilSection):
+            does = f"{section.steps:,} steps of {section.batch_size} thoughts"
+        elif section.source == "lens":
+            does = "lens search of all thoughts"
+        else:
+            of = f"{section.thoughts:,}" if section.thoughts else "all"
+            temperature = section.temperature_in(self.round)
+            does = f"{of} thoughts x {section.samples_in(self.round)} texts at temperature {temperature:g}"
+        return f"{self.name}: {does}"
+
     def texts(self, thoughts: int) -> int:
         """Number of texts that the stage samples, where there are so many training thoughts.
 

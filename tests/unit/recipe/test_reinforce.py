@@ -44,6 +44,22 @@ def test_samples_and_temperature_may_change_from_round_to_round() -> None:
     assert [section.temperature_in(n) for n in (1, 2, 3, 4)] == [1.3, 1.0, 0.7, 0.7]
 
 
+def test_a_plan_says_what_each_stage_will_do() -> None:
+    entries = [
+        {"search": {"thoughts": 0, "samples": [6, 4], "temperature": 1.5}},
+        {"search": {"from": "lens"}, "distil": {"steps": 1200}},
+        {"grpo": {"steps": 3, "thoughts_per_step": 16, "samples": 4}},
+    ]
+    recipe = Recipe.load("tiny", reinforce=entries)
+    assert [stage.plan for stage in recipe.stages] == [
+        "01-search: all thoughts x 6 texts at temperature 1.5",
+        "02-search: lens search of all thoughts",
+        "03-distil: 1,200 steps of 256 thoughts",
+        "04-grpo: 3 steps of 16 thoughts x 4 texts",
+    ]
+    assert [stage.texts(50) for stage in recipe.stages] == [300, 0, 0, 192]
+
+
 def test_the_source_of_a_search_is_written_from() -> None:
     recipe = Recipe.load("tiny", reinforce=[{"search": {"from": "lens"}}])
     section = recipe.stages[0].section
