@@ -17,6 +17,7 @@ from reverse_codi.rollout.base import Finish, Sampling
 from reverse_codi.training.actors import Actors
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
+from reverse_codi.training.learning_signal import NothingLearntError
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.search import Written, drawn, search
 from reverse_codi.training.sync import CANARY_TEXTS, Canary, PolicySync
@@ -59,11 +60,21 @@ class SearchStage:
             section: its settings.
             policy: writes, where the section asks it to.
             store: what former searches kept.
+
+        Raises:
+            NothingLearntError: no text makes a claim.
         """
         rows = CandidateRows(self.thoughts, self.grpo.distractors, section.seed)
         written = self.by_lens() if section.source == "lens" else self.by_policy(stage, section, policy)
         metric, rewards = self.prepared.metric, self.actors.rewards
-        return search(written, store, section, rows, metric, rewards, policy.tokenizer)
+        found = search(written, store, section, rows, metric, rewards, policy.tokenizer)
+        if not found:
+            n = sum(map(len, written.texts.values()))
+            raise NothingLearntError(
+                f"stage {stage.name}: none of {n:,} finished texts makes a claim, so nothing can be learnt "
+                "from them; give the warm start more warm_start.steps, or begin with search.from: lens"
+            )
+        return found
 
     def by_lens(self) -> Written:
         """What lens search says of every thought: the step that fits best, and it with the likeliest result.

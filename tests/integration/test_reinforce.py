@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.train import train
 from reverse_codi.training.best_texts import BestTexts
-from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.config import RecipeError, UserError
 from reverse_codi.utils.stages import StageError
 from tests.tiny import make_sharp_reasoner
 
@@ -144,6 +144,12 @@ def test_a_grpo_stage_that_was_stopped_goes_on_with_resume_alone(trained: Path, 
         train(recipe(root, "stopped"))
     train(recipe(root, "stopped"), resume=True)
     assert (stage / "figures.json").is_file()
+
+
+def test_a_search_whose_texts_claim_nothing_says_so(root: Path) -> None:
+    untrained = {"warm_start": {"kind": "gold", "steps": 0}}
+    with pytest.raises(UserError, match=r"01-search: none of \d+ finished texts makes a claim"):
+        train(recipe(root, "nothing", [{"search": {"thoughts": 4, "samples": 1}}], **untrained))
 
 
 @pytest.mark.parametrize(
