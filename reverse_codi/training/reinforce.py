@@ -97,7 +97,9 @@ class Reinforcement:
         self.actors = actors
         self.selection = Selection.of(recipe, prepared)
         self.thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
-        self.searching = SearchStage(prepared, self.thoughts, actors, recipe.grpo, run.policies)
+        # Only logged: no stage learns from gold steps of training problems.
+        self.gold = gold_texts(prepared, self.thoughts) if any(prepared.train.claims) else []
+        self.searching = SearchStage(prepared, self.thoughts, actors, recipe.grpo, run.policies, self.gold)
         self.watch = ContentWatch(self.selection.thoughts.problems)
         self.store = BestTexts()
         self.kept: Path = run.warm
@@ -131,9 +133,9 @@ class Reinforcement:
         """Run one stage into its folder; returns what it cost."""
         section = stage.section
         if isinstance(section, SearchSection):
-            found = self.searching(stage, section, self.policy, self.store)
+            found, figures = self.searching(stage, section, self.policy, self.store)
             BestTexts(found).save(folder)
-            return {}
+            return {**figures}
         if isinstance(section, DistilSection):
             return self._distil(section, folder)
         self._grpo(stage)
@@ -211,9 +213,8 @@ class Reinforcement:
             "store/match": sum(found.match for found in best) / len(best),
             "store/distinct": len({found.text for found in best}) / len(best),
         }
-        if any(self.prepared.train.claims):  # only logged: no stage sees gold steps of training problems
-            gold = gold_texts(self.prepared, self.thoughts)
-            right = [claimed(found.text) == claimed(gold[found.thought]) for found in best]
+        if self.gold:
+            right = [claimed(found.text) == claimed(self.gold[found.thought]) for found in best]
             figures["store/right"] = sum(right) / len(right)
         return figures
 

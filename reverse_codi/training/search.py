@@ -121,6 +121,30 @@ def search(
     return found
 
 
+def coverage(written: Written, gold: Sequence[str]) -> dict[str, float]:
+    """What the texts of one search could give at best; only logged, since it looks at gold texts.
+
+    Args:
+        written: the texts.
+        gold: the gold text of every training thought.
+
+    Returns:
+        `texts/claiming`, the share of finished texts that make a claim; `texts/distinct`, their different
+        claims; `texts/own`, the share of thoughts with their gold claims among their own texts;
+        `texts/covered`, the share of all training thoughts with theirs among all texts.
+    """
+    claims = {owner: [claimed(text) for text in texts] for owner, texts in written.texts.items()}
+    every = [claim for own in claims.values() for claim in own]
+    distinct = {claim for claim in every if claim is not None}
+    wanted = [claimed(text) for text in gold]
+    return {
+        "texts/claiming": sum(claim is not None for claim in every) / max(1, len(every)),
+        "texts/distinct": float(len(distinct)),
+        "texts/own": sum(wanted[owner] in own for owner, own in claims.items()) / max(1, len(claims)),
+        "texts/covered": sum(claim in distinct for claim in wanted) / len(wanted),
+    }
+
+
 def _distinct(texts: Sequence[str]) -> list[str]:
     """The texts that claim something, one for each content."""
     content: dict[object, str] = {}

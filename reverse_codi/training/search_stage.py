@@ -19,7 +19,7 @@ from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.learning_signal import NothingLearntError
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.search import Written, drawn, search
+from reverse_codi.training.search import Written, coverage, drawn, search
 from reverse_codi.training.sync import CANARY_TEXTS, Canary, PolicySync
 from reverse_codi.verbalize.greedy import prompts_of
 from reverse_codi.verbalize.lens_search import lens_search
@@ -41,19 +41,29 @@ class SearchStage:
         actors: write and score.
         grpo: longest text, distractors, and the canary's tolerance.
         policies: folder of the policies that rollout actors load.
+        gold: the gold text of each thought, for the log alone; none where the task has no gold steps.
     """
 
     def __init__(
-        self, prepared: Prepared, thoughts: Thoughts, actors: Actors, grpo: GrpoSection, policies: Path
+        self,
+        prepared: Prepared,
+        thoughts: Thoughts,
+        actors: Actors,
+        grpo: GrpoSection,
+        policies: Path,
+        gold: Sequence[str],
     ) -> None:
         self.prepared = prepared
         self.thoughts = thoughts
         self.actors = actors
         self.grpo = grpo
         self.policies = policies
+        self.gold = gold
 
-    def __call__(self, stage: Stage, section: SearchSection, policy: Policy, store: BestTexts) -> list[Found]:
-        """The texts that this search keeps.
+    def __call__(
+        self, stage: Stage, section: SearchSection, policy: Policy, store: BestTexts
+    ) -> tuple[list[Found], dict[str, float]]:
+        """The texts that this search keeps, and figures of all that were written.
 
         Args:
             stage: which one of the run.
@@ -74,7 +84,7 @@ class SearchStage:
                 f"stage {stage.name}: none of {n:,} finished texts makes a claim, so nothing can be learnt "
                 "from them; give the warm start more warm_start.steps, or begin with search.from: lens"
             )
-        return found
+        return found, coverage(written, self.gold) if self.gold else {}
 
     def by_lens(self) -> Written:
         """What lens search says of every thought: the step that fits best, and it with the likeliest result.

@@ -91,6 +91,7 @@ def test_each_stage_has_a_line_with_its_cost_and_what_it_is_worth(trained: Path)
     assert all("heldout/match" in line for line in found if "search" not in line["stage"])
     assert all(0 < line["store/thoughts"] <= 1 for line in found if "search" in line["stage"])
     assert found[3]["shown"] == 6 * 16
+    assert 0 <= found[2]["texts/own"] <= found[2]["texts/covered"] <= 1
 
 
 def test_the_store_keeps_what_each_search_found(trained: Path) -> None:

@@ -18,7 +18,7 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.distil import chosen, pairs, times_shown
-from reverse_codi.training.search import Nearest, Written, drawn, search
+from reverse_codi.training.search import Nearest, Written, coverage, drawn, search
 from reverse_codi.verbalize.thoughts import Thoughts
 from tests.tiny import make_table_metric, make_tiny_policy
 
@@ -110,6 +110,17 @@ def test_texts_of_former_searches_are_looked_at_again(
     found = searched(metric, tiny_reasoner, {3: [TEXTS[3]]}, former, shortlist=1)
     assert {one.thought: one.text for one in found}[0] == TEXTS[0]  # found for thought 3, fits thought 0
     assert {one.search for one in found} == {2}
+
+
+def test_coverage_says_what_a_search_could_find() -> None:
+    written = Written({0: ["1 + 1 = 2.", "so then"], 1: ["1+1 =2", "4 + 4 = 8"]}, policy=1)
+    assert coverage(written, TEXTS[:4]) == {
+        "texts/claiming": 0.75,
+        "texts/distinct": 2.0,
+        "texts/own": 0.5,  # of thought 0
+        "texts/covered": 0.5,  # of thoughts 0 and 3
+    }
+    assert coverage(Written({}, policy=0), TEXTS[:4])["texts/covered"] == 0
 
 
 def test_nothing_written_finds_nothing(metric: ThoughtMetric, tiny_reasoner: CodiReasoner) -> None:
