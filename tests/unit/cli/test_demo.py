@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reverse_codi.cli.jobs.demo import empty, kept_step, show_changes
+from reverse_codi.cli.jobs.demo import empty, kept_step, label_efficiency, show_changes
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.verbalize.scores import Scored
 from tests.fakes import printed, screen
@@ -46,3 +46,8 @@ def test_it_says_that_the_best_checkpoint_is_the_warm_start(tmp_path: Path) -> N
 
 def test_sentences_have_no_row_of_operations() -> None:
     assert "operations" not in shown(scored(["1"], 0.0), scored(["2"], 0.0), 3)
+
+
+def test_the_label_efficiency_is_read_off_what_was_measured() -> None:
+    assert "needs those of about 1,000 for as many whole claims" in label_efficiency(0.5)
+    assert "needs those of more than 4,000 for as many whole claims" in label_efficiency(0.99)
