@@ -103,7 +103,13 @@ def distill(recipe: Recipe) -> CodiReasoner:
             section.latent.model_copy(update={"steps": max(1, section.latent.steps // len(stages))}),
             partial(_rows_of, stage, problems, reasoner),
             trainer_of=partial(CoconutTrainer, stage),
-            collator=CoconutCollator(reasoner.tokenizer.pad_token_id, model.eot_id),
+            collator=CoconutCollator(
+                reasoner.tokenizer.pad_token_id,
+                model.eot_id,
+                stage,
+                section.latent.hide_question,
+                section.latent.truncate,
+            ),
         )
     if section.method == "codi":
         run.phase("latent", section.latent, lambda: _with_started_projection(run, rows))
@@ -147,7 +153,7 @@ def fitting(
 
 def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) -> ProblemRows:
     """The training data of one of Coconut's stages."""
-    return ProblemRows(stage.shortened(problems), reasoner.tokenizer, reasoner.config)
+    return ProblemRows(problems, reasoner.tokenizer, reasoner.config, stage.n_skipped)
 
 
 def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:
