@@ -4,9 +4,9 @@ Stage s shows a question, bot, s * c thoughts and eot, and trains the steps from
 After the last stage no step is left to write, however many there were. Each stage starts with a new
 optimizer. A thought is the last hidden state itself, and gradients flow through all thoughts.
 
-Two additions are CODI's here, too (`distill.loss`), on rows whose steps are all thought: in a share of
-them the answer cannot see the question, and in a share it sees only as many thoughts as the steps need. With 0
-for both this is published Coconut.
+Two additions are those of CODI here (`distill.loss`), on rows that have no step left to write: in a share of
+them the answer cannot see the question, and in a share it sees only the first thoughts. With 0 for both this
+is published Coconut.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class CoconutCollator:
         self.truncate = truncate
 
     def __call__(self, rows: Sequence[EncodedProblem]) -> dict[str, Tensor]:
-        """Draw each row's visibility, and pad: questions on the left, eot and the text after it on the right."""
+        """Draw each row's visibility, and pad: questions on the left, what follows eot on the right."""
         chance, n = torch.rand(3, len(rows)), self.stage.n_thoughts
         # A step that is left to write needs the question, and all thoughts before it.
         thought_out = torch.tensor([not row.steps for row in rows])

@@ -99,7 +99,9 @@ def test_a_hidden_question_cannot_be_seen_after_the_thoughts() -> None:
     others = batch | {"question": torch.where(batch["question_mask"] > 0, 20 + batch["question"] % 7, 0)}
     blind = {"hidden": torch.ones(4, dtype=torch.bool)}
     with torch.no_grad():
-        torch.testing.assert_close(coconut_loss(model, batch | blind, 3), coconut_loss(model, others | blind, 3))
+        torch.testing.assert_close(
+            coconut_loss(model, batch | blind, 3), coconut_loss(model, others | blind, 3)
+        )
         assert abs(float(coconut_loss(model, batch, 3) - coconut_loss(model, others, 3))) > 1e-3
 
 
