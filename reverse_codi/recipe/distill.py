@@ -92,6 +92,9 @@ class DistillSection(Section):
     """K, the number of thoughts; 0 trains a twin that does not think."""
     thoughts_per_step: int = Field(default=2, gt=0)
     """Only coconut: thoughts that replace one step; n_thoughts must be a multiple of it."""
+    stage_steps: int = Field(default=0, ge=0)
+    """Only coconut: optimizer steps of each stage but the last, which takes the rest of latent.steps; 0
+    shares them evenly."""
     projection_width: int = Field(default=320, gt=0)
     """Hidden width of the projection; coconut has none."""
     projection_start: Literal["next_token", "random"] = "next_token"
@@ -115,4 +118,4 @@ class DistillSection(Section):
     written: Phase = Phase(steps=700, student=0.0, distill=0.0)
     """Phase that trains on written steps only."""
     latent: Phase = Phase(steps=3000)
-    """Last phase: CODI, or all stages of Coconut, which share its steps evenly."""
+    """Last phase: CODI, or all stages of Coconut, which share its steps (`stage_steps`)."""

@@ -57,6 +57,31 @@ def curriculum(n_thoughts: int, thoughts_per_step: int) -> list[Stage]:
     return [*stages, Stage("answer", n_thoughts, None, thoughts_per_step)]
 
 
+def stage_steps(n_stages: int, total: int, each: int) -> list[int]:
+    """Optimizer steps of every stage; the paper, too, trains longest on the last one.
+
+    Args:
+        n_stages: number of stages.
+        total: steps of all together.
+        each: steps of every stage but the last; 0 shares the total evenly.
+
+    >>> stage_steps(3, 900, 0), stage_steps(3, 900, 200)
+    ([300, 300, 300], [200, 200, 500])
+
+    Raises:
+        ValueError: no step is left for the last stage.
+    """
+    if each == 0:
+        return [max(1, total // n_stages)] * n_stages
+    rest = total - each * (n_stages - 1)
+    if rest < 1:
+        raise ValueError(
+            f"distill.stage_steps = {each} for {n_stages - 1} stages leaves the last one no step of "
+            f"distill.latent.steps = {total}; lower it, or raise that"
+        )
+    return [each] * (n_stages - 1) + [rest]
+
+
 class CoconutCollator:
     """Batches for `coconut_loss`, as a dict of tensors.
 

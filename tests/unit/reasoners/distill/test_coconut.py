@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,13 @@ import torch
 import torch.nn.functional as F
 
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.distill.coconut import CoconutCollator, Stage, coconut_loss, curriculum
+from reverse_codi.reasoners.distill.coconut import (
+    CoconutCollator,
+    Stage,
+    coconut_loss,
+    curriculum,
+    stage_steps,
+)
 from reverse_codi.reasoners.distill.data import EncodedProblem, ProblemRows
 from reverse_codi.reasoners.distill.run import distill
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
@@ -37,6 +44,15 @@ def test_the_curriculum_of_gsm8k() -> None:
         curriculum(5, 2)
     with pytest.raises(ValueError, match="n_thoughts = 0 is no multiple"):
         curriculum(0, 2)
+
+
+def test_the_last_stage_takes_what_the_others_leave() -> None:
+    assert stage_steps(5, 2003, 0) == [400] * 5
+    assert stage_steps(5, 2003, 320) == [320, 320, 320, 320, 723]
+    with pytest.raises(
+        ValueError, match=r"stage_steps = 320 for 4 stages leaves the last one no step of .*1280"
+    ):
+        stage_steps(5, 1280, 320)
 
 
 def stage_rows(reasoner: CodiReasoner, stage: Stage, problems: list[Problem]) -> list[EncodedProblem]:
@@ -148,6 +164,7 @@ def test_distill_trains_stage_after_stage_and_goes_on(tmp_path: Path) -> None:
         "out": str(tmp_path / "coconut"),
         "shape": shape | {"num_key_value_heads": 2, "max_position_embeddings": 256},
         "n_thoughts": 4,
+        "stage_steps": 1,
         "n_problems": 16,
         "written": {"steps": 2, "batch_size": 4, "student": 0, "distill": 0},
         "latent": {"steps": 6, "batch_size": 4},
@@ -156,6 +173,10 @@ def test_distill_trains_stage_after_stage_and_goes_on(tmp_path: Path) -> None:
     reasoner = distill(recipe)
     made = {path.parent.name for path in (tmp_path / "coconut").glob("*/model.safetensors")}
     assert made == {"written", "stage-1", "stage-2", "answer"}
+    steps = {
+        p.parent.name: json.loads(p.read_text())["phase.steps"] for p in tmp_path.glob("*/*/inputs.json")
+    }
+    assert steps == {"written": 2, "stage-1": 1, "stage-2": 1, "answer": 4}
     again = load_reasoner(tmp_path / "coconut")
     assert again.content_hash == reasoner.content_hash
     assert (again.config.projection_width, again.n_thoughts) == (0, 4)
