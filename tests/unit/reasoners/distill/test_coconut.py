@@ -17,7 +17,7 @@ from reverse_codi.reasoners.distill.coconut import (
     stage_steps,
 )
 from reverse_codi.reasoners.distill.data import EncodedProblem, ProblemRows
-from reverse_codi.reasoners.distill.run import distill
+from reverse_codi.reasoners.distill.run import distill, made_from
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.schema import Recipe
@@ -53,6 +53,12 @@ def test_the_last_stage_takes_what_the_others_leave() -> None:
         ValueError, match=r"stage_steps = 320 for 4 stages leaves the last one no step of .*1280"
     ):
         stage_steps(5, 1280, 320)
+
+
+def test_a_reasoner_that_was_made_before_there_were_stage_steps_is_known() -> None:
+    assert "stage_steps" not in made_from(Recipe())["distill"]
+    uneven = Recipe.model_validate({"distill": {"method": "coconut", "stage_steps": 5}})
+    assert made_from(uneven)["distill"]["stage_steps"] == 5
 
 
 def stage_rows(reasoner: CodiReasoner, stage: Stage, problems: list[Problem]) -> list[EncodedProblem]:
