@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reverse_codi.evaluation import report
+from reverse_codi.evaluation.text_mode import HALF, WrittenSteps
 from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.known import Published
@@ -25,8 +26,6 @@ from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.files import figures_json, write_whole
 
 FILE = "accuracy.json"
-# Below this share of the model's own accuracy a CoT mode is no CoT mode, and thoughts are needed.
-HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,13 @@ class Accuracies:
         own: with the model's own thoughts.
         text: in CoT mode.
         without: with thoughts `zero`, `mean`, `resampled` and `removed`.
+        steps: solutions in CoT mode that hold a step; None where the task's steps are no claims.
     """
 
     own: Interval
     text: Interval
     without: Mapping[str, Interval]
+    steps: Interval | None = None
 
 
 def metric(reasoner: Reasoner, task: Task, n: int, seed: int, on_bad: OnBad = "error") -> Accuracies:
@@ -55,10 +56,13 @@ def metric(reasoner: Reasoner, task: Task, n: int, seed: int, on_bad: OnBad = "e
     chains = reasoner.think(questions)
     mean = mean_thoughts(reasoner, task, seed, min(n, MEAN_TRACES))
     without = without_thoughts(reasoner, task, problems, chains.latent_inputs, mean)
+    solutions = reasoner.write(questions)
+    steps = WrittenSteps.of(solutions, problems).any
     return Accuracies(
         own=_interval(right(reasoner, task, chains.outputs, problems)),
-        text=_interval(right(reasoner, task, reasoner.write(questions), problems)),
+        text=_interval(right(reasoner, task, solutions, problems)),
         without={name: _interval(flags) for name, flags in without.items()},
+        steps=_interval(steps) if steps else None,
     )
 
 
@@ -86,7 +90,12 @@ def verdict(found: Accuracies, published: Published | None) -> list[str]:
             "reproduces figures taken with the reference's padding",
         )
     ]
-    if found.text.high < HALF * found.own.value:
+    if found.steps and found.steps.high < HALF:
+        lines.append(
+            f"NO COT MODE: {1 - found.steps.value:.3f} of its written solutions hold no step, so it "
+            "has none of its own that maps or a warm start could learn from (reading.fit_on, warm_start.kind)"
+        )
+    elif found.text.high < HALF * found.own.value:
         lines.append(
             "NO COT MODE: written steps do not solve these problems, so what the frozen model makes of a "
             "text is no measure of what the text says: translations read by it are unsound"
@@ -107,6 +116,8 @@ def shown(name: str, found: Accuracies, published: Published | None) -> Group:
     for way, figure in found.without.items():
         table.add_row(way, str(figure))
     table.add_row("none, CoT mode", str(found.text))
+    if found.steps:
+        table.add_row("solutions that hold a step", str(found.steps))
     if published:
         table.add_row("its own, published", f"{published.accuracy:.3f}")
     return Group(table, *map(Text, verdict(found, published)))
@@ -122,4 +133,6 @@ def flat(found: Accuracies) -> dict[str, dict[str, float | int | None]]:
     """As metrics.json holds it: `accuracy`, `accuracy.zero`, ..., `accuracy.text`."""
     named = {"accuracy": found.own, "accuracy.text": found.text}
     named |= {f"accuracy.{name}": figure for name, figure in found.without.items()}
+    if found.steps:
+        named["written.any"] = found.steps
     return report.flat(named, {})

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
+from reverse_codi.evaluation.text_mode import HALF, WrittenSteps
 from reverse_codi.evaluation.thoughtless import mean_thoughts, right, without_thoughts
 from reverse_codi.reading.probes import probe_steps
 from reverse_codi.reasoners.base import Reasoner
@@ -29,6 +31,10 @@ class Check:
     Attributes:
         accuracy: with its own thoughts.
         accuracy_text: in CoT mode.
+        text_mode: "steps" where CoT mode solves problems in steps, else "none": its solutions hold none, or
+            solve less than half of what its thoughts solve.
+        solutions_with_step: share of its solutions in CoT mode that hold a step.
+        steps_written: share of the gold steps that it writes in CoT mode.
         accuracy_mean_ablated: every thought replaced by its training mean.
         accuracy_resampled: every thought replaced by another problem's.
         accuracy_two_plus: with its own thoughts, on the problems of the ablations.
@@ -39,6 +45,9 @@ class Check:
 
     accuracy: float
     accuracy_text: float
+    text_mode: Literal["steps", "none"]
+    solutions_with_step: float
+    steps_written: float
     accuracy_mean_ablated: float
     accuracy_resampled: float
     accuracy_two_plus: float
@@ -72,7 +81,10 @@ def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_
     questions = [p.question for p in problems]
     chains = reasoner.think(questions)
     own = right(reasoner, task, chains.outputs, problems)
-    text = right(reasoner, task, reasoner.write(questions), problems)
+    solutions = reasoner.write(questions)
+    text = share(right(reasoner, task, solutions, problems))
+    written = WrittenSteps.of(solutions, problems)
+    writes = share(written.any) >= HALF and text >= HALF * share(own)
     by_steps = {
         str(k): share([ok for ok, p in zip(own, problems, strict=True) if len(p.steps) == k])
         for k in sorted({len(p.steps) for p in problems})
@@ -82,7 +94,10 @@ def check(reasoner: Reasoner, task: Arithmetic, seed: int, n: int = 1_000, with_
     without = without_thoughts(reasoner, task, asked, latent_inputs, mean_thoughts(reasoner, task, seed))
     return Check(
         accuracy=share(own),
-        accuracy_text=share(text),
+        accuracy_text=text,
+        text_mode="steps" if writes else "none",
+        solutions_with_step=share(written.any),
+        steps_written=share(written.gold),
         accuracy_mean_ablated=share(without["mean"]),
         accuracy_resampled=share(without["resampled"]),
         accuracy_two_plus=share([own[i] for i in long]),

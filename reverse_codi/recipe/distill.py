@@ -60,10 +60,12 @@ class Phase(Section):
     distill: float = Field(default=1.0, ge=0)
     """Weight of the distance between hidden states at the answer cue (b in CODI)."""
     hide_question: float = Field(default=0.5, ge=0, le=1)
-    """Share of training rows whose answer cannot attend to the question."""
+    """Share of training rows whose answer cannot attend to the question; with coconut, of those rows that
+    have no step left to write."""
     truncate: float = Field(default=0.0, ge=0, le=1)
     """Share of training rows whose answer sees only the first m thoughts; m is uniform from the number of
-    steps to K."""
+    steps to K. With coconut, of those rows that have no step left to write; m counts thoughts_per_step for
+    each step and ends with the thoughts of the stage."""
     totals: float = Field(default=0.0, ge=0, le=1)
     """Share of training rows whose written solution lists running totals ("17 34", between the begin- and
     end-of-thought tokens) instead of claims."""
@@ -74,7 +76,7 @@ class DistillSection(Section):
 
     method: Literal["codi", "coconut"] = "codi"
     """codi (self-distillation; a projection follows each thought) or coconut (staged curriculum without a
-    projection; it uses only steps, batch_size, learning_rate and weight_decay of `latent`)."""
+    projection; it uses no loss weight and no totals of `latent`)."""
 
     out: str = "runs/tiny/reasoner"
     """Folder of checkpoints and of the finished reasoner."""
@@ -90,6 +92,9 @@ class DistillSection(Section):
     """K, the number of thoughts; 0 trains a twin that does not think."""
     thoughts_per_step: int = Field(default=2, gt=0)
     """Only coconut: thoughts that replace one step; n_thoughts must be a multiple of it."""
+    stage_steps: int = Field(default=0, ge=0)
+    """Only coconut: optimizer steps of each stage but the last, which takes the rest of latent.steps; 0
+    shares them evenly."""
     projection_width: int = Field(default=320, gt=0)
     """Hidden width of the projection; coconut has none."""
     projection_start: Literal["next_token", "random"] = "next_token"
@@ -113,4 +118,4 @@ class DistillSection(Section):
     written: Phase = Phase(steps=700, student=0.0, distill=0.0)
     """Phase that trains on written steps only."""
     latent: Phase = Phase(steps=3000)
-    """Last phase: CODI, or all stages of Coconut, which share its steps evenly."""
+    """Last phase: CODI, or all stages of Coconut, which share its steps (`stage_steps`)."""

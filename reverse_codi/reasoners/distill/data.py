@@ -20,11 +20,11 @@ class EncodedProblem:
 
     Attributes:
         question: the question.
-        steps: its solution in claims.
-        totals: its solution in running totals, between the begin- and end-of-thought tokens.
+        steps: its solution in claims, or the part of it that is left to write.
+        totals: the same in running totals, between the begin- and end-of-thought tokens.
         answer: from the cue to eos.
         cue_length: tokens of the cue.
-        n_steps: steps of the gold solution.
+        n_steps: steps of the whole gold solution.
     """
 
     question: list[int]
@@ -58,18 +58,24 @@ class ProblemRows(Dataset[EncodedProblem]):
         problems: with gold steps.
         tokenizer: the reasoner's.
         config: gives the cue and the begin- and end-of-thought tokens.
+        n_skipped: first steps that no solution shows (thoughts stand for them); None for all.
     """
 
     def __init__(
-        self, problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, config: CodiConfig
+        self,
+        problems: Sequence[Problem],
+        tokenizer: PreTrainedTokenizerBase,
+        config: CodiConfig,
+        n_skipped: int | None = 0,
     ) -> None:
         def ids(texts: list[str]) -> list[list[int]]:
             encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False).input_ids
             return encoded
 
         questions = [[*config.begin_ids, *question] for question in ids([p.question for p in problems])]
-        steps = ids([" ".join(map(written_step, p.claims)) for p in problems])
-        totals = ids([" ".join(step.result for step in p.steps) for p in problems])
+        left = [() if n_skipped is None else p.steps[n_skipped:] for p in problems]
+        steps = ids([" ".join(written_step(step.claim) for step in some) for some in left])
+        totals = ids([" ".join(step.result for step in some) for some in left])
         # If a space is a token of its own, the cue ends with it (`CodiConfig.cue`).
         answers = ids([f"{config.cue.removesuffix(' ')} {p.answer}" for p in problems])
         cue_length = len(ids([config.cue])[0])
@@ -109,6 +115,19 @@ def padded(rows: Sequence[Sequence[int]], pad: int, left: bool = False) -> tuple
     return ids, mask
 
 
+def drawn_thoughts(chances: Tensor, least: Tensor, n_thoughts: int, truncate: float) -> Tensor:
+    """How many thoughts each answer sees [B]: all, or a number from `least` to all.
+
+    Args:
+        chances: [2, B] in [0, 1): whether a row is truncated, and how far.
+        least: [B] thoughts that a row's steps need.
+        n_thoughts: number of thoughts.
+        truncate: share of truncated rows.
+    """
+    shorter = least + (chances[1] * (n_thoughts + 1 - least)).long()
+    return torch.where(chances[0] < truncate, shorter, n_thoughts)
+
+
 class Collator:
     """Batches for `distillation.Batch`, as a dict of tensors.
 
@@ -142,7 +161,6 @@ class Collator:
         written, written_mask = padded([s + r.answer for s, r in zip(solutions, rows, strict=True)], self.pad)
         thought, thought_mask = padded([[self.eot, *row.answer] for row in rows], self.pad)
         least = torch.tensor([min(row.n_steps, self.n_thoughts) for row in rows])
-        shorter = least + (chance[3] * (self.n_thoughts + 1 - least)).long()
         cue_end = torch.tensor([row.cue_length - 1 for row in rows])
         return {
             "question": question,
@@ -153,6 +171,6 @@ class Collator:
             "thought": thought,
             "thought_mask": thought_mask,
             "thought_cue": cue_end + 1,
-            "n_fed": torch.where(chance[2] < self.truncate, shorter, self.n_thoughts),
+            "n_fed": drawn_thoughts(chance[2:], least, self.n_thoughts, self.truncate),
             "hidden": chance[1] < self.hide_question,
         }

@@ -88,17 +88,29 @@ def distill_distance(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def thought_tail(model: LatentLM, context: CachedContext, batch: Batch) -> ForwardStep:
-    """Think, then read the tail with each row's visibility."""
-    n_question = context.mask.shape[1]
-    model.think(context)
+def narrow(context: CachedContext, n_thoughts: int, hidden: Tensor, n_fed: Tensor) -> None:
+    """Take from what follows the thoughts the sight of question and last thoughts, row by row.
+
+    Args:
+        context: question, bot and thoughts [B, Q + 1 + K]; changed in place.
+        n_thoughts: K, thoughts in the context.
+        hidden: [B] bool, whether the question is hidden.
+        n_fed: [B] how many of the thoughts are seen.
+    """
     seen = context.mask.clone()
-    seen[:, :n_question] *= (~batch.hidden)[:, None].long()
-    thought = torch.arange(model.n_thoughts, device=seen.device)
-    seen[:, n_question + 1 :] *= (thought[None] < batch.n_fed[:, None]).long()
+    n_question = seen.shape[1] - 1 - n_thoughts
+    seen[:, :n_question] *= (~hidden)[:, None].long()
+    thought = torch.arange(n_thoughts, device=seen.device)
+    seen[:, n_question + 1 :] *= (thought[None] < n_fed[:, None]).long()
     context.mask = seen
     # The tail directly follows the last thought that it sees.
-    context.position = context.position - (model.n_thoughts - batch.n_fed)
+    context.position = context.position - (n_thoughts - n_fed)
+
+
+def thought_tail(model: LatentLM, context: CachedContext, batch: Batch) -> ForwardStep:
+    """Think, then read the tail with each row's visibility."""
+    model.think(context)
+    narrow(context, model.n_thoughts, batch.hidden, batch.n_fed)
     return model.extend(context, model.embed(batch.thought), batch.thought_mask, layers=True)
 
 

@@ -17,7 +17,13 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
-from reverse_codi.reasoners.distill.coconut import CoconutCollator, CoconutTrainer, Stage, curriculum
+from reverse_codi.reasoners.distill.coconut import (
+    CoconutCollator,
+    CoconutTrainer,
+    Stage,
+    curriculum,
+    stage_steps,
+)
 from reverse_codi.reasoners.distill.data import ProblemRows
 from reverse_codi.reasoners.distill.phases import PhaseJob, train_phase
 from reverse_codi.reasoners.distill.pretrained import load_base, merged, with_lora
@@ -85,6 +91,7 @@ def distill(recipe: Recipe) -> CodiReasoner:
     model, reasoner = new_model(section, task, section.seed)
     adapted = with_lora(model.lm, section.lora, [model.bot_id, model.eot_id]) if section.lora else None
     stages = curriculum(section.n_thoughts, section.thoughts_per_step) if section.method == "coconut" else []
+    shares = stage_steps(len(stages), section.latent.steps, section.stage_steps) if stages else []
     problems = task.problems(Split.TRAIN, section.n_problems, section.seed)
     rows = ProblemRows(problems, reasoner.tokenizer, reasoner.config)
     problems, rows = fitting(problems, rows, reasoner, section)
@@ -97,13 +104,19 @@ def distill(recipe: Recipe) -> CodiReasoner:
     if (recall := section.recall) is not None:
         run.kept("recall", recall, lambda _: _recall(run, task, recall, problems))
     run.phase("written", section.written, lambda: rows)
-    for stage in stages:
+    for stage, steps in zip(stages, shares, strict=True):
         run.phase(
             stage.name,
-            section.latent.model_copy(update={"steps": max(1, section.latent.steps // len(stages))}),
+            section.latent.model_copy(update={"steps": steps}),
             partial(_rows_of, stage, problems, reasoner),
             trainer_of=partial(CoconutTrainer, stage),
-            collator=CoconutCollator(reasoner.tokenizer.pad_token_id, model.eot_id),
+            collator=CoconutCollator(
+                reasoner.tokenizer.pad_token_id,
+                model.eot_id,
+                stage,
+                section.latent.hide_question,
+                section.latent.truncate,
+            ),
         )
     if section.method == "codi":
         run.phase("latent", section.latent, lambda: _with_started_projection(run, rows))
@@ -119,7 +132,9 @@ def distill(recipe: Recipe) -> CodiReasoner:
 
 def made_from(recipe: Recipe) -> dict[str, Any]:
     """All settings that decide which reasoner `recipe` makes."""
-    section = recipe.distill.model_dump(mode="json", exclude={"out", "threads", "save_steps"})
+    # Recorded only where it is set, so that reasoners made before there was this key stay known.
+    even = {"stage_steps"} if recipe.distill.stage_steps == 0 else set()
+    section = recipe.distill.model_dump(mode="json", exclude={"out", "threads", "save_steps", *even})
     return {"distill": section, "task": recipe.task.model_dump(mode="json")}
 
 
@@ -147,7 +162,7 @@ def fitting(
 
 def _rows_of(stage: Stage, problems: Sequence[Problem], reasoner: CodiReasoner) -> ProblemRows:
     """The training data of one of Coconut's stages."""
-    return ProblemRows(stage.shortened(problems), reasoner.tokenizer, reasoner.config)
+    return ProblemRows(problems, reasoner.tokenizer, reasoner.config, stage.n_skipped)
 
 
 def _with_started_projection(run: _Run, rows: ProblemRows) -> ProblemRows:

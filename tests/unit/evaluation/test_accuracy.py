@@ -25,9 +25,10 @@ def near(value: float) -> Interval:
     return Interval(value, value - 0.03, value + 0.03, 1000)
 
 
-def found(own: float = 0.43, text: float = 0.42, left: float = 0.1) -> Accuracies:
+def found(own: float = 0.43, text: float = 0.42, left: float = 0.1, steps: float | None = None) -> Accuracies:
     ways = {"zero": 0.05, "mean": left, "resampled": 0.02, "removed": 0.04}
-    return Accuracies(near(own), near(text), {name: near(value) for name, value in ways.items()})
+    without = {name: near(value) for name, value in ways.items()}
+    return Accuracies(near(own), near(text), without, None if steps is None else near(steps))
 
 
 def test_a_model_as_published_that_thinks_and_writes_is_not_complained_of() -> None:
@@ -49,6 +50,12 @@ def test_a_model_that_cannot_write_or_does_not_need_its_thoughts_is_diagnosed() 
     assert len(verdict(found(text=0.2), None)) == 1  # within its interval of half
 
 
+def test_right_answers_without_a_step_are_no_cot_mode() -> None:
+    _, text = verdict(found(steps=0.1), None)
+    assert text.startswith("NO COT MODE: 0.900 of its written solutions hold no step")
+    assert verdict(found(steps=0.48), None) == [NOT_KNOWN]  # within its interval of half
+
+
 def test_the_embedded_model_thinks_and_writes() -> None:
     accuracies = metric(load_reasoner("embedded"), TASK, 150, seed=3)
     assert accuracies.own.value > 0.9 and accuracies.text.value > 0.95
@@ -56,6 +63,7 @@ def test_the_embedded_model_thinks_and_writes() -> None:
     assert max(figure.value for figure in accuracies.without.values()) < 0.45  # one-step problems
     assert verdict(accuracies, Published(0.96, "README")) == ["agrees with the published 0.960 (README)"]
     assert flat(accuracies)["accuracy.zero"]["n"] == 150
+    assert flat(accuracies)["written.any"]["value"] == 1.0
 
 
 def test_own_thoughts_given_back_change_nothing_and_donors_answer_otherwise() -> None:

@@ -75,6 +75,19 @@ def test_prosqa_runs_on_cpus_from_nothing(capsys: pytest.CaptureFixture[str]) ->
     assert parse_claims(problem.question) and len(problem.claims) <= recipe.distill.n_thoughts
 
 
+def test_tiny_coconut_compares_with_tiny_and_asks_for_no_written_steps(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = str(ROOT / "recipes/tiny-coconut.yaml")
+    train.main([path, "--dry-run"])
+    assert "0 GPU in all" in capsys.readouterr().out
+    recipe, tiny = load_recipe([path]), load_recipe([str(ROOT / "recipes/tiny.yaml")])
+    assert recipe.task == tiny.task and recipe.distill.n_thoughts == tiny.distill.n_thoughts
+    assert recipe.distill.shape == {**tiny.distill.shape, "initializer_range": 0.08}
+    assert recipe.distill.out == recipe.reasoner.path  # what is trained is what is read
+    assert not recipe.needs_self_generated_cot
+
+
 def test_the_section_records_what_differs_from_its_default() -> None:
     plain = load_recipe([str(ROOT / "recipes/tiny.yaml")])
     assert plain.model_dump(mode="json")["reasoner"] == {"path": "embedded", "device": "cpu"}
