@@ -86,6 +86,12 @@ class Recipe(Section):
         return stages_of(self.reinforce, self.grpo)
 
     @property
+    def grpo_sections(self) -> list[GrpoSection]:
+        """The section `grpo` as it is in each GRPO stage."""
+        sections = (stage.section for stage in self.stages)
+        return [section for section in sections if isinstance(section, GrpoSection)]
+
+    @property
     def trace_hash(self) -> str:
         """SHA-256 of what decides the traces; other keys do not invalidate finished traces."""
         values = self.model_dump(mode="json", include={"task", "reasoner", "trace"})

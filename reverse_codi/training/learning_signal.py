@@ -37,7 +37,8 @@ def check_thoughts(recipe: Recipe, prepared: Prepared) -> None:
         return
     thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
     check_batch(recipe, len(thoughts))
-    if notice := check_fits(thoughts.gold, prepared.reasoner.tokenizer, recipe.grpo.max_new_tokens):
+    limit = min(section.max_new_tokens for section in (recipe.grpo, *recipe.grpo_sections))
+    if notice := check_fits(thoughts.gold, prepared.reasoner.tokenizer, limit):
         log.warning(notice)
 
 

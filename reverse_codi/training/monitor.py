@@ -13,9 +13,9 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.training.records import BEST, BEST_FIGURES, METRICS, JsonLog
+from reverse_codi.training.records import BEST, BEST_FIGURES, METRICS, JsonLog, keep_best
 from reverse_codi.training.rollouts import Rollouts
-from reverse_codi.utils.files import figures_json, nulled, whole_folder, write_whole
+from reverse_codi.utils.files import nulled
 from reverse_codi.utils.finite import NotFiniteError, check_loss
 from reverse_codi.utils.tracker import log_point
 from reverse_codi.verbalize.scores import Scored
@@ -123,7 +123,7 @@ class Monitor(TrainerCallback):
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         log.info(f"held-out after {step} steps: {shown}")
         keep = self.section.keep
-        worth = {"content": scored.content, "match": scored.match, "last": float(step)}[keep]
+        worth = scored.worth(keep, step)
         if not math.isfinite(worth):
             raise NotFiniteError(
                 f"{keep} of the held-out translations after {step} steps is {worth}, so no policy can "
@@ -131,11 +131,4 @@ class Monitor(TrainerCallback):
             )
         if worth > self.best:
             self.best = worth
-            self._save({"step": step, "worth": worth, **figures})
-
-    def _save(self, figures: dict[str, Any]) -> None:
-        """Put the policy into `best/`; a kill leaves an old or a new one, or none and no figures."""
-        with whole_folder(self.out / BEST) as temporary:
-            self.sync.policy.save(temporary)
-            (self.out / BEST_FIGURES).unlink(missing_ok=True)
-        write_whole(self.out / BEST_FIGURES, figures_json(figures) + "\n")
+            keep_best(self.out, self.sync.policy, {"step": step, "worth": worth, **figures})

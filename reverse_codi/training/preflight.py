@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reverse_codi.reasoners.load import reasoner_folder
-from reverse_codi.recipe.grpo import Advantage, GrpoSection
+from reverse_codi.recipe.grpo import Advantage
 from reverse_codi.recipe.reading import Prefix, Target
 from reverse_codi.recipe.reinforce import DistilSection, SearchSection
 from reverse_codi.recipe.reward import Shape
@@ -125,7 +125,9 @@ def check_training(recipe: Recipe) -> list[str]:
             "every weight in reward.functions is 0, so RL would learn nothing; give one a weight"
         )
     if recipe.reward.aggregation == "normalize_then_sum":
-        for key, value in (("grpo.advantage", recipe.grpo.advantage), ("reward.shape", recipe.reward.shape)):
+        asked = [recipe.grpo, *recipe.grpo_sections]
+        advantages = [("grpo.advantage", section.advantage) for section in asked]
+        for key, value in (*advantages, ("reward.shape", recipe.reward.shape)):
             if value not in (Advantage.TEXT, Shape.VALUE):
                 raise RecipeError(
                     f"{key} = {value} takes the weighted sum of the rewards, which reward.aggregation = "
@@ -146,11 +148,9 @@ def check_batch(recipe: Recipe, thoughts: int, qualifier: str = "") -> None:
     Raises:
         RecipeError: no batch would be full.
     """
-    for section in (stage.section for stage in recipe.stages):
-        if not isinstance(section, GrpoSection):
-            continue
+    for section in recipe.grpo_sections:
         wanted = section.thoughts_per_step * section.steps_per_generation
-        if thoughts < wanted:
+        if section.steps and thoughts < wanted:
             of = "grpo.thoughts_per_step" + (
                 " x steps_per_generation" if section.steps_per_generation > 1 else ""
             )

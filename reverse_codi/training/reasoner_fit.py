@@ -91,7 +91,8 @@ def check_lengths(recipe: Recipe, prompt: int, positions: int | None) -> None:
     Raises:
         RecipeError: names the limit and both numbers.
     """
-    engine, text = recipe.rollout.engine, recipe.grpo.max_new_tokens
+    engine = recipe.rollout.engine
+    text = max(section.max_new_tokens for section in (recipe.grpo, *recipe.grpo_sections))
     both = f"a prompt of {prompt} and grpo.max_new_tokens = {text} make {prompt + text} tokens"
     if positions is not None and prompt + text > positions:
         raise RecipeError(f"{both}, but the model has {positions} positions; lower grpo.max_new_tokens")

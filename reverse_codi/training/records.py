@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from reverse_codi.rewards.batch import FIGURES, figure
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.files import figures_json, whole_folder, write_whole
+from reverse_codi.verbalize.policy import Policy
 
 METRICS, COMPLETIONS, STAGES = "metrics.jsonl", "completions.jsonl", "stages.jsonl"
 WARM_CURVE = "warm_curve.csv"
@@ -87,6 +89,20 @@ def _renamed(record: dict[str, Any]) -> dict[str, Any]:
     """A completion with the columns of its rewards named as they are now."""
     known = {*OWN_COLUMNS, *(key for key in record if key.startswith(FIGURES))}
     return {key if key in known else figure(key): value for key, value in record.items()}
+
+
+def keep_best(out: Path, policy: Policy, figures: Mapping[str, Any]) -> None:
+    """Put a policy into `best/`; a kill leaves an old or a new one, or none and no figures.
+
+    Args:
+        out: folder of the run.
+        policy: what is kept.
+        figures: of `best.json`.
+    """
+    with whole_folder(out / BEST) as temporary:
+        policy.save(temporary)
+        (out / BEST_FIGURES).unlink(missing_ok=True)
+    write_whole(out / BEST_FIGURES, figures_json(figures) + "\n")
 
 
 class Completions:

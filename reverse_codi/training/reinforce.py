@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,20 +31,19 @@ from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.distil import distil, empty_thoughts, pairs
 from reverse_codi.training.grpo_stage import grpo
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import BEST_FIGURES, STAGES
+from reverse_codi.training.records import STAGES, keep_best
 from reverse_codi.training.resuming import start_of
 from reverse_codi.training.run_folder import RunFolder, write_recipe
 from reverse_codi.training.search_stage import SearchStage
 from reverse_codi.training.selection import Selection
 from reverse_codi.training.stage_folders import (
     FIGURES_FILE,
-    WARM_FILES,
     stage_folder,
     stage_recipe,
     stage_settings,
 )
 from reverse_codi.training.warm_start import gold_texts, taught_thoughts, warm_texts
-from reverse_codi.utils.files import figures_json, whole_folder, write_whole
+from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import log_point, tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
@@ -111,7 +109,7 @@ class Reinforcement:
         """Run the stages that are not finished yet; each writes a line, and the best policy is kept."""
         first = self.watch(self.selection.by_policy(self.policy))
         self._log({"stage": "00-warm", "texts": 0, "seconds": 0.0, **_heldout(first)})
-        self._keep(self.run.warm, first, number=0)
+        self._keep(first, number=0)
         for stage in self.recipe.stages:
             folder = stage_folder(self.run.path, stage)
             inputs = {
@@ -138,7 +136,7 @@ class Reinforcement:
             return {**figures}
         if isinstance(section, DistilSection):
             return self._distil(section, folder)
-        self._grpo(stage)
+        self._grpo(stage, folder)
         return {}
 
     def _distil(self, section: DistilSection, folder: Path) -> dict[str, Any]:
@@ -156,9 +154,8 @@ class Reinforcement:
         self.policy.save(folder)
         return {"pairs": len(examples.texts), "shown": section.steps * section.batch_size}
 
-    def _grpo(self, stage: Stage) -> None:
+    def _grpo(self, stage: Stage, folder: Path) -> None:
         recipe = stage_recipe(self.recipe, stage)
-        folder = Path(recipe.train.out)
         inner = RunFolder(folder, start_of(recipe, folder, resume=True))  # `RunFolder.begin` asked the user
         write_recipe(recipe, inner.path)
         grpo(recipe, self.prepared, self.policy, inner, self.actors)
@@ -170,25 +167,18 @@ class Reinforcement:
             self.store = self.store.added(BestTexts.load([folder]).found)
             self._log(line | self._stored())
             return
-        self.kept = folder / "best" if stage.kind == "grpo" else folder
+        self.kept = RunFolder(folder).best if stage.kind == "grpo" else folder
         self.policy = Policy.load(self.kept, self.prepared.reasoner, trainable=True)
         scored = self.selection.by_policy(self.policy)
         self._log(line | _heldout(scored))
-        self._keep(self.kept, self.watch(scored), stage.number)
+        self._keep(self.watch(scored), stage.number)
 
-    def _keep(self, folder: Path, scored: Scored, number: int) -> None:
-        """Copy a policy to `best/` if `grpo.keep` prefers it to those of earlier stages."""
-        worth = {"content": scored.content, "match": scored.match, "last": float(number)}
-        mine = worth[self.recipe.grpo.keep]
-        if mine <= self.best:
-            return
-        self.best = mine
-        file = self.run.path / BEST_FIGURES
-        with whole_folder(self.run.best) as temporary:
-            for name in (*WARM_FILES, POLICY_WEIGHTS, "adapter_config.json"):
-                shutil.copy(folder / name, temporary / name)
-            file.unlink(missing_ok=True)
-        write_whole(file, figures_json({"step": number, "worth": mine, **scored.summary()}) + "\n")
+    def _keep(self, scored: Scored, number: int) -> None:
+        """Put the policy into `best/` if `grpo.keep` prefers it to those of earlier stages."""
+        worth = scored.worth(self.recipe.grpo.keep, number)
+        if worth > self.best:
+            self.best = worth
+            keep_best(self.run.path, self.policy, {"step": number, "worth": worth, **scored.summary()})
 
     def _log(self, line: dict[str, Any]) -> None:
         """Append a line to `stages.jsonl`, with the texts and seconds of all stages so far."""

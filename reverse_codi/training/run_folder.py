@@ -116,15 +116,14 @@ class RunFolder:
         if self.start.changed:
             JsonLog(self.path / METRICS).write({"step": self.start.done, "changed": dict(self.start.changed)})
 
-    def save(self, recipe: Recipe, adapter: Path, reading: Path) -> Path:
-        """Put a policy, how its texts are read and its recipe into one folder, `verbalizer/`; returns it.
+    def save(self, recipe: Recipe, reading: Path) -> Path:
+        """Put the policy, how its texts are read and its recipe into one folder, `verbalizer/`; returns it.
 
         Args:
-            recipe: of the run.
-            adapter: folder of the policy: LoRA and `verbalizer.json`.
+            recipe: of the run; the policy is the best of its reinforcement, or the warm start without any.
             reading: folder of maps and encoded steps.
         """
-        folder = self.path / "verbalizer"
+        folder, adapter = self.path / "verbalizer", self.best if recipe.stages else self.warm
         with whole_folder(folder) as temporary:
             shutil.copytree(adapter, temporary, dirs_exist_ok=True)
             for name in READING_FILES:

@@ -133,7 +133,8 @@ def coverage(written: Written, gold: Sequence[str]) -> dict[str, float]:
         claims; `texts/own`, the share of thoughts with their gold claims among their own texts;
         `texts/covered`, the share of all training thoughts with theirs among all texts.
     """
-    claims = {owner: [claimed(text) for text in texts] for owner, texts in written.texts.items()}
+    content = {text: claimed(text) for text in {text for texts in written.texts.values() for text in texts}}
+    claims = {owner: [content[text] for text in texts] for owner, texts in written.texts.items()}
     every = [claim for own in claims.values() for claim in own]
     distinct = {claim for claim in every if claim is not None}
     wanted = [claimed(text) for text in gold]
@@ -148,7 +149,7 @@ def coverage(written: Written, gold: Sequence[str]) -> dict[str, float]:
 def _distinct(texts: Sequence[str]) -> list[str]:
     """The texts that claim something, one for each content."""
     content: dict[object, str] = {}
-    for text in texts:
+    for text in dict.fromkeys(texts):
         claims = claimed(text)
         if claims is not None:
             content.setdefault(claims, text)

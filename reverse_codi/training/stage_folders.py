@@ -43,7 +43,7 @@ def check_stages(recipe: Recipe) -> None:
     out = Path(recipe.train.out)
     check_settings(out / READING, reading_settings(recipe), READING_FILES)
     check_settings(out / WARM, warm_settings(recipe), WARM_FILES)
-    for stage in recipe.stages if recipe.reinforce else ():
+    for stage in listed(recipe):
         check_settings(stage_folder(out, stage), stage_settings(recipe, stage), (FIGURES_FILE,))
 
 
@@ -51,6 +51,11 @@ def check_stages(recipe: Recipe) -> None:
 
 FIGURES_FILE = "figures.json"
 """What a finished stage of reinforcement leaves, written last."""
+
+
+def listed(recipe: Recipe) -> list[Stage]:
+    """The stages that have folders of their own: those that `reinforce` lists. GRPO alone uses the run's."""
+    return recipe.stages if recipe.reinforce else []
 
 
 def stage_folder(out: Path, stage: Stage) -> Path:
@@ -78,7 +83,7 @@ def check_starts(recipe: Recipe, resume: bool) -> None:
     Raises:
         RecipeError: see `resuming.start_of`.
     """
-    for stage in recipe.stages if recipe.reinforce else ():
+    for stage in listed(recipe):
         folder = stage_folder(Path(recipe.train.out), stage)
         if stage.kind == "grpo" and not (folder / FIGURES_FILE).is_file():
             start_of(stage_recipe(recipe, stage), folder, resume)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from reverse_codi.reading.fit import retrieval
 from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.recipe.grpo import Keep
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.tasks.equations import Equation
 from reverse_codi.utils.bootstrap import Interval, explained, interval
@@ -72,6 +73,10 @@ class Scored:
     def content(self) -> float:
         """What checkpoints are kept by: the mean of `content_each`."""
         return float(self.content_each.mean())
+
+    def worth(self, keep: Keep, when: int) -> float:
+        """What a policy is kept by; `when` is the step or stage that wrote the texts."""
+        return {"content": self.content, "match": self.match, "last": float(when)}[keep]
 
     @property
     def distinct(self) -> float:

@@ -185,7 +185,7 @@ def found(ablation: Ablation, name: str, out: Path) -> Figures | None:
     return averaged(done) if done else None
 
 
-def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[str, Any]:
+def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> Figures:
     """Train and evaluate one row, or read what a former run found.
 
     Raises:
@@ -211,15 +211,15 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> dict[
         verbalizer = train(recipe, resume=True)
         ray.shutdown()  # the next row may place other actors
         if ablation.figures == "run":
-            (folder / DONE).parent.mkdir(parents=True, exist_ok=True)
             write_whole(folder / DONE, strict_json(run_figures(folder / "train")))
-            return run_row(ablation, name, out, console)
-        reading = None
-        if (reader := ablation.rows[name].read_by) is not None:
-            run_row(ablation, reader, out, console)
-            reading = out / reader / "train" / "reading"
-        evaluated = Evaluated(recipe, verbalizer, reading)
-        asked = EvaluationRequest(out=folder / "evaluation", size=ablation.size, reconstruct=False)
-        run(evaluated, asked)
-    figures: dict[str, Any] = json.loads((folder / DONE).read_text())
+        else:
+            reading = None
+            if (reader := ablation.rows[name].read_by) is not None:
+                run_row(ablation, reader, out, console)
+                reading = out / reader / "train" / "reading"
+            evaluated = Evaluated(recipe, verbalizer, reading)
+            asked = EvaluationRequest(out=folder / "evaluation", size=ablation.size, reconstruct=False)
+            run(evaluated, asked)
+    figures = found(ablation, name, out)
+    assert figures is not None  # the row is finished
     return figures

@@ -87,6 +87,19 @@ REFUSED = [
         ["--grpo.thoughts_per_step", "20", "--grpo.steps_per_generation", "4"],
         r"thoughts_per_step x steps_per_generation = 80, but there are at most 60",
     ),
+    # what a stage lays over the section is checked like the section
+    (
+        ["--reinforce", "[{grpo: {thoughts_per_step: 61}}]"],
+        r"grpo\.thoughts_per_step = 61, but there are at most 60 training thoughts",
+    ),
+    (
+        ["--reinforce", "[{grpo: {max_new_tokens: 300}}]"],
+        r"max_new_tokens = 300 make 301 tokens, but the model has 256 positions; lower",
+    ),
+    (
+        ["--reinforce", "[{grpo: {advantage: branch}}]", "--reward.aggregation", "normalize_then_sum"],
+        r"grpo\.advantage = branch takes the weighted sum",
+    ),
 ]
 
 
