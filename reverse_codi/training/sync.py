@@ -109,8 +109,7 @@ class PolicySync:
                 f"after {version - self.first} optimizer steps the policy's log-probabilities are not "
                 "finite, so it is neither kept nor sampled from; lower grpo.learning_rate"
             )
-        with torch.no_grad():
-            embeds = [self.policy.embedding(torch.tensor(list(ids))) for ids in self.probe.prompts]
+        embeds = [self.policy.embedding.of(ids) for ids in self.probe.prompts]
         self.difference = 0.0
         for actor, theirs in enumerate(self.pool.score(embeds, self.probe.texts, self.probe.temperature)):
             differences = [np.abs(a - b) for a, b in zip(ours, theirs, strict=True)]

@@ -6,7 +6,7 @@ A thought enters a prompt as an ordinary token id, so it survives whatever a tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,6 +105,12 @@ class LatentEmbedding(nn.Embedding):
             row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
             raise ValueError(f"bank row {row} holds a value that is not finite; drop that trace")
         return vectors.detach().to(self.weight.device, self.weight.dtype)
+
+    @torch.no_grad()
+    def of(self, ids: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
+        """Embeddings [T, d] or [N, T, d] of ids that are given as lists, without gradients."""
+        embedded: Tensor = self(torch.tensor(ids, device=self.weight.device))
+        return embedded
 
     def forward(self, input: Tensor) -> Tensor:
         """Ids [*] to embeddings [*, d].

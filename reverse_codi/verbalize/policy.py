@@ -93,5 +93,5 @@ class Policy:
         """
         n, slots, _ = vectors.shape
         prompts = self.prompts([list(range(i * slots, (i + 1) * slots)) for i in range(n)])
-        with torch.no_grad(), self.embedding.bank(vectors.flatten(0, 1)):
-            return list(self.embedding(torch.tensor(prompts)))
+        with self.embedding.bank(vectors.flatten(0, 1)):
+            return list(self.embedding.of(prompts))

@@ -1,0 +1,95 @@
+"""What a user's commands put onto a GPU, on small models; skipped where there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from reverse_codi import Verbalizer
+from reverse_codi.cli.main import run as command
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.train import train
+from tests.tiny import make_problems, make_sharp_reasoner
+
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.timeout(300),
+]
+
+QUESTIONS = [problem.question for problem in make_problems(50, seed=7)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of every stage, with reasoner, engine and rewards on the GPU."""
+    folder = tmp_path_factory.mktemp("gpu")
+    make_sharp_reasoner(hidden=64).save_pretrained(folder / "reasoner")
+    recipe: dict[str, Any] = {
+        "log": {"wandb": False},
+        "reasoner": {"path": str(folder / "reasoner"), "device": "cuda"},
+        "trace": {"out": str(folder / "traces"), "n": 120, "n_heldout": 40, "shard_rows": 120},
+        "reading": {"encoded_threshold": 0.01, "fit_on": "gold"},
+        "verbalizer": {"rank": 4, "alpha": 8},
+        "warm_start": {"kind": "shuffled", "steps": 60, "batch_size": 32, "learning_rate": 0.01},
+        "rollout": {
+            "cpus": 0.4, "gpus": 0.2,
+            "engine": {"kind": "transformers", "device": "cuda", "max_model_len": 64},
+        },
+        "reward": {"cpus_per_actor": 0.4, "gpus_per_actor": 0.2, "functions": ["hidden_match", "contrastive"]},
+        "reinforce": [
+            {"search": {"from": "lens"}},
+            {"search": {"thoughts": 20, "samples": 4}, "distil": {"steps": 6, "batch_size": 16}},
+            {"grpo": {"steps": 2}},
+        ],
+        "grpo": {
+            "thoughts_per_step": 4, "samples": 4, "max_new_tokens": 8, "eval_every": 2, "eval_thoughts": 32,
+            "save_every": 2, "distractors": 3, "keep": "last",
+        },
+        "train": {"out": str(folder / "out")},
+    }  # fmt: skip
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    train(Recipe.load(folder / "recipe.yaml"))
+    return folder / "out"
+
+
+def test_every_stage_runs_on_the_gpu(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "stages.jsonl").read_text().splitlines()]
+    names = [line["stage"] for line in lines]
+    assert names == ["00-warm", "01-search", "02-search", "03-distil", "04-grpo"]
+    assert all(
+        line["heldout/match"] == line["heldout/match"] for line in lines if "search" not in line["stage"]
+    )
+    before, after = (load_file(trained / part / "adapter_model.safetensors") for part in ("warm", "best"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_gpu_translates_as_the_processor_does() -> None:
+    here = Verbalizer.from_pretrained("embedded").translate(QUESTIONS)
+    there = Verbalizer.from_pretrained("embedded", device="cuda").translate(QUESTIONS)
+    same = [a.text == b.text for a, b in zip(here, there, strict=True)]
+    assert sum(same) / len(same) > 0.97  # another order of sums can tip a text
+
+
+def test_a_reasoner_is_distilled_on_the_gpu(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        "log: {wandb: false}\n"
+        "distill:\n"
+        f"  out: {tmp_path / 'reasoner'}\n"
+        "  shape: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 4}\n"
+        "  n_thoughts: 2\n"
+        "  projection_width: 32\n"
+        "  n_problems: 300\n"
+        "  written: {steps: 20, batch_size: 16, student: 0, distill: 0}\n"
+        "  latent: {steps: 5, batch_size: 16}\n"
+    )
+    command(["distill", str(tmp_path / "recipe.yaml")])
+    reasoner = CodiReasoner.from_pretrained(tmp_path / "reasoner", device="cuda")
+    states = reasoner.think(QUESTIONS[:4]).hidden_states
+    assert states.device.type == "cpu" and bool(states.isfinite().all())
