@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
-
-import torch
+import random
+from collections.abc import Hashable, Iterator, Sequence
 
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.config import UserError
@@ -32,8 +31,8 @@ class Distractors:
             UserError: no other problem has a thought at this site.
         """
         of_site = self._of_site.get(site, [])
-        order = torch.randperm(len(of_site), generator=torch.Generator().manual_seed(seed)).tolist()
-        others = (row for place in order if self.problems[row := of_site[place]] != problem)
+        places = _shuffled(len(of_site), random.Random(seed))
+        others = (row for place in places if self.problems[row := of_site[place]] != problem)
         found = list(itertools.islice(others, n))
         if not found:
             raise UserError(
@@ -46,3 +45,12 @@ class Distractors:
 def seed_of(seed: int, row: int) -> int:
     """The seed of one row's distractors."""
     return seed * 1_000_003 + row
+
+
+def _shuffled(n: int, rng: random.Random) -> Iterator[int]:
+    """The numbers below `n` in random order, each drawn when it is asked for: a few of many cost little."""
+    moved: dict[int, int] = {}
+    for end in range(n, 0, -1):
+        place = rng.randrange(end)
+        yield moved.get(place, place)
+        moved[place] = moved.pop(end - 1, end - 1)

@@ -42,7 +42,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "cpus": 0.4, "gpus": 0.2,
             "engine": {"kind": "transformers", "device": "cuda", "max_model_len": 64},
         },
-        "reward": {"cpus_per_actor": 0.4, "gpus_per_actor": 0.2, "functions": ["hidden_match", "contrastive"]},
+        "reward": {
+            "cpus_per_actor": 0.4, "gpus_per_actor": 0.2, "functions": ["hidden_match", "contrastive"],
+        },
         "reinforce": [
             {"search": {"from": "lens"}},
             {"search": {"thoughts": 20, "samples": 4}, "distil": {"steps": 6, "batch_size": 16}},

@@ -5,7 +5,7 @@ row that says `after: OTHER` takes over the other row's maps, warm start or both
 stopped table goes on where it was.
 
 A table of RL alone needs less: `start: embedded` begins every row at the embedded warm start, and
-`figures: run` takes what the run itself found on held-out thoughts, as a mean over `seeds` of GRPO.
+`figures: run` takes what the run itself found on held-out thoughts, as a mean over `seeds`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.find import recipe_file
 from reverse_codi.recipe.reward import beside
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.seeds import seeded
 from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import with_available_engine
@@ -69,7 +70,10 @@ class AblationRow(Section):
     read_by: str | None = None
     """A row above whose maps evaluate this one, where its own read whole traces."""
     seeds: list[int] = Field(default=[], max_length=100)
-    """Values of grpo.seed that the row is run with, one after the other; if none, the recipe's own."""
+    """Seeds that the row is run with, one after the other, and so are the rows that it goes on from: seeds of
+    the warm start, of all stages and of GRPO. If none, the recipe's own."""
+    seed: int | None = None
+    """One such seed."""
     set: dict[str, Any] = {}
     """Keys laid over the base recipe, dotted: `reading.spec.point: last`."""
 
@@ -127,7 +131,9 @@ def recipe_of(ablation: Ablation, name: str, folder: Path) -> Recipe:
     base = recipe_file(ablation.recipe)
     values = override(read_yaml(base), [*words, "--train.out", str(folder / "train")])
     recipe = validated(Recipe, values, f"row {name!r}")
-    return recipe.model_copy(update={"reward": beside(recipe.reward, base.parent)})
+    recipe = recipe.model_copy(update={"reward": beside(recipe.reward, base.parent)})
+    seed = ablation.rows[name].seed
+    return recipe if seed is None else seeded(recipe, seed)
 
 
 def made_from(ablation: Ablation, name: str) -> dict[str, Any]:
@@ -169,10 +175,12 @@ def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
 
 def by_seed(ablation: Ablation, name: str, out: Path) -> Iterator[tuple[Ablation, Path]]:
     """The table with one of the row's seeds in it, and the folder of its rows, for each seed."""
-    row = ablation.rows[name]
-    for seed in row.seeds:
-        one = row.model_copy(update={"seeds": [], "set": {**row.set, "grpo.seed": seed}})
-        yield ablation.model_copy(update={"rows": {**ablation.rows, name: one}}), out / f"seed-{seed}"
+    rows = {name: ablation.rows[name]}
+    while (before := list(rows.values())[-1].after) is not None:
+        rows[before] = ablation.rows[before]
+    for seed in ablation.rows[name].seeds:
+        fixed = {key: row.model_copy(update={"seeds": [], "seed": seed}) for key, row in rows.items()}
+        yield ablation.model_copy(update={"rows": {**ablation.rows, **fixed}}), out / f"seed-{seed}"
 
 
 def found(ablation: Ablation, name: str, out: Path) -> Figures | None:

@@ -318,6 +318,22 @@ def test_a_row_of_seeds_is_the_mean_of_runs_from_the_embedded_warm_start(
     assert [list(column.cells) for column in shown.columns][1] == ["1.000 ±1.000", "0.000"]
 
 
+def test_a_seed_is_of_all_that_a_row_trains_and_of_the_rows_that_it_goes_on_from(tmp_path: Path) -> None:
+    stages = [{"search": {"samples": 4}, "distil": {"steps": 5}}, {"grpo": {"steps": 1}}]
+    ablation = run_table(
+        tmp_path,
+        base={},
+        more={"after": "base", "set": {"reinforce": stages}, "seeds": [3, 4]},
+    )
+    [(one, folder), (other, _)] = ablate.by_seed(ablation, "more", tmp_path)
+    recipe = ablate.recipe_of(one, "more", folder / "more")
+    sections = [recipe.warm_start, recipe.grpo, *(stage.section for stage in recipe.stages)]
+    assert {section.seed for section in sections} == {3} and len(recipe.stages) == 3
+    assert folder.name == "seed-3" and ablate.recipe_of(one, "base", folder).warm_start.seed == 3
+    assert ablate.recipe_of(other, "base", folder).warm_start.seed == 4
+    assert ablate.made_from(one, "more") != ablate.made_from(other, "more")
+
+
 def test_seeds_that_are_still_missing_are_left_out_of_the_mean(
     tmp_path: Path, runs: list[tuple[str, int]]
 ) -> None:
