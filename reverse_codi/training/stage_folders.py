@@ -17,7 +17,7 @@ from reverse_codi.training.resuming import start_of
 from reverse_codi.utils.stages import check_settings
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 
-READING, WARM = "reading", "warm"
+READING, WARM, REINFORCE = "reading", "warm", "reinforce"
 READING_FILES, WARM_FILES = (MAPS_FILE, ENCODED_FILE), (VERBALIZER_FILE,)
 
 
@@ -60,7 +60,7 @@ def listed(recipe: Recipe) -> list[Stage]:
 
 def stage_folder(out: Path, stage: Stage) -> Path:
     """Where a stage of the recipe's `reinforce` lies."""
-    return out / "reinforce" / stage.name
+    return out / REINFORCE / stage.name
 
 
 def stage_settings(recipe: Recipe, stage: Stage) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from reverse_codi.recipe.seeds import seeded
 from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import with_available_engine
-from reverse_codi.training.stage_folders import READING, READING_FILES, WARM
+from reverse_codi.training.stage_folders import READING, READING_FILES, REINFORCE, WARM
 from reverse_codi.utils.config import (
     RecipeError,
     Section,
@@ -65,8 +65,9 @@ class AblationRow(Section):
     """What the row asks."""
     after: str | None = None
     """A row above whose `takes` are taken over."""
-    takes: list[Literal["reading", "warm"]] = ["reading", "warm"]
-    """What is taken over, from that row or from the package: maps and encoded steps, and the warm start."""
+    takes: list[Literal["reading", "warm", "search"]] = ["reading", "warm"]
+    """What is taken over, from that row or from the package: maps and encoded steps, the warm start, and the
+    searches of that row, for rows that differ in what is learnt from the same texts."""
     read_by: str | None = None
     """A row above whose maps evaluate this one, where its own read whole traces."""
     seeds: list[int] = Field(default=[], max_length=100)
@@ -193,6 +194,13 @@ def found(ablation: Ablation, name: str, out: Path) -> Figures | None:
     return averaged(done) if done else None
 
 
+def taken(run: Path, row: AblationRow) -> list[Path]:
+    """The stages of another run that a row takes over, as folders within the run's."""
+    fixed = [Path(part) for part in (READING, WARM) if part in row.takes]
+    searches = run.glob(f"{REINFORCE}/*-search") if "search" in row.takes else []
+    return [*fixed, *sorted(folder.relative_to(run) for folder in searches)]
+
+
 def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> Figures:
     """Train and evaluate one row, or read what a former run found.
 
@@ -208,7 +216,7 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> Figur
         recipe = with_available_engine(recipe_of(ablation, name, folder))
         if (first := ablation.rows[name].after) is not None:
             run_row(ablation, first, out, console)
-            for part in ablation.rows[name].takes:
+            for part in taken(out / first / "train", ablation.rows[name]):
                 if not (folder / "train" / part).is_dir():  # else RL may have gone on from it
                     take_over(out / first / "train" / part, folder / "train" / part)
         elif ablation.start == "embedded" and not (folder / "train" / READING).is_dir():

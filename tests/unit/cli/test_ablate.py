@@ -12,6 +12,8 @@ from reverse_codi.cli.jobs import ablation as ablate
 from reverse_codi.cli.jobs.ablation import Ablation, made_from, read_ablation, recipe_of, run_row
 from reverse_codi.evaluation.defaults import AMONG, Size
 from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest
+from reverse_codi.recipe.reinforce import Stage
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.config import RecipeError, validated
 from reverse_codi.utils.stages import StageError, record
 
@@ -235,15 +237,20 @@ def test_every_row_of_the_tables_in_the_package_resolves(path: Path) -> None:
         recipe = recipes[name]
         assert row.why
         assert row.takes
-        # What is taken over must have been made: training that begins anew has no RL.
-        goes_on = "warm" in row.takes and (row.after is not None or ablation.start is not None)
-        assert bool(recipe.stages) == goes_on, name
+        if "warm" in row.takes and (row.after is not None or ablation.start is not None):
+            assert recipe.stages, f"{name} would do nothing"
         if row.after is not None:
             before = recipes[row.after]
             assert recipe.reasoner == before.reasoner, name
             # What is taken over is not made again, so a key that changes it would say what is not so.
             if "reading" in row.takes:
                 assert recipe.reading == before.reading, name
+            if "search" in row.takes:
+                assert searches(recipe) == searches(before) != [], name
+
+
+def searches(recipe: Recipe) -> list[Stage]:
+    return [stage for stage in recipe.stages if stage.kind == "search"]
 
 
 def test_a_row_that_would_fail_is_refused_before_the_first_is_trained(tmp_path: Path) -> None:
@@ -332,6 +339,16 @@ def test_a_seed_is_of_all_that_a_row_trains_and_of_the_rows_that_it_goes_on_from
     assert folder.name == "seed-3" and ablate.recipe_of(one, "base", folder).warm_start.seed == 3
     assert ablate.recipe_of(other, "base", folder).warm_start.seed == 4
     assert ablate.made_from(one, "more") != ablate.made_from(other, "more")
+
+
+def test_a_row_can_learn_from_the_texts_that_another_one_found(tmp_path: Path) -> None:
+    for part in ("reading", "warm", "reinforce/01-search", "reinforce/02-distil", "reinforce/03-search"):
+        (tmp_path / part).mkdir(parents=True)
+    row = ablate.AblationRow(why="", after="base", takes=["reading", "search"])
+    assert [str(part) for part in ablate.taken(tmp_path, row)] == [
+        "reading", "reinforce/01-search", "reinforce/03-search",
+    ]  # fmt: skip
+    assert ablate.taken(tmp_path, row.model_copy(update={"takes": ["warm"]})) == [Path("warm")]
 
 
 def test_seeds_that_are_still_missing_are_left_out_of_the_mean(
