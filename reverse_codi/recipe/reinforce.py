@@ -74,10 +74,6 @@ class DistilSection(Section):
     """Share of a target's tokens that are replaced at random while the next token is learned."""
     drop: float = Field(default=0.1, ge=0, lt=1)
     """Share of the thoughts that is left out: those whose best text has the lowest reward."""
-    age_penalty: float = Field(default=0.0, ge=0)
-    """What a text's reward loses for each search after the one that found it, before the best is chosen. For
-    searches without a shortlist, where texts of early rounds hold later ones back; with one, each search
-    compares anew with all texts."""
     weight: Literal["none", "reward", "margin"] = "none"
     """How often a thought is shown: all alike (none), or by the rank of its best text's reward or of its lead
     over the thought's second-best text."""

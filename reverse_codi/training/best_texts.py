@@ -70,21 +70,12 @@ class BestTexts:
         """With the texts of one more search."""
         return BestTexts([*self.found, *found])
 
-    def best(self, age_penalty: float = 0.0) -> dict[int, Found]:
-        """The best text of each thought, in the order of the thoughts.
-
-        Args:
-            age_penalty: what a text's reward loses for each search after the one that found it.
-        """
-        last = self.searches
-
-        def worth(found: Found) -> float:
-            return found.reward - age_penalty * (last - found.search)
-
+    def best(self) -> dict[int, Found]:
+        """The best text of each thought, in the order of the thoughts; of equals the one found first."""
         chosen: dict[int, Found] = {}
         for found in self.found:
             known = chosen.get(found.thought)
-            if known is None or worth(found) > worth(known):
+            if known is None or found.reward > known.reward:
                 chosen[found.thought] = found
         return dict(sorted(chosen.items()))
 

@@ -48,7 +48,7 @@ def _fine_tuning(section: DistilSection) -> WarmStartSection:
 
 def chosen(store: BestTexts, section: DistilSection) -> list[Found]:
     """The best text of each thought, in their order, without the share `drop` of the lowest rewards."""
-    best = list(store.best(section.age_penalty).values())
+    best = list(store.best().values())
     dropped = int(section.drop * len(best))
     worst = set(sorted(range(len(best)), key=lambda row: best[row].reward)[:dropped])
     return [found for row, found in enumerate(best) if row not in worst]
