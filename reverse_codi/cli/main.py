@@ -37,6 +37,7 @@ GROUPS = {
     },
     "Studies": {
         "ablate": "train and evaluate the rows of an ablation table",
+        "curves": "show what a run's texts were worth while it learnt",
         "reading-study": "compare ways of reading a text",
         "ceilings": "fit probes: how well thoughts can be read at all",
         "samples": "measure what best-of-N gains and costs",

@@ -16,7 +16,7 @@ from reverse_codi.utils.files import figures_json, whole_folder, write_whole
 from reverse_codi.verbalize.policy import Policy
 
 METRICS, COMPLETIONS, STAGES = "metrics.jsonl", "completions.jsonl", "stages.jsonl"
-WARM_CURVE = "warm_curve.csv"
+WARM_CURVE, CURVE = "warm_curve.csv", "curve.csv"
 BEST, BEST_FIGURES = "best", "best.json"
 OWN_COLUMNS = ("step", "policy", "site", "question", "text", "match", "total")
 """Of completions; those of rewards are `reward/NAME`."""

@@ -31,7 +31,7 @@ from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.distil import distil, empty_thoughts, pairs
 from reverse_codi.training.grpo_stage import grpo
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import STAGES, keep_best
+from reverse_codi.training.records import CURVE, STAGES, keep_best
 from reverse_codi.training.resuming import start_of
 from reverse_codi.training.run_folder import RunFolder, write_recipe
 from reverse_codi.training.search_stage import SearchStage
@@ -149,7 +149,7 @@ class Reinforcement:
         empty = empty_thoughts(self.prepared)
         examples = pairs(self.policy, self.store, section, self.thoughts, empty, replayed)
         with tracked(self.recipe.log, "distil") as report_to:
-            point = self.selection.curve(self.policy, folder / "curve.csv", folder.name)
+            point = self.selection.curve(self.policy, folder / CURVE, folder.name)
             distil(self.policy, examples, section, folder / "sft", point, report_to)
         self.policy.save(folder)
         return {"pairs": len(examples.texts), "shown": section.steps * section.batch_size}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -59,12 +60,14 @@ class Selection:
             name: of the stage, in the log.
         """
         lines: list[str] = []
+        began = time.perf_counter()
 
         def point(step: int) -> None:
+            seconds = time.perf_counter() - began
             figures = self.by_policy(policy).summary()
-            lines.append(f"{step}," + ",".join(f"{value:.4f}" for value in figures.values()))
+            lines.append(f"{step},{seconds:.1f}," + ",".join(f"{value:.4f}" for value in figures.values()))
             log_point({f"heldout/{name}": value for name, value in figures.items()}, step)
-            write_whole(file, "\n".join(["step," + ",".join(figures), *lines]) + "\n")
+            write_whole(file, "\n".join(["step,seconds," + ",".join(figures), *lines]) + "\n")
             log.info(f"{name} {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
         return point

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reverse_codi.reasoners.codi import CheckpointError
-from reverse_codi.reasoners.huginn.plot import figure, write_page
+from reverse_codi.reasoners.huginn.plot import figure
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.reasoners.huginn.trajectories import LEAST_ITERATIONS, RETURNS, Summary, summarise
 from reverse_codi.reasoners.plain_text import Filled
@@ -27,6 +27,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.outputs import check_folder
+from reverse_codi.utils.pages import write_page
 
 RESULT = "trajectories.json"
 LENS_TOP = 3

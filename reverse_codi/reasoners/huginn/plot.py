@@ -1,16 +1,13 @@
-"""Trajectories on their principal axes, as a Plotly page."""
+"""Trajectories on their principal axes, as a Plotly figure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from plotly.io import write_html  # type: ignore[import-untyped]
 from torch import Tensor
 
 from reverse_codi.reasoners.huginn.trajectories import TrajectoryKind, principal_axes
-from reverse_codi.utils.files import whole_file
 
 COLOURS = {
     TrajectoryKind.FIXED_POINT: "#4477aa",
@@ -63,9 +60,3 @@ def figure(
     }
     title = {"text": f"States after iterations {first} to {len(states) - 1}"}
     return {"data": lines, "layout": {"title": title, **({"scene": titles} if axes == 3 else titles)}}
-
-
-def write_page(page: Path, shown: dict[str, Any]) -> None:
-    """Write a figure as one HTML file that needs no network."""
-    with whole_file(page) as temporary:
-        write_html(shown, temporary, include_plotlyjs=True)

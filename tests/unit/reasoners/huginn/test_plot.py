@@ -8,6 +8,7 @@ import torch
 
 from reverse_codi.reasoners.huginn import plot
 from reverse_codi.reasoners.huginn.trajectories import TrajectoryKind
+from reverse_codi.utils.pages import write_page
 
 STATES = torch.randn(13, 2, 6, generator=torch.Generator().manual_seed(0))
 NOTES = [[f"{token}-{i}" for i in range(13)] for token in "ab"]
@@ -41,7 +42,7 @@ def test_all_axes_keep_all_distances() -> None:
 
 def test_a_page_stands_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    plot.write_page(page, plot.figure(STATES, "ab", [TrajectoryKind.ORBIT] * 2, NOTES))
+    write_page(page, plot.figure(STATES, "ab", [TrajectoryKind.ORBIT] * 2, NOTES))
     text = page.read_text()
     assert "iteration 12: b-12" in text
     assert not re.search(r"<script[^>]*\ssrc=", text)
