@@ -18,7 +18,6 @@ from reverse_codi.reading.wording import worded
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import FRAMED, Map
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import UserError
 
 
 def fit_map(
@@ -28,22 +27,8 @@ def fit_map(
     train: TraceStore,
     train_claims: Sequence[Sequence[str]],
     framed: float = FRAMED,
-    sure: Sequence[Sequence[bool]] | None = None,
 ) -> AffineMap:
-    """Fit one site's map on the gold texts of its thoughts; "(no step)" where a thought encodes nothing.
-
-    Arguments as in `fit_metric`.
-
-    Raises:
-        UserError: no thought of the site holds only claims that are sure.
-    """
-    if sure is not None:
-        rows = [row for row, own in enumerate(sure) if all(own[k] for k in encoded.steps(site, len(own)))]
-        if not rows:
-            raise UserError(
-                f"no step that {site} holds is sure in any of {len(sure):,} traces; raise trace.n"
-            )
-        train, train_claims = train.select(rows), [train_claims[row] for row in rows]
+    """Fit one site's map on the gold texts of its thoughts; "(no step)" where a thought encodes nothing."""
     texts = worded([encoded.text(site, claims) for claims in train_claims], train.questions, framed)
     active = torch.tensor([bool(encoded.steps(site, len(claims))) for claims in train_claims])
     features, thoughts = reader.features(texts, train.questions), train.vectors(site)
@@ -59,7 +44,6 @@ def fit_metric(
     train: TraceStore,
     train_claims: Sequence[Sequence[str]],
     framed: float = FRAMED,
-    sure: Sequence[Sequence[bool]] | None = None,
 ) -> ThoughtMetric:
     """Fit the maps of all sites on training traces; they are frozen from here on.
 
@@ -70,10 +54,9 @@ def fit_metric(
         train: N traces.
         train_claims: their N lists of claims.
         framed: share of texts that are put among random words, see `reading.wording`.
-        sure: of each claim whether a map may be fitted on a thought that holds it; all if None.
     """
     return ThoughtMetric(
-        reader, {site: fit_map(reader, site, encoded, train, train_claims, framed, sure) for site in sites}
+        reader, {site: fit_map(reader, site, encoded, train, train_claims, framed) for site in sites}
     )
 
 

@@ -43,7 +43,6 @@ class Traces:
         train: training traces.
         own: what each training trace says without labels; None where no one needs it.
         claims: what each training trace is taken to say: its gold steps, its own, or what lens search finds.
-        sure: of each claim whether maps are fitted on it; None where they are on all.
         heldout: held-out traces.
         sites: the thoughts h0..h(K-1), or the answer.
     """
@@ -52,7 +51,6 @@ class Traces:
     train: TraceStore
     own: SelfGeneratedCot | None
     claims: list[list[str]]
-    sure: list[list[bool]] | None
     heldout: TraceStore
     sites: list[Site]
 
@@ -93,7 +91,7 @@ def collect_traces(recipe: Recipe) -> Traces:
     sites = target_sites(recipe.reading.spec.target, reasoner.n_thoughts)
     if ANSWER in sites:
         train, heldout = (traces.with_answer_states(reasoner) for traces in (train, heldout))
-    own, sure = None, None
+    own = None
     if recipe.needs_self_generated_cot:
         own = self_generated_cot(reasoner, train, Path(recipe.trace.out))
     match recipe.reading.fit_on:
@@ -102,11 +100,10 @@ def collect_traces(recipe: Recipe) -> Traces:
             claims = own.claims
         case "lens":
             log.info("looking for each thought's step by the lens")
-            by_lens = lens_claims(reasoner, train)
-            claims, sure = by_lens.claims, by_lens.sure
+            claims = lens_claims(reasoner, train)
         case "gold":
             claims = train.claims
-    return Traces(reasoner, train, own, claims, sure, heldout, sites)
+    return Traces(reasoner, train, own, claims, heldout, sites)
 
 
 def trace_both(recipe: Recipe, reasoner: CodiReasoner) -> tuple[TraceStore, TraceStore]:
@@ -150,10 +147,7 @@ def _fit(recipe: Recipe, traces: Traces, folder: Path) -> None:
     rows = [*range(n), *again * (recipe.reading.disagreeing - 1)]
     reader = Reader(reasoner, recipe.reading.spec)
     claims = [claims[row] for row in rows]
-    sure = None if traces.sure is None else [traces.sure[row] for row in rows]
-    metric = fit_metric(
-        reader, traces.sites, encoded, train.select(rows), claims, recipe.reading.framed, sure
-    )
+    metric = fit_metric(reader, traces.sites, encoded, train.select(rows), claims, recipe.reading.framed)
     metric.save(folder)
     write_whole(folder / ENCODED_FILE, encoded.to_json())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import takewhile
 
 from reverse_codi.reading.claims import EncodedSteps
@@ -14,20 +13,7 @@ from reverse_codi.verbalize.lens_search import lens_search
 from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
 
 
-@dataclass(frozen=True)
-class LensClaims:
-    """What lens search says of N traces.
-
-    Attributes:
-        claims: N lists of claims, first to last.
-        sure: of each claim whether it is the only one that fits, see `lens_search.Found.sure`.
-    """
-
-    claims: list[list[str]]
-    sure: list[list[bool]]
-
-
-def lens_claims(reasoner: CodiReasoner, traces: TraceStore) -> LensClaims:
+def lens_claims(reasoner: CodiReasoner, traces: TraceStore) -> list[list[str]]:
     """For each of N traces the steps of its thoughts, first to last, up to the first thought without one.
 
     Their results are the lens' likeliest words: what was thought, also where it does not follow. A later step
@@ -42,16 +28,15 @@ def lens_claims(reasoner: CodiReasoner, traces: TraceStore) -> LensClaims:
     """
     sites = thought_sites(reasoner.n_thoughts)
     thoughts = thoughts_of(traces, sites, EncodedSteps({}, 1.0))
-    found: dict[int, list[tuple[list[str], bool]]] = {row: [] for row in range(len(traces))}
-    for row, step in zip(thoughts.problems, lens_search(reasoner, thoughts), strict=True):
-        found[row].append((claims_of(step.as_said), step.sure))
-    steps = [list(takewhile(lambda step: step[0], own)) for own in found.values()]
-    if not any(steps):
+    texts: dict[int, list[str]] = {row: [] for row in range(len(traces))}
+    for row, found in zip(thoughts.problems, lens_search(reasoner, thoughts), strict=True):
+        texts[row].append(found.as_said)
+    claims = [
+        [claim for named in takewhile(bool, map(claims_of, own)) for claim in named] for own in texts.values()
+    ]
+    if not any(claims):
         raise UserError(
             f"lens search finds no step in any of {len(traces):,} traces, so nothing can be fitted on it; "
             "use the model's own steps (reading.fit_on: written) or gold ones (gold)"
         )
-    return LensClaims(
-        claims=[[claim for named, _ in own for claim in named] for own in steps],
-        sure=[[sure for named, sure in own for _ in named] for own in steps],
-    )
+    return claims

@@ -24,5 +24,5 @@ def prepared(
     own = [["1 + 1 = 2"] for _ in tiny_traces.claims]
     sites = thought_sites(3)
     return Prepared(
-        tiny_reasoner, tiny_traces, None, own, None, tiny_traces, sites, make_encoded(3), tiny_metric, folder
+        tiny_reasoner, tiny_traces, None, own, tiny_traces, sites, make_encoded(3), tiny_metric, folder
     )

@@ -15,23 +15,13 @@ from tests.tiny import make_tiny_traces
 def test_most_steps_of_the_embedded_reasoner_are_found_without_labels(tmp_path: Path) -> None:
     reasoner = load_reasoner(ReasonerSection())
     traces = make_tiny_traces(reasoner, tmp_path, 60)
-    found = lens_claims(reasoner, traces)
-    claims = found.claims
+    claims = lens_claims(reasoner, traces)
     assert [len(found) <= len(gold) for found, gold in zip(claims, traces.claims, strict=True)].count(
         False
     ) < 3
-    steps = [(said[:k + 1], gold[:k + 1]) for said, gold in zip(claims, traces.claims, strict=True)
+    steps = [(found[:k + 1], gold[:k + 1]) for found, gold in zip(claims, traces.claims, strict=True)
              for k in range(len(gold))]  # fmt: skip
-    assert sum(said == gold for said, gold in steps) / len(steps) > 0.8
-    assert [len(own) for own in found.sure] == [len(own) for own in claims]
-    sure = [
-        (claim, gold)
-        for own, flags, wanted in zip(claims, found.sure, traces.claims, strict=True)
-        for claim, flag, gold in zip(own, flags, wanted, strict=False)
-        if flag
-    ]
-    assert len(sure) > 0.7 * sum(map(len, claims))
-    assert sum(claim == gold for claim, gold in sure) / len(sure) > 0.97
+    assert sum(found == gold for found, gold in steps) / len(steps) > 0.8
 
 
 def test_a_reasoner_that_has_learnt_nothing_names_no_step(

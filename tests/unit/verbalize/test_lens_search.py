@@ -167,17 +167,6 @@ def test_a_number_that_is_whole_is_no_first_token_and_a_separator_may_end_one() 
     assert found == Found("40 * 41 = 1640.", 2, 0)  # 41 - 40 takes the operands from the end
 
 
-def test_a_step_is_sure_if_no_other_fits_its_likeliest_word_as_well() -> None:
-    reasoner = make_reasoner(pairs_tokenizer())
-    question = "Ann has 11 boxes of 7 eggs ."
-    thoughts = make_thoughts(reasoner, [["4"]], question), make_thoughts(reasoner, [["18"]], question)
-    (either,), (one,) = (lens_search(reasoner, each) for each in thoughts)
-    assert (either.tied, either.sure) == (2, False)  # 11 - 7 = 4 and 11 % 7 = 4
-    assert (one.text, one.tied, one.sure) == ("11 + 7 = 18.", 1, True)
-    (second,) = lens_search(reasoner, make_thoughts(reasoner, [["19", "18"]], question))
-    assert (second.text, second.sure) == ("11 + 7 = 18.", False)  # by a word that is not the likeliest
-
-
 def test_sentences_are_those_of_the_question() -> None:
     words = "Tom Amy Every gorp lurg zimp fosk is a Is or . ? <".split()
     reasoner = make_reasoner(word_tokenizer(words))
