@@ -49,7 +49,10 @@ def main(arguments: Sequence[str]) -> None:
             f"no run has the held-out figure {unknown[0]!r}; there are {', '.join(sorted(known))}"
         )
     write_page(options.out, plot(runs, options.figures))
-    table = Table("run", "stage", "step", "texts", "seconds", *options.figures)
+    table = Table()
+    table.add_column("run", overflow="fold")
+    for name in ("stage", "step", "texts", "seconds", *options.figures):
+        table.add_column(name, no_wrap=True)
     for run, of_run in runs.items():
         for point in of_run:
             step = "" if point.step is None else f"{point.step:,}"
