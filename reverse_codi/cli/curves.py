@@ -49,17 +49,13 @@ def main(arguments: Sequence[str]) -> None:
             f"no run has the held-out figure {unknown[0]!r}; there are {', '.join(sorted(known))}"
         )
     write_page(options.out, plot(runs, options.figures))
-    table = Table()
-    table.add_column("run", overflow="fold")
-    for name in ("stage", "step", "texts", "seconds", *options.figures):
-        table.add_column(name, no_wrap=True)
+    console = VerbConsole()
     for run, of_run in runs.items():
+        table = Table("stage", "step", "texts", "seconds", *options.figures, title=run)
         for point in of_run:
             step = "" if point.step is None else f"{point.step:,}"
-            values = [
-                f"{point.figures[name]:.3f}" if name in point.figures else "" for name in options.figures
-            ]
-            table.add_row(run, point.stage, step, f"{point.texts:,}", f"{point.seconds:,.0f}", *values)
-    console = VerbConsole()
-    console.print(table)
+            values = [point.figures.get(name) for name in options.figures]
+            shown = ["" if value is None else f"{value:.3f}" for value in values]
+            table.add_row(point.stage, step, f"{point.texts:,}", f"{point.seconds:,.0f}", *shown)
+        console.print(table)
     console.print(f"curves: {options.out}", markup=False)
