@@ -130,7 +130,7 @@ def test_the_verbalizer_is_whole_and_the_reasoner_as_it_was(trained: Path, root:
         == ThoughtMetric.load(trained / "verbalizer", reasoner).reader.spec.model_dump()
     )
     assert (trained / "verbalizer/encoded_steps.json").is_file()
-    assert (trained / "warm_curve.csv").read_text().startswith("step,match,")
+    assert (trained / "warm_curve.csv").read_text().startswith("step,seconds,match,")
 
 
 def test_a_second_run_into_the_same_folder_is_refused(trained: Path, root: Path) -> None:
