@@ -19,14 +19,8 @@ def parser() -> Parser:
     made = Parser("reverse-codi curves", __doc__)
     add = made.add_argument
     add("runs", metavar="RUN", type=Path, nargs="+", help="train.out of a run with stages")
-    add("--figures", nargs="+", default=list(SHOWN), help=f"held-out figures (default: {' '.join(SHOWN)})")
-    add(
-        "--out",
-        metavar="FILE",
-        type=Path,
-        default=Path("curves.html"),
-        help="the page (default: curves.html)",
-    )
+    add("--figures", nargs="+", default=list(SHOWN), help="held-out figures")
+    add("--out", metavar="FILE", type=Path, default=Path("curves.html"), help="the page")
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,7 @@ def test_every_stage_runs_on_the_gpu(trained: Path) -> None:
     lines = [json.loads(line) for line in (trained / "stages.jsonl").read_text().splitlines()]
     names = [line["stage"] for line in lines]
     assert names == ["00-warm", "01-search", "02-search", "03-distil", "04-grpo"]
-    assert all(
-        line["heldout/match"] == line["heldout/match"] for line in lines if "search" not in line["stage"]
-    )
+    assert all(math.isfinite(line["heldout/match"]) for line in lines if "search" not in line["stage"])
     before, after = (load_file(trained / part / "adapter_model.safetensors") for part in ("warm", "best"))
     assert any(not torch.equal(before[name], after[name]) for name in before)
 

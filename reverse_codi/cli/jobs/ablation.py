@@ -176,9 +176,11 @@ def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
 
 def by_seed(ablation: Ablation, name: str, out: Path) -> Iterator[tuple[Ablation, Path]]:
     """The table with one of the row's seeds in it, and the folder of its rows, for each seed."""
-    rows = {name: ablation.rows[name]}
-    while (before := list(rows.values())[-1].after) is not None:
+    rows: dict[str, AblationRow] = {}
+    before: str | None = name
+    while before is not None:
         rows[before] = ablation.rows[before]
+        before = rows[before].after
     for seed in ablation.rows[name].seeds:
         fixed = {key: row.model_copy(update={"seeds": [], "seed": seed}) for key, row in rows.items()}
         yield ablation.model_copy(update={"rows": {**ablation.rows, **fixed}}), out / f"seed-{seed}"
