@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from reverse_codi.recipe.reinforce import ReinforceStage
 from reverse_codi.recipe.schema import Recipe
 
@@ -19,7 +21,9 @@ def seeded(recipe: Recipe, seed: int) -> Recipe:
 
 def _entry(entry: ReinforceStage, seed: int) -> ReinforceStage:
     sections = {"search": entry.search, "distil": entry.distil}
-    changed = {
+    changed: dict[str, Any] = {
         name: section.model_copy(update={"seed": seed}) for name, section in sections.items() if section
     }
+    if entry.grpo is not None:  # these keys lie over the section grpo, its seed too
+        changed["grpo"] = {**entry.grpo, "seed": seed}
     return entry.model_copy(update=changed)

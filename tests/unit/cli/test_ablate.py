@@ -327,7 +327,7 @@ def test_a_row_of_seeds_is_the_mean_of_runs_from_the_embedded_warm_start(
 
 
 def test_a_seed_is_of_all_that_a_row_trains_and_of_the_rows_that_it_goes_on_from(tmp_path: Path) -> None:
-    stages = [{"search": {"samples": 4}, "distil": {"steps": 5}}, {"grpo": {"steps": 1}}]
+    stages = [{"search": {"samples": 4}, "distil": {"steps": 5}}, {"grpo": {"steps": 1, "seed": 9}}]
     ablation = run_table(
         tmp_path,
         base={},
