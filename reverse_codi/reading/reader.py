@@ -118,11 +118,13 @@ class CachedReader(Reader):
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader.reasoner, reader.spec)
         self._known: dict[tuple[str, str], Tensor] = {}
+        self.n_read = 0
+        """Number of texts read so far."""
 
     @property
-    def n_read(self) -> int:
-        """Number of texts read since `clear`."""
-        return len(self._known)
+    def kept_bytes(self) -> int:
+        """What the cache takes."""
+        return sum(states.nbytes for states in self._known.values())
 
     def clear(self) -> None:
         """Empty the cache."""
@@ -133,6 +135,7 @@ class CachedReader(Reader):
         if fresh := [key for key in keys if key not in self._known]:
             after = None if questions is None else [question for _, question in fresh]
             self._known.update(zip(fresh, super()._read([text for text, _ in fresh], after), strict=True))
+            self.n_read += len(fresh)
         return torch.stack([self._known[key] for key in keys])
 
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reverse_codi.training.records import CURVE, STAGES
+from reverse_codi.training.records import CURVE, HELDOUT, STAGES
 from reverse_codi.training.stage_folders import REINFORCE
 from reverse_codi.utils.config import UserError
-
-HELDOUT = "heldout/"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.training.records import BEST, BEST_FIGURES, METRICS, JsonLog, keep_best
+from reverse_codi.training.records import BEST, BEST_FIGURES, METRICS, JsonLog, heldout, keep_best
 from reverse_codi.training.rollouts import Rollouts
 from reverse_codi.utils.files import nulled
 from reverse_codi.utils.finite import NotFiniteError, check_loss
@@ -117,9 +117,8 @@ class Monitor(TrainerCallback):
     def _evaluate(self, step: int) -> None:
         scored = self.evaluate(self.sync(step))
         figures = scored.summary()
-        heldout = {f"heldout/{name}": value for name, value in figures.items()}
-        self.metrics.write({"step": step, **heldout})
-        log_point(heldout, step)
+        self.metrics.write({"step": step, **heldout(figures)})
+        log_point(heldout(figures), step)
         shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         log.info(f"held-out after {step} steps: {shown}")
         keep = self.section.keep

@@ -99,8 +99,7 @@ def collect_traces(recipe: Recipe) -> Traces:
             assert own is not None  # by `Recipe.needs_self_generated_cot`
             claims = own.claims
         case "lens":
-            log.info("looking for each thought's step by the lens")
-            claims = lens_claims(reasoner, train)
+            claims = lens_claims(reasoner, train, Path(recipe.trace.out))
         case "gold":
             claims = train.claims
     return Traces(reasoner, train, own, claims, heldout, sites)

@@ -18,8 +18,15 @@ from reverse_codi.verbalize.policy import Policy
 METRICS, COMPLETIONS, STAGES = "metrics.jsonl", "completions.jsonl", "stages.jsonl"
 WARM_CURVE, CURVE = "warm_curve.csv", "curve.csv"
 BEST, BEST_FIGURES = "best", "best.json"
+HELDOUT = "heldout/"
+"""Begins the names of figures of held-out thoughts."""
 OWN_COLUMNS = ("step", "policy", "site", "question", "text", "match", "total")
 """Of completions; those of rewards are `reward/NAME`."""
+
+
+def heldout(figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures of held-out thoughts by the names that logs give them."""
+    return {f"{HELDOUT}{name}": value for name, value in figures.items()}
 
 
 class JsonLog:

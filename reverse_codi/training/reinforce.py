@@ -31,7 +31,7 @@ from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.distil import distil, empty_thoughts, pairs
 from reverse_codi.training.grpo_stage import grpo
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import CURVE, STAGES, keep_best
+from reverse_codi.training.records import CURVE, STAGES, heldout, keep_best
 from reverse_codi.training.resuming import start_of
 from reverse_codi.training.run_folder import RunFolder, write_recipe
 from reverse_codi.training.search_stage import SearchStage
@@ -211,4 +211,4 @@ class Reinforcement:
 
 def _heldout(scored: Scored) -> dict[str, float]:
     length = sum(map(len, scored.texts)) / len(scored.texts)
-    return {f"heldout/{name}": value for name, value in {**scored.summary(), "length": length}.items()}
+    return heldout({**scored.summary(), "length": length})

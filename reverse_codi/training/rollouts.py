@@ -93,7 +93,7 @@ class Rollouts:
             stop_ids=(self.policy.tokenizer.eos_token_id,),
         )
         prompt_ids = self.policy.prompts([self._bank[row] for row in rows])
-        embeds = [self.policy.embedding.of(ids) for ids in prompt_ids]
+        embeds = list(self.policy.embedding.of(prompt_ids))
         rollouts = self.phases.timed("generate", lambda: self.pool.generate(embeds, group, sampling, version))
         owners = [rows[rollout.prompt_index] for rollout in rollouts]
         token_ids = [r.token_ids.tolist() for r in rollouts]

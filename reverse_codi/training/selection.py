@@ -17,6 +17,7 @@ from reverse_codi.tasks.base import Split
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.utils.files import write_whole
 from reverse_codi.utils.tracker import log_point
+from reverse_codi.training.records import heldout
 from reverse_codi.verbalize.greedy import Generate, engine_config, greedy
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored, score
@@ -66,7 +67,7 @@ class Selection:
             seconds = time.perf_counter() - began
             figures = self.by_policy(policy).summary()
             lines.append(f"{step},{seconds:.1f}," + ",".join(f"{value:.4f}" for value in figures.values()))
-            log_point({f"heldout/{name}": value for name, value in figures.items()}, step)
+            log_point(heldout(figures), step)
             write_whole(file, "\n".join(["step,seconds," + ",".join(figures), *lines]) + "\n")
             log.info(f"{name} {step}: " + "  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 

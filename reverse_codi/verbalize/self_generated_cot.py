@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,15 +17,13 @@ from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.targets import nearest_texts, prefixes, with_answer, written_claims
 from reverse_codi.verbalize.thoughts import Thoughts
 
 log = logging.getLogger(__name__)
 
 FILE = "written_steps.json"
-# Questions between two writes of the file.
-CHUNK = 10_000
 
 
 @dataclass(frozen=True)
@@ -75,39 +71,19 @@ def self_generated_cot(reasoner: CodiReasoner, traces: TraceStore, folder: Path)
     Raises:
         UserError: the file there is of other questions or another reasoner, or the model writes no steps.
     """
-    file = folder / FILE
     questions = traces.questions
-    written = _kept(file, reasoner, questions) if file.is_file() else []
-    if len(written) < len(questions):
-        log.info(f"letting the model write its steps for {len(questions) - len(written):,} questions")
-    for start in range(len(written), len(questions), CHUNK):
-        written += self_generated_claims(reasoner, questions[start : start + CHUNK])
-        write_whole(file, strict_json({**_origin(reasoner, questions[: len(written)]), "written": written}))
+
+    def write(start: int, end: int) -> list[list[str]]:
+        log.info(f"the model writes its steps for {end - start:,} questions")
+        return self_generated_claims(reasoner, questions[start:end])
+
+    written = kept_claims(folder / FILE, "written", reasoner, questions, write)
     if not any(written):
         raise UserError(
             f"the model wrote no step for any of {len(questions):,} questions, so they teach nothing; "
             "use gold ones: --reading.fit_on gold --warm_start.kind gold"
         )
     return SelfGeneratedCot.of(written, traces.answers)
-
-
-def _kept(file: Path, reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
-    """What an earlier call wrote for the first of these questions."""
-    try:
-        kept = json.loads(file.read_text())
-        written: list[list[str]] = kept["written"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is damaged, or of an earlier version; delete it to write it anew") from None
-    for key, now in _origin(reasoner, questions[: len(written)]).items():
-        if kept[key] != now:
-            raise UserError(f"{file} has other {key} ({kept[key]}, now {now}); delete it to write it anew")
-    return written
-
-
-def _origin(reasoner: CodiReasoner, questions: list[str]) -> dict[str, str]:
-    """Who writes, and for which questions, as hashes."""
-    asked = hashlib.sha256(strict_json(questions).encode()).hexdigest()
-    return {"reasoner": reasoner.content_hash, "questions": asked}
 
 
 def candidates(

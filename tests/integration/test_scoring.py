@@ -15,6 +15,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
 from reverse_codi.recipe.reward import Over, RewardItem, RewardSection
+from reverse_codi.rewards import scoring
 from reverse_codi.rewards.batch import RewardBatch, RewardError
 from reverse_codi.rewards.candidates import Candidates, balanced
 from reverse_codi.rewards.declare import RewardSpec
@@ -143,7 +144,10 @@ def counted(metric: ThoughtMetric, reasoner: CodiReasoner) -> tuple[ThoughtMetri
 
 
 def test_each_text_is_read_once_by_all_functions_together(
-    tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, rows: Candidates
+    tiny_reasoner: CodiReasoner,
+    tiny_metric: ThoughtMetric,
+    rows: Candidates,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     metric, counting = counted(tiny_metric, tiny_reasoner)
     items = [RewardItem(name="contrastive", options={"near_misses": 2}), RewardItem(name="hidden_match")]
@@ -154,9 +158,13 @@ def test_each_text_is_read_once_by_all_functions_together(
     assert sorted(counting.texts) == sorted(wanted)
     assert scores.n_read == len(wanted)
     assert {"reward/contrastive/thought_top1", "reward/contrastive/text_top1"} <= set(scores.scalars)
-    again = scorer.score(rows)  # a new step reads anew, and says the same
-    assert len(counting.texts) == 2 * len(wanted)
+    again = scorer.score(rows)  # what a former step has read is not read again, and says the same
+    assert (len(counting.texts), again.n_read) == (len(wanted), 0)
     assert_alike(scores, again)
+    monkeypatch.setattr(scoring, "KEPT_BYTES", 0)  # nothing is kept from step to step
+    anew = scorer.score(rows)
+    assert (len(counting.texts), anew.n_read) == (2 * len(wanted), len(wanted))
+    assert_alike(scores, anew)
 
 
 def test_a_text_is_read_once_a_question_where_questions_count(

@@ -51,7 +51,10 @@ DECIDES_NOTHING: dict[str, Any] = {
     "train": True,
     "log": True,
     "distill": True,
-    "rollout": {"actors", "cpus", "gpus"},
+    "rollout": {
+        **dict.fromkeys(("actors", "cpus", "gpus", "start_timeout_s"), True),
+        "engine": {"device", "max_sequences", "kv_cache_mib", "gpu_memory_utilization"},
+    },
     "reward": {"actors", "cpus_per_actor", "gpus_per_actor", "timeout_s"},
     "reasoner": {"device"},
     "trace": {"batch_size"},
@@ -104,6 +107,8 @@ class Ablation(Section):
                 if other is not None and other not in above:
                     raise ValueError(f"row {name!r} needs {other!r}, which is no row above it")
             above.append(name)
+            if "search" in row.takes and row.after is None:
+                raise ValueError(f"row {name!r} takes a search and names no row that made it; give `after`")
             if row.seeds and self.figures != "run":
                 raise ValueError(
                     f"row {name!r} has seeds, which only a table of `figures: run` averages over"

@@ -6,7 +6,7 @@ Texts a second: batched against one by one, and one reward against five, which s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -90,23 +90,26 @@ def timed(name: str, texts: int, rounds: int, score: Callable[[], int]) -> Timin
 def measured(metric: ThoughtMetric, rows: Candidates, rounds: int) -> list[Timing]:
     """Each way of scoring the rows."""
     rewards = five_rewards()
-    weights = [1.0] * len(rewards)
-    one, five = LocalScorer(metric, rewards[:1], weights[:1]), LocalScorer(metric, rewards, weights)
     n = len(rows)
+
+    def read(rewards: Sequence[RewardSpec], rows: Candidates) -> int:
+        """Score by a new scorer, which has read nothing yet; texts that it read."""
+        return LocalScorer(metric, rewards, [1.0] * len(rewards)).score(rows).n_read
+
     few = range(min(n, 200))  # one by one, a text costs the same whatever their number
     return [
         timed(
             "one reward, one by one",
             len(few),
             rounds,
-            lambda: sum(one.score(rows.take([i])).n_read for i in few),
+            lambda: sum(read(rewards[:1], rows.take([i])) for i in few),
         ),
-        timed("one reward, batched", n, rounds, lambda: one.score(rows).n_read),
-        timed("five rewards, batched", n, rounds, lambda: five.score(rows).n_read),
+        timed("one reward, batched", n, rounds, lambda: read(rewards[:1], rows)),
+        timed("five rewards, batched", n, rounds, lambda: read(rewards, rows)),
         timed(
             "five rewards, each with its own reading",
             n,
             rounds,
-            lambda: sum(LocalScorer(metric, [reward], [1.0]).score(rows).n_read for reward in rewards),
+            lambda: sum(read([reward], rows) for reward in rewards),
         ),
     ]

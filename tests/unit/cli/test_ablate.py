@@ -113,6 +113,10 @@ def test_a_misspelt_field_of_a_row_is_refused(tmp_path: Path) -> None:
         ({"rl": {"after": "main"}, "main": {}}, "row 'rl' needs 'main', which is no row above it"),
         ({"odd": {"read_by": "mane"}}, "row 'odd' needs 'mane', which is no row above it"),
         ({"rl": {"after": "rl"}}, "row 'rl' needs 'rl', which is no row above it"),
+        (
+            {"rl": {"takes": ["search"]}},
+            "row 'rl' takes a search and names no row that made it; give `after`",
+        ),
     ],
 )
 def test_a_row_after_no_row_above_it_is_refused_with_the_table(
@@ -128,6 +132,14 @@ def test_a_table_that_asks_too_few_problems_or_takes_what_there_is_not_is_refuse
         validated(Ablation, values | {"size": {"problems": 63}}, "table")
     with pytest.raises(RecipeError, match=r"table: rows\.rl\.takes\.0 = 'cold'"):
         make_ablation(tmp_path, main={}, rl={"after": "main", "takes": ["cold"]})
+
+
+def test_another_device_or_memory_is_the_same_row(tmp_path: Path) -> None:
+    where = {"rollout.engine.device": "cuda", "rollout.engine.max_sequences": 7, "reasoner.device": "cuda"}
+    ablation = make_ablation(
+        tmp_path, main={}, other={"set": where}, dtype={"set": {"rollout.engine.dtype": "float16"}}
+    )
+    assert made_from(ablation, "other") == made_from(ablation, "main") != made_from(ablation, "dtype")
 
 
 def test_a_finished_row_is_read_and_not_run_again(tmp_path: Path, trained: list[str]) -> None:

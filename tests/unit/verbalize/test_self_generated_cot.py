@@ -7,7 +7,7 @@ import pytest
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.config import UserError
-from reverse_codi.verbalize import self_generated_cot as module
+from reverse_codi.verbalize import kept_claims
 from reverse_codi.verbalize.self_generated_cot import FILE, SelfGeneratedCot, candidates, self_generated_cot
 
 NEAREST = WarmStartSection(kind="nearest", samples=0)
@@ -56,7 +56,7 @@ def test_self_generated_cot_is_what_the_model_writes_and_the_same_with_the_answe
 def test_what_was_written_is_not_written_again_and_a_stopped_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", 1)
+    monkeypatch.setattr(kept_claims, "CHUNK", 1)
     first = WhoWrites()
     own = asked(first, tmp_path)
     assert first.asked == ["a", "b", "c"]

@@ -1,0 +1,64 @@
+"""Claims of whole traces in a file beside them, so that what took minutes to find is found once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.utils.config import UserError
+from reverse_codi.utils.files import strict_json, write_whole
+
+# Traces between two writes of the file.
+CHUNK = 10_000
+
+
+def kept_claims(
+    file: Path,
+    key: str,
+    reasoner: CodiReasoner,
+    questions: list[str],
+    find: Callable[[int, int], list[list[str]]],
+) -> list[list[str]]:
+    """For each of N traces its claims; what the file has is not found again.
+
+    Args:
+        file: beside the traces; written every `CHUNK` traces.
+        key: what the claims are called in it.
+        reasoner: whose traces they are.
+        questions: of the N traces.
+        find: the claims of the traces from one row to another.
+
+    Raises:
+        UserError: the file is damaged, or of other questions or another reasoner.
+    """
+    claims = _read(file, key, reasoner, questions) if file.is_file() else []
+    for start in range(len(claims), len(questions), CHUNK):
+        end = min(start + CHUNK, len(questions))
+        claims += find(start, end)
+        write_whole(file, strict_json({**_origin(reasoner, questions[:end]), key: claims}))
+    return claims
+
+
+def _read(file: Path, key: str, reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
+    """What an earlier call found for the first of these questions."""
+    try:
+        kept = json.loads(file.read_text())
+        claims: list[list[str]] = kept[key]
+        origin = {name: kept[name] for name in _origin(reasoner, [])}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is damaged, or of an earlier version; delete it to write it anew") from None
+    for name, now in _origin(reasoner, questions[: len(claims)]).items():
+        if origin[name] != now:
+            raise UserError(
+                f"{file} has other {name} ({origin[name]}, now {now}); delete it to write it anew"
+            )
+    return claims
+
+
+def _origin(reasoner: CodiReasoner, questions: list[str]) -> dict[str, str]:
+    """Whose claims, and for which questions, as hashes."""
+    asked = hashlib.sha256(strict_json(questions).encode()).hexdigest()
+    return {"reasoner": reasoner.content_hash, "questions": asked}
