@@ -178,7 +178,8 @@ def fit(
     )
     if section.word_dropout:
         collate = WordDropout(collate, section.word_dropout, section.seed)
-    with training_precision(cast(PreTrainedModel, policy.model.get_base_model())) as precision:
+    lm = cast(PreTrainedModel, policy.model.get_base_model())
+    with training_precision(lm, on_cpu=lm.device.type == "cpu") as precision:
         trainer = SFTTrainer(
             model=policy.model,
             args=SFTConfig(

@@ -71,6 +71,24 @@ def test_every_stage_runs_on_the_gpu(trained: Path) -> None:
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_grpo_and_the_engine_compute_alike(tmp_path: Path, device: str) -> None:
+    """The canary stops a trainer in bfloat16 beside an engine in float32 on a model that has learnt something."""
+    on_gpu = 0.2 if device == "cuda" else 0
+    recipe = Recipe.load("demo").model_dump()
+    recipe["reasoner"]["device"] = recipe["rollout"]["engine"]["device"] = device
+    recipe["trace"] |= {"out": str(tmp_path / "traces"), "n": 300, "n_heldout": 60}
+    recipe["warm_start"] |= {"problems": 200, "steps": 20}
+    recipe["rollout"] |= {"actors": 1, "cpus": 0.4, "gpus": on_gpu}
+    recipe["rollout"]["engine"] |= {"kind": "transformers"}
+    recipe["reward"] |= {"actors": 1, "cpus_per_actor": 0.4, "gpus_per_actor": on_gpu}
+    recipe["reinforce"] = []
+    recipe["grpo"] |= {"steps": 2, "thoughts_per_step": 16, "eval_thoughts": 40, "eval_every": 2}
+    recipe["train"]["out"] = str(tmp_path / "out")
+    train(Recipe.model_validate(recipe))
+    assert (tmp_path / "out" / "verbalizer" / "adapter_model.safetensors").is_file()
+
+
 def test_the_gpu_translates_as_the_processor_does() -> None:
     here = Verbalizer.from_pretrained("embedded").translate(QUESTIONS)
     there = Verbalizer.from_pretrained("embedded", device="cuda").translate(QUESTIONS)

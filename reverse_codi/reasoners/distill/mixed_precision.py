@@ -48,9 +48,9 @@ def _float32_sdpa(
     return out.transpose(1, 2).to(query.dtype).contiguous(), None
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this machine's accelerator or processor multiplies matrices in bfloat16 by itself."""
-    if torch.cuda.is_available():
+def has_fast_bfloat16(on_cpu: bool) -> bool:
+    """Whether this machine's processor or accelerator multiplies matrices in bfloat16 by itself."""
+    if not on_cpu:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # torch has no public name for these two.
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
@@ -63,13 +63,14 @@ def register() -> None:
 
 
 @contextmanager
-def training_precision(lm: PreTrainedModel) -> Iterator[dict[str, Any]]:
+def training_precision(lm: PreTrainedModel, on_cpu: bool) -> Iterator[dict[str, Any]]:
     """Keyword arguments of `TrainingArguments` for this machine; the block sets the attention of `lm`.
 
     Args:
         lm: the language model that is trained.
+        on_cpu: whether it is trained there; a Trainer takes a GPU otherwise, wherever the model is.
     """
-    on_cpu, bfloat16 = not torch.cuda.is_available(), has_fast_bfloat16()
+    bfloat16 = has_fast_bfloat16(on_cpu)
     arguments = {"bf16": bfloat16, "use_cpu": on_cpu, "dataloader_pin_memory": not on_cpu}
     if not (on_cpu and bfloat16):
         yield arguments

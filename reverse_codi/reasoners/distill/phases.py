@@ -135,7 +135,7 @@ def train_phase(
         shares = phase.hide_question, phase.truncate, phase.totals
         collator = Collator(tokenizer.pad_token_id, model.eot_id, model.n_thoughts, *shares)
     section = "written" if out.name == "written" else "latent"  # Coconut's stages share the latter
-    with training_precision(model.lm) as precision:
+    with training_precision(model.lm, on_cpu=not torch.cuda.is_available()) as precision:
         arguments = TrainingArguments(
             output_dir=str(out),
             max_steps=phase.steps,

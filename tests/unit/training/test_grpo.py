@@ -65,6 +65,16 @@ def test_the_recipes_knobs_reach_trl(tiny_reasoner: CodiReasoner, tmp_path: Path
     assert other.args.warmup_steps == 0 and other.advantages is not None
 
 
+def test_a_gpu_that_the_recipe_does_not_name_is_left_alone(
+    tiny_reasoner: CodiReasoner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = make_tiny_policy(tiny_reasoner)  # on the processor
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    recipe = Recipe(grpo=GrpoSection(thoughts_per_step=2, samples=2))
+    arguments = build_trainer(policy, lambda prompts, trainer: {}, [1] * 8, recipe, tmp_path, [], []).args
+    assert (arguments.use_cpu, arguments.bf16, arguments.dataloader_pin_memory) == (True, False, False)
+
+
 class Texts:
     """Stands for the actors: the same texts for every thought, and a reward that wants low ids."""
 
