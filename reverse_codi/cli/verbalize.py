@@ -89,6 +89,7 @@ def parser() -> Parser:
     add(
         "--verbalizer", metavar="FOLDER", type=Path, help="folder of the verbalizer; the embedded one if none"
     )
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where model and verbalizer run")
     add(
         "--on-bad-question",
         choices=get_args(OnBad),
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str]) -> None:
     asked = [] if vectors else read_questions(options.questions)
     if not asked and not stores and not vectors:
         verb.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
-    reasoner = load_reasoner(options.reasoner)
+    reasoner = load_reasoner(options.reasoner, options.device)
     opened = {name: TraceStore.open(name, reasoner) for name in stores}
     for name, store in opened.items():
         if not len(store):

@@ -23,6 +23,7 @@ from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.huginn.refusal import REASON, recurrent_depth_folder, refuse_translation
 from reverse_codi.recipe.reasoner import LayoutName, ReasonerSection, Source
 from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.environment import check_device
 
 __all__ = [
     "ASSETS",
@@ -88,10 +89,12 @@ def open_reasoner(source: str | Path | Source, device: str | None = None) -> Rea
         CheckpointError: it fits no layout, its files are incomplete, or a reasoner of another package does
             not define where its answers stand.
         RecipeError: it has recurrent depth, and so no thoughts to translate.
+        MachineError: there is no such device.
     """
     source = as_source(source)
     if device is None:
         device = source.device if isinstance(source, ReasonerSection) else "cpu"
+    check_device(device, "device")
     refuse_recurrent_depth(source)
     checkpoint = located(source)
     refuse_translation(checkpoint)

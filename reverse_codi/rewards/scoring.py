@@ -28,9 +28,9 @@ from reverse_codi.rewards.registry import find_functions
 
 T = TypeVar("T")
 
-# What a scorer keeps of the texts that it has read: the steps of a run meet many texts again, and the requests
-# of one search nearly all. With four points and all layers it is 140,000 texts of the embedded model, and 1,900 at
-# width 2,048 with 17 layers.
+# What a scorer keeps of the texts that it has read: the steps of a run meet many texts again, and the
+# requests of one search nearly all. With four points and all layers it is 140,000 texts of the embedded
+# model, and 1,900 at width 2,048 with 17 layers.
 KEPT_BYTES = 2**30
 
 

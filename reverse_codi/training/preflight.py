@@ -28,7 +28,7 @@ from reverse_codi.training.reasoner_fit import (
 from reverse_codi.training.runtime import demanded, offered
 from reverse_codi.training.stage_folders import check_stages
 from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.environment import check_ray
+from reverse_codi.utils.environment import check_device, check_ray
 from reverse_codi.utils.outputs import check_folder
 
 
@@ -193,15 +193,21 @@ def check_reinforcement(recipe: Recipe) -> None:
 
 
 def check_rewards(recipe: Recipe) -> None:
-    """Find every reward function, with options, and refuse an adapter that the engine would not take.
+    """Find every reward function, and refuse an adapter or device that the engine would not get.
 
     Raises:
-        RecipeError: there is no such function, it cannot be called, or the LoRA does not fit the engine.
+        RecipeError: there is no such function, it cannot be called, the LoRA does not fit the engine, or the
+            engine's device is hidden from it.
     """
     find_functions(recipe.reward)
     engine, lora = recipe.rollout.engine, recipe.verbalizer
     if touched := sorted({"embed_tokens", "lm_head"} & set(lora.target_modules)):
         raise RecipeError(f"verbalizer.target_modules names {touched[0]}; engines take linear layers only")
+    if recipe.stages and engine.device == "cuda" and not recipe.rollout.gpus:
+        raise RecipeError(
+            "rollout.engine.device = cuda, but rollout.gpus = 0 hides every GPU from the actors; give each a "
+            "share of one, as rollout.gpus: 0.4"
+        )
     if not recipe.stages or engine.kind != "vllm" or engine.policy != "lora":
         return
     if lora.rank > engine.max_lora_rank:
@@ -217,7 +223,7 @@ def check_rewards(recipe: Recipe) -> None:
 
 
 def check_actors(recipe: Recipe) -> None:
-    """Refuse more CPUs or GPUs than Ray offers: actors would wait until their start times out.
+    """Refuse a GPU that is not here, and more CPUs or GPUs than Ray offers: actors would wait in vain.
 
     Where Ray does not run yet, this machine's are counted; those of a cluster, once it is joined.
 
@@ -225,6 +231,7 @@ def check_actors(recipe: Recipe) -> None:
         RecipeError: names what is asked for and what there is.
         MachineError: no cluster answers, or Ray cannot start here.
     """
+    check_device(recipe.reasoner.device, "reasoner.device")
     if all(stage.kind == "distil" for stage in recipe.stages):
         return
     check_ray()

@@ -35,6 +35,25 @@ class MachineError(UserError):
     """The machine lacks something; the message says what to set."""
 
 
+def check_device(device: str, key: str) -> None:
+    """Refuse a GPU where torch finds none.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:N".
+        key: what names it, for the message.
+
+    Raises:
+        MachineError: there is none.
+    """
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise MachineError(
+            f"{key} = {device}, but torch {torch.__version__} finds no GPU on this machine; set it to cpu, "
+            "or run where there is one (docs/training.md)"
+        )
+
+
 # ---- Ray
 
 

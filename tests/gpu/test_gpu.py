@@ -73,7 +73,7 @@ def test_every_stage_runs_on_the_gpu(trained: Path) -> None:
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_grpo_and_the_engine_compute_alike(tmp_path: Path, device: str) -> None:
-    """The canary stops a trainer in bfloat16 beside an engine in float32 on a model that has learnt something."""
+    """The canary stops a trainer in bfloat16 beside an engine in float32, on a trained model."""
     on_gpu = 0.2 if device == "cuda" else 0
     recipe = Recipe.load("demo").model_dump()
     recipe["reasoner"]["device"] = recipe["rollout"]["engine"]["device"] = device

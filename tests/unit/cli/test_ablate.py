@@ -24,7 +24,9 @@ FIGURE = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 300}
 
 def make_ablation(folder: Path, **rows: dict[str, Any]) -> Ablation:
     base = folder / "base.yaml"
-    base.write_text("trace: {n: 600}\ngrpo: {steps: 5}\nreading: {framed: 0.5}\n")
+    base.write_text(
+        f"trace: {{n: 600, out: {folder / 'traces'}}}\ngrpo: {{steps: 5}}\nreading: {{framed: 0.5}}\n"
+    )
     values = {
         "recipe": str(base),
         "size": {"problems": 70, "wrong": 9, "pairs": 8},

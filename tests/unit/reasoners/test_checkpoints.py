@@ -34,6 +34,7 @@ from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.utils.environment import MachineError
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 from tests.tiny import stir
@@ -529,6 +530,11 @@ def test_other_packages_add_backends(tmp_path: Path, monkeypatch: pytest.MonkeyP
     load.backends.cache_clear()
     (tmp_path / "echo.txt").touch()
     named = Source(path=str(tmp_path), layout="echo")
+    with pytest.raises(
+        MachineError, match=r"device = cuda, but torch .* finds no GPU on this machine; set it to cpu"
+    ):
+        open_reasoner(named, "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert vars(open_reasoner(named, "cuda"))["loaded"] == f"{tmp_path.name} on cuda"
     with pytest.raises(CheckpointError, match="SimpleNamespace has no answer_cue; give it the words"):
         open_reasoner(tmp_path)  # found without being named

@@ -65,6 +65,10 @@ REFUSED = [
         r"verbalizer\.rank = 128 exceeds rollout\.engine\.max_lora_rank = 64",
     ),
     (
+        ["--rollout.engine.device", "cuda"],
+        r"rollout\.engine\.device = cuda, but rollout\.gpus = 0 hides every GPU from the actors",
+    ),
+    (
         ["--verbalizer.target_modules", "[embed_tokens]"],
         "names embed_tokens; engines take linear layers only",
     ),
@@ -265,3 +269,14 @@ def test_sites_are_counted_by_the_reasoners_thoughts() -> None:
     assert (facts.n_thoughts, facts.n_layers, facts.positions) == (4, 2, 256)
     assert Site("h", facts.n_thoughts - 1).index == 3
     assert preflight.ReasonerFacts.of("nobody/nowhere") is None
+
+
+def test_a_gpu_that_is_not_here_is_refused_before_ray_starts(
+    tmp_path: Path, tiny_folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    recipe = made(tmp_path, tiny_folders, "--reasoner.device", "cuda")
+    with pytest.raises(
+        UserError, match=r"reasoner\.device = cuda, but torch .* finds no GPU on this machine"
+    ):
+        preflight.check_actors(recipe)
