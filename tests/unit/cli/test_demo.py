@@ -50,4 +50,4 @@ def test_sentences_have_no_row_of_operations() -> None:
 
 def test_the_label_efficiency_is_read_off_what_was_measured() -> None:
     assert "needs those of about 1,000 for as many whole claims" in label_efficiency(0.5)
-    assert "needs those of more than 4,000 for as many whole claims" in label_efficiency(0.99)
+    assert "needs those of more than 16,000 for as many whole claims" in label_efficiency(0.99)
