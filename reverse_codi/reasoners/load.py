@@ -94,8 +94,8 @@ def open_reasoner(source: str | Path | Source, device: str | None = None) -> Rea
     source = as_source(source)
     if device is None:
         device = source.device if isinstance(source, ReasonerSection) else "cpu"
-    check_device(device, "device")
     refuse_recurrent_depth(source)
+    check_device(device, "device")
     checkpoint = located(source)
     refuse_translation(checkpoint)
     backend = _backend(source, checkpoint)

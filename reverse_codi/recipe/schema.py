@@ -93,10 +93,15 @@ class Recipe(Section):
 
     @property
     def trace_hash(self) -> str:
-        """SHA-256 of what decides the traces; other keys do not invalidate finished traces."""
-        values = self.model_dump(mode="json", include={"task", "reasoner", "trace"})
-        del values["trace"]["on_bad_question"]  # a store says itself how many traces it has
-        return _hash(values)
+        """SHA-256 of what decides the traces.
+
+        Other keys do not invalidate finished traces: neither the folder or device, as traces may be made on a
+        GPU and moved, nor the treatment of bad questions, as a store says itself how many traces it has.
+        """
+        trace = {
+            "trace": self.trace.model_dump(mode="json", exclude={"out", "batch_size", "on_bad_question"})
+        }
+        return _hash(self._asked | trace)
 
     @property
     def needs_self_generated_cot(self) -> bool:
@@ -106,7 +111,13 @@ class Recipe(Section):
     @property
     def asked_hash(self) -> str:
         """SHA-256 of the task and the reasoner, whatever the number of questions."""
-        return _hash(self.model_dump(mode="json", include={"task", "reasoner"}))
+        return _hash(self._asked)
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """Who is asked what, wherever it runs."""
+        reasoner = self.reasoner.model_dump(mode="json", exclude={"device"})
+        return {"task": self.task.model_dump(mode="json"), "reasoner": reasoner}
 
 
 def _hash(values: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from reverse_codi.training.reasoner_fit import (
     prompt_length,
     whole_trace,
 )
-from reverse_codi.training.runtime import demanded, offered
+from reverse_codi.training.runtime import Resources, demanded, offered
 from reverse_codi.training.stage_folders import check_stages
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import check_device, check_ray
@@ -229,16 +229,16 @@ def check_actors(recipe: Recipe) -> None:
 
     Raises:
         RecipeError: names what is asked for and what there is.
-        MachineError: no cluster answers, or Ray cannot start here.
+        MachineError: no cluster answers, Ray cannot start here, or there is no GPU for the trainer.
     """
+    if any(stage.kind != "distil" for stage in recipe.stages):
+        check_ray()
+        if (there := offered()) is not None:
+            _check_offer(demanded(recipe), there)
     check_device(recipe.reasoner.device, "reasoner.device")
-    if all(stage.kind == "distil" for stage in recipe.stages):
-        return
-    check_ray()
-    there = offered()
-    if there is None:
-        return
-    asked = demanded(recipe)
+
+
+def _check_offer(asked: Resources, there: Resources) -> None:
     for kind, wanted, has in (("CPU", asked.cpus, there.cpus), ("GPU", asked.gpus, there.gpus)):
         if wanted > has + 1e-6:
             low = kind.lower()

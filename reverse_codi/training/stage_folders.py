@@ -65,7 +65,7 @@ def stage_folder(out: Path, stage: Stage) -> Path:
 
 def stage_settings(recipe: Recipe, stage: Stage) -> dict[str, Any]:
     """What decides a stage, but for the stages before it."""
-    reward = recipe.reward.model_dump(mode="json", include={"functions", "aggregation"})
+    reward = recipe.reward.model_dump(mode="json", include={"functions", "aggregation", "shape"})
     section = stage.section.model_dump(mode="json", exclude={"eval_steps"})
     return {"stage": {stage.kind: section}, "reward": reward}
 

@@ -57,7 +57,7 @@ DECIDES_NOTHING: dict[str, Any] = {
     },
     "reward": {"actors", "cpus_per_actor", "gpus_per_actor", "timeout_s"},
     "reasoner": {"device"},
-    "trace": {"batch_size"},
+    "trace": {"batch_size", "out"},
 }
 
 

@@ -14,6 +14,7 @@ from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import Resources
 from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.environment import MachineError
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["codi-gpt2", "codi-llama-1b", "codi-llama-1b-answer-only", "sim-cot-llama-1b", "coconut-gpt2"]
@@ -29,6 +30,10 @@ def test_a_dry_run_prints_the_recipe_and_its_gpus(
         train.main([path, "--dry-run"])
     capsys.readouterr()
     monkeypatch.setattr(preflight, "offered", lambda: Resources(2, 1))
+    with pytest.raises(MachineError, match=r"reasoner\.device = cuda, but torch .* finds no GPU"):
+        train.main([path, "--dry-run"])
+    capsys.readouterr()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     train.main([path, "--dry-run"])
     printed, recipe = capsys.readouterr().out, load_recipe([path])
     assert f"path: {recipe.reasoner.path}" in printed

@@ -32,6 +32,15 @@ def test_options_lie_over_the_file_and_move_the_hash() -> None:
     assert changed.trace_hash != plain.trace_hash == load_recipe([TINY]).trace_hash
 
 
+def test_where_traces_are_made_and_kept_does_not_move_their_hash() -> None:
+    plain = load_recipe([TINY])
+    where = ["--trace.out", "elsewhere", "--trace.batch_size", "7", "--reasoner.device", "cuda"]
+    moved = load_recipe([TINY, *where])
+    assert (moved.trace_hash, moved.asked_hash) == (plain.trace_hash, plain.asked_hash)
+    assert load_recipe([TINY, "--reasoner.path", "other"]).asked_hash != plain.asked_hash
+    assert load_recipe([TINY, "--trace.seed", "9"]).trace_hash != plain.trace_hash
+
+
 def test_errors_name_the_recipe_and_the_key() -> None:
     with pytest.raises(
         RecipeError, match=r"tiny\.yaml: unknown key 'grpo\.step'; did you mean 'grpo\.steps'"
