@@ -29,6 +29,10 @@ RECIPE_FILE = "recipe.yaml"
 """The resolved recipe in a run's folder, and in the folder of the verbalizer that it made."""
 
 
+WHERE: dict[str, set[str]] = {"reasoner": {"device"}, "trace": {"out", "batch_size"}}
+"""Keys that say where traces are made and kept, and nothing about them."""
+
+
 class Recipe(Section):
     """All stages of one experiment."""
 
@@ -98,10 +102,8 @@ class Recipe(Section):
         Other keys do not invalidate finished traces: neither the folder or device, as traces may be made on a
         GPU and moved, nor the treatment of bad questions, as a store says itself how many traces it has.
         """
-        trace = {
-            "trace": self.trace.model_dump(mode="json", exclude={"out", "batch_size", "on_bad_question"})
-        }
-        return _hash(self._asked | trace)
+        other = WHERE["trace"] | {"on_bad_question"}
+        return _hash({**self._asked, "trace": self.trace.model_dump(mode="json", exclude=other)})
 
     @property
     def needs_self_generated_cot(self) -> bool:
@@ -116,7 +118,7 @@ class Recipe(Section):
     @property
     def _asked(self) -> dict[str, Any]:
         """Who is asked what, wherever it runs."""
-        reasoner = self.reasoner.model_dump(mode="json", exclude={"device"})
+        reasoner = self.reasoner.model_dump(mode="json", exclude=WHERE["reasoner"])
         return {"task": self.task.model_dump(mode="json"), "reasoner": reasoner}
 
 

@@ -26,7 +26,7 @@ from reverse_codi.evaluation.report import METRICS_FILE
 from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.find import recipe_file
 from reverse_codi.recipe.reward import beside
-from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.schema import WHERE, Recipe
 from reverse_codi.recipe.seeds import seeded
 from reverse_codi.train import train
 from reverse_codi.training import preflight
@@ -56,8 +56,7 @@ DECIDES_NOTHING: dict[str, Any] = {
         "engine": {"device", "max_sequences", "kv_cache_mib", "gpu_memory_utilization"},
     },
     "reward": {"actors", "cpus_per_actor", "gpus_per_actor", "timeout_s"},
-    "reasoner": {"device"},
-    "trace": {"batch_size", "out"},
+    **WHERE,
 }
 
 

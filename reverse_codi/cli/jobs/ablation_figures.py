@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reverse_codi.training.records import COMPLETIONS, METRICS, STAGES, WARM_CURVE
+from reverse_codi.training.records import COMPLETIONS, HELDOUT, METRICS, STAGES, WARM_CURVE
 
 Figures = Mapping[str, Mapping[str, Any]]
 """Name -> value with the ends of its interval, None where there is none."""
 
-HELDOUT = ("match", "retrieval", "result", "claim", "operation", "distinct")
-RUN_FIGURES = (*(f"heldout.{name}" for name in HELDOUT), "texts", "seconds")
+SHOWN = ("match", "retrieval", "result", "claim", "operation", "distinct")
+RUN_FIGURES = (*(f"heldout.{name}" for name in SHOWN), "texts", "seconds")
 
 
 def run_figures(train: Path) -> dict[str, dict[str, Any]]:
@@ -39,7 +39,7 @@ def run_figures(train: Path) -> dict[str, dict[str, Any]]:
     else:
         with (train / WARM_CURVE).open() as file:
             last = list(csv.DictReader(file))[-1]
-        found = {f"heldout.{name}": float(last[name]) for name in HELDOUT if name in last}
+        found = {f"heldout.{name}": float(last[name]) for name in SHOWN if name in last}
     return {name: _figure(value, None) for name, value in found.items()}
 
 
@@ -48,8 +48,8 @@ def _lines(file: Path) -> list[dict[str, Any]]:
 
 
 def _heldout(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    last = [line for line in lines if "heldout/match" in line][-1]
-    return {f"heldout.{name}": last[f"heldout/{name}"] for name in HELDOUT if f"heldout/{name}" in last}
+    last = [line for line in lines if f"{HELDOUT}match" in line][-1]
+    return {f"heldout.{name}": last[HELDOUT + name] for name in SHOWN if HELDOUT + name in last}
 
 
 def averaged(runs: Sequence[Figures]) -> dict[str, dict[str, Any]]:
