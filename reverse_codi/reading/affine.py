@@ -9,13 +9,18 @@ Shapes: N rows, F features, d width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 # Training thoughts kept with a map.
 REFERENCES = 128
+# Strengths that `auto` chooses from. On 1,500 traces the best one gives the third thought of the embedded
+# reasoner a match of .56, the smallest .41; on 6,000 traces .75 and .72.
+RIDGES = (0.1, 1.0, 10.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -37,33 +42,43 @@ class AffineMap:
     reference: Tensor
 
     @staticmethod
-    def fit(features: Tensor, thoughts: Tensor, ridge: float, active: Tensor | None = None) -> AffineMap:
+    def fit(
+        features: Tensor,
+        thoughts: Tensor,
+        ridge: float | Literal["auto"],
+        active: Tensor | None = None,
+        standardized: bool = False,
+    ) -> AffineMap:
         """Fit on training traces.
 
         The map is fitted on all thoughts, the metric only on those that encode a step. No text states what
         the other thoughts hold, so they would add noise that hides the differences between claims.
 
+        Time grows with max(N, F) min(N, F)^2: 20 s for 7,000 rows of 8,160 features on two cores.
+
         Args:
             features: [N, F] read states.
             thoughts: [N, d] their thoughts.
-            ridge: strength, relative to one standardized feature's mean square over N rows times 1e-3.
+            ridge: strength, relative to one standardized feature's mean square over N rows times 1e-3; auto
+                takes the one of `RIDGES` with the least leave-one-out error.
             active: [N] whether a thought encodes a step; all if None, or if none does.
+            standardized: the features are coordinates on directions of standardized ones; their scales count.
         """
-        x, y = features.double(), thoughts.double()
-        mean, deviation = x.mean(0), x.std(0).clamp(min=1e-6)
-        z = (x - mean) / deviation
-        gram = z.T @ z + 1e-3 * ridge * len(z) * torch.eye(z.shape[1], dtype=z.dtype)
-        centre = y.mean(0)
-        scaled = torch.linalg.solve(gram, z.T @ (y - centre))  # [F, d]
+        x, y = features.to(torch.float64, copy=True), thoughts.double()
+        mean, centre = x.mean(0), y.mean(0)
+        deviation = torch.ones_like(mean) if standardized else x.std(0).clamp(min=1e-6)
+        x.sub_(mean).div_(deviation)
+        strengths = RIDGES if ridge == "auto" else (ridge,)
+        scaled, residual = _solve(x, y - centre, [1e-3 * strength * len(x) for strength in strengths])
         weight = scaled / deviation[:, None]
         bias = centre - mean @ weight
-        return _with_metric(weight.float(), bias.float(), features, thoughts, active)
+        return _with_metric(weight.float(), bias.float(), residual, thoughts, active)
 
     @staticmethod
     def identity(features: Tensor, thoughts: Tensor, active: Tensor | None = None) -> AffineMap:
         """The naive reading: the state itself is the prediction; the metric comes from its residuals."""
         eye = torch.eye(thoughts.shape[1])
-        return _with_metric(eye, torch.zeros(len(eye)), features, thoughts, active)
+        return _with_metric(eye, torch.zeros(len(eye)), thoughts.double() - features, thoughts, active)
 
     def predict(self, features: Tensor) -> Tensor:
         """Predicted thoughts [N, d] of read states [N, F]."""
@@ -88,13 +103,56 @@ class AffineMap:
         return 1 - self.distance(thoughts, predicted) / self.distance(thoughts, self.mean)
 
 
+def _solve(x: Tensor, y: Tensor, penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Ridge regression with the penalty that errs least on rows that are left out.
+
+    The rows of a fit say little of its errors where features are many: with more features than rows nothing
+    at all is left of them. What a fit without a row would miss of it follows from the fit with all rows
+    (Hastie et al., The Elements of Statistical Learning, 2nd edition, section 7.10).
+
+    Args:
+        x: [N, F] centred, in double precision.
+        y: [N, d] centred.
+        penalties: what is added to the diagonal.
+
+    Returns:
+        weights [F, d], and the residuals [N, d] of rows that are left out.
+    """
+    rows, features = x.shape
+    system = x @ x.T if rows < features else x.T @ x  # the same solution from the smaller one
+    solve = _from_rows if rows < features else _from_features
+    best: tuple[Tensor, Tensor] | None = None
+    before = 0.0
+    for penalty in penalties:
+        system.diagonal().add_(penalty - before)
+        before = penalty
+        found = solve(x, y, torch.linalg.cholesky(system))
+        if best is None or found[1].square().sum() < best[1].square().sum():
+            best = found
+    assert best is not None
+    return best
+
+
+def _from_features(x: Tensor, y: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights and residuals from the Cholesky factor of X^T X [F, F] with its penalty."""
+    weight = torch.cholesky_solve(x.T @ y, factor)
+    leverage = torch.linalg.solve_triangular(factor, x.T, upper=False).square().sum(0)  # [N]
+    return weight, (y - x @ weight) / (1 - leverage)[:, None]
+
+
+def _from_rows(x: Tensor, y: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """The same from that of X X^T [N, N]."""
+    inverse = torch.cholesky_inverse(factor)
+    dual = inverse @ y  # [N, d]
+    return x.T @ dual, dual / inverse.diagonal()[:, None]
+
+
 def _with_metric(
-    weight: Tensor, bias: Tensor, features: Tensor, thoughts: Tensor, active: Tensor | None
+    weight: Tensor, bias: Tensor, residual: Tensor, thoughts: Tensor, active: Tensor | None
 ) -> AffineMap:
     """The map with mean, whitener and references of the causally active thoughts."""
     if active is not None and bool(active.any()):
-        features, thoughts = features[active], thoughts[active]
-    residual = (thoughts - (features @ weight + bias)).double()
+        residual, thoughts = residual[active], thoughts[active]
     metric = whitener(residual - residual.mean(0)).float()
     return AffineMap(weight, bias, thoughts.mean(0), metric, thoughts[:REFERENCES].clone())
 

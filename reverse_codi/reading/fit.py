@@ -5,19 +5,24 @@ Shapes: N traces, F features, d width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import random
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.basis import SAMPLE, FeatureBasis, rank_within
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.wording import worded
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.recipe.reading import FRAMED, Map
+from reverse_codi.recipe.reading import FRAMED, MEMORY_GIB, Map
 from reverse_codi.traces.store import TraceStore
+
+log = logging.getLogger(__name__)
 
 
 def fit_map(
@@ -29,12 +34,23 @@ def fit_map(
     framed: float = FRAMED,
 ) -> AffineMap:
     """Fit one site's map on the gold texts of its thoughts; "(no step)" where a thought encodes nothing."""
-    texts = worded([encoded.text(site, claims) for claims in train_claims], train.questions, framed)
+    texts = map_texts(site, encoded, train, train_claims, framed)
     active = torch.tensor([bool(encoded.steps(site, len(claims))) for claims in train_claims])
     features, thoughts = reader.features(texts, train.questions), train.vectors(site)
     if reader.spec.map is Map.IDENTITY:
         return AffineMap.identity(features, thoughts, active)
-    return AffineMap.fit(features, thoughts, reader.spec.ridge, active)
+    return AffineMap.fit(features, thoughts, reader.spec.ridge, active, reader.basis is not None)
+
+
+def map_texts(
+    site: Site,
+    encoded: EncodedSteps,
+    train: TraceStore,
+    train_claims: Sequence[Sequence[str]],
+    framed: float,
+) -> list[str]:
+    """The texts that a site's map is fitted on, one for each trace."""
+    return worded([encoded.text(site, claims) for claims in train_claims], train.questions, framed)
 
 
 def fit_metric(
@@ -44,6 +60,7 @@ def fit_metric(
     train: TraceStore,
     train_claims: Sequence[Sequence[str]],
     framed: float = FRAMED,
+    memory_gib: float = MEMORY_GIB,
 ) -> ThoughtMetric:
     """Fit the maps of all sites on training traces; they are frozen from here on.
 
@@ -54,9 +71,51 @@ def fit_metric(
         train: N traces.
         train_claims: their N lists of claims.
         framed: share of texts that are put among random words, see `reading.wording`.
+        memory_gib: what fitting may hold; where states are too wide for it, they are projected on a basis.
     """
+
+    def texts(site: Site) -> list[str]:
+        return map_texts(site, encoded, train, train_claims, framed)
+
+    reader = within_memory(reader, texts, sites, train, memory_gib * 2**30)
     return ThoughtMetric(
         reader, {site: fit_map(reader, site, encoded, train, train_claims, framed) for site in sites}
+    )
+
+
+def within_memory(
+    reader: Reader,
+    texts: Callable[[Site], list[str]],
+    sites: Sequence[Site],
+    train: TraceStore,
+    memory: float,
+) -> Reader:
+    """The reader, with a basis where a map on whole states would take more than `memory` bytes.
+
+    Args:
+        reader: reads texts.
+        texts: of a site, one for each trace.
+        sites: all sites; their texts give the sample that the basis is computed from.
+        train: gives the questions.
+        memory: in bytes.
+    """
+    if reader.spec.map is Map.IDENTITY:
+        return reader
+    width = reader.reasoner.width
+    n_blocks = reader.features(texts(sites[0])[:1], train.questions[:1]).shape[1] // width
+    rank = rank_within(len(train), n_blocks, width, memory)
+    if rank is None:
+        return reader
+    n = min(SAMPLE, int(memory / 16 / (n_blocks * width)), len(sites) * len(train))
+    chosen = random.Random(0).sample([(site, row) for site in sites for row in range(len(train))], n)
+    of_site = {site: texts(site) for site in sites}
+    sample = [of_site[site][row] for site, row in chosen]
+    states = reader.features(sample, [train.questions[row] for _, row in chosen])
+    log.info(
+        f"states of {n_blocks * width:,} features are projected on {n_blocks * rank:,} (reading.memory_gib)"
+    )
+    return Reader(
+        reader.reasoner, reader.spec, FeatureBasis.fit(states.unflatten(1, (n_blocks, width)), rank)
     )
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.basis import FeatureBasis
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.sites import Site
@@ -26,6 +27,8 @@ from reverse_codi.utils.finite import non_finite
 MAPS_FILE = "maps.safetensors"
 # Large parts, whose rounding moves a distance by less than a thousandth; see `_halved`.
 HALVED = ("weight", "whitener", "reference")
+# Prefix of the basis that all maps share, beside the names of sites.
+BASIS = "basis"
 
 
 class MetricError(UserError):
@@ -98,7 +101,7 @@ class ThoughtMetric:
                 )
 
     def save(self, folder: str | Path) -> None:
-        """Write `maps.safetensors`: the maps in half precision where it holds them, the ReadSpec beside.
+        """Write `maps.safetensors`: ReadSpec, basis, and the maps in half precision where it holds them.
 
         Raises:
             MetricError: a value is not finite.
@@ -111,6 +114,9 @@ class ThoughtMetric:
             for site, fitted in self.maps.items()
             for name, value in vars(fitted).items()
         }
+        if (basis := self.reader.basis) is not None:
+            tensors |= {f"{BASIS}/{name}": value for name, value in vars(basis).items()}
+            tensors[f"{BASIS}/directions"] = basis.directions.half()
         spec = strict_json(self.reader.spec.model_dump(mode="json"))
         reasoner = self.reader.reasoner.content_hash
         with whole_file(path / MAPS_FILE) as temporary:
@@ -139,8 +145,9 @@ class ThoughtMetric:
             for key in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 site, _, name = key.partition("/")
                 fields.setdefault(site, {})[name] = file.get_tensor(key).float()
+        basis = FeatureBasis(**fields.pop(BASIS)) if BASIS in fields else None
         maps = {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()}
-        metric = ThoughtMetric(Reader(reasoner, spec), maps)
+        metric = ThoughtMetric(Reader(reasoner, spec, basis), maps)
         metric.check(str(path))
         return metric
 

@@ -1,6 +1,6 @@
 """The reader: the frozen model's states on texts; each distinct text is read once.
 
-Shapes: N texts, F features (chosen layers x width).
+Shapes: N texts, B blocks (points x chosen layers), d width, F features (B x d, or B x rank with a basis).
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reverse_codi.reading.basis import FeatureBasis
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
 from reverse_codi.utils.config import UserError
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Texts are read in chunks of like length: the reasoner returns every token's state of every layer, of
-# which only a fraction is kept.
-CHUNK = 512
+# which only a fraction is kept. A chunk's states take no more than so many bytes.
+CHUNK, CHUNK_BYTES = 512, 256 << 20
 
 
 class ReadingError(UserError):
@@ -31,11 +32,13 @@ class Reader:
     Args:
         reasoner: the frozen latent reasoning model.
         spec: how to read.
+        basis: what states are projected on; None keeps them whole.
     """
 
-    def __init__(self, reasoner: Reasoner, spec: ReadSpec) -> None:
+    def __init__(self, reasoner: Reasoner, spec: ReadSpec, basis: FeatureBasis | None = None) -> None:
         self.reasoner = reasoner
         self.spec = spec
+        self.basis = basis
 
     def features(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
         """States [N, F] of texts, which are stripped and tokenized here.
@@ -62,20 +65,24 @@ class Reader:
         )
         distinct = {key: row for row, key in enumerate(dict.fromkeys(keys))}
         read = self._read([t for t, _ in distinct], [q for _, q in distinct] if with_question else None)
-        return read[[distinct[key] for key in keys]]
+        return read if len(read) == len(keys) else read[[distinct[key] for key in keys]]
 
     def _read(self, texts: list[str], questions: list[str] | None) -> Tensor:
         length = [len(text) + len(question) for text, question in zip(texts, questions or texts, strict=True)]
         order = sorted(range(len(texts)), key=length.__getitem__)
-        rows: list[Tensor] = [torch.empty(0)] * len(texts)
-        for start in range(0, len(order), CHUNK):
-            chunk = order[start : start + CHUNK]
+        features = torch.empty(0, 0)
+        start, size = 0, min(8, CHUNK)
+        while start < len(order):
+            chunk = order[start : start + size]
             after = None if questions is None else [questions[i] for i in chunk]
             read = self.reasoner.read([texts[i] for i in chunk], after, self.spec.suffix)
-            for i, states in zip(chunk, read, strict=True):  # [L + 1, T, d]
-                layers = states[self._chosen(len(states))]
-                rows[i] = self.taken(layers, texts[i]).flatten()
-        features = torch.stack(rows)
+            taken = [self._taken(states, texts[i]) for i, states in zip(chunk, read, strict=True)]
+            kept = self._kept(torch.stack(taken))
+            if start == 0:
+                features = torch.empty(len(texts), kept.shape[1])
+            features[chunk] = kept
+            start += size
+            size = min(CHUNK, max(1, CHUNK_BYTES // max(states.nbytes for states in read)))
         if not bool((good := features.isfinite().all(1)).all()):
             text = texts[int((~good).nonzero()[0])]
             raise ReadingError(
@@ -83,6 +90,14 @@ class Reader:
                 "wider dtype"
             )
         return features
+
+    def _taken(self, states: Tensor, text: str) -> Tensor:
+        """The blocks [B, d] of a text's states [L + 1, T, d]."""
+        return self.taken(states[self._chosen(len(states))], text).reshape(-1, states.shape[2])
+
+    def _kept(self, blocks: Tensor) -> Tensor:
+        """The features [N, F] of blocks [N, B, d]."""
+        return blocks.flatten(1) if self.basis is None else self.basis(blocks)
 
     def _chosen(self, n_layers: int) -> list[int]:
         """The layers that are kept of `n_layers`."""
@@ -116,7 +131,7 @@ class CachedReader(Reader):
     """A reader with a cache, so that it reads no text twice before `clear`."""
 
     def __init__(self, reader: Reader) -> None:
-        super().__init__(reader.reasoner, reader.spec)
+        super().__init__(reader.reasoner, reader.spec, reader.basis)
         self._known: dict[tuple[str, str], Tensor] = {}
         self.n_read = 0
         """Number of texts read so far."""
@@ -124,7 +139,7 @@ class CachedReader(Reader):
     @property
     def kept_bytes(self) -> int:
         """What the cache takes."""
-        return sum(states.nbytes for states in self._known.values())
+        return len(self._known) * max((states.nbytes for states in self._known.values()), default=0)
 
     def clear(self) -> None:
         """Empty the cache."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -61,8 +61,10 @@ class ReadSpec(Section):
     """Layers whose states are taken: final, all, or numbers joined by commas (0 is the embeddings)."""
     map: Map = Map.AFFINE
     """Map from the states to the predicted thought: affine (ridge regression) or identity."""
-    ridge: float = Field(default=0.1, gt=0)
-    """Ridge strength of the affine map, relative to 1e-3 times one standardized feature's mean square."""
+    ridge: Annotated[float, Field(gt=0)] | Literal["auto"] = 0.1
+    """Ridge strength of the affine map, relative to 1e-3 times one standardized feature's mean square. auto
+    chooses it for each site by leave-one-out error, which pays where there are fewer than some four traces a
+    feature."""
     target: Target = Target.THOUGHT
     """What a text must reproduce: thought, or answer (one text for the whole trace, read at the answer
     cue)."""
@@ -99,6 +101,8 @@ class ReadSpec(Section):
 
 # Share of the training texts of a map that are put among random words; see `reading.wording`.
 FRAMED = 0.65
+# Memory that fitting a map may take.
+MEMORY_GIB = 4.0
 
 
 class ReadingSection(Section):
@@ -119,3 +123,6 @@ class ReadingSection(Section):
     traces are rare, and only they separate what was thought from what is right."""
     encoded_threshold: float = Field(default=0.6, gt=0, le=1)
     """Probe accuracy from which a site encodes a step, for tasks that make no minimal pairs."""
+    memory_gib: float = Field(default=MEMORY_GIB, gt=0)
+    """GiB that fitting one map may hold. Where a model's states are too wide for it, they are projected on
+    their principal directions first, as many for each layer as fit."""

@@ -146,7 +146,10 @@ def _fit(recipe: Recipe, traces: Traces, folder: Path) -> None:
     rows = [*range(n), *again * (recipe.reading.disagreeing - 1)]
     reader = Reader(reasoner, recipe.reading.spec)
     claims = [claims[row] for row in rows]
-    metric = fit_metric(reader, traces.sites, encoded, train.select(rows), claims, recipe.reading.framed)
+    section = recipe.reading
+    metric = fit_metric(
+        reader, traces.sites, encoded, train.select(rows), claims, section.framed, section.memory_gib
+    )
     metric.save(folder)
     write_whole(folder / ENCODED_FILE, encoded.to_json())
 

@@ -22,8 +22,9 @@ READING_FILES, WARM_FILES = (MAPS_FILE, ENCODED_FILE), (VERBALIZER_FILE,)
 
 
 def reading_settings(recipe: Recipe) -> dict[str, Any]:
-    """What decides how texts are read, but for the training traces."""
-    return {"reading": recipe.reading.model_dump(mode="json"), "task": recipe.task.model_dump(mode="json")}
+    """What decides how texts are read, but for the training traces, and for what the machine allowed."""
+    reading = recipe.reading.model_dump(mode="json", exclude={"memory_gib"})
+    return {"reading": reading, "task": recipe.task.model_dump(mode="json")}
 
 
 def warm_settings(recipe: Recipe) -> dict[str, Any]:

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from reverse_codi.reading.affine import AffineMap, trust, whitener
+from reverse_codi.reading.affine import (
+    RIDGES,
+    AffineMap,
+    _from_features,
+    _from_rows,
+    _solve,
+    trust,
+    whitener,
+)
 
 RNG = torch.Generator().manual_seed(0)
 
@@ -85,3 +94,52 @@ def test_identity_predicts_the_state_itself() -> None:
     fitted = AffineMap.identity(x, x + 1)
     assert torch.equal(fitted.predict(x), x)
     torch.testing.assert_close(fitted.mean, (x + 1).mean(0))
+
+
+def test_few_rows_and_many_give_the_same_map() -> None:
+    """The system of rows and that of features have one solution, and the same rows left out."""
+    x, y = noise(60, 50).double(), noise(60, 3).double()
+    x, y = x - x.mean(0), y - y.mean(0)
+    by_rows = _from_rows(x, y, torch.linalg.cholesky(x @ x.T + 0.7 * torch.eye(60)))
+    by_features = _from_features(x, y, torch.linalg.cholesky(x.T @ x + 0.7 * torch.eye(50)))
+    for one, other in zip(by_rows, by_features, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("features", [20, 60])
+def test_the_smaller_system_gives_what_the_direct_solution_gives(features: int) -> None:
+    x, y = noise(40, features), noise(40, 5)
+    z = (x - x.mean(0)).double() / x.double().std(0)
+    gram = z.T @ z + 1e-3 * 2.0 * 40 * torch.eye(features)
+    wanted = torch.linalg.solve(gram, z.T @ (y - y.mean(0)).double()) / x.double().std(0)[:, None]
+    fitted = AffineMap.fit(x, y, ridge=2.0)
+    torch.testing.assert_close(fitted.weight, wanted.float(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(fitted.predict(x.mean(0)), y.mean(0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("features", [10, 40])
+def test_the_metric_comes_from_rows_that_are_left_out(features: int) -> None:
+    """With more features than rows a fit leaves nothing of its own rows; others would still be missed."""
+    x, y = noise(30, features).double(), noise(30, 2).double()
+    x, y = x - x.mean(0), y - y.mean(0)
+    _, residual = _solve(x, y, [0.5])
+    for row in (0, 17):
+        others = [i for i in range(30) if i != row]
+        gram = x[others].T @ x[others] + 0.5 * torch.eye(features)
+        without = torch.linalg.solve(gram, x[others].T @ y[others])
+        torch.testing.assert_close(residual[row], y[row] - x[row] @ without)
+
+
+def test_auto_takes_the_ridge_that_errs_least_on_rows_that_are_left_out() -> None:
+    x = noise(60, 50)
+    signal = x @ noise(50, 4)
+    quiet, loud = signal + 0.01 * noise(60, 4), signal + 30 * noise(60, 4)
+    for y, ridge in ((quiet, RIDGES[0]), (loud, RIDGES[-1])):
+        torch.testing.assert_close(AffineMap.fit(x, y, "auto").weight, AffineMap.fit(x, y, ridge).weight)
+
+
+def test_fitting_leaves_the_features_as_they_are() -> None:
+    x = noise(30, 4).double()
+    before = x.clone()
+    AffineMap.fit(x, noise(30, 2), 0.1)
+    assert torch.equal(x, before)
