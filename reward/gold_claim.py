@@ -58,8 +58,7 @@ class GoldClaimReward:
                 made = stated(batch.texts[row])
                 values[row] = nearest(made, claims)
                 if self.encoded is not None:
-                    steps = self.encoded.steps(batch.sites[row], len(claims))
-                    gold = [claims[step] for step in steps] or [NO_STEP]
+                    gold = self.encoded.claims(batch.sites[row], claims) or [NO_STEP]
                     values[row] = (nearest(made, gold) + nearest(gold, made)) / 2
         return values
 

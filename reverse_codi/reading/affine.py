@@ -9,12 +9,13 @@ Shapes: N rows, F features, d width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from reverse_codi.reading.ridge import ridge as ridge_regression
 
 # Training thoughts kept with a map.
 REFERENCES = 128
@@ -69,10 +70,10 @@ class AffineMap:
         deviation = torch.ones_like(mean) if standardized else x.std(0).clamp(min=1e-6)
         x.sub_(mean).div_(deviation)
         strengths = RIDGES if ridge == "auto" else (ridge,)
-        scaled, residual = _solve(x, y - centre, [1e-3 * strength * len(x) for strength in strengths])
-        weight = scaled / deviation[:, None]
+        [solved] = ridge_regression(x, [y - centre], [1e-3 * strength * len(x) for strength in strengths])
+        weight = solved.weight / deviation[:, None]
         bias = centre - mean @ weight
-        return _with_metric(weight.float(), bias.float(), residual, thoughts, active)
+        return _with_metric(weight.float(), bias.float(), solved.left_out, thoughts, active)
 
     @staticmethod
     def identity(features: Tensor, thoughts: Tensor, active: Tensor | None = None) -> AffineMap:
@@ -101,50 +102,6 @@ class AffineMap:
     def match(self, thoughts: Tensor, predicted: Tensor) -> Tensor:
         """1 - d(thought, text) / d(thought, training mean): 1 perfect, 0 the mean, [*]."""
         return 1 - self.distance(thoughts, predicted) / self.distance(thoughts, self.mean)
-
-
-def _solve(x: Tensor, y: Tensor, penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Ridge regression with the penalty that errs least on rows that are left out.
-
-    The rows of a fit say little of its errors where features are many: with more features than rows nothing
-    at all is left of them. What a fit without a row would miss of it follows from the fit with all rows
-    (Hastie et al., The Elements of Statistical Learning, 2nd edition, section 7.10).
-
-    Args:
-        x: [N, F] centred, in double precision.
-        y: [N, d] centred.
-        penalties: what is added to the diagonal.
-
-    Returns:
-        weights [F, d], and the residuals [N, d] of rows that are left out.
-    """
-    rows, features = x.shape
-    system = x @ x.T if rows < features else x.T @ x  # the same solution from the smaller one
-    solve = _from_rows if rows < features else _from_features
-    best: tuple[Tensor, Tensor] | None = None
-    before = 0.0
-    for penalty in penalties:
-        system.diagonal().add_(penalty - before)
-        before = penalty
-        found = solve(x, y, torch.linalg.cholesky(system))
-        if best is None or found[1].square().sum() < best[1].square().sum():
-            best = found
-    assert best is not None
-    return best
-
-
-def _from_features(x: Tensor, y: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights and residuals from the Cholesky factor of X^T X [F, F] with its penalty."""
-    weight = torch.cholesky_solve(x.T @ y, factor)
-    leverage = torch.linalg.solve_triangular(factor, x.T, upper=False).square().sum(0)  # [N]
-    return weight, (y - x @ weight) / (1 - leverage)[:, None]
-
-
-def _from_rows(x: Tensor, y: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """The same from that of X X^T [N, N]."""
-    inverse = torch.cholesky_inverse(factor)
-    dual = inverse @ y  # [N, d]
-    return x.T @ dual, dual / inverse.diagonal()[:, None]
 
 
 def _with_metric(

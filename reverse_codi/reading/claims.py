@@ -1,8 +1,8 @@
 """Which claims a thought encodes, found by probes and stored with the verbalizer.
 
-A site encodes a claim if probes read every slot of it there: operands, operation and result. A result alone
-is not enough: the model hands it on from thought to thought, also to the thoughts after the last step, which
-hold nothing else.
+A site encodes a claim if probes read every slot of it there: operands, operation and result. Where no claim
+is read whole, a result may still be: such a thought is translated as that ("= 17"). Where claims are read
+whole, results of others are left out: the model hands them on from thought to thought.
 
 A site may encode several steps at once (superposition), and which ones can depend on the length of the
 problem. It may encode none, and then its true translation is "(no step)". How well probes read an encoded
@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
-from reverse_codi.reading.probes import Probe, part_labels
+from reverse_codi.reading.probes import ReadOut, above_guessing, part_labels, read_out
 from reverse_codi.reasoners.sites import ANSWER, Site
-from reverse_codi.tasks.claims import claims_of
+from reverse_codi.tasks.claims import PartialClaim, claims_of, result_of
 from reverse_codi.utils.files import strict_json
 
 ENCODED_FILE = "encoded_steps.json"
@@ -62,41 +62,68 @@ class EncodedSteps:
     """Which steps each site encodes.
 
     Attributes:
-        accuracy: (site, number of steps) -> for each step, held-out probe accuracy of the slot of its claim
-            that is read worst.
+        accuracy: (site, number of steps) -> for each step, how well the slot of its claim that is read worst
+            can be read: 0 is no better than a guess, 1 is always right.
         threshold: accuracy from which a step counts as encoded if no swaps were made.
         moved: (site, number of steps) -> share of answers that change when the thought is swapped between
             minimal pairs, if the task makes them.
+        parts: (site, number of steps) -> for each step, the same of each of its slots, the result last.
     """
 
     accuracy: Mapping[tuple[Site, int], Sequence[float]]
     threshold: float
     moved: Mapping[tuple[Site, int], float] = field(default_factory=dict)
+    parts: Mapping[tuple[Site, int], Sequence[Sequence[float]]] = field(default_factory=dict)
 
     def steps(self, site: Site, n_steps: int) -> list[int]:
-        """Indices of the steps that `site` encodes in problems of `n_steps` steps.
+        """Indices of the steps that `site` encodes whole in problems of `n_steps` steps.
 
         The site `answer` encodes all steps by definition: its text is the whole chain.
         """
         if site == ANSWER:
             return list(range(n_steps))
-        known = self.accuracy.get((site, n_steps), ())
+        return self._read(site, n_steps, self.accuracy.get((site, n_steps), ()))
+
+    def results(self, site: Site, n_steps: int) -> list[int]:
+        """Indices of the steps of which `site` encodes the result alone: none where it encodes any whole."""
+        if self.steps(site, n_steps):
+            return []
+        return self._read(site, n_steps, [slots[-1] for slots in self.parts.get((site, n_steps), ())])
+
+    def _read(self, site: Site, n_steps: int, scores: Sequence[float]) -> list[int]:
+        """Indices of the scores that are high enough."""
         floor, moved = self.threshold, self.moved.get((site, n_steps))
         if moved is not None:
             if moved < ACTIVE_SHARE:
                 return []
-            floor = max(min(LEAST, self.threshold), BESIDE * max(known, default=0.0))
-        return [step for step, accuracy in enumerate(known) if accuracy >= floor]
+            floor = max(min(LEAST, self.threshold), BESIDE * max(scores, default=0.0))
+        return [step for step, score in enumerate(scores) if score >= floor]
+
+    def holds(self, site: Site, n_steps: int) -> bool:
+        """Whether `site` encodes anything of problems of `n_steps` steps."""
+        return bool(self.steps(site, n_steps) or self.results(site, n_steps))
+
+    def claims(self, site: Site, claims: Sequence[str]) -> list[str]:
+        """What one thought encodes of its problem's claims: some whole, or the results of some."""
+        whole = [claims[step] for step in self.steps(site, len(claims))]
+        return whole or [
+            PartialClaim(result_of(claims[step])).claim for step in self.results(site, len(claims))
+        ]
 
     def text(self, site: Site, claims: Sequence[str]) -> str:
         """The gold text of one thought."""
-        return claims_text(claims[step] for step in self.steps(site, len(claims)))
+        return claims_text(self.claims(site, claims))
 
     def to_json(self) -> str:
-        """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}, "moved": {"h1/3": ..}}."""
+        """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}, "moved": {"h1/3": ..}, "parts": {..}}."""
         table = {f"{site}/{n}": [round(a, 4) for a in row] for (site, n), row in self.accuracy.items()}
         moved = {f"{site}/{n}": round(share, 4) for (site, n), share in self.moved.items()}
-        return strict_json({"threshold": self.threshold, "accuracy": table, "moved": moved}, indent=1)
+        stored = {"threshold": self.threshold, "accuracy": table, "moved": moved}
+        stored["parts"] = {
+            f"{site}/{n}": [[round(a, 4) for a in slots] for slots in row]
+            for (site, n), row in self.parts.items()
+        }
+        return strict_json(stored, indent=1)
 
     @staticmethod
     def load(folder: str | Path) -> EncodedSteps:
@@ -117,7 +144,8 @@ class EncodedSteps:
         stored = json.loads(text)
         accuracy = {_key(name): row for name, row in stored["accuracy"].items()}
         moved = {_key(name): share for name, share in stored.get("moved", {}).items()}
-        return EncodedSteps(accuracy, stored["threshold"], moved)
+        parts = {_key(name): row for name, row in stored.get("parts", {}).items()}
+        return EncodedSteps(accuracy, stored["threshold"], moved, parts)
 
 
 def _key(name: str) -> tuple[Site, int]:
@@ -125,38 +153,46 @@ def _key(name: str) -> tuple[Site, int]:
     return Site.parse(site), int(n_steps)
 
 
+# A length's score is shrunk towards that of all lengths as if it had so many traces more.
+SHRUNK_BY = 20
+
+
 def find_encoded_steps(
     vectors: Mapping[Site, Tensor],
     claims: Sequence[Sequence[str]],
     threshold: float = 0.6,
-    test_share: float = 0.2,
     moved: Mapping[tuple[Site, int], float] | None = None,
 ) -> EncodedSteps:
     """Probe every site for every slot of every step, and score the probes for each problem length.
 
     One probe serves all lengths: a thought encodes a step in the same way however many steps follow, and
-        probes need many traces.
+    probes need many traces.
 
     Args:
         vectors: site -> [N, d] of training traces.
         claims: N lists of claims.
         threshold: see `EncodedSteps`.
-        test_share: share of the traces, at the end, on which the probes are scored.
         moved: see `EncodedSteps`.
     """
     lengths = sorted({len(c) for c in claims} - {0})
-    accuracy: dict[tuple[Site, int], list[float]] = {(site, n): [] for site in vectors for n in lengths}
+    parts: dict[tuple[Site, int], list[list[float]]] = {(site, n): [] for site in vectors for n in lengths}
     for step in range(max(lengths, default=0)):
         rows = [i for i, c in enumerate(claims) if len(c) > step]
-        cut = int(len(rows) * (1 - test_share))
         columns = part_labels(claims[i][step] for i in rows)  # a column of labels for each slot
-        of_length = {n: [j for j in range(cut, len(rows)) if len(claims[rows[j]]) == n] for n in lengths}
+        of_length = {n: {j for j, i in enumerate(rows) if len(claims[i]) == n} for n in lengths if n > step}
         for site, all_vectors in vectors.items():
-            x = all_vectors[rows]
-            probes = [Probe.fit(x[:cut], labels[:cut]) for labels in columns]
-            for n, test in of_length.items():
-                if n > step:
-                    pairs = zip(probes, columns, strict=True)
-                    parts = (probe.accuracy(x[test], [labels[j] for j in test]) for probe, labels in pairs)
-                    accuracy[site, n].append(min(parts) if test else 0.0)
-    return EncodedSteps(accuracy, threshold, moved or {})
+            read = read_out(all_vectors[rows], columns)
+            for n, here in of_length.items():
+                pairs = zip(read, columns, strict=True)
+                parts[site, n].append([_score(slot, labels, here) for slot, labels in pairs])
+    accuracy = {key: [min(slots) for slots in row] for key, row in parts.items()}
+    return EncodedSteps(accuracy, threshold, moved or {}, parts)
+
+
+def _score(read: ReadOut, labels: Sequence[str], here: Collection[int]) -> float:
+    """How well a slot is read in the traces of one length, of which there may be few."""
+    rows = read.rows.tolist()
+    own = [place for place, row in enumerate(rows) if row in here]
+    of_all = above_guessing(read.right, [labels[row] for row in rows])
+    of_own = above_guessing(read.right[own], [labels[rows[place]] for place in own]) if own else 0.0
+    return (len(own) * of_own + SHRUNK_BY * of_all) / (len(own) + SHRUNK_BY)

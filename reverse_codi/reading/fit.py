@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ def fit_map(
 ) -> AffineMap:
     """Fit one site's map on the gold texts of its thoughts; "(no step)" where a thought encodes nothing."""
     texts = map_texts(site, encoded, train, train_claims, framed)
-    active = torch.tensor([bool(encoded.steps(site, len(claims))) for claims in train_claims])
+    active = torch.tensor([encoded.holds(site, len(claims)) for claims in train_claims])
     features, thoughts = reader.features(texts, train.questions), train.vectors(site)
     if reader.spec.map is Map.IDENTITY:
         return AffineMap.identity(features, thoughts, active)
@@ -73,50 +73,41 @@ def fit_metric(
         framed: share of texts that are put among random words, see `reading.wording`.
         memory_gib: what fitting may hold; where states are too wide for it, they are projected on a basis.
     """
-
-    def texts(site: Site) -> list[str]:
-        return map_texts(site, encoded, train, train_claims, framed)
-
-    reader = within_memory(reader, texts, sites, train, memory_gib * 2**30)
+    texts = {site: map_texts(site, encoded, train, train_claims, framed) for site in sites}
+    reader = within_memory(reader, texts, train.questions, memory_gib * 2**30)
     return ThoughtMetric(
         reader, {site: fit_map(reader, site, encoded, train, train_claims, framed) for site in sites}
     )
 
 
 def within_memory(
-    reader: Reader,
-    texts: Callable[[Site], list[str]],
-    sites: Sequence[Site],
-    train: TraceStore,
-    memory: float,
+    reader: Reader, texts: Mapping[Site, Sequence[str]], questions: Sequence[str], memory: float
 ) -> Reader:
     """The reader, with a basis where a map on whole states would take more than `memory` bytes.
 
     Args:
         reader: reads texts.
-        texts: of a site, one for each trace.
-        sites: all sites; their texts give the sample that the basis is computed from.
-        train: gives the questions.
+        texts: of each site, N that its map is fitted on; the basis is computed from a sample of all.
+        questions: N questions.
         memory: in bytes.
     """
     if reader.spec.map is Map.IDENTITY:
         return reader
-    width = reader.reasoner.width
-    n_blocks = reader.features(texts(sites[0])[:1], train.questions[:1]).shape[1] // width
-    rank = rank_within(len(train), n_blocks, width, memory)
+    width, n = reader.reasoner.width, len(questions)
+    n_blocks = reader.features(next(iter(texts.values()))[:1], questions[:1]).shape[1] // width
+    rank = rank_within(n, n_blocks, width, memory)
     if rank is None:
         return reader
-    n = min(SAMPLE, int(memory / 16 / (n_blocks * width)), len(sites) * len(train))
-    chosen = random.Random(0).sample([(site, row) for site in sites for row in range(len(train))], n)
-    of_site = {site: texts(site) for site in sites}
-    sample = [of_site[site][row] for site, row in chosen]
-    states = reader.features(sample, [train.questions[row] for _, row in chosen])
+    drawn = min(SAMPLE, int(memory / 16 / (n_blocks * width)), len(texts) * n)
+    chosen = random.Random(0).sample([(site, row) for site in texts for row in range(n)], drawn)
+    states = reader.features(
+        [texts[site][row] for site, row in chosen], [questions[row] for _, row in chosen]
+    )
     log.info(
         f"states of {n_blocks * width:,} features are projected on {n_blocks * rank:,} (reading.memory_gib)"
     )
-    return Reader(
-        reader.reasoner, reader.spec, FeatureBasis.fit(states.unflatten(1, (n_blocks, width)), rank)
-    )
+    basis = FeatureBasis.fit(states.unflatten(1, (n_blocks, width)), rank)
+    return Reader(reader.reasoner, reader.spec, basis)
 
 
 def retrieval(map_: AffineMap, thoughts: Tensor, predicted: Tensor, among: int = 64) -> float:

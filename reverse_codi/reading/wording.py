@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.claims import Belonging, parse_claims
+from reverse_codi.tasks.equations import Equation
 
 # Number of questions that give words, and the longest run of words on either side.
 QUESTIONS, LONGEST = 3_000, 5
@@ -37,9 +38,13 @@ def worded(texts: Sequence[str], questions: Sequence[str], share: float, seed: i
 
 def _framed(text: str, words: Sequence[Sequence[str]], rng: random.Random) -> str:
     sentences = []
-    for equation in parse_equations(text):
+    for claim in parse_claims(text):
+        if isinstance(claim, Belonging):
+            return text
         verb = "is" if rng.random() < SAY_IS else "="
-        parts = (_run(words, rng), f"{equation.left} {verb} {equation.right}", _run(words, rng))
+        left = claim.left if isinstance(claim, Equation) else ""
+        right = claim.right if isinstance(claim, Equation) else claim.result
+        parts = (_run(words, rng), f"{left} {verb} {right}".strip(), _run(words, rng))
         sentences.append(" ".join(part for part in parts if part) + ".")
     return " ".join(sentences) or text
 

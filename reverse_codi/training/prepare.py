@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reverse_codi.reading.claims import ENCODED_FILE, EncodedSteps, find_encoded_steps
+from reverse_codi.reading.encoded_table import check_encoded, encoded_lines
 from reverse_codi.reading.fit import fit_metric
 from reverse_codi.reading.interventions.causal_activity import causal_activity
 from reverse_codi.reading.metric import ThoughtMetric
@@ -118,29 +119,41 @@ def trace_both(recipe: Recipe, reasoner: CodiReasoner) -> tuple[TraceStore, Trac
 # ---- probes and maps
 
 
-def fit_reading(recipe: Recipe, traces: Traces, folder: Path) -> Prepared:
+def fit_reading(recipe: Recipe, traces: Traces, folder: Path, swaps: bool = True) -> Prepared:
     """Fit probes and maps into `folder`, or load what a former run fitted.
 
+    Args:
+        recipe: of the run.
+        traces: what is probed and mapped.
+        folder: gets the files.
+        swaps: swap thoughts between minimal pairs, if the task makes them, to see which the reasoner uses.
+
     Raises:
+        NothingEncodedError: probes read nothing at any site.
         StageError: it was fitted with other settings or on other traces.
     """
     inputs = {**reading_settings(recipe), "traces": traces.train.identity}
     if not finished(folder, inputs, READING_FILES):
         record(folder, inputs)
-        _fit(recipe, traces, folder)
+        _fit(recipe, traces, folder, swaps)
     encoded = EncodedSteps.load(folder)
     metric = ThoughtMetric.load(folder, traces.reasoner)
     return Prepared(**vars(traces), encoded=encoded, metric=metric, folder=folder)
 
 
-def _fit(recipe: Recipe, traces: Traces, folder: Path) -> None:
+def _fit(recipe: Recipe, traces: Traces, folder: Path, swaps: bool) -> None:
     """Find which steps each site encodes, fit the maps, and write both to `folder`."""
     log.info("probing which steps each thought holds")
     reasoner, train, claims, own = traces.reasoner, traces.train, traces.claims, traces.own
     n = min(len(train), recipe.reading.traces or len(train))
     probed = {site: train.vectors(site)[:n] for site in thought_sites(reasoner.n_thoughts)}
-    moved = moved_by_swaps(reasoner, recipe.task.build(), recipe.trace.seed)
+    moved = moved_by_swaps(reasoner, recipe.task.build(), recipe.trace.seed) if swaps else {}
     encoded = find_encoded_steps(probed, claims[:n], recipe.reading.encoded_threshold, moved=moved)
+    write_whole(folder / ENCODED_FILE, encoded.to_json())
+    for line in encoded_lines(encoded):
+        log.info(line)
+    if ANSWER not in traces.sites:
+        check_encoded(encoded)
     log.info("fitting the maps from read texts to thoughts")
     again = [row for row in own.disagreeing if row < n] if own and claims is own.claims else []
     rows = [*range(n), *again * (recipe.reading.disagreeing - 1)]
@@ -151,7 +164,6 @@ def _fit(recipe: Recipe, traces: Traces, folder: Path) -> None:
         reader, traces.sites, encoded, train.select(rows), claims, section.framed, section.memory_gib
     )
     metric.save(folder)
-    write_whole(folder / ENCODED_FILE, encoded.to_json())
 
 
 def moved_by_swaps(reasoner: CodiReasoner, task: Task, seed: int) -> dict[tuple[Site, int], float]:

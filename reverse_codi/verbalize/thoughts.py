@@ -57,13 +57,13 @@ def thoughts_of(
         (row, site)
         for row, of_problem in enumerate(steps)
         for site in sites
-        if not active_only or encoded.steps(site, len(of_problem))
+        if not active_only or encoded.holds(site, len(of_problem))
     ]
     if not pairs:
         raise UserError(
-            "no thought encodes a step, so there is nothing to translate: raise trace.n (probes starve on "
-            "a few hundred traces), lower reading.encoded_threshold, or choose another reasoner "
-            "(reverse-codi check-reasoner says what it holds)"
+            "none of these thoughts encodes a step or a result, so there is nothing to translate: raise "
+            "trace.n, lower reading.encoded_threshold (encoded_steps.json has the score of each part), or "
+            "choose another reasoner (reverse-codi check-reasoner says what it holds)"
         )
     slots = {site: slots_at(traces.latent_inputs, site) for site in sites}
     targets = {site: traces.vectors(site) for site in sites}

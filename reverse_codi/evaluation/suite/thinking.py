@@ -144,7 +144,7 @@ def error_ceiling(eval_set: EvalSet) -> Figures:
 def _ending_at(context: EvalContext, traces: TraceStore, site: Site) -> list[int]:
     """Traces whose last causally active thought is at `site`."""
     lengths = [len(claims) for claims in traces.claims]
-    active = {n: [s for s in context.sites if context.encoded.steps(s, n)] for n in set(lengths)}
+    active = {n: [s for s in context.sites if context.encoded.holds(s, n)] for n in set(lengths)}
     return [row for row, n in enumerate(lengths) if active[n][-1:] == [site]]
 
 

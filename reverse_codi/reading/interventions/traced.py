@@ -58,7 +58,7 @@ class Traced:
         steps = traces.claims if claims is None else claims
         sites = [Site("h", k) for k in range(traces.latent_inputs.shape[1])]
         of_length = {
-            n: [bool(encoded.steps(s, n)) and (moving is None or (s, n) in moving) for s in sites]
+            n: [encoded.holds(s, n) and (moving is None or (s, n) in moving) for s in sites]
             for n in set(map(len, steps))
         }
         active = torch.tensor([of_length[len(s)] for s in steps], dtype=torch.bool)

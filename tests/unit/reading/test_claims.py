@@ -66,6 +66,10 @@ def test_find_encoded_steps_finds_the_step_that_a_site_encodes() -> None:
     assert encoded.steps(H1, 2) == [1]
     assert encoded.steps(H0, 2) == []
     assert encoded.steps(h2, 2) == []  # a result alone is not the step
+    assert (encoded.results(h2, 2), encoded.results(H1, 2), encoded.results(H0, 2)) == ([1], [], [])
+    assert encoded.text(h2, ["2 + 1 = 2", "3 - 1 = 0"]) == "= 0."
+    assert encoded.holds(h2, 2) and encoded.holds(H1, 2) and not encoded.holds(H0, 2)
+    assert EncodedSteps.from_json(encoded.to_json()).results(h2, 2) == [1]
     assert encoded.accuracy[H1, 2][1] > 0.9
 
 

@@ -1,0 +1,56 @@
+"""Plant thoughts of known content, and see whether preparation finds it.
+
+A planted thought is a fixed random map of the states that a text leaves in the recipe's reasoner, and noise.
+Sites hold in turn a step, nothing, a result alone, two steps. Probes and maps are fitted as a training run
+fits them. Where they find what was planted and nothing in a real model's thoughts, the thoughts are empty;
+where they miss it here too, the reading is what fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reverse_codi.cli.parser import Parser
+from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils.arguments import count, positive
+
+
+def parser() -> Parser:
+    """The options of the verb."""
+    made = Parser("reverse-codi planted", __doc__, takes_recipe=True)
+    made.add_recipe()
+    made.add_argument("--n", type=positive, help="training problems; trace.n if not given")
+    made.add_argument("--n-heldout", type=positive, help="held-out problems; trace.n_heldout if not given")
+    made.add_argument(
+        "--noise", type=float, default=1.0, help="size of the noise; that of the planted states is 1"
+    )
+    made.add_argument("--seed", type=count, default=0, help="of the map that plants and of the noise")
+    made.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/planted"), help="a new folder")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Plant, prepare, print the table."""
+    options, keys = parser().parse_with_keys(arguments)
+    recipe = load_recipe([options.recipe, *keys])
+
+    from rich.table import Table
+
+    from reverse_codi.evaluation.planted import plant, problems_of, recovered
+    from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.utils.log import show_log
+    from reverse_codi.utils.outputs import check_folder
+
+    check_folder(options.out, "--out")
+    section = recipe.trace
+    problems = problems_of(recipe, options.n or section.n, options.n_heldout or section.n_heldout)
+    console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
+    planted = plant(recipe, reasoner, problems, options.out, options.noise, options.seed)
+    table = Table("site", "planted", "found again", "retrieval", "optimum", "match")
+    for row in recovered(recipe, reasoner, planted, options.out / "reading"):
+        figures = (row.held, row.retrieval, row.optimum, row.match)
+        shown = ("" if figure is None else f"{figure:.3f}" for figure in figures)
+        table.add_row(str(row.site), str(row.plant), *shown)
+    console.print(table)
