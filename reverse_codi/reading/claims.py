@@ -43,11 +43,15 @@ def claims_text(claims: Iterable[str]) -> str:
 def claimed(text: str) -> tuple[str, ...] | None:
     """The claims of a text, in order: () for "(no step)", None for a text with neither.
 
+    A partial claim is a claim of its own: "= 17" is not "12 + 5 = 17".
+
     Two texts have the same content exactly if this value is equal and not None. The tokenizer decides how
     "(no step)" is spaced and capitalised.
 
     >>> claimed("12 + 5=17 ."), claimed("( no step )"), claimed("28 no)))"), claimed("")
     (('12 + 5 = 17',), (), None, None)
+    >>> claimed("12 + 5 = 17. = 34."), claimed("so = 17"), claimed("12 + 5 = 17 = 34")
+    (('12 + 5 = 17', '= 34'), None, ('12 + 5 = 17',))
     """
     claims = tuple(claims_of(text))
     return claims or (() if re.sub(r"[\s().]", "", text).lower() == "nostep" else None)

@@ -76,7 +76,8 @@ def parts_of(claim: str) -> tuple[str, ...]:
     >>> parts_of("12 + 5 = 17"), parts_of("Every wumpus is a tumpus")
     (('12', '+', '5', '17'), ('wumpus', 'tumpus'))
 
-    A claim that the parser does not know is one label in place of operands and operators.
+    A partial claim has empty slots but for its result: "= 17" gives ('', '', '', '17'). A claim that the
+    parser does not know is one label in place of operands and operators.
     """
     parsed = parse_claims(claim)
     return parsed[0].slots if parsed else (claim, claim, claim, result_of(claim))

@@ -1,16 +1,18 @@
 """What a text claims: sums ("12 + 5 = 17") or who belongs where ("Every wumpus is a tumpus").
 
-All code that compares texts by content uses `parse_claims`. Both kinds of claim have a canonical `claim`, a
-`result`, `operands`, and `slots`: the parts that a thought must hold if it encodes the claim.
+All code that compares texts by content uses `parse_claims`. Every kind of claim has a canonical `claim`, a
+`result`, `operands`, and `slots`: the parts that a thought must hold if it encodes the claim. A partial
+claim, "= 17", states a result and leaves open what it was made from.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from reverse_codi.tasks.equations import Equation, parse_equations
+from reverse_codi.tasks.numbers import DECIMAL, canonical_number
 from reverse_codi.tasks.steps import sentence_step, sentences
 
 # "There is a pile" states nothing about a class.
@@ -18,6 +20,40 @@ _BELONGING = re.compile(
     r"(?:^|(?<=[.!?:\n]))\s*(?:Every\s+(?P<low>[a-z][\w'-]*)|(?!There\b|Here\b)(?P<name>[A-Z][\w'-]*))"
     r"\s+is\s+an?\s+(?P<high>[a-z][\w'-]*)\s*(?=[.!?\n]|$)"
 )
+
+# A sentence of its own, so that the end of a longer equation is none: "x = 17", "12 + 5 = 17 = 34", and a
+# line that goes on ("12 + 5\n= 17"). Units may follow the number, as in an equation.
+_PARTIAL = re.compile(
+    rf"(?:\A|(?<=[.!?]))\s*=\s*"
+    rf"(?:(?P<number>[-−–]?\s?[$€£]?{DECIMAL})\s?%?(?:\s+[^\W\d_]+)*|(?P<name>[a-z][\w'-]+))"
+    r"\s*(?=[.!?](?!\d)|\n|\Z)"
+)
+
+
+@dataclass(frozen=True)
+class PartialClaim:
+    """One stated "= 17": a result without what it was made from.
+
+    Attributes:
+        result: the result, a canonical number or a class.
+    """
+
+    result: str
+
+    @property
+    def claim(self) -> str:
+        """As texts state it, "= 17"."""
+        return f"= {self.result}"
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """None are stated."""
+        return ()
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Those of an equation (or of "A is a B"), empty but for the result."""
+        return ("", self.result) if self.result[0].isalpha() else ("", "", "", self.result)
 
 
 @dataclass(frozen=True)
@@ -60,7 +96,7 @@ class Belonging:
         return results + [replace(self, subject=name) for name in alike]
 
 
-Claim = Equation | Belonging
+Claim = Equation | Belonging | PartialClaim
 
 
 def parse_belongings(text: str) -> list[Belonging]:
@@ -73,8 +109,42 @@ def parse_belongings(text: str) -> list[Belonging]:
 
 
 def parse_claims(text: str) -> Sequence[Claim]:
-    """The claims of a text, in order: its equations, or if it has none, its sentences "A is a B"."""
-    return parse_equations(text) or parse_belongings(text)
+    """The claims of a text, in order: its equations, or if it has none, its sentences "A is a B".
+
+    A sentence that consists of an equals sign and a result is a partial claim.
+
+    >>> [each.claim for each in parse_claims("12 + 5 = 17. = 34.")], parse_claims("so = 17")
+    (['12 + 5 = 17', '= 34'], [])
+    """
+    return _parse_sums(text) or _parse_sentences(text)
+
+
+def _parse_sums(text: str) -> list[Equation | PartialClaim]:
+    """Equations, and partial claims of numbers."""
+    found: list[Equation | PartialClaim] = []
+    for between, partial in _around_partials(text, "number"):
+        found += parse_equations(between)
+        found += [PartialClaim(canonical_number(partial) or partial)] if partial else []
+    return found
+
+
+def _parse_sentences(text: str) -> list[Belonging | PartialClaim]:
+    """Sentences "A is a B", and partial claims of classes."""
+    found: list[Belonging | PartialClaim] = []
+    for between, partial in _around_partials(text, "name"):
+        found += parse_belongings(between)
+        found += [PartialClaim(partial)] if partial else []
+    return found
+
+
+def _around_partials(text: str, kind: str) -> Iterator[tuple[str, str]]:
+    """Each run of text up to a partial claim of a kind, with that claim's result; "" at the text's end."""
+    start = 0
+    for match in _PARTIAL.finditer(text):
+        if match[kind]:
+            yield text[start : match.start()], match[kind]
+            start = match.end()
+    yield text[start:], ""
 
 
 def claims_of(text: str) -> list[str]:
@@ -94,15 +164,15 @@ def stated(text: str) -> list[str]:
     >>> stated("12+5 = 17. It is late."), stated("Tom is an ox. It is late.")
     (['12 + 5 = 17'], ['Tom is an ox', 'It is late'])
     """
-    equations = [equation.claim for equation in parse_equations(text)]
-    return equations or [sentence_step(sentence).claim for sentence in sentences(text)]
+    sums = [parsed.claim for parsed in _parse_sums(text)]
+    return sums or [sentence_step(sentence).claim for sentence in sentences(text)]
 
 
 def result_of(claim: str) -> str:
     """The result of a claim.
 
-    >>> result_of("12 + 5 = 17"), result_of("Every wumpus is a tumpus")
-    ('17', 'tumpus')
+    >>> result_of("12 + 5 = 17"), result_of("= 17"), result_of("Every wumpus is a tumpus")
+    ('17', '17', 'tumpus')
     """
     parsed = parse_belongings(claim)
     return parsed[0].result if parsed else claim.rpartition("=")[2].strip()
@@ -122,11 +192,13 @@ def with_result(claim: str, result: str) -> str:
 
 
 def of_slots(slots: Sequence[str]) -> str:
-    """A claim from its slots.
+    """A claim from its slots; without any but the result it is partial.
 
-    >>> of_slots(["12", "+", "5", "17"]), of_slots(["wumpus", "tumpus"])
-    ('12 + 5 = 17', 'Every wumpus is a tumpus')
+    >>> of_slots(["12", "+", "5", "17"]), of_slots(["wumpus", "tumpus"]), of_slots(["", "", "", "17"])
+    ('12 + 5 = 17', 'Every wumpus is a tumpus', '= 17')
     """
+    if not any(slots[:-1]):
+        return PartialClaim(slots[-1]).claim
     if len(slots) == 2:
         return Belonging(*slots).claim
     first, operators, last, result = slots

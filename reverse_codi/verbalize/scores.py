@@ -20,7 +20,7 @@ from torch import Tensor
 from reverse_codi.reading.fit import retrieval
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.recipe.grpo import Keep
-from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.tasks.claims import PartialClaim, parse_claims
 from reverse_codi.tasks.equations import Equation
 from reverse_codi.utils.bootstrap import Interval, explained, interval
 from reverse_codi.utils.figures import sums
@@ -40,7 +40,8 @@ class Scored:
         retrieved: share of thoughts whose own text is the nearest of 64 of the same site.
         result: [N] 1 where the stated results are the gold text's.
         claim: [N] 1 where the stated claims are the gold text's.
-        operation: [N] 1 where the stated operations are the gold text's; [0] where no gold text states any.
+        operation: [N] 1 where the stated operations are the gold text's, NaN where a gold claim is partial
+            ("= 17") and leaves them open; [0] where no gold text states any.
         texts: the translations.
     """
 
@@ -67,7 +68,7 @@ class Scored:
         """[N] mean of exact results, claims and operations, if any."""
         if not len(self.operation):
             return (self.result + self.claim) / 2
-        return (self.result + self.claim + self.operation) / 3
+        return torch.stack([self.result, self.claim, self.operation]).nanmean(0)
 
     @property
     def content(self) -> float:
@@ -90,7 +91,7 @@ class Scored:
 
     def summary(self) -> dict[str, float]:
         """All figures as plain numbers."""
-        operation = {"operation": float(self.operation.mean())} if len(self.operation) else {}
+        operation = {"operation": float(self.operation.nanmean())} if len(self.operation) else {}
         return {
             "match": self.match,
             "retrieval": self.retrieved,
@@ -122,13 +123,15 @@ def score(thoughts: Thoughts, texts: Sequence[str], metric: ThoughtMetric) -> Sc
     stated = [_content(text) for text in texts]
     gold = [_content(text) for text in thoughts.gold]
     same = torch.tensor([[s[i] == g[i] for i in range(3)] for s, g in zip(stated, gold, strict=True)]).float()
+    open_ = [any(isinstance(claim, PartialClaim) for claim in parse_claims(text)) for text in thoughts.gold]
+    operation = same[:, 2].masked_fill(torch.tensor(open_, dtype=torch.bool), torch.nan)
     return Scored(
         distance=metric.distance(thoughts.targets, predicted, thoughts.sites),
         to_mean=metric.distance_to_mean(thoughts.targets, thoughts.sites),
         retrieved=float(np.mean(hits)) if hits else 0.0,
         result=same[:, 0],
         claim=same[:, 1],
-        operation=same[:, 2] if any(operators for *_, operators in gold) else torch.empty(0),
+        operation=operation if any(operators for *_, operators in gold) else torch.empty(0),
         texts=list(texts),
     )
 

@@ -126,7 +126,9 @@ def show_changes(console: Console, before: Scored, after: Scored, problems: Sequ
         ("whole claims right", before.claim, after.claim, 1.0),
     ):
         if len(x):  # sentences state no operations
-            table.add_row(title, f"{x.mean():.3f}", f"{y.mean():.3f}", str(change(x, y, problems, span)))
+            rows = x.isfinite().nonzero().flatten().tolist()  # a partial claim leaves its operation open
+            x, y, asked = x[rows], y[rows], [problems[row] for row in rows]
+            table.add_row(title, f"{x.mean():.3f}", f"{y.mean():.3f}", str(change(x, y, asked, span)))
     console.print(table)
     if step == 0:
         console.print(

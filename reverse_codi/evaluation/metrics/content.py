@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reverse_codi.reading.claims import NO_STEP
-from reverse_codi.tasks.claims import claims_of, parse_claims
+from reverse_codi.tasks.claims import PartialClaim, claims_of, parse_claims, result_of
 from reverse_codi.tasks.equations import Equation
 from reverse_codi.tasks.listings import listing_results
 from reverse_codi.tasks.numbers import canonical_number
@@ -34,7 +34,8 @@ class Stated:
     Attributes:
         claims: canonical claims, "12 + 5 = 17".
         results: their results; for a listing, which makes no claim, all its numbers.
-        operands: the numbers of each claim's left-hand side, ("12", "5"); the subject of a sentence.
+        operands: the numbers of each claim's left-hand side, ("12", "5"); the subject of a sentence. A
+            partial claim ("= 17") has none.
         operators: the operators of each equation, ("+",); sentences have none.
     """
 
@@ -88,7 +89,7 @@ def stated(text: str) -> Stated:
     return Stated(
         claims=tuple(t.claim for t in parsed),
         results=tuple(t.result for t in parsed),
-        operands=tuple(t.operands for t in parsed),
+        operands=tuple(t.operands for t in parsed if t.operands),
         operators=tuple(t.operators for t in parsed if isinstance(t, Equation)),
     )
 
@@ -99,7 +100,7 @@ def gold_stated(claims: Sequence[str]) -> Stated:
     A claim that cannot be parsed ("Tom likes Amy") has no parts. It stays in `claims`, where it counts as
     missed; without it, an empty text would be right.
     """
-    found = stated("\n".join(claims))
+    found = stated(".\n".join(claims))  # a partial claim is a sentence of its own
     known = {NO_STEP, *found.claims}
     words = [claim for claim in claims if not known.intersection([claim, *_canonical(claim)])]
     return Stated((*found.claims, *words), found.results, found.operands, found.operators)
@@ -127,12 +128,18 @@ def f1(text: str, claims: Sequence[str]) -> dict[Part, float]:
 def unsupported(text: str, supports: Iterable[str]) -> tuple[int, int]:
     """Number of claims stated that the trace does not support, and number of claims stated.
 
+    A partial claim ("= 17") is supported by any claim with its result.
+
     Args:
         text: a translation.
         supports: canonical claims that support the trace: gold ones and the model's own.
     """
-    known, claims = set(supports), stated(text).claims
-    return sum(claim not in known for claim in claims), len(claims)
+    claims = parse_claims(text)
+    if not claims:
+        return 0, 0
+    known = {*supports}
+    known |= {PartialClaim(result_of(claim)).claim for claim in known}
+    return sum(claim.claim not in known for claim in claims), len(claims)
 
 
 def lens_hit(tokens: Sequence[str], result: str, k: int) -> bool:

@@ -53,7 +53,8 @@ def encoded_steps(eval_set: EvalSet) -> list[EncodedStep]:
 def steps(predictions: Predictions) -> Figures:
     """F1 of results, operands and operations against the claims that the thought encodes.
 
-    A claim without an operation ("Tom is a wumpus") does not count in the figures of operations.
+    A claim without an operation ("Tom is a wumpus") does not count in the figures of operations, and one
+    without operands ("= 17") in neither.
     """
     eval_set = predictions.eval_set
     claims = {
@@ -61,12 +62,16 @@ def steps(predictions: Predictions) -> Figures:
         for row in eval_set.active
     }
     scores = {row: content.f1(predictions.heldout[row], claims[row]) for row in eval_set.active}
-    with_operation = {row for row in eval_set.active if content.gold_stated(claims[row]).operators}
+    gold = {row: content.gold_stated(claims[row]) for row in eval_set.active}
+    counted = {
+        Part.OPERATORS: {row for row, of in gold.items() if of.operators},
+        Part.OPERANDS: {row for row, of in gold.items() if of.operands},
+    }
     encoded = encoded_steps(eval_set)
 
     def figure(part: Part, chosen: list[EncodedStep]) -> Interval:
-        if part is Part.OPERATORS:
-            chosen = [h for h in chosen if h.row in with_operation]
+        if part in counted:
+            chosen = [h for h in chosen if h.row in counted[part]]
         problems = [eval_set.thoughts.problems[h.row] for h in chosen]
         return figures.share([scores[h.row][part] for h in chosen], problems)
 

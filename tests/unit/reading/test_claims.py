@@ -90,6 +90,10 @@ def test_what_a_text_claims_in_order() -> None:
     assert claimed("Tom is an ox. Every ox is a gnu.") == ("Tom is a ox", "Every ox is a gnu")
     for silent in ("(no step)", "( no step )", " (No step).\n"):
         assert claimed(silent) == ()
+    assert claimed("= 17.") == ("= 17",) != claimed("12 + 5 = 17.")
+    assert claimed("12 + 5 = 17. = 34.") == ("12 + 5 = 17", "= 34")
+    assert claimed("12 + 5 = 17 = 34") == ("12 + 5 = 17",)
+    assert claimed("x = 17") is None and claimed("so = 17") is None
     for garbled in ("(no no)", "step no step)", "no step 5", "28 no)))", "", "Tom is is a", "17."):
         assert claimed(garbled) is None
 

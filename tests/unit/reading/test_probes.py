@@ -38,6 +38,7 @@ def test_steps_are_probed_one_by_one() -> None:
 def test_parts_of_a_claim() -> None:
     assert list(parts_of("12 + 5 - 3 = 14")) == ["12", "+ -", "3", "14"]
     assert set(parts_of("wumpuses are rompuses")[:3]) == {"wumpuses are rompuses"}
+    assert parts_of("= 17") == ("", "", "", "17")
 
 
 def test_parts_of_a_sentence() -> None:

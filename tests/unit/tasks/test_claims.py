@@ -8,10 +8,13 @@ import reverse_codi.tasks.claims as claims
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import (
     Belonging,
+    PartialClaim,
+    claims_of,
     of_slots,
     parse_belongings,
     parse_claims,
     result_of,
+    stated,
     with_result,
 )
 from reverse_codi.tasks.equations import parse_equations
@@ -93,3 +96,58 @@ def test_near_misses_are_of_the_questions_own_names() -> None:
     fact = [near.claim for near in Belonging("Tom", "wumpus").near(question)]
     assert fact == ["Tom is a lempus", "Tom is a tumpus", "Amy is a wumpus"]
     assert Belonging("Tom", "wumpus").near("12 + 5 = 17") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("= 17", ["= 17"]),
+        ("= 17.", ["= 17"]),
+        (" = 1,600 .", ["= 1600"]),
+        ("=17.50.", ["= 17.5"]),
+        ("= -3.", ["= -3"]),
+        ("= $17.", ["= 17"]),
+        ("= 40%.", ["= 40"]),
+        ("= 17 red apples.", ["= 17"]),
+        ("12 + 5 = 17. = 34.", ["12 + 5 = 17", "= 34"]),
+        ("12 + 5 = 17 . = 34 .", ["12 + 5 = 17", "= 34"]),
+        ("= 17. 17 * 2 = 34. = 3.", ["= 17", "17 * 2 = 34", "= 3"]),
+        ("= 17. = 17.", ["= 17", "= 17"]),
+        ("= tumpus.", ["= tumpus"]),
+        (
+            "Tom is a wumpus. = tumpus. Every tumpus is a gorp.",
+            ["Tom is a wumpus", "= tumpus", "Every tumpus is a gorp"],
+        ),
+        # no sentence of its own
+        ("x = 17", []),
+        ("so = 17", []),
+        ("so, = 17.", []),
+        ("12 + 5\n= 17", []),
+        ("12 + = 17", []),
+        ("= 17 = 34", []),
+        ("= 17 5", []),
+        ("= 17 - 3", []),
+        ("=", []),
+        ("== 17", []),
+        ("= .", []),
+        ("12 + 5 = 17 = 34", ["12 + 5 = 17"]),
+        ("12 + 5 = 17\n= 34", ["12 + 5 = 17"]),
+        ("= 17 - 3 = 14", ["17 - 3 = 14"]),
+        ("<<=17>>", []),
+    ],
+)
+def test_a_partial_claim_is_a_sentence_of_an_equals_sign_and_a_result(text: str, said: list[str]) -> None:
+    assert claims_of(text) == said
+    assert claims_of(" ".join(f"{claim}." for claim in said)) == said
+
+
+def test_a_partial_claim_has_no_operands_and_is_no_whole_claim() -> None:
+    (partial,) = parse_claims("= 17.")
+    (whole,) = parse_claims("12 + 5 = 17.")
+    assert (partial.claim, partial.result, partial.operands) == ("= 17", "17", ())
+    assert partial.slots == ("", "", "", "17") and of_slots(partial.slots) == "= 17"
+    assert PartialClaim("tumpus").slots == ("", "tumpus") and of_slots(["", "tumpus"]) == "= tumpus"
+    assert partial != whole and partial.claim != whole.claim
+    assert result_of("= 17") == result_of(whole.claim) == "17"
+    assert with_result("= 17", "19") == "= 19"
+    assert stated("12 + 5 = 17. = 34.") == ["12 + 5 = 17", "= 34"]

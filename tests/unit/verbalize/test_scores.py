@@ -107,6 +107,15 @@ def test_gain_is_paired_by_problem() -> None:
     assert gain.low == gain.high == pytest.approx(0.25)  # the same gain in every problem: no doubt
 
 
+def test_a_partial_claim_leaves_its_operation_open(metric: ThoughtMetric) -> None:
+    thoughts = make_thoughts([GOLD, "= 17.", "= 18."])
+    scored = score(thoughts, ["20 - 3 = 17.", "= 17.", "12 + 5 = 17."], metric)
+    assert scored.result.tolist() == [1, 1, 0] and scored.claim.tolist() == [0, 1, 0]
+    torch.testing.assert_close(scored.operation, torch.tensor([0, torch.nan, torch.nan]), equal_nan=True)
+    assert scored.content_each.tolist() == pytest.approx([1 / 3, 1, 0])
+    assert scored.summary()["operation"] == 0
+
+
 def test_sentences_are_scored_without_operations(metric: ThoughtMetric) -> None:
     gold = ["Tom is a wumpus.", "Every wumpus is a tumpus."]
     scored = score(make_thoughts(gold), [gold[0], "Every lempus is a tumpus ."], metric)

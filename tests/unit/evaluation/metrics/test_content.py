@@ -72,6 +72,12 @@ def test_stated() -> None:
         # a claim in words is never met, so saying nothing does not meet it either
         ("", ["Tom likes Amy"], (0, 1, 1, 1)),
         ("12 + 5 = 17", [*GOLD, "Tom is a wumpus"], (2 / 3, 1, 1, 1)),
+        # a partial claim states a result, and neither operands nor operation
+        ("= 17.", ["= 17"], (1, 1, 1, 1)),
+        ("= 17.", GOLD, (0, 1, 0, 0)),
+        ("12 + 5 = 17.", ["= 17"], (0, 1, 0, 0)),
+        ("12 + 5 = 17. = 34.", ["12 + 5 = 17", "= 34"], (1, 1, 1, 1)),
+        ("12 + 5 = 17. = 35.", ["12 + 5 = 17", "= 34"], (1 / 2, 1 / 2, 1, 1)),
         # sentences of belonging: subjects are operands, and nobody states an operation
         ("Tom is a wumpus .", ["Tom is a wumpus"], (1, 1, 1, 1)),
         ("Amy is a wumpus.", ["Tom is a wumpus"], (0, 1, 0, 1)),
@@ -121,3 +127,8 @@ def test_implied_answer() -> None:
     assert implied_answer(["17 * 2 = 34.", "30"]) == "34"  # a bare number is no claim
     assert implied_answer(["", "(no step)", QUESTION, LISTING]) is None
     assert implied_answer([]) is None
+
+
+def test_a_partial_claim_is_supported_by_any_claim_with_its_result() -> None:
+    assert unsupported("= 17. = 34. = 35.", TWO) == (1, 3)
+    assert unsupported("10 + 7 = 17.", ["= 17"]) == (1, 1)
