@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.claims import parse_claims
+from reverse_codi.tasks.equations import Equation
 
 # Number of questions that give words, and the longest run of words on either side.
 QUESTIONS, LONGEST = 3_000, 5
@@ -37,11 +38,17 @@ def worded(texts: Sequence[str], questions: Sequence[str], share: float, seed: i
 
 def _framed(text: str, words: Sequence[Sequence[str]], rng: random.Random) -> str:
     sentences = []
-    for equation in parse_equations(text):
-        verb = "is" if rng.random() < SAY_IS else "="
-        parts = (_run(words, rng), f"{equation.left} {verb} {equation.right}", _run(words, rng))
-        sentences.append(" ".join(part for part in parts if part) + ".")
-    return " ".join(sentences) or text
+    claims = parse_claims(text)
+    if not any(isinstance(claim, Equation) for claim in claims):
+        return text
+    for claim in claims:
+        stated = claim.claim  # a partial claim stays a sentence of its own, or it would be none
+        if isinstance(claim, Equation):
+            verb = "is" if rng.random() < SAY_IS else "="
+            parts = (_run(words, rng), f"{claim.left} {verb} {claim.right}", _run(words, rng))
+            stated = " ".join(part for part in parts if part)
+        sentences.append(f"{stated}.")
+    return " ".join(sentences)
 
 
 def _run(words: Sequence[Sequence[str]], rng: random.Random) -> str:
