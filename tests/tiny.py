@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import EncodedSteps
@@ -36,9 +37,10 @@ def make_tiny_reasoner(
     layers: int = 2,
     seed: int = 0,
     task: Arithmetic | Graph | None = None,
+    tokenizer: PreTrainedTokenizerFast | None = None,
 ) -> CodiReasoner:
-    """An untrained CODI reasoner over a task's vocabulary; one seed gives the same weights."""
-    tokenizer = word_tokenizer((task or Arithmetic()).vocabulary())
+    """An untrained CODI reasoner over a task's vocabulary or a tokenizer; one seed gives the same weights."""
+    tokenizer = tokenizer or word_tokenizer((task or Arithmetic()).vocabulary())
     with torch.random.fork_rng():  # the caller's random state stays as it is
         torch.manual_seed(seed)
         lm = new_language_model(

@@ -23,7 +23,7 @@ from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reading.probes import Probe, part_labels
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import of_slots, parse_belongings
-from reverse_codi.tasks.numbers import canonical_number
+from reverse_codi.tasks.numbers import whole_number
 from reverse_codi.verbalize.lens_search import ambiguity, lens_search
 from reverse_codi.verbalize.thoughts import Thoughts
 
@@ -59,7 +59,7 @@ def gold_claims(thoughts: Thoughts) -> list[str]:
 def logit_lens(context: EvalContext, thoughts: Thoughts) -> list[str]:
     """The likeliest token of each hidden state, where it is a number; a class alone claims nothing."""
     tops = context.lens(thoughts.targets)
-    return [f"{top[0]}." if canonical_number(top[0]) is not None else NO_STEP for top in tops]
+    return [f"{top[0]}." if whole_number(top[0]) is not None else NO_STEP for top in tops]
 
 
 def searched_lens(context: EvalContext, thoughts: Thoughts) -> list[str]:

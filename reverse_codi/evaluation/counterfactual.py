@@ -10,7 +10,8 @@ import ast
 import functools
 import operator
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -55,10 +56,11 @@ def edited_step(
 ) -> Edit | None:
     """Edit one step of a chain, at random among the edits that move its last operand by 9 at most.
 
-    Only if there is none, among those that move it by 99 at most.
+    Only if there is none, among those that move it by 99 at most. A decimal is moved by as many units of its
+    last digit.
 
-    All numbers of the edited chain that the edit moves are whole and not negative, the new operand is 2 or
-    more, and the answer is another one.
+    The numbers of the edited chain that the edit moves have no more decimals than those of the chain and are
+    not negative, the new operand is 2 units or more, and the answer is another one.
 
     Args:
         claims: a chain: each claim's first operand is the result of the one before.
@@ -70,13 +72,15 @@ def edited_step(
         The edit; None if there is none, or the later claims are no chain (see `implied_by`).
     """
     equation = _equation(claims[step])
-    if equation is None or not equation.operands[-1].isdecimal():
+    if equation is None or equation.operands[-1].startswith("-"):
         return None
-    answer, last = result_of(claims[-1]), int(equation.operands[-1])
+    answer, last = result_of(claims[-1]), Decimal(equation.operands[-1])
+    unit = Decimal(1).scaleb(-_decimals(equation.operands[-1]))
     for reach in _REACHES:
-        operands = [last + sign * delta for delta in reach for sign in (-1, 1)]
+        operands = [last + sign * delta * unit for delta in reach for sign in (-1, 1)]
         for operand in rng.sample(operands, len(operands)):
-            edit = _edit(claims, step, equation, operand, knows) if operand >= _LEAST_OPERAND else None
+            large = operand >= _LEAST_OPERAND * unit
+            edit = _edit(claims, step, equation, spelled(operand), knows) if large else None
             if edit is not None and edit.answer != answer:
                 return edit
     return None
@@ -104,9 +108,9 @@ def implied_by(claims: Sequence[str], step: int, result: str, true: Sequence[str
 
 
 def _edit(
-    claims: Sequence[str], step: int, equation: Equation, operand: int, knows: Callable[[str], bool]
+    claims: Sequence[str], step: int, equation: Equation, operand: str, knows: Callable[[str], bool]
 ) -> Edit | None:
-    """The edit to another last operand; None if it leaves the whole numbers or the vocabulary."""
+    """The edit to another last operand; None if it leaves the chain's kind of numbers or the vocabulary."""
     before, _, after = equation.left.rpartition(equation.operands[-1])
     left = f"{before}{operand}{after}"
     result = _written(_value(left))
@@ -117,9 +121,17 @@ def _edit(
         answer=later[-1].result if later else result,
         inconsistent=f"{equation.left} = {result}",
     )
-    whole = all(number.isdecimal() for number in (result, *(e.result for e in later)))
+    known = [number for claim in claims if (of := _equation(claim)) for number in (*of.operands, of.result)]
+    most = max(map(_decimals, known), default=0)
+    moved = (result, *(e.result for e in later))
+    alike = all(not number.startswith("-") and _decimals(number) <= most for number in moved)
     text = claims_text([edit.claim, edit.inconsistent, *(e.claim for e in later)])
-    return edit if whole and knows(text) else None
+    return edit if alike and knows(text) else None
+
+
+def _decimals(number: str) -> int:
+    """Decimals of a canonical number; those of an expression ("10 + 7") are of its last one."""
+    return len(number.partition(".")[2])
 
 
 def _continued(claims: Sequence[str], step: int, result: str) -> list[Equation] | None:
@@ -180,25 +192,45 @@ def near_claims(claim: str, knows: Callable[[str], bool], question: str = "") ->
     """Near misses of a claim.
 
     Of an equation the same step of minimal pairs: one operand moved by 1 to 9 and the result recomputed,
-    nearest first. Of a sentence the same with its subject or its result exchanged for another one that the
-    question names.
+    nearest first. If no such result is whole, operands move by units of their last digit that is not 0 and
+    results may have decimals. Of a sentence the same with its subject or its result exchanged for another one
+    that the question names.
 
     >>> near_claims("12 + 5 = 17", lambda text: True)[:4]
     ['11 + 5 = 16', '13 + 5 = 18', '12 + 4 = 16', '12 + 6 = 18']
     >>> near_claims("Tom is a wumpus", lambda text: True, "Tom is a wumpus. Tom is a lempus.")
     ['Tom is a lempus']
+    >>> near_claims("17.5 + 10 = 27.5", lambda text: True)[:2]
+    ['17.4 + 10 = 27.4', '17.6 + 10 = 27.6']
     """
     equation = _equation(claim)
     if equation is None:
         return [near.claim for parsed in parse_belongings(claim)[:1] for near in parsed.near(question)]
-    found = []
+    whole = [near for near in _moved(equation, str.isdecimal, lambda _: Decimal(1)) if knows(f"{near}.")]
+    return whole or [near for near in _moved(equation, _is_short, _last_unit) if knows(f"{near}.")]
+
+
+def _moved(
+    equation: Equation, is_number: Callable[[str], bool], unit: Callable[[Decimal], Decimal]
+) -> Iterator[str]:
+    """The equation with one operand moved by 1 to 9 units, where it and the result are such numbers."""
     words = equation.left.split(" ")
-    places = [place for place, word in enumerate(words) if word.isdecimal()]
+    places = [place for place, word in enumerate(words) if is_number(word)]
     for delta in _REACHES[0]:
         for place in places:
-            for number in (int(words[place]) - delta, int(words[place]) + delta):
-                left = " ".join([*words[:place], str(number), *words[place + 1 :]])
+            value = Decimal(words[place])
+            for number in (value - delta * unit(value), value + delta * unit(value)):
+                left = " ".join([*words[:place], spelled(number), *words[place + 1 :]])
                 result = None if number < 0 else _written(_value(left))
-                if result is not None and result.isdecimal() and knows(f"{left} = {result}."):
-                    found.append(f"{left} = {result}")
-    return found
+                if result is not None and is_number(result):
+                    yield f"{left} = {result}"
+
+
+def _is_short(number: str) -> bool:
+    """Whether it is a number that a step may have: not negative, with four decimals at most."""
+    return re.fullmatch(r"\d+(\.\d{1,4})?", number) is not None
+
+
+def _last_unit(value: Decimal) -> Decimal:
+    """One of the last digit that is not 0: 0.1 of 17.5, 1000 of 134000."""
+    return Decimal(1).scaleb(int(value.normalize().as_tuple().exponent))

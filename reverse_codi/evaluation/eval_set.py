@@ -18,6 +18,7 @@ from reverse_codi.evaluation.retrieval_set import RetrievalSet
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.reading.lens import lens
+from reverse_codi.reading.lens_names import LensNames
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.base import Chains
@@ -81,6 +82,11 @@ class EvalContext:
     def lens(self, hidden_states: Tensor) -> list[list[str]]:
         """The logit lens of hidden states [N, d], see `reading.lens`."""
         return lens(self.reasoner, hidden_states)
+
+    @functools.cached_property
+    def lens_names(self) -> LensNames:
+        """Which tokens of the lens name a number."""
+        return LensNames(self.reasoner)
 
     def thoughts(self, traces: TraceStore) -> Thoughts:
         """Every thought of every trace, causally active or not, problem by problem, sites in order."""

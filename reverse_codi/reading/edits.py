@@ -9,14 +9,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from itertools import pairwise
 
-from reverse_codi.tasks.claims import Belonging, parse_belongings
-from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.claims import Belonging, parse_belongings, parse_claims
+from reverse_codi.tasks.equations import Equation
+from reverse_codi.tasks.spellings import numbers_in
 
-_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
-# Both sides of a claim's "=": its last operand and its result.
-_CLAIM = re.compile(rf"({_NUMBER.pattern})(\s*=\s*)({_NUMBER.pattern})")
+# What stands between the last operand and the result of a claim.
+_EQUALS = re.compile(r"\s*%?\s*=\s*")
 
 # The generated task's closed vocabulary has the words of the first three.
 TEMPLATES = (
@@ -30,16 +30,18 @@ TEMPLATES = (
 
 
 def number_changed(text: str, rng: random.Random) -> str:
-    """Change one number by 1 to 3 units of its last digit; a text without numbers stays as it is."""
-    numbers = list(_NUMBER.finditer(text))
+    """Change one number by 1 to 3 units of its last digit; a text without numbers stays as it is.
+
+    Spelling and sign stay: "1,600" becomes "1,602", ".50" becomes ".53", "5%" becomes "4%".
+    """
+    numbers = list(numbers_in(text))
     if not numbers:
         return text
     chosen = rng.choice(numbers)
-    value = Decimal(chosen.group().replace(",", ""))
-    unit = Decimal(1).scaleb(int(value.as_tuple().exponent))
-    deltas = [unit * step for step in (-3, -2, -1, 1, 2, 3) if value + unit * step >= 0]
-    moved = format(value + rng.choice(deltas), ",f" if "," in chosen.group() else "f")
-    return text[: chosen.start()] + moved + text[chosen.end() :]
+    value, unit = chosen.value, chosen.unit
+    changed = [value + unit * step for step in (-3, -2, -1, 1, 2, 3)]
+    same_sign = [other for other in changed if (other < 0 if chosen.negative else other >= 0)]
+    return text[: chosen.digits] + chosen.respelled(rng.choice(same_sign)) + text[chosen.end :]
 
 
 def result_swapped(text: str, rng: random.Random) -> str:
@@ -48,12 +50,18 @@ def result_swapped(text: str, rng: random.Random) -> str:
     >>> result_swapped("Every wumpus is a tumpus.", random.Random(0))
     'Every tumpus is a wumpus.'
     """
-    claims = list(_CLAIM.finditer(text))
+    numbers = list(numbers_in(text))
+    claims = [
+        (operand, result)
+        for operand, result in pairwise(numbers)
+        if _EQUALS.fullmatch(text, operand.end, result.start) and operand.value != result.value
+    ]
     if not claims:
         return _turned(text, rng)
-    claim = rng.choice(claims)
-    operand, equals, result = claim.groups()
-    return text[: claim.start()] + result + equals + operand + text[claim.end() :]
+    operand, result = rng.choice(claims)
+    between = text[operand.end : result.start]
+    swapped = text[result.start : result.end] + between + text[operand.start : operand.end]
+    return text[: operand.start] + swapped + text[result.end :]
 
 
 def _turned(text: str, rng: random.Random) -> str:
@@ -76,15 +84,16 @@ def paraphrases(text: str, knows: Callable[[str], bool]) -> list[str]:
     """Paraphrases of all the claims of `text`, one for each template, always the same ones.
 
     Args:
-        text: a translation; without an equation it has no paraphrase.
+        text: a translation; without an equation, or with a partial claim, it has no paraphrase.
         knows: whether the reader's tokenizer knows every word of a text. A paraphrase with an unknown word is
             left out, because that word alone would change its reading.
 
     >>> paraphrases("12 + 5 = 17. 17 * 2 = 34.", lambda text: "pile" in text or "Now" in text)
     ['Then the pile has 12 + 5 = 17. Then the pile has 17 * 2 = 34.', 'Now 12 + 5 is 17. Now 17 * 2 is 34.']
     """
-    equations = parse_equations(text)
-    if not equations:
+    claims = parse_claims(text)
+    equations = [claim for claim in claims if isinstance(claim, Equation)]
+    if not equations or len(equations) < len(claims):
         return []
     worded = (
         " ".join(template.format(claim=e.claim, left=e.left, result=e.result) for e in equations)

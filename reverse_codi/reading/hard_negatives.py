@@ -12,9 +12,13 @@ from decimal import Decimal
 from reverse_codi.reading.claims import NO_STEP, claims_text
 from reverse_codi.reading.reader import before_last_number
 from reverse_codi.tasks.claims import Belonging, parse_belongings, result_of
+from reverse_codi.tasks.numbers import spelled
+from reverse_codi.tasks.spellings import numbers_in
 
 CONSTANT = "10 + 10 = 20."
 CONSTANT_SENTENCE = "Every wumpus is a tumpus."
+LARGEST_OPERAND = 1_000
+"""Invented operands are below this: of a result of nine digits there would be as many sums to choose from."""
 # Classes for sentences whose question names no others.
 _CLASSES = "Tom is a wumpus. Amy is a tumpus. Max is a lempus."
 HARD_NEGATIVES = (
@@ -81,7 +85,7 @@ def _wrong_result(claim: str, question: str, rng: random.Random) -> str:
         others = [near.result for near in _near(parsed[0], question) if near.subject == parsed[0].subject]
         return rng.choice(others)
     value = _last_number(claim)
-    return str(value - rng.randint(1, 3) if value >= 4 else value + rng.randint(1, 3))
+    return spelled(value - rng.randint(1, 3) if value >= 4 else value + rng.randint(1, 3))
 
 
 def _same_result(claim: str, question: str, rng: random.Random) -> str:
@@ -90,9 +94,11 @@ def _same_result(claim: str, question: str, rng: random.Random) -> str:
         others = [near.claim for near in _near(parsed[0], question) if near.result == parsed[0].result]
         return rng.choice(others)
     value = _last_number(claim)
-    sums = [f"{value - b} + {b} = {value}" for b in range(2, int(value) - 1)]
+    result = spelled(value)
+    last = min(int(value) - 1, LARGEST_OPERAND)
+    sums = [f"{spelled(value - b)} + {b} = {result}" for b in range(2, last)]
     options = [option for option in sums if option != claim]
-    options = options or [f"{value + b} - {b} = {value}" for b in range(2, 12)]
+    options = options or [f"{spelled(value + b)} - {b} = {result}" for b in range(2, 12)]
     return rng.choice([option for option in options if option != claim])
 
 
@@ -104,4 +110,5 @@ def _near(parsed: Belonging, question: str) -> list[Belonging]:
 
 
 def _last_number(claim: str) -> Decimal:
-    return Decimal(claim[len(before_last_number(claim)) :].strip().replace(",", ""))
+    numbers = list(numbers_in(claim))
+    return numbers[-1].value if numbers else Decimal(0)

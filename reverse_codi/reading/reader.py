@@ -5,7 +5,6 @@ Shapes: N texts, B blocks (points x chosen layers), d width, F features (B x d, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import torch
@@ -14,9 +13,9 @@ from torch import Tensor
 from reverse_codi.reading.basis import FeatureBasis
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
+from reverse_codi.tasks.spellings import numbers_in
 from reverse_codi.utils.config import UserError
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Texts are read in chunks of like length: the reasoner returns every token's state of every layer, of
 # which only a fraction is kept. A chunk's states take no more than so many bytes.
 CHUNK, CHUNK_BYTES = 512, 256 << 20
@@ -118,12 +117,12 @@ class Reader:
 
 
 def numbers_at(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
-    """Indices of the tokens that are part of a number.
+    """Indices of the tokens that are part of a number, separators and minus sign included; "5th" is none.
 
     >>> numbers_at("So 12 + 5.", [(0, 2), (3, 5), (6, 7), (8, 9), (9, 10)])
     [1, 3]
     """
-    numbers = [match.span() for match in _NUMBER.finditer(text)]
+    numbers = [(number.begin, number.end) for number in numbers_in(text)]
     return [i for i, (a, b) in enumerate(offsets) if any(a < end and b > start for start, end in numbers)]
 
 
@@ -154,14 +153,11 @@ class CachedReader(Reader):
         return torch.stack([self._known[key] for key in keys])
 
 
-_LAST_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?!.*\d)", re.DOTALL)
-
-
 def before_last_number(text: str) -> str:
     """Cut a text before its last number; a text without one is returned whole.
 
     >>> before_last_number("12 + 5 = 17.")
     '12 + 5 ='
     """
-    match = _LAST_NUMBER.search(text)
-    return text if match is None else text[: match.start()].rstrip()
+    numbers = list(numbers_in(text))
+    return text[: numbers[-1].begin].rstrip() if numbers else text

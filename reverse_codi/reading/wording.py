@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from reverse_codi.tasks.claims import Belonging, parse_claims
+from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.tasks.equations import Equation
 
 # Number of questions that give words, and the longest run of words on either side.
@@ -38,15 +38,17 @@ def worded(texts: Sequence[str], questions: Sequence[str], share: float, seed: i
 
 def _framed(text: str, words: Sequence[Sequence[str]], rng: random.Random) -> str:
     sentences = []
-    for claim in parse_claims(text):
-        if isinstance(claim, Belonging):
-            return text
-        verb = "is" if rng.random() < SAY_IS else "="
-        left = claim.left if isinstance(claim, Equation) else ""
-        right = claim.right if isinstance(claim, Equation) else claim.result
-        parts = (_run(words, rng), f"{left} {verb} {right}".strip(), _run(words, rng))
-        sentences.append(" ".join(part for part in parts if part) + ".")
-    return " ".join(sentences) or text
+    claims = parse_claims(text)
+    if not any(isinstance(claim, Equation) for claim in claims):
+        return text
+    for claim in claims:
+        stated = claim.claim  # a partial claim stays a sentence of its own, or it would be none
+        if isinstance(claim, Equation):
+            verb = "is" if rng.random() < SAY_IS else "="
+            parts = (_run(words, rng), f"{claim.left} {verb} {claim.right}", _run(words, rng))
+            stated = " ".join(part for part in parts if part)
+        sentences.append(f"{stated}.")
+    return " ".join(sentences)
 
 
 def _run(words: Sequence[Sequence[str]], rng: random.Random) -> str:

@@ -91,8 +91,8 @@ class Equation:
 
     @property
     def claim(self) -> str:
-        """The whole equation, "16 - 3 - 4 = 9"."""
-        return f"{self.left} = {self.right}"
+        """The whole equation, "16 - 3 - 4 = 9"; the partial claim "= 9" for a bare "9 = 9" (see `claims`)."""
+        return f"= {self.right}" if self._bare else f"{self.left} = {self.right}"
 
     @property
     def result(self) -> str:
@@ -101,8 +101,15 @@ class Equation:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """First operand, operators, last operand and result."""
+        """First operand, operators, last operand and result; the result alone for a bare "9 = 9"."""
+        if self._bare:
+            return "", "", "", self.right
         return self.operands[0], " ".join(self.operators), self.operands[-1], self.right
+
+    @property
+    def _bare(self) -> bool:
+        """Whether it says only that a number is itself, as annotations of GSM8K do: <<9=9>>."""
+        return not self.operators and self.left == self.right
 
 
 def parse_equations(text: str) -> list[Equation]:

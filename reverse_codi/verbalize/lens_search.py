@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from reverse_codi.reading.claims import NO_STEP, claims_text
 from reverse_codi.reading.lens import lens
+from reverse_codi.reading.lens_names import LensNames
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.tasks.claims import with_result
 from reverse_codi.tasks.numbers import whole_number
@@ -45,7 +46,8 @@ class Found:
         text: the step, "12 + 5 = 17.", or "(no step)".
         fitting: how many steps the lens' word allows, this one included: from 2 on the text is a choice.
         rank: place of that word among the lens' five, 0 for the likeliest; None without a step.
-        likeliest: the result that the likeliest word names; None without a step.
+        likeliest: the result that the likeliest word names; None without a step, and where that word is the
+            first token of the text's result.
     """
 
     text: str
@@ -92,7 +94,7 @@ def lens_search(reasoner: CodiReasoner, thoughts: Thoughts, rank_cost: float = R
                 "set reading.spec.target to thought"
             )
     words = lens(reasoner, thoughts.targets)
-    names = _Names(reasoner)
+    names = LensNames(reasoner)
     found = [NOTHING] * len(thoughts)
     for rows in _chains(thoughts):
         search = _Search(thoughts.questions[rows[0]], names, rank_cost)
@@ -118,56 +120,20 @@ def _chains(thoughts: Thoughts) -> list[list[int]]:
     return list(chains.values())
 
 
-class _Names:
-    """By which lens words a result is named: by itself, or where it has several tokens by the first one."""
-
-    def __init__(self, reasoner: CodiReasoner) -> None:
-        self.reasoner = reasoner
-        self.known: dict[str, frozenset[str]] = {}
-
-    def leading(self, result: str) -> frozenset[str]:
-        """First tokens of a result's spellings that have several tokens: "16" of 1600, "1" of 1,600."""
-        if result not in self.known:
-            self.known[result] = frozenset(filter(None, map(self._first, _spellings(result))))
-        return self.known[result]
-
-    def _first(self, spelling: str) -> str | None:
-        ids = self.reasoner.ids(spelling)
-        if self.reasoner.tokenizer.unk_token_id in ids:
-            return None
-        # Some tokenizers put the space before a number into a token of its own.
-        pieces = [piece for token in ids if (piece := self.reasoner.decode([token]).strip())]
-        return pieces[0] if len(pieces) > 1 and spelling.strip().startswith(pieces[0]) else None
-
-    def cost(self, word: str, number: str | None, result: str) -> int | None:
-        """What it costs to take a word, read as `number`, for a result; None if it does not name it."""
-        if result in (word, number):
-            return 0
-        return LEADS if word in self.leading(result) else None
-
-
-def _spellings(result: str) -> set[str]:
-    """A result as texts write it; tokens at the start of a text and after a space differ."""
-    plain = {result}
-    if result.isdecimal():
-        plain.add(f"{int(result):,}")
-    return plain | {f" {spelling}" for spelling in plain}
-
-
 @dataclass
 class _Search:
     """One problem's steps, thought by thought.
 
     Attributes:
         question: the problem.
-        names: which words name a result.
+        names: which words name a result of several tokens.
         rank_cost: see `RANK`.
         results: what the thoughts before gave.
         used: numbers of the question that their steps used.
     """
 
     question: str
-    names: _Names
+    names: LensNames
     rank_cost: float
     results: list[str] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
@@ -196,12 +162,20 @@ class _Search:
         _, rank, step = min(choices, key=lambda choice: choice[:2])
         self.results.append(step.result)
         self.used |= step.places
-        return Found(claims_text([step.claim]), len(named[rank]), rank, number or words[0])
+        begins = words[0] in self.names.leading_grouped(step.result)
+        said = None if begins else number or words[0]
+        return Found(claims_text([step.claim]), len(named[rank]), rank, said)
+
+    def _cost(self, word: str, number: str | None, result: str) -> int | None:
+        """What it costs to take a word, read as `number`, for a result; None if it does not name it."""
+        if result in (word, number):
+            return 0
+        return LEADS if word in self.names.leading_grouped(result) else None
 
     def _named(self, word: str, steps: list[PossibleStep]) -> list[tuple[PossibleStep, int]]:
         """The steps whose result a word names, with what that costs in all."""
         number = whole_number(word)
-        costs = ((step, self.names.cost(word, number, step.result)) for step in steps)
+        costs = ((step, self._cost(word, number, step.result)) for step in steps)
         return [(step, step.cost + cost) for step, cost in costs if cost is not None]
 
     def _handed_on(self, word: str, before: str, named: list[tuple[PossibleStep, int]]) -> bool:
@@ -210,7 +184,7 @@ class _Search:
         A first token can be of either: of 12 handed on, or of 17 = 12 + 5. It is taken for the next step
         where that step needs nothing far-fetched.
         """
-        cost = self.names.cost(word, whole_number(word), before)
+        cost = self._cost(word, whole_number(word), before)
         if cost is None:
             return False
         return cost == 0 or all(step.cost >= FETCHED for step, _ in named)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reading.lens_names import named_by
 from reverse_codi.tasks.claims import PartialClaim, claims_of, parse_claims, result_of
 from reverse_codi.tasks.equations import Equation
 from reverse_codi.tasks.listings import listing_results
-from reverse_codi.tasks.numbers import canonical_number
 
 
 class Part(StrEnum):
@@ -143,8 +143,11 @@ def unsupported(text: str, supports: Iterable[str]) -> tuple[int, int]:
 
 
 def lens_hit(tokens: Sequence[str], result: str, k: int) -> bool:
-    """Whether a canonical result, number or class, is among the first `k` logit-lens tokens."""
-    return any(result in (token.strip(), canonical_number(token)) for token in tokens[:k])
+    """Whether a canonical result, number or class, is among the first `k` logit-lens tokens.
+
+    A number of several tokens is among none; see `reading.lens_names`.
+    """
+    return any(named_by(token, result) for token in tokens[:k])
 
 
 def implied_answer(texts: Sequence[str]) -> str | None:

@@ -136,13 +136,13 @@ def above_lens(eval_set: EvalSet, results: dict[int, float], middle: list[Encode
 
 
 def lens_hits(eval_set: EvalSet, encoded: list[EncodedStep]) -> dict[str, list[float]]:
-    """Whether the gold result is among the lens's first 1 and first 5 tokens."""
+    """Whether the gold result, or the first of its tokens, is among the lens's first 1 and first 5 tokens."""
     thoughts = eval_set.thoughts.take([h.row for h in encoded])
     tokens = eval_set.context.lens(thoughts.targets)
     results = [content.gold_stated([thoughts.claims[i][h.step]]).results for i, h in enumerate(encoded)]
     return {
         f"lens_top{k}": [
-            float(bool(gold) and content.lens_hit(top, gold[0], k))
+            float(bool(gold) and eval_set.context.lens_names.hit(top, gold[0], k))
             for top, gold in zip(tokens, results, strict=True)
         ]
         for k in (1, 5)

@@ -6,15 +6,17 @@ import random
 
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
-from reverse_codi.evaluation.metrics.content import gold_stated, lens_hit
-from reverse_codi.evaluation.suite.content import STEPS, encoded_steps, lens_hits
+from reverse_codi.evaluation.metrics.content import gold_stated
+from reverse_codi.evaluation.suite.content import STEPS, EncodedStep, encoded_steps, lens_hits
 from reverse_codi.reading.interventions.causal_activity import causal_activity
 from reverse_codi.reading.interventions.diagnostics import early_decoding, step_ablation
 from reverse_codi.reading.interventions.replace import Moments
 from reverse_codi.reading.probes import Probe
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.tasks.claims import Belonging, parse_belongings
+from reverse_codi.tasks.claims import Belonging, parse_belongings, result_of
 from reverse_codi.tasks.equations import parse_equations
+from reverse_codi.tasks.numbers import whole_number
+from reverse_codi.tasks.spellings import numbers_in
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils import figures
 from reverse_codi.utils.figures import Figures
@@ -25,8 +27,10 @@ OPERATORS = "+-*/%"
 def lens(eval_set: EvalSet) -> Figures:
     """`lens_top1.K`, `lens_top5.K`: the gold result of step K among the lens's tokens; right traces.
 
-    `shuffled_top5.K`: the same with another problem's thought of the same site.
+    Of a result of several tokens the first one counts (`reading.lens_names`). `.whole` leaves those results
+    out. `shuffled_top5.K`: the same as `lens_top5.K` with another problem's thought of the same site.
     """
+    names = eval_set.context.lens_names
     encoded = [h for h in encoded_steps(eval_set) if h.right and not h.last]
     hits = lens_hits(eval_set, encoded)
     found = {}
@@ -35,12 +39,20 @@ def lens(eval_set: EvalSet) -> Figures:
         problems = [eval_set.thoughts.problems[encoded[i].row] for i in rows]
         for name, hit in hits.items():
             found[f"{name}.{k + 1}"] = figures.share([hit[i] for i in rows], problems)
+            whole = [i for i in rows if not names.leading(result_of(_claim(eval_set, encoded[i])))]
+            found[f"{name}.{k + 1}.whole"] = figures.share(
+                [hit[i] for i in whole], [eval_set.thoughts.problems[encoded[i].row] for i in whole]
+            )
         thoughts = eval_set.thoughts.take([encoded[i].row for i in rows])
         tokens = eval_set.context.lens(thoughts.targets.roll(1, 0)) if rows else []
         results = [gold_stated([claims[k]]).results for claims in thoughts.claims]
-        shuffled = [float(bool(r) and lens_hit(t, r[0], 5)) for t, r in zip(tokens, results, strict=True)]
+        shuffled = [float(bool(r) and names.hit(t, r[0], 5)) for t, r in zip(tokens, results, strict=True)]
         found[f"shuffled_top5.{k + 1}"] = figures.share(shuffled, problems)
     return found
+
+
+def _claim(eval_set: EvalSet, of: EncodedStep) -> str:
+    return eval_set.thoughts.claims[of.row][of.step]
 
 
 def likelihood(eval_set: EvalSet) -> Figures:
@@ -63,13 +75,16 @@ def likelihood(eval_set: EvalSet) -> Figures:
             continue
         if near := near_claims(claim, eval_set.context.knows):
             pairs["number"].append((row, rng.choice(near[:8])))
-        equation = parse_equations(claim)[0]
-        if equation.right.isdecimal():
-            moved = [int(equation.right) + d for d in (-3, -2, -1, 1, 2, 3)]
-            wrong = [f"{equation.left} = {r}" for r in moved if r >= 0]
+        if not (equations := parse_equations(claim)):  # a partial claim, or a sentence in free words
+            continue
+        equation = equations[0]
+        if not equation.right.startswith("-") and whole_number(equation.right):
+            right = next(numbers_in(equation.right))
+            moved = [right.value + d * right.unit for d in (-3, -2, -1, 1, 2, 3)]
+            wrong = [f"{equation.left} = {right.respelled(r)}" for r in moved if r >= 0]
             if wrong := [text for text in wrong if eval_set.context.knows(text)]:
                 pairs["result"].append((row, rng.choice(wrong)))
-        if len(equation.operators) == 1:
+        if len(equation.operators) == 1 and equation.left.count(" ") == 2:
             a, operator, b = equation.left.split(" ")
             other = rng.choice([o for o in OPERATORS if o != operator])
             pairs["operation"].append((row, f"{a} {other} {b} = {equation.right}"))
