@@ -2,7 +2,7 @@
 
 The states of a text are blocks: one for each layer at each point of the ReadSpec. Each block is standardized
 and projected on its principal directions. Llama-1B has 4 x 17 blocks of 2,048, 139,264 features in all; a map
-on them would be a system of 155 GB in float64. With 120 directions a block there are 8,160.
+on them would be a system of 155 GB in float64. With 90 directions a block there are 6,120.
 
 Shapes: N texts, B blocks, d width, r rank.
 """
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# More features than that make a site's map larger than 64 MiB at width 2,048, and take more than a minute to
-# fit on two cores.
-MOST_FEATURES = 8_192
+# With so many, the map of a site takes 34 MiB in its file at width 2,048, and half a minute to fit to 7,000
+# traces on one core.
+MOST_FEATURES = 6_144
 # Texts that the directions are computed from.
 SAMPLE = 2_048
 

@@ -6,6 +6,9 @@ from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.config import UserError
 
+# A step whose result is read worse than that at a site is not worth a word.
+LEAST_SHOWN = 0.1
+
 
 class NothingEncodedError(UserError):
     """No site encodes a step or a result, so there is nothing to translate."""
@@ -60,5 +63,6 @@ def _best(encoded: EncodedSteps, site: Site, lengths: list[int]) -> str:
     shown = []
     for step in range(max(map(len, rows), default=0)):
         slots = max((row[step] for row in rows if len(row) > step), key=lambda slots: slots[-1])
-        shown.append(f"step {step + 1} worst part {min(slots):.2f} result {slots[-1]:.2f}")
-    return ", ".join(shown)
+        if slots[-1] >= LEAST_SHOWN:
+            shown.append(f"step {step + 1} worst part {min(slots):.2f} result {slots[-1]:.2f}")
+    return ", ".join(shown) or f"no result is read above {LEAST_SHOWN:g}"

@@ -127,19 +127,25 @@ def _by_codes(vectors: Tensor, columns: Sequence[Sequence[str]]) -> list[ReadOut
     centred = [target - target.mean(0) for target in targets]
     solved = ridge(x, centred, [strength * len(x) for strength in STRENGTHS])
     return [
-        ReadOut(torch.arange(len(x)), _nearest(target - one.left_out, code, one.left_out, row) == row)
+        ReadOut(torch.arange(len(x)), _nearest(target, one.left_out, code, row) == row)
         for target, one, code, row in zip(targets, solved, of_label, rows, strict=True)
     ]
 
 
-def _nearest(predicted: Tensor, code: Tensor, errors: Tensor, rows: Tensor) -> Tensor:
+def _nearest(targets: Tensor, errors: Tensor, code: Tensor, rows: Tensor) -> Tensor:
     """The likeliest label of each predicted code, as its row in `code`.
 
-    Distances are in the metric of the errors; how often a label occurs is its prior.
+    Distances are in the metric of the errors that the other half of the traces has: in the metric of a few
+    errors that are its own, each prediction would be nearest to what it misses. How often a label occurs is
+    its prior.
     """
-    metric = whitener(errors).T
-    often = torch.bincount(rows, minlength=len(code)).double() / len(rows)
-    return (torch.cdist(predicted @ metric, code @ metric).square() / 2 - often.log()).argmin(1)
+    often = (torch.bincount(rows, minlength=len(code)).double() / len(rows)).log()
+    found = torch.empty_like(rows)
+    for half in (0, 1):
+        metric = whitener(errors[1 - half :: 2]).T
+        predicted = (targets - errors)[half::2]
+        found[half::2] = (torch.cdist(predicted @ metric, code @ metric).square() / 2 - often).argmin(1)
+    return found
 
 
 def _better(by_codes: ReadOut, vectors: Tensor, labels: Sequence[str]) -> ReadOut:
