@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reverse_codi.evaluation import controls, oracle, trained_controls
 from reverse_codi.evaluation.eval_set import EvalSet
+from reverse_codi.evaluation.report import AIMS
 from reverse_codi.evaluation.suite.predictions import Method, Predictions
 from reverse_codi.evaluation.suite.run import evaluate
 from reverse_codi.reading.claims import NO_STEP
@@ -18,7 +19,7 @@ from reverse_codi.reading.reconstructor_network import ReconstructorSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.training.records import BEST
-from reverse_codi.utils.figures import Figures
+from reverse_codi.utils.figures import Figures, nothing
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, candidates, nearest_steps
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.translator import Translator
@@ -174,8 +175,14 @@ ORACLE = "oracle"
 ON_REQUEST: Mapping[str, Callable[[Tools], Method]] = {"best_of_256": functools.partial(best_of, 256)}
 
 
+FROM_GOLD = ("gold", "linear_probes", "nearest_text", "warm_gold", ORACLE)
+"""Controls that are made from gold steps."""
+
+
 def baseline(name: str, tools: Tools, reconstructor: Reconstructor | None) -> Figures:
     """The figures of one control; the oracle, which answers questions, has those of content alone."""
+    if name in FROM_GOLD and not tools.eval_set.gold_steps:
+        return {key: nothing(f"{name} is made from gold steps, and the task has none") for key in AIMS}
     if name == ORACLE:
         context, folder = tools.eval_set.context, tools.out / ORACLE
         asked = oracle.train_oracle(context, tools.verbalizer, folder)

@@ -18,6 +18,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import MakesMinimalPairs, Split
+from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import RecipeError
@@ -82,7 +83,8 @@ def draw(
         heldout = _checked(TraceStore.open(given, reasoner), given)
     errors = 1 - sum(map(bool, heldout.correct)) / len(heldout)
     drawn = math.ceil(MARGIN * size.wrong / max(errors, 1 / len(heldout)))
-    more = traces("more", Split.HELDOUT, min(MOST_DRAWN, drawn), first + 1)
+    most = len(task.corpus.heldout) if isinstance(task, DatasetTask) else MOST_DRAWN
+    more = traces("more", Split.HELDOUT, min(most, MOST_DRAWN, drawn), first + 1)
     wrong = [row for row, ok in enumerate(more.correct) if not ok and more.answers[row] is not None]
     if len(wrong) < size.wrong:
         log.warning(f"{len(wrong)} wrong traces in {len(more):,} problems; {size.wrong} were wanted")

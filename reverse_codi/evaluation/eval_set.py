@@ -88,9 +88,14 @@ class EvalContext:
         """Which tokens of the lens name a number."""
         return LensNames(self.reasoner)
 
-    def thoughts(self, traces: TraceStore) -> Thoughts:
-        """Every thought of every trace, causally active or not, problem by problem, sites in order."""
-        return thoughts_of(traces, self.sites, self.encoded)
+    def thoughts(self, traces: TraceStore, claims: list[list[str]] | None = None) -> Thoughts:
+        """Every thought of every trace, causally active or not, problem by problem, sites in order.
+
+        Args:
+            traces: N traces.
+            claims: N lists of claims to take for the steps; the traces' gold ones if None.
+        """
+        return thoughts_of(traces, self.sites, self.encoded, claims=claims)
 
     def encoded_by(self, thoughts: Thoughts) -> list[list[int]]:
         """Indices of the steps that each thought encodes."""
@@ -142,16 +147,29 @@ class EvalSet:
     seed: int
 
     @functools.cached_property
+    def gold_steps(self) -> bool:
+        """Whether the task has gold steps.
+
+        If it has none, the model's own written steps count how many steps a trace has, which decides what its
+        thoughts encode. What needs gold steps to compare with then has no figure.
+        """
+        return any(self.heldout.claims)
+
+    def steps_of(self, traces: TraceStore) -> list[list[str]]:
+        """The claims of each trace's steps: gold ones, or if there are none the model's own written ones."""
+        return traces.claims if self.gold_steps else self.context.written(traces.questions)
+
+    @functools.cached_property
     def thoughts(self) -> Thoughts:
         """All thoughts of the held-out traces."""
-        return self.context.thoughts(self.heldout)
+        return self.context.thoughts(self.heldout, self.steps_of(self.heldout))
 
     @functools.cached_property
     def wrong_thoughts(self) -> Thoughts:
         """All thoughts of the wrong traces; none where the model makes no error."""
         if not len(self.wrong):
             return self.thoughts.take([])
-        return self.context.thoughts(self.wrong)
+        return self.context.thoughts(self.wrong, self.steps_of(self.wrong))
 
     @functools.cached_property
     def steps_encoded(self) -> list[list[int]]:
@@ -190,6 +208,8 @@ class EvalSet:
         """
         met = frozenset(claim for claims in self.context.train.claims for claim in claims)
         asked = [claim for claims in self.heldout.claims for claim in claims]
+        if not asked:
+            return None
         return met if sum(claim in met for claim in asked) >= CLOSED * len(asked) else None
 
     def plausible(self, text: str) -> bool:
@@ -217,7 +237,7 @@ class EvalSet:
     @functools.cached_property
     def traced(self) -> Traced:
         """The held-out traces, for interventions."""
-        return Traced.of(self.heldout, self.context.encoded)
+        return Traced.of(self.heldout, self.context.encoded, self.steps_of(self.heldout))
 
     def predicted(self, thoughts: Thoughts, texts: list[str]) -> Tensor:
         """What texts stand for, [N, d]."""

@@ -52,7 +52,8 @@ def changes(before: Sequence[Row], after: Sequence[Row]) -> Figures:
             f"{len(before)} thoughts and {len(after)}; evaluate with the same --problems and --wrong"
         )
     pairs = [pair for pair in zip(before, after, strict=True) if pair[0]["traces"] == "heldout"]
-    holding = [pair for pair in pairs if gold_stated([pair[0]["gold"]]).results]
+    gold = {id(one): gold_stated([one["gold"]] if one["gold"] else []) for one, _ in pairs}
+    holding = [pair for pair in pairs if gold[id(pair[0])].results]
 
     def problems(of: list[tuple[Row, Row]]) -> list[int]:
         questions = {
@@ -63,9 +64,13 @@ def changes(before: Sequence[Row], after: Sequence[Row]) -> Figures:
     matches = [float(other["match"]) - float(one["match"]) for one, other in pairs]
     found = {"match": figures.mean(matches, problems(pairs))}
     for part in (Part.RESULTS, Part.OPERANDS, Part.OPERATORS, Part.CLAIMS):
-        was = [_f1(part, row) for row, _ in holding]
-        now = [_f1(part, row) for _, row in holding]
-        found[part.value] = figures.change(was, now, problems(holding))
+        # A partial claim ("= 17") leaves operands and operation open.
+        stating = [
+            pair for pair in holding if getattr(gold[id(pair[0])], part) or "= " not in pair[0]["gold"]
+        ]
+        was = [_f1(part, row) for row, _ in stating]
+        now = [_f1(part, row) for _, row in stating]
+        found[part.value] = figures.change(was, now, problems(stating))
     return found
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
 
 
+_COLUMNS = ("value", "low", "high", "n")
+
+
 @dataclass(frozen=True)
 class EvaluationResult(Mapping[str, Interval]):
     """Figures by key (docs/evaluation.md): `result["operands"].value`, `.low`, `.high` and `.n` problems.
@@ -49,8 +52,11 @@ class EvaluationResult(Mapping[str, Interval]):
     def __len__(self) -> int:
         return len(self.figures)
 
-    def to_dict(self) -> dict[str, dict[str, float | int | None]]:
-        """Key -> value, low, high, n; `baselines.NAME.KEY` for controls; None if nothing was counted."""
+    def to_dict(self) -> dict[str, dict[str, float | int | str | None]]:
+        """Key -> value, low, high, n; `baselines.NAME.KEY` for controls.
+
+        If nothing was counted the value is None, and `reason` says why.
+        """
         controls = {name: dict(figures) for name, figures in self.baselines.items()}
         return flat(dict(self.figures), controls)
 
@@ -69,7 +75,7 @@ class EvaluationResult(Mapping[str, Interval]):
         """
         methods = {"verbalizer": self.figures, **self.baselines}
         rows: list[dict[str, Any]] = [
-            {"method": method, "figure": key, **vars(figure)}
+            {"method": method, "figure": key, **{name: getattr(figure, name) for name in _COLUMNS}}
             for method, figures in methods.items()
             for key, figure in figures.items()
         ]

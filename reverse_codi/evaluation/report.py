@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
@@ -62,15 +62,21 @@ AIMS: Mapping[str, Aim] = {
 }
 
 
-def flat(found: Figures, baselines: Mapping[str, Figures]) -> dict[str, dict[str, float | int | None]]:
-    """Flat keys, `baselines.NAME.KEY` for controls; a figure that nothing was counted for is null."""
+def flat(found: Figures, baselines: Mapping[str, Figures]) -> dict[str, dict[str, float | int | str | None]]:
+    """Flat keys, `baselines.NAME.KEY` for controls.
+
+    A figure that nothing was counted for is null, with the key `reason` beside its value.
+    """
     every = dict(found)
     for name, figures in baselines.items():
         every |= {f"baselines.{name}.{key}": figure for key, figure in figures.items()}
-    return {
-        key: {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(figure).items()}
-        for key, figure in every.items()
-    }
+    return {key: _plain(figure) for key, figure in every.items()}
+
+
+def _plain(figure: Interval) -> dict[str, float | int | str | None]:
+    numbers = {"value": figure.value, "low": figure.low, "high": figure.high}
+    shown = {name: None if math.isnan(number) else number for name, number in numbers.items()}
+    return {**shown, "n": figure.n, **({"reason": figure.reason} if figure.reason else {})}
 
 
 def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
@@ -84,6 +90,8 @@ def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
 
 def save_texts(predictions: Predictions, out: Path) -> Path:
     """Write `texts.jsonl`: every thought of held-out and wrong traces with gold text and translation.
+
+    Without gold steps "gold" is null, and "steps" are the model's own written ones.
 
     Where to look for failures: `jq 'select(.text != .gold)' texts.jsonl`.
     """
@@ -103,7 +111,7 @@ def save_texts(predictions: Predictions, out: Path) -> Path:
                 "question": thoughts.questions[row],
                 "site": str(thoughts.sites[row]),
                 "text": text,
-                "gold": thoughts.gold[row],
+                "gold": thoughts.gold[row] if eval_set.gold_steps else None,
                 "match": round(float(match[row]), 3),
                 "lens": lens[row],
                 "answer": thoughts.answers[row],
@@ -153,11 +161,11 @@ def _value(figure: Interval | None) -> str:
 
 
 def _short(figure: Interval) -> str:
-    return str(figure) if figure.n else "nothing to count"
+    return str(figure) if figure.n or figure.reason else "nothing to count"
 
 
 def log_wandb(
-    log: LogSection, out: Path, flat_figures: Mapping[str, Mapping[str, float | int | None]]
+    log: LogSection, out: Path, flat_figures: Mapping[str, Mapping[str, float | int | str | None]]
 ) -> None:
     """Log every figure's value as one W&B run, if the recipe asks for W&B; see `tracker` for offline runs."""
     with tracked(log, "evaluate", out):

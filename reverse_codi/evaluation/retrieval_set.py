@@ -42,6 +42,11 @@ class RetrievalSet:
         for text in dict.fromkeys(self._gold):
             self._of_kind.setdefault(_operators(text), []).append(text)
 
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough different gold texts to draw from."""
+        return _enough(self._gold)
+
     def of(self, row: int, own: str) -> list[str]:
         """63 texts for thought `row` whose own text is `own`; what states the same as `own` is left out.
 
@@ -87,12 +92,16 @@ def _gold_text(thoughts: Thoughts, row: int, steps: Sequence[int]) -> str:
     return claims_text(thoughts.claims[row][step] for step in steps)
 
 
+def _enough(texts: Sequence[str]) -> bool:
+    return len(set(texts)) >= AMONG + EACH
+
+
 def _drawn(texts: Sequence[str], rng: random.Random) -> list[str]:
     return rng.sample(texts, len(texts))
 
 
 def _endless(texts: Sequence[str], rng: random.Random) -> Iterator[str]:
-    if len(set(texts)) < AMONG + EACH:
+    if not _enough(texts):
         raise ValueError(f"{len(set(texts))} different gold texts are too few to draw from; raise --problems")
     while True:
         yield rng.choice(texts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,21 @@ Statistic = Callable[[Floats], float]
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval over `n` problems: a share's by Wilson (`shares`), else a bootstrap."""
+    """A figure with its 95 % interval over `n` problems: a share's by Wilson (`shares`), else a bootstrap.
+
+    Where nothing could be counted, `n` is 0, the others are NaN, and `reason` says why.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    reason: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        """As ".85 [.83, .87]"."""
+        """As ".85 [.83, .87]", or the reason why there is no figure."""
+        if self.reason:
+            return self.reason
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 

@@ -6,6 +6,7 @@ Shapes: N values, P problems.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,6 +23,11 @@ Figures = dict[str, Interval]
 RESAMPLES = 500
 NOTHING = Interval(float("nan"), float("nan"), float("nan"), 0)
 """The figure of nothing that could be counted."""
+
+
+def nothing(reason: str) -> Interval:
+    """The figure of nothing that could be counted, with the reason why."""
+    return replace(NOTHING, reason=reason)
 
 
 def ratio(rows: Floats) -> float:

@@ -75,11 +75,12 @@ def constant_replacements(eval_set: EvalSet) -> Figures:
     """`causal.kept_all.KIND` for replacements that do not depend on the method."""
     traced, sources = _setting(eval_set, [""] * len(eval_set.thoughts))
     reasoner, task = eval_set.context.reasoner, eval_set.context.task
+    kinds = [kind for kind in CONSTANT if eval_set.gold_steps or kind is not Replacement.GOLD_TEXT]
     return {
         f"causal.kept_all.{kind}": figures.share(
             kept_all(reasoner, task, traced, replacement_vectors(kind, traced, sources)), range(len(traced))
         )
-        for kind in CONSTANT
+        for kind in kinds
     }
 
 

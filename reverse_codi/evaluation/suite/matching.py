@@ -27,6 +27,11 @@ ATTEMPTS = 8
 
 def matching(predictions: Predictions, reconstructor: Reconstructor | None = None) -> Figures:
     """`match.*`, `cosine.centred` and `fve.*` on causally active thoughts; `match.inactive` on the others."""
+    found = _of_active(predictions, reconstructor) if predictions.eval_set.active else {}
+    return found | _of_inactive(predictions)
+
+
+def _of_active(predictions: Predictions, reconstructor: Reconstructor | None) -> Figures:
     eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
     thoughts, predicted = eval_set.thoughts.take(eval_set.active), predictions.predicted[eval_set.active]
     distance = metric.distance(thoughts.targets, predicted, thoughts.sites)
@@ -45,15 +50,22 @@ def matching(predictions: Predictions, reconstructor: Reconstructor | None = Non
     found["fve.affine"] = _fve(thoughts, predicted, means)
     if reconstructor is not None:
         found["fve.reconstructor"] = _fve(thoughts, reconstructor.predict(texts, thoughts.sites), means)
+    return found
+
+
+def _of_inactive(predictions: Predictions) -> Figures:
+    eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
     rest = sorted(set(range(len(eval_set.thoughts))) - set(eval_set.active))
     inactive = eval_set.thoughts.take(rest)
-    found["match.inactive"] = figures.over(
-        metric.distance(inactive.targets, predictions.predicted[rest], inactive.sites),
-        metric.distance_to_mean(inactive.targets, inactive.sites),
-        inactive.problems,
-        explained,
-    )
-    return found
+    figure = figures.NOTHING
+    if rest:
+        figure = figures.over(
+            metric.distance(inactive.targets, predictions.predicted[rest], inactive.sites),
+            metric.distance_to_mean(inactive.targets, inactive.sites),
+            inactive.problems,
+            explained,
+        )
+    return {"match.inactive": figure}
 
 
 def _fve(thoughts: Thoughts, predicted: Tensor, means: Tensor) -> Interval:
