@@ -22,7 +22,7 @@ class Solved:
 
     Attributes:
         weight: [F, C].
-        left_out: [N, C] what a fit without the row would miss of it.
+        left_out: [N, C] what a fit without the row, its mean included, would miss of it.
     """
 
     weight: Tensor
@@ -47,7 +47,7 @@ def ridge(x: Tensor, targets: Sequence[Tensor], penalties: Sequence[float]) -> l
     for penalty in penalties:
         system.diagonal().add_(penalty - before)
         before = penalty
-        side = make(x, torch.linalg.cholesky(system))
+        side = make(x, torch.linalg.cholesky(system), penalty)
         for place, target in enumerate(targets):
             found, kept = side.solve(target), best[place]
             if kept is None or found.left_out.square().sum() < kept.left_out.square().sum():
@@ -58,10 +58,12 @@ def ridge(x: Tensor, targets: Sequence[Tensor], penalties: Sequence[float]) -> l
 class _Features:
     """Solves by the Cholesky factor of X^T X [F, F] with its penalty."""
 
-    def __init__(self, x: Tensor, factor: Tensor) -> None:
+    def __init__(self, x: Tensor, factor: Tensor, penalty: float) -> None:
         self.x = x
         self.factor = factor
-        self.left = 1 - torch.linalg.solve_triangular(factor, x.T, upper=False).square().sum(0)  # [N]
+        leverage = torch.linalg.solve_triangular(factor, x.T, upper=False).square().sum(0)
+        # The mean is fitted too. Without its share, what is left of a centred row follows from the others.
+        self.left = 1 - leverage - 1 / len(x)  # [N]
 
     def solve(self, y: Tensor) -> Solved:
         """Of one target [N, C]."""
@@ -72,11 +74,12 @@ class _Features:
 class _Rows:
     """Solves by that of X X^T [N, N]."""
 
-    def __init__(self, x: Tensor, factor: Tensor) -> None:
+    def __init__(self, x: Tensor, factor: Tensor, penalty: float) -> None:
         self.x = x
         self.inverse = torch.cholesky_inverse(factor)
+        self.left = self.inverse.diagonal() - 1 / (penalty * len(x))  # [N]
 
     def solve(self, y: Tensor) -> Solved:
         """Of one target [N, C]."""
         dual = self.inverse @ y  # [N, C]
-        return Solved(self.x.T @ dual, dual / self.inverse.diagonal()[:, None])
+        return Solved(self.x.T @ dual, dual / self.left[:, None])

@@ -15,8 +15,8 @@ def centred(*shape: int) -> torch.Tensor:
 
 def test_the_system_of_rows_and_that_of_features_give_the_same() -> None:
     x, y = centred(60, 50), centred(60, 3)
-    by_rows = _Rows(x, torch.linalg.cholesky(x @ x.T + 0.7 * torch.eye(60))).solve(y)
-    by_features = _Features(x, torch.linalg.cholesky(x.T @ x + 0.7 * torch.eye(50))).solve(y)
+    by_rows = _Rows(x, torch.linalg.cholesky(x @ x.T + 0.7 * torch.eye(60)), 0.7).solve(y)
+    by_features = _Features(x, torch.linalg.cholesky(x.T @ x + 0.7 * torch.eye(50)), 0.7).solve(y)
     torch.testing.assert_close(by_rows.weight, by_features.weight, rtol=1e-5, atol=1e-8)
     torch.testing.assert_close(by_rows.left_out, by_features.left_out, rtol=1e-5, atol=1e-8)
 
@@ -27,9 +27,19 @@ def test_what_is_left_out_is_what_a_fit_without_the_row_misses(features: int) ->
     [solved] = ridge(x, [y], [0.5])
     for row in (0, 17):
         others = [i for i in range(30) if i != row]
-        gram = x[others].T @ x[others] + 0.5 * torch.eye(features)
-        without = torch.linalg.solve(gram, x[others].T @ y[others])
-        torch.testing.assert_close(solved.left_out[row], y[row] - x[row] @ without)
+        mean, centre = x[others].mean(0), y[others].mean(0)
+        z = x[others] - mean
+        gram = z.T @ z + 0.5 * torch.eye(features)
+        without = torch.linalg.solve(gram, z.T @ (y[others] - centre))
+        torch.testing.assert_close(solved.left_out[row], y[row] - centre - (x[row] - mean) @ without)
+
+
+@pytest.mark.parametrize("width", [20, 200])
+def test_a_row_says_nothing_of_another_that_is_noise(width: int) -> None:
+    """Also where features are more than rows, and the others' sum is the row: all are centred."""
+    x, y = centred(100, width), centred(100, 3)
+    [solved] = ridge(x, [y], [1e-3])
+    assert solved.left_out.square().mean() > y.square().mean()
 
 
 def test_each_target_takes_the_penalty_that_errs_least_on_rows_that_are_left_out() -> None:
