@@ -17,7 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from reverse_codi.reading.claims import claims_text
-from reverse_codi.tasks.claims import parse_belongings, result_of
+from reverse_codi.tasks.claims import PartialClaim, parse_belongings, parse_claims, result_of
 from reverse_codi.tasks.equations import Equation, parse_equations
 from reverse_codi.tasks.numbers import spelled
 
@@ -193,8 +193,8 @@ def near_claims(claim: str, knows: Callable[[str], bool], question: str = "") ->
 
     Of an equation the same step of minimal pairs: one operand moved by 1 to 9 and the result recomputed,
     nearest first. If no such result is whole, operands move by units of their last digit that is not 0 and
-    results may have decimals. Of a sentence the same with its subject or its result exchanged for another one
-    that the question names.
+    results may have decimals. Of a result alone it is the result that moves. Of a sentence the same with its
+    subject or its result exchanged for another one that the question names.
 
     >>> near_claims("12 + 5 = 17", lambda text: True)[:4]
     ['11 + 5 = 16', '13 + 5 = 18', '12 + 4 = 16', '12 + 6 = 18']
@@ -202,10 +202,13 @@ def near_claims(claim: str, knows: Callable[[str], bool], question: str = "") ->
     ['Tom is a lempus']
     >>> near_claims("17.5 + 10 = 27.5", lambda text: True)[:2]
     ['17.4 + 10 = 27.4', '17.6 + 10 = 27.6']
+    >>> near_claims("= 17", lambda text: True)[:2]
+    ['= 16', '= 18']
     """
     equation = _equation(claim)
     if equation is None:
-        return [near.claim for parsed in parse_belongings(claim)[:1] for near in parsed.near(question)]
+        partial = [near for near in _results_near(claim) if knows(f"{near}.")]
+        return partial or [n.claim for parsed in parse_belongings(claim)[:1] for n in parsed.near(question)]
     whole = [near for near in _moved(equation, str.isdecimal, lambda _: Decimal(1)) if knows(f"{near}.")]
     return whole or [near for near in _moved(equation, _is_short, _last_unit) if knows(f"{near}.")]
 
@@ -224,6 +227,18 @@ def _moved(
                 result = None if number < 0 else _written(_value(left))
                 if result is not None and is_number(result):
                     yield f"{left} = {result}"
+
+
+def _results_near(claim: str) -> Iterator[str]:
+    """A result alone, moved by 1 to 9 units of its last digit, nearest first."""
+    for parsed in parse_claims(claim)[:1]:
+        if isinstance(parsed, PartialClaim) and _is_short(parsed.result):
+            value = Decimal(parsed.result)
+            unit = Decimal(1).scaleb(int(value.as_tuple().exponent))
+            for delta in _REACHES[0]:
+                for number in (value - delta * unit, value + delta * unit):
+                    if number >= 0:
+                        yield PartialClaim(spelled(number)).claim
 
 
 def _is_short(number: str) -> bool:

@@ -98,9 +98,9 @@ class EvalContext:
         return thoughts_of(traces, self.sites, self.encoded, claims=claims)
 
     def encoded_by(self, thoughts: Thoughts) -> list[list[int]]:
-        """Indices of the steps that each thought encodes."""
-        pairs = zip(thoughts.sites, thoughts.claims, strict=True)
-        return [self.encoded.steps(site, len(claims)) for site, claims in pairs]
+        """Indices of the steps of which each thought encodes the claim, or the result."""
+        pairs = [(site, len(claims)) for site, claims in zip(thoughts.sites, thoughts.claims, strict=True)]
+        return [self.encoded.steps(*pair) or self.encoded.results(*pair) for pair in pairs]
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,22 @@ class EvalSet:
 
     @functools.cached_property
     def steps_encoded(self) -> list[list[int]]:
-        """For each held-out thought, the steps that it encodes."""
+        """For each held-out thought, the steps of which it encodes the claim, or the result."""
         return self.context.encoded_by(self.thoughts)
 
     @functools.cached_property
+    def gold_claims(self) -> list[list[str]]:
+        """For each held-out thought, what it encodes of its problem's claims; see `EncodedSteps.claims`."""
+        pairs = zip(self.thoughts.sites, self.thoughts.claims, strict=True)
+        return [self.context.encoded.claims(site, claims) for site, claims in pairs]
+
+    def whole(self, row: int) -> bool:
+        """Whether a held-out thought encodes its claims whole, and not their results alone."""
+        return set(self.gold_claims[row]) <= set(self.thoughts.claims[row])
+
+    @functools.cached_property
     def active(self) -> list[int]:
-        """Held-out thoughts that encode a step."""
+        """Held-out thoughts that encode a step, or its result."""
         return [row for row, steps in enumerate(self.steps_encoded) if steps]
 
     @functools.cached_property
@@ -225,7 +235,7 @@ class EvalSet:
         rng, found = random.Random(self.seed), []
         for row in self.active:
             claims, (step, *more) = self.thoughts.claims[row], self.steps_encoded[row]
-            if not more and self.right[self.thoughts.problems[row]]:
+            if not more and self.whole(row) and self.right[self.thoughts.problems[row]]:
                 found += [row] if edited_step(claims, step, rng, self.plausible) else []
         return found
 

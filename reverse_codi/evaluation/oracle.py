@@ -143,10 +143,10 @@ def _lessons(
     """Thought, query and right reply: at random, no more than training will see."""
     most = section.problems or len(context.train)
     lessons = []
-    for row, steps in enumerate(context.encoded_by(thoughts)):
-        if not steps or thoughts.problems[row] >= most:
+    for row, (site, of_problem) in enumerate(zip(thoughts.sites, thoughts.claims, strict=True)):
+        claims = context.encoded.claims(site, of_problem)
+        if not claims or thoughts.problems[row] >= most:
             continue
-        claims = [thoughts.claims[row][step] for step in steps]
         replies = {asked: reply(asked, claims, thoughts.answers[row]) for asked in OracleQuestion}
         lessons += [(row, asked, right) for asked, right in replies.items() if right]
     if not lessons:
@@ -184,12 +184,7 @@ def oracle_figures(eval_set: EvalSet, oracle: Oracle) -> Figures:
 def _scores(eval_set: EvalSet, oracle: Oracle, asked: OracleQuestion) -> dict[int, float]:
     """F1 of the reply's items for each causally active thought that has a right reply."""
     thoughts, reasoner = eval_set.thoughts, eval_set.context.reasoner
-    right = {
-        row: reply(
-            asked, [thoughts.claims[row][s] for s in eval_set.steps_encoded[row]], thoughts.answers[row]
-        )
-        for row in eval_set.active
-    }
+    right = {row: reply(asked, eval_set.gold_claims[row], thoughts.answers[row]) for row in eval_set.active}
     rows = [row for row, text in right.items() if text]
     if not rows:
         return {}

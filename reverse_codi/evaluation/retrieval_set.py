@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.defaults import AMONG
 from reverse_codi.reading.claims import claims_text
-from reverse_codi.tasks.claims import claims_of, parse_belongings
+from reverse_codi.tasks.claims import PartialClaim, claims_of, parse_belongings, parse_claims, result_of
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.verbalize.thoughts import Thoughts
 
@@ -24,7 +24,8 @@ class RetrievalSet:
 
     Args:
         thoughts: the thoughts of the evaluation set.
-        steps: for each, indices of the steps that it holds.
+        steps: for each, indices of the steps that it holds; where its gold text names their results alone, so
+            do the other texts.
         knows: whether the tokenizer knows every word of a text.
         seed: of all draws.
     """
@@ -37,7 +38,7 @@ class RetrievalSet:
         self.knows = knows
         self.seed = seed
         self._near: dict[tuple[str, str], list[str]] = {}
-        self._gold = [_gold_text(thoughts, row, of_row) for row, of_row in enumerate(steps) if of_row]
+        self._gold = [text for text, of_row in zip(thoughts.gold, steps, strict=True) if of_row]
         self._of_kind: dict[tuple[str, ...], list[str]] = {}
         for text in dict.fromkeys(self._gold):
             self._of_kind.setdefault(_operators(text), []).append(text)
@@ -55,8 +56,10 @@ class RetrievalSet:
         also fill up what is missing.
         """
         rng = random.Random(f"{self.seed}/{row}")
-        gold = _gold_text(self.thoughts, row, self.steps[row])
+        gold = self.thoughts.gold[row]
         claims = self.thoughts.claims[row]
+        if _of_results(gold):
+            claims = [PartialClaim(result_of(claim)).claim for claim in claims]
         question = self.thoughts.questions[row]
         rest = [claim for step, claim in enumerate(claims) if step not in self.steps[row]]
         near = [text for step in self.steps[row] for text in self._near_texts(claims[step], question)]
@@ -88,8 +91,9 @@ class RetrievalSet:
         return self._near[key]
 
 
-def _gold_text(thoughts: Thoughts, row: int, steps: Sequence[int]) -> str:
-    return claims_text(thoughts.claims[row][step] for step in steps)
+def _of_results(text: str) -> bool:
+    """Whether a text names results alone."""
+    return any(isinstance(claim, PartialClaim) for claim in parse_claims(text))
 
 
 def _enough(texts: Sequence[str]) -> bool:

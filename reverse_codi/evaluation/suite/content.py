@@ -57,10 +57,7 @@ def steps(predictions: Predictions) -> Figures:
     without operands ("= 17") in neither.
     """
     eval_set = predictions.eval_set
-    claims = {
-        row: [eval_set.thoughts.claims[row][s] for s in eval_set.steps_encoded[row]]
-        for row in eval_set.active
-    }
+    claims = {row: eval_set.gold_claims[row] for row in eval_set.active}
     scores = {row: content.f1(predictions.heldout[row], claims[row]) for row in eval_set.active}
     gold = {row: content.gold_stated(claims[row]) for row in eval_set.active}
     counted = {
@@ -105,8 +102,7 @@ def exact(predictions: Predictions) -> Figures:
     """
     eval_set, thoughts = predictions.eval_set, predictions.eval_set.thoughts
     rows = [row for row in eval_set.active if eval_set.right[thoughts.problems[row]]]
-    encoded = [[thoughts.claims[row][step] for step in eval_set.steps_encoded[row]] for row in rows]
-    scores = [content.f1(predictions.heldout[row], of) for row, of in zip(rows, encoded, strict=True)]
+    scores = [content.f1(predictions.heldout[row], eval_set.gold_claims[row]) for row in rows]
     hits = [float(score[Part.CLAIMS] == 1) for score in scores]
     found = {"claim.right": figures.share(hits, [thoughts.problems[row] for row in rows])}
     chains: dict[int, float] = {}

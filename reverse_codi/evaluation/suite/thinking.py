@@ -65,7 +65,7 @@ def likelihood(eval_set: EvalSet) -> Figures:
     """
     rng = random.Random(eval_set.seed)
     metric, thoughts = eval_set.context.metric, eval_set.thoughts
-    single = [row for row in eval_set.active if len(eval_set.steps_encoded[row]) == 1]
+    single = [row for row in eval_set.active if len(eval_set.steps_encoded[row]) == 1 and eval_set.whole(row)]
     pairs: dict[str, list[tuple[int, str]]] = {"number": [], "result": [], "operation": [], "subject": []}
     for row in single:
         claim = thoughts.claims[row][eval_set.steps_encoded[row][0]]

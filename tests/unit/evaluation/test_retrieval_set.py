@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -137,3 +139,14 @@ def test_too_few_texts_are_an_error_that_says_what_to_raise() -> None:
     few = RetrievalSet(*make_thoughts(10), knows)
     with pytest.raises(ValueError, match="too few to draw from; raise --problems"):
         few.of(0, "1 + 1 = 2.")
+
+
+def test_where_a_thought_holds_a_result_alone_so_do_the_other_texts() -> None:
+    n = len(THOUGHTS)
+    claims = [[f"{a} * 2 = {2 * a}", f"{2 * a} + 7 = {2 * a + 7}"] for a in range(100, 100 + n)]
+    thoughts = replace(THOUGHTS, claims=claims, gold=[f"= {2 * a}." for a in range(100, 100 + n)])
+    others = RetrievalSet(thoughts, [[0]] * n, lambda text: True).of(20, "= 240.")
+    assert len(others) == len(set(others)) == AMONG - 1 and "= 240." not in others
+    assert all(text.startswith("= ") for text in others)
+    assert {"= 239.", "= 241."} <= set(others)  # near misses
+    assert {"= 247.", "= 246."} <= set(others)  # the other step's result, and a near miss of that
