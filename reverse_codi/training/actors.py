@@ -11,6 +11,10 @@ from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.training import preflight
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.runtime import start_ray
+from reverse_codi.utils.memory import Peak
+
+# Names of processes in plans and logs -> the attribute of `Actors` that holds them.
+KINDS = {"rollout": "rollouts", "reward": "rewards"}
 
 
 class Actors:
@@ -49,6 +53,11 @@ class Actors:
         self._start_ray()
         base = str(self.prepared.reasoner.saved_path())
         return self._stack.enter_context(closing(RewardPool(self.recipe.reward, base, self.prepared.folder)))
+
+    def peaks(self) -> dict[str, Peak]:
+        """What each actor that was started has taken so far."""
+        pools = {kind: vars(self)[name] for kind, name in KINDS.items() if name in vars(self)}
+        return {f"{kind} {i}": peak for kind, pool in pools.items() for i, peak in enumerate(pool.peaks())}
 
     def _start_ray(self) -> None:
         start_ray()

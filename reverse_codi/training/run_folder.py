@@ -14,6 +14,7 @@ import yaml
 from reverse_codi.reasoners.load import refuse_recurrent_depth
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe
 from reverse_codi.training import preflight
+from reverse_codi.training.memory_log import MemoryLog
 from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
@@ -103,6 +104,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """What RL can be resumed from."""
         return self.path / CHECKPOINTS
+
+    @property
+    def memory(self) -> MemoryLog:
+        """Where it is noted what the run's processes took."""
+        return MemoryLog(self.path)
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Note what the run follows, in place of an earlier recipe."""
