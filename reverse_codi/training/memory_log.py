@@ -1,4 +1,4 @@
-"""What each process of a run took: a line of `memory.jsonl` for each stage and process, the plan beside it."""
+"""What each process of a run took: a line of `memory.jsonl` for each stage and process."""
 
 from __future__ import annotations
 
