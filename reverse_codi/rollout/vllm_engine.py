@@ -104,7 +104,7 @@ class VllmEngine:
 
         A merged policy reloads only what this adapter, or the one before, changes.
         """
-        if self.config.policy == "merged":
+        if self.config.policy != "lora":
             changes = self._merging.changes(adapter)
             self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": changes})
         else:

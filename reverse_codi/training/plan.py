@@ -21,7 +21,7 @@ from reverse_codi.utils.memory import GIB
 
 MIB = 1 << 20
 # Python with its libraries before any model is loaded, on Linux with a CPU build of torch.
-TRAINER_LIBRARIES, REWARD_LIBRARIES, ENGINE_LIBRARIES = 740 * MIB, 520 * MIB, 520 * MIB
+TRAINER_LIBRARIES, REWARD_LIBRARIES, ENGINE_LIBRARIES = 740 * MIB, 620 * MIB, 520 * MIB
 VLLM_LIBRARIES = 850 * MIB
 # What a CUDA context takes of a GPU; not measured here.
 CUDA_CONTEXT = 500 * MIB
@@ -165,9 +165,7 @@ def fitting(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
         "weights": float(sizes.weights),
         "maps": float(maps(recipe, sizes)),
         "activations": reading_pass(recipe, sizes, READ_ROWS),
-        "features": fitting_bytes(
-            texts, features(recipe, sizes), getattr(recipe.reading, "memory_gib", None)
-        ),
+        "features": fitting_bytes(texts, features(recipe, sizes), limit),
     }
 
 
@@ -313,12 +311,16 @@ def scoring(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     texts = max((stage_texts(recipe, stage.section) for stage in recipe.stages), default=0)
     share = -(-texts // recipe.reward.actors)
     read = 4.0 * features(recipe, sizes) * share
+    compared = 6 * 4.0 * share * recipe.grpo.distractors * sizes.width
     return {
         "libraries": REWARD_LIBRARIES,
         "weights": float(sizes.weights),
         "maps": float(maps(recipe, sizes)),
-        "activations": reading_pass(recipe, sizes, min(share, READ_ROWS)),
-        "features": 4 * read + min(KEPT_BYTES, read * 20),
+        "activations": HEAP * reading_pass(recipe, sizes, min(share, READ_ROWS)),
+        # Copies while rows are shared out and put together, what is kept of earlier steps, and distractors.
+        "features": 4 * read
+        + min(KEPT_BYTES, 4 * read)
+        + 24.0 * share * recipe.grpo.distractors * sizes.width,
     }
 
 
