@@ -318,9 +318,7 @@ def scoring(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
         "maps": float(maps(recipe, sizes)),
         "activations": HEAP * reading_pass(recipe, sizes, min(share, READ_ROWS)),
         # Copies while rows are shared out and put together, what is kept of earlier steps, and distractors.
-        "features": 4 * read
-        + min(KEPT_BYTES, 4 * read)
-        + 24.0 * share * recipe.grpo.distractors * sizes.width,
+        "features": 4 * read + min(KEPT_BYTES, 4 * read) + compared,
     }
 
 

@@ -38,14 +38,12 @@ def check(recipe: Recipe, resume: bool, fetch: bool) -> Start:
         fetch: bring the reasoner, see `preflight.check`.
 
     Raises:
-        UserError: see `preflight.check`, `resuming.start_of` and `plan_check`.
+        UserError: see `preflight.check` and `resuming.start_of`.
     """
     refuse_recurrent_depth(recipe.reasoner)
     out = Path(recipe.train.out)
     start = start_of(recipe, out, resume)
     check_starts(recipe, resume)
-    if (planned := planned_run(recipe)) is not None:
-        check_plan(planned)
     for line in preflight.check(recipe, fetch):
         log.warning(line)
     preflight.check_actors(recipe)
@@ -73,7 +71,7 @@ class RunFolder:
         """Check everything that can be checked, then make the folder.
 
         Raises:
-            UserError: see `check`; nothing has been written then.
+            UserError: see `check` and `plan_check.check_plan`; nothing has been written then.
         """
         run = cls(Path(recipe.train.out), check(recipe, resume, fetch=True))
         # The reasoner is here now, which only its base may have been before.

@@ -17,7 +17,7 @@ from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.plan import Holding, Plan, plan
 from reverse_codi.training.plan_check import check_gpus, check_host, planned_run, shared_gpus
 from reverse_codi.training.plan_table import summary, table, write_plan
-from reverse_codi.training.run_folder import check
+from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.sync_choice import choice, settled
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.memory import GIB, Peak
@@ -101,7 +101,7 @@ def test_layers_that_the_model_lacks_are_refused_before_anything_is_written(tmp_
     with pytest.raises(
         RecipeError, match=r"target_modules names c_attn, which this llama model lacks.*q_proj"
     ):
-        check(wrong, resume=False, fetch=True)
+        RunFolder.begin(wrong)
     assert not list(tmp_path.iterdir())
 
 
