@@ -247,6 +247,19 @@ def test_ids_beyond_the_vocabulary_are_refused(ask: Ask, folder: Path) -> None:
     assert ask(run, [[3, 4]])  # and the engine lives on
 
 
+def test_which_architectures_take_a_lora(ask: Ask) -> None:
+    """So `ModelSizes.takes_lora` leaves out GPT-2, whose policies are always merged."""
+
+    def take(llm: Any) -> list[bool]:
+        from vllm.model_executor.models.gpt2 import GPT2LMHeadModel
+        from vllm.model_executor.models.interfaces import supports_lora
+        from vllm.model_executor.models.llama import LlamaForCausalLM
+
+        return [supports_lora(GPT2LMHeadModel), supports_lora(LlamaForCausalLM)]
+
+    assert ask(take) == [False, True]
+
+
 def test_reloading_what_an_adapter_changes(ask: Ask, folder: Path) -> None:
     """Last of all: it changes the engine's base. In-process, from tensors; what is not sent stays.
 
