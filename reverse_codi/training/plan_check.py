@@ -6,11 +6,16 @@ import torch
 
 from reverse_codi.recipe.reasoner import Source
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.training.holding import Holding, Plan
 from reverse_codi.training.model_sizes import ModelSizes
-from reverse_codi.training.plan import Holding, Plan, gpu_memory, plan
+from reverse_codi.training.plan import plan
+from reverse_codi.training.plan_actors import gpu_memory
 from reverse_codi.training.runtime import joins_cluster
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.memory import GIB, machine
+
+# A plan may err by a fifth; it is refused where the run would not fit even so.
+CERTAIN = 0.8
 
 
 def planned_run(recipe: Recipe, source: Source | None = None) -> Plan | None:
@@ -51,7 +56,7 @@ def check_host(planned: Plan, has: float | None, trainer_alone: bool = False) ->
         RecipeError: names the process that takes most, its largest part and the key that lowers it.
     """
     wanted = (planned.trainer.host if trainer_alone else planned.host) / GIB
-    if has is not None and wanted > has:
+    if has is not None and CERTAIN * wanted > has:
         most = max([planned.trainer] if trainer_alone else planned.beside, key=lambda h: h.count * h.host)
         raise RecipeError(
             f"this run takes {wanted:.1f} GiB of memory, and there are {has:.1f}: {_blamed(most)}"
@@ -71,7 +76,7 @@ def check_gpus(planned: Plan, each: float, count: int) -> None:
     """
     for number, held in enumerate(shared_gpus(planned, count)):
         wanted = sum(holding.gpu for holding in held) / GIB
-        if wanted > each:
+        if CERTAIN * wanted > each:
             most = max(held, key=lambda holding: holding.gpu)
             raise RecipeError(
                 f"this run takes {wanted:.1f} GiB on GPU {number}, which has {each:.1f}: {_blamed(most)}"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from reverse_codi.training.holding import Holding, Plan
 from reverse_codi.training.memory_log import PLAN
-from reverse_codi.training.plan import Holding, Plan
 from reverse_codi.utils.files import strict_json, write_whole
 from reverse_codi.utils.memory import GIB
 
