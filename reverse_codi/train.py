@@ -55,10 +55,13 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     """
     recipe = with_available_engine(recipe)
     run = RunFolder.begin(recipe, resume)
-    traces = collect_traces(recipe)
-    prepared = fit_reading(recipe, traces, run.reading)
+    with run.memory.stage("traces"):
+        traces = collect_traces(recipe)
+    with run.memory.stage("reading"):
+        prepared = fit_reading(recipe, traces, run.reading)
     check_thoughts(recipe, prepared)
-    policy = warm_start(recipe, prepared, run.path)
+    with run.memory.stage("warm start"):
+        policy = warm_start(recipe, prepared, run.path)
     run.write_recipe(recipe)
     if recipe.stages:
         reinforce(recipe, prepared, policy, run)

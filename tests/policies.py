@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,12 +28,14 @@ def load_base(folder: Path) -> PreTrainedModel:
     return model
 
 
-def save_adapter(base: Path, folder: Path, seed: int, rank: int = 8) -> PeftModel:
+def save_adapter(
+    base: Path, folder: Path, seed: int, rank: int = 8, targets: Sequence[str] = LINEAR_LAYERS
+) -> PeftModel:
     """A LoRA that changes the text, saved; returns the model it was saved from."""
     torch.manual_seed(seed)
     model = get_peft_model(
         load_base(base),
-        LoraConfig(r=rank, lora_alpha=16, target_modules=list(LINEAR_LAYERS), task_type="CAUSAL_LM"),
+        LoraConfig(r=rank, lora_alpha=16, target_modules=list(targets), task_type="CAUSAL_LM"),
     )
     for name, weight in model.named_parameters():
         if "lora_B" in name:

@@ -34,10 +34,13 @@ def main(arguments: Sequence[str]) -> None:
 
     from reverse_codi.reasoners.load import refuse_recurrent_depth
     from reverse_codi.train import train
+    from reverse_codi.training.plan_check import check_plan, planned_run
+    from reverse_codi.training.plan_table import summary, table
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.log import show_log
+    from reverse_codi.utils.memory import machine
 
     refuse_recurrent_depth(recipe.reasoner)  # before a long recipe is printed
     console = show_log(VerbConsole())
@@ -50,6 +53,13 @@ def main(arguments: Sequence[str]) -> None:
         console.print("\n".join(stage.plan for stage in recipe.stages), markup=False)
         console.print(gold_steps(recipe))
         check(recipe, options.resume, fetch=False)
+        if (planned := planned_run(recipe)) is None:
+            later = f"memory: {recipe.reasoner.path} is not here; its plan comes once it is"
+            console.print(later, markup=False)
+            return
+        console.print(table(planned))
+        console.print(summary(planned, machine()), markup=False)
+        check_plan(planned)
         return
     folder = train(recipe, options.resume)
     console.print(f"verbalizer: {folder}")

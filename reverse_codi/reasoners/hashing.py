@@ -18,7 +18,7 @@ def weights_hash(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> st
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)  # the bytes themselves, not a copy
     return digest.hexdigest()
 
 

@@ -20,9 +20,11 @@ class EngineConfig(Section):
     """Type of weights and activations."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Device of the engine."""
-    policy: Literal["merged", "lora"] = "merged"
+    policy: Literal["auto", "merged", "lora"] = "auto"
     """Only vLLM. merged adds adapters into the weights. lora applies them beside the weights, which on CPU is
-    6 to 11 times slower (1,300 against 7,500 tokens/s at 64 sequences, 900 against 9,600 at 256)."""
+    6 to 11 times slower (1,300 against 7,500 tokens/s at 64 sequences, 900 against 9,600 at 256). auto
+    decides once, by what a sync costs, and logs why: merged on CPU; on GPU lora where 4 GiB of weights or
+    more would be sent."""
     max_model_len: int = Field(default=256, gt=0)
     """Largest number of tokens of prompt and text together."""
     max_sequences: int = Field(default=256, gt=0)

@@ -22,6 +22,7 @@ from reverse_codi.rewards.combining import Combination
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.rewards.scoring import LocalScorer, PartialScores, Scores, merged
 from reverse_codi.utils.config import UserError
+from reverse_codi.utils.memory import Peak, peak
 from reverse_codi.utils.user_code import innermost, is_installed
 
 START_TIMEOUT_S = 600.0
@@ -87,6 +88,10 @@ class RewardActor:
         """What is under way; answered by a second thread."""
         return self.scorer.doing
 
+    def peak(self) -> Peak:
+        """What this process has taken so far."""
+        return peak()
+
 
 class RewardPool:
     """Scores rows on Ray actors.
@@ -130,6 +135,12 @@ class RewardPool:
         }
         share = merged(shards, self._results(calls, self.section.timeout_s))
         return Scores.of(share, self.combination, rows, step)
+
+    def peaks(self) -> list[Peak]:
+        """What the process of each actor has taken so far."""
+        return self._results(
+            {actor.peak.remote(): i for i, actor in enumerate(self.actors)}, ANSWER_TIMEOUT_S
+        )
 
     def close(self) -> None:
         """End the actors."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.base import Engine, Rollout, Sampling
+from reverse_codi.utils.memory import Peak, peak
 
 
 class RolloutError(RuntimeError):
@@ -64,6 +65,10 @@ class RolloutActor:
     def version(self) -> int:
         """The policy version in use; returns once the engine has started."""
         return self.engine.policy_version
+
+    def peak(self) -> Peak:
+        """What this process has taken so far."""
+        return peak()
 
     def load_policy(self, adapter: str, version: int) -> int:
         """Load an adapter and acknowledge it by its version."""

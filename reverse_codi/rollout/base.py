@@ -15,10 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import PeftModel, get_peft_model_state_dict
-from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
 
 BASE_VERSION = 0
 """The policy version of the model without an adapter."""
@@ -201,26 +198,3 @@ def adapter_config(adapter: str | Path) -> dict[str, Any]:
     if touched or config.get("modules_to_save") or config.get("trainable_token_indices"):
         raise ValueError(f"{file} trains embeddings or whole modules; let the LoRA target linear layers only")
     return config
-
-
-def merged_policy(base: str | Path, adapter: str | Path | None, dtype: torch.dtype) -> PreTrainedModel:
-    """The base model with an adapter added into its weights.
-
-    The base is read from disk each time, so that merging and unmerging cannot accumulate errors.
-
-    Raises:
-        ValueError: the adapter's tensors do not fit its configuration (PEFT would only warn, and the policy
-            would silently be the base model).
-    """
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    if adapter is not None:
-        adapter_config(adapter)
-        peft = PeftModel.from_pretrained(model, str(adapter))
-        with safe_open(Path(adapter) / "adapter_model.safetensors", "pt") as file:
-            stored = set(file.keys())
-        wanted = set(get_peft_model_state_dict(peft))
-        if stored != wanted:
-            missing, unknown = sorted(wanted - stored), sorted(stored - wanted)
-            raise ValueError(f"{adapter} does not fit the base model: missing {missing}, unknown {unknown}")
-        model = peft.merge_and_unload()
-    return model.eval().requires_grad_(False)

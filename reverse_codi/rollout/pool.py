@@ -19,6 +19,7 @@ from torch import Tensor
 from reverse_codi.recipe.rollout import RolloutSection
 from reverse_codi.rollout.actor import Packed, RolloutActor, RolloutError, StalePolicyError
 from reverse_codi.rollout.base import BASE_VERSION, EngineBrokenError, Rollout, Sampling
+from reverse_codi.utils.memory import Peak
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +135,11 @@ class RolloutPool:
         packed = Packed.of(prompts)
         ids = [[int(token) for token in row] for row in completions]
         parts = self._run(self._all(lambda actor: actor.score.remote(packed, ids, temperature)))
+        return [parts[i] for i in sorted(parts)]
+
+    def peaks(self) -> list[Peak]:
+        """What the process of each actor has taken so far."""
+        parts = self._run(self._all(lambda actor: actor.peak.remote()))
         return [parts[i] for i in sorted(parts)]
 
     def _all(self, submit: Submit) -> dict[int, Submit]:

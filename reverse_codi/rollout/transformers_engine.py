@@ -30,8 +30,8 @@ from reverse_codi.rollout.base import (
     check_completions,
     check_request,
     checked,
-    merged_policy,
 )
+from reverse_codi.rollout.merging import Base
 
 
 class TransformersEngine:
@@ -46,12 +46,13 @@ class TransformersEngine:
     """
 
     def __init__(self, base: str | Path | PreTrainedModel | PeftModel, config: EngineConfig) -> None:
-        self.base = base
         self.config = config
         self.dtype: torch.dtype = getattr(torch, config.dtype)
+        self._base: Base | None = None
         self.model: PreTrainedModel | PeftModel
         if isinstance(base, str | Path):
-            self.model = merged_policy(base, None, self.dtype).to(config.device)  # type: ignore[arg-type]
+            self._base = Base(base, self.dtype)
+            self.model = self._base.merged(None).to(config.device)  # type: ignore[arg-type]
         else:
             self.model = base
         self._version = BASE_VERSION
@@ -64,14 +65,15 @@ class TransformersEngine:
         return self._version
 
     def load_policy(self, adapter: str | Path, version: int) -> None:
-        """Merge the adapter of a folder into a fresh base.
+        """Merge the adapter of a folder into the base.
 
         Raises:
             TypeError: the base is a model in memory.
         """
-        if not isinstance(self.base, str | Path):
+        if self._base is None:
             raise TypeError("this engine samples from a model in memory; make another from the base's folder")
-        self.model = merged_policy(self.base, adapter, self.dtype).to(self.config.device)  # type: ignore[arg-type]
+        self.model = self._base.merged(adapter)  # the model before makes room on the device
+        self.model.to(self.config.device)  # type: ignore[arg-type]
         self._version = version
 
     def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int = 0) -> list[Rollout]:

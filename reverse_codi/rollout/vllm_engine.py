@@ -5,6 +5,7 @@ tests/contract/test_vllm_contract.py pins the behaviour of vLLM 0.31 that this m
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Sequence
@@ -27,8 +28,8 @@ from reverse_codi.rollout.base import (
     check_completions,
     check_request,
     checked,
-    merged_policy,
 )
+from reverse_codi.rollout.merging import Base
 
 
 def prepare_environment() -> None:
@@ -99,15 +100,21 @@ class VllmEngine:
         return self._version
 
     def load_policy(self, adapter: str | Path, version: int) -> None:
-        """Apply the adapter of a folder, as `config.policy` says."""
-        if self.config.policy == "merged":
-            model = merged_policy(self.base, adapter, self.dtype)
-            tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-            weights = [(name, tensor) for name, tensor in model.state_dict().items() if name not in tied]
-            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
+        """Apply the adapter of a folder, as `config.policy` says.
+
+        A merged policy reloads only what this adapter, or the one before, changes.
+        """
+        if self.config.policy != "lora":
+            changes = self._merging.changes(adapter)
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": changes})
         else:
             self._load_lora(adapter, version)
         self._version = version
+
+    @functools.cached_property
+    def _merging(self) -> Base:
+        """The base, from the first sync on."""
+        return Base(self.base, self.dtype)
 
     def _load_lora(self, adapter: str | Path, version: int) -> None:
         from vllm.lora.request import LoRARequest

@@ -5,12 +5,19 @@ from __future__ import annotations
 import functools
 from contextlib import ExitStack, closing
 
+from reverse_codi.recipe.reasoner import Source
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.training import preflight
+from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.runtime import start_ray
+from reverse_codi.training.sync_choice import settled
+from reverse_codi.utils.memory import Peak
+
+# Names of processes in plans and logs -> the attribute of `Actors` that holds them.
+KINDS = {"rollout": "rollouts", "reward": "rewards"}
 
 
 class Actors:
@@ -37,7 +44,8 @@ class Actors:
         """
         self._start_ray()
         base = self.prepared.reasoner.saved_path()
-        return self._stack.enter_context(RolloutPool(base, self.recipe.rollout))
+        section = settled(self.recipe, ModelSizes.of(self.recipe, Source(path=str(base))))
+        return self._stack.enter_context(RolloutPool(base, section))
 
     @functools.cached_property
     def rewards(self) -> RewardPool:
@@ -49,6 +57,11 @@ class Actors:
         self._start_ray()
         base = str(self.prepared.reasoner.saved_path())
         return self._stack.enter_context(closing(RewardPool(self.recipe.reward, base, self.prepared.folder)))
+
+    def peaks(self) -> dict[str, Peak]:
+        """What each actor that was started has taken so far."""
+        pools = {kind: vars(self)[name] for kind, name in KINDS.items() if name in vars(self)}
+        return {f"{kind} {i}": peak for kind, pool in pools.items() for i, peak in enumerate(pool.peaks())}
 
     def _start_ray(self) -> None:
         start_ray()

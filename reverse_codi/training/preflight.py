@@ -17,6 +17,7 @@ from reverse_codi.recipe.reward import Shape
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.traces.files import MANIFEST, Manifest, StoreError
+from reverse_codi.training.plan_check import check_plan, planned_run
 from reverse_codi.training.reasoner_fit import (
     ReasonerFacts,
     check_layers,
@@ -52,6 +53,8 @@ def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:
     notices = check_training(recipe)
     check_reinforcement(recipe)
     check_rewards(recipe)
+    if fetch and ReasonerFacts.of(recipe.reasoner.path) is None:
+        check_base(recipe)
     facts = ReasonerFacts.of(reasoner_folder(recipe.reasoner) if fetch else recipe.reasoner.path)
     if facts is None:
         check_template_alone(recipe)
@@ -64,6 +67,16 @@ def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:
         check_traces(recipe)
         check_stages(recipe)
     return notices
+
+
+def check_base(recipe: Recipe) -> None:
+    """What the base's configuration shows before a public checkpoint is brought here and converted.
+
+    Raises:
+        RecipeError: the LoRA targets layers that the model lacks, or the run takes more memory than there is.
+    """
+    if (planned := planned_run(recipe)) is not None:
+        check_plan(planned)
 
 
 def check_reasoner(recipe: Recipe, facts: ReasonerFacts) -> None:

@@ -17,7 +17,8 @@ import json
 import logging
 import math
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,16 @@ def reinforce(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder
         if recipe.reinforce:
             Reinforcement(recipe, prepared, policy, run, actors).run_all()
         else:
-            grpo(recipe, prepared, policy, run, actors)
+            with measured("grpo", run, actors):
+                grpo(recipe, prepared, policy, run, actors)
+
+
+@contextmanager
+def measured(stage: str, run: RunFolder, actors: Actors) -> Iterator[None]:
+    """Note what the processes of a run took within a block."""
+    with run.memory.stage(stage):
+        yield
+    run.memory.actors(stage, actors.peaks())
 
 
 class Reinforcement:
@@ -121,7 +131,8 @@ class Reinforcement:
                 record(folder, inputs)
                 log.info(f"stage {stage.name}")
                 began = time.perf_counter()
-                line = self._run(stage, folder)
+                with measured(stage.name, self.run, self.actors):
+                    line = self._run(stage, folder)
                 seconds, texts = time.perf_counter() - began, stage.texts(len(self.thoughts))
                 line |= {"stage": stage.name, "texts": texts, "seconds": seconds}
                 write_whole(folder / FIGURES_FILE, figures_json(line) + "\n")

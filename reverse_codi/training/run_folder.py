@@ -11,14 +11,19 @@ from typing import Self
 import torch
 import yaml
 
-from reverse_codi.reasoners.load import refuse_recurrent_depth
+from reverse_codi.reasoners.load import reasoner_folder, refuse_recurrent_depth
+from reverse_codi.recipe.reasoner import Source
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe
 from reverse_codi.training import preflight
+from reverse_codi.training.memory_log import MemoryLog
+from reverse_codi.training.plan_check import check_plan, planned_run
+from reverse_codi.training.plan_table import summary, write_plan
 from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES, WARM, check_starts
 from reverse_codi.utils.files import whole_folder, write_whole
+from reverse_codi.utils.memory import machine
 from reverse_codi.utils.tracker import start_wandb
 
 log = logging.getLogger(__name__)
@@ -66,14 +71,21 @@ class RunFolder:
         """Check everything that can be checked, then make the folder.
 
         Raises:
-            UserError: see `check`; nothing has been written then.
+            UserError: see `check` and `plan_check.check_plan`; nothing has been written then.
         """
         run = cls(Path(recipe.train.out), check(recipe, resume, fetch=True))
+        # The reasoner is here now, which only its base may have been before.
+        planned = planned_run(recipe, Source(path=str(reasoner_folder(recipe.reasoner))))
+        if planned is not None:
+            check_plan(planned)
         if recipe.train.threads:
             torch.set_num_threads(recipe.train.threads)
         run.path.mkdir(parents=True, exist_ok=True)
         if not (run.path / RECIPE_FILE).is_file():
             run.write_recipe(recipe)
+        if planned is not None:
+            write_plan(planned, run.path)
+            log.info(summary(planned, machine()))
         log.info(gold_steps(recipe))
         if recipe.log.wandb:
             start_wandb(recipe.log.project)
@@ -103,6 +115,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """What RL can be resumed from."""
         return self.path / CHECKPOINTS
+
+    @property
+    def memory(self) -> MemoryLog:
+        """Where it is noted what the run's processes took."""
+        return MemoryLog(self.path)
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Note what the run follows, in place of an earlier recipe."""

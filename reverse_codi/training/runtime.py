@@ -99,10 +99,15 @@ class AsksForActor(Protocol):
     gpus: float
 
 
+def own_reward_configs(reward: RewardSection) -> dict[str, AsksForActor]:
+    """The configs of rewards with an actor of their own, by the rewards' names."""
+    configs = {f.name: getattr(f.function, "config", None) for f in find_functions(reward)}
+    return {name: config for name, config in configs.items() if isinstance(config, AsksForActor)}
+
+
 def own_actors(reward: RewardSection) -> dict[str, Resources]:
     """Rewards with an actor of their own, which say in their config what it takes."""
-    configs = {f.name: getattr(f.function, "config", None) for f in find_functions(reward)}
-    return {n: Resources(c.cpus, c.gpus) for n, c in configs.items() if isinstance(c, AsksForActor)}
+    return {name: Resources(c.cpus, c.gpus) for name, c in own_reward_configs(reward).items()}
 
 
 def demanded(recipe: Recipe) -> Resources:

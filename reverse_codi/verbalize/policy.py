@@ -1,5 +1,8 @@
 """The verbalizer: the reasoner's own language model with a LoRA, with the configuration of its prompts.
 
+Verbalizer and reasoner share the language model's weights, which are in memory once. The LoRA stands beside
+them, and the reasoner has modules of its own without it: it is the verbalizer with its adapter switched off.
+
 A verbalizer's folder holds the PEFT adapter, `verbalizer.json` (configuration), `maps.safetensors`
 (how its texts are read), `encoded_steps.json` (which claims taught which site) and `recipe.yaml` (what it was
 trained by).
@@ -7,7 +10,6 @@ trained by).
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -18,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.utils.finite import non_finite
 from reverse_codi.verbalize.config import VerbalizerConfig, VerbalizerConfigError
@@ -48,9 +51,9 @@ class Policy:
         verbalizer_config: VerbalizerConfig,
         seed: int = 0,
     ) -> Self:
-        """A fresh LoRA on a copy of the reasoner's language model; the reasoner stays as it is."""
+        """A fresh LoRA over the reasoner's weights; the reasoner stays as it is."""
         torch.manual_seed(seed)
-        base = copy.deepcopy(reasoner.lm)
+        base = sharing_weights(reasoner.lm)
         lora = LoraConfig(
             r=section.rank,
             lora_alpha=section.alpha,
@@ -63,7 +66,7 @@ class Policy:
 
     @classmethod
     def load(cls, folder: str | Path, reasoner: CodiReasoner, trainable: bool = False) -> Self:
-        """Load an adapter with its configuration.
+        """Load an adapter with its configuration; the reasoner stays as it is.
 
         Raises:
             VerbalizerConfigError: of another reasoner (both hashes are named), or with weights that are not
@@ -72,7 +75,7 @@ class Policy:
         verbalizer_config = VerbalizerConfig.load(
             folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash
         )
-        model = PeftModel.from_pretrained(copy.deepcopy(reasoner.lm), str(folder), is_trainable=trainable)
+        model = PeftModel.from_pretrained(sharing_weights(reasoner.lm), str(folder), is_trainable=trainable)
         if (name := non_finite((n, w) for n, w in model.named_parameters() if "lora_" in n)) is not None:
             raise VerbalizerConfigError(f"{folder}: {name} holds values that are not finite; train it anew")
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)

@@ -247,19 +247,44 @@ def test_ids_beyond_the_vocabulary_are_refused(ask: Ask, folder: Path) -> None:
     assert ask(run, [[3, 4]])  # and the engine lives on
 
 
-def test_reloading_merged_weights(ask: Ask, folder: Path) -> None:
-    """Last of all: it changes the engine's base. In-process, from tensors, embeddings unchanged."""
-    policy = save_adapter(folder / "base", folder / "merged", seed=9)
+def test_which_architectures_take_a_lora(ask: Ask) -> None:
+    """So `ModelSizes.takes_lora` leaves out GPT-2, whose policies are always merged."""
+
+    def take(llm: Any) -> list[bool]:
+        from vllm.model_executor.models.gpt2 import GPT2LMHeadModel
+        from vllm.model_executor.models.interfaces import supports_lora
+        from vllm.model_executor.models.llama import LlamaForCausalLM
+
+        return [supports_lora(GPT2LMHeadModel), supports_lora(LlamaForCausalLM)]
+
+    assert ask(take) == [False, True]
+
+
+def test_reloading_what_an_adapter_changes(ask: Ask, folder: Path) -> None:
+    """Last of all: it changes the engine's base. In-process, from tensors; what is not sent stays.
+
+    q, k and v are one layer to vLLM, and half a layer would be half garbage: hence `Base.changes`.
+    """
+    policies = [
+        save_adapter(folder / "base", folder / "merged-all", seed=9),
+        save_adapter(folder / "base", folder / "merged-q", seed=10, targets=["q_proj"]),
+    ]
     prompts = make_prompts([1, 2])
 
     def reload(llm: Any) -> Any:
-        from reverse_codi.rollout.base import merged_policy
+        from reverse_codi.rollout.merging import Base
 
-        weights = merged_policy(folder / "base", folder / "merged", torch.float32).state_dict()
-        del weights["lm_head.weight"]  # tied
-        llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
-        return run(llm, prompts, temperature=0)
+        base, results, sent = Base(folder / "base", torch.float32), [], []
+        for adapter in ("merged-all", "merged-q", "merged-q"):
+            weights = list(base.changes(folder / adapter))
+            llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
+            results.append(run(llm, prompts, temperature=0))
+            sent.append({name for name, _ in weights})
+        return results, sent
 
-    results = ask(reload)
-    assert [samples[0][0] for samples in results] == [greedy(policy, prompt, 8) for prompt in prompts]
-    check_against(policy, prompts, results)
+    (first, second, third), sent = ask(reload)
+    for policy, results in zip([*policies, policies[1]], (first, second, third), strict=True):
+        assert [samples[0][0] for samples in results] == [greedy(policy, prompt, 8) for prompt in prompts]
+        check_against(policy, prompts, results)
+    assert not any("embed" in name or "norm" in name for name in sent[0])
+    assert sent[0] == sent[1] > sent[2]  # the second puts back what the first had changed

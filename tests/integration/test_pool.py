@@ -59,6 +59,12 @@ def pool(ray_session: None, base: Path) -> Iterator[RolloutPool]:
         yield pool
 
 
+def test_each_actor_says_what_its_process_took(pool: RolloutPool) -> None:
+    peaks = pool.peaks()
+    assert len(peaks) == 2
+    assert all(0.1 < peak.host < 10 and peak.gpu == 0 for peak in peaks)
+
+
 def local(base: Path, adapter: Path | None = None, version: int = 0) -> TransformersEngine:
     engine = TransformersEngine(base, CONFIG)
     if adapter is not None:

@@ -92,6 +92,17 @@ def test_the_recipe_lies_with_the_verbalizer(trained: Path) -> None:
     assert (trained / "verbalizer/recipe.yaml").read_text() == (trained / "recipe.yaml").read_text()
 
 
+def test_what_each_process_took_stands_beside_what_was_planned(trained: Path) -> None:
+    found = lines(trained / "memory.jsonl")
+    who = [(line["stage"], line["process"]) for line in found]
+    stages = ("traces", "reading", "warm start", "grpo")
+    assert who == [*((stage, "trainer") for stage in stages), ("grpo", "rollout 0"), ("grpo", "reward 0")]
+    for line in found:
+        assert line["peak_gib"] > 0.1
+        assert line["planned_gib"] > 0.1
+        assert ("seconds" in line) == (line["process"] == "trainer")
+
+
 def test_heldout_figures_come_before_and_after(trained: Path) -> None:
     encoded = [line for line in lines(trained / "metrics.jsonl") if "heldout/match" in line]
     assert [line["step"] for line in encoded] == [0, 2, 4]

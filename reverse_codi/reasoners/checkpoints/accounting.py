@@ -12,6 +12,8 @@ from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 
 SHOWN = 8
 """Problems that a message lists; a checkpoint of another model has hundreds."""
+CHECKED_AT_ONCE = 1 << 24
+"""Values that are looked at in one go: the masks of a whole embedding table would take as much as itself."""
 
 
 def check_fits(
@@ -58,9 +60,8 @@ def check_finite(tensors: Mapping[str, Tensor], place: Callable[[str], str], why
     for name, tensor in tensors.items():
         if tensor.is_meta or not tensor.is_floating_point():
             continue
-        finite = torch.isfinite(tensor)
-        if not bool(finite.all()):
-            bad = int((~finite).sum())
+        parts = tensor.detach().reshape(-1).split(CHECKED_AT_ONCE)
+        if bad := sum(int((~torch.isfinite(part)).sum()) for part in parts):
             raise CheckpointError(
                 f"{place(name)} holds {bad} of {tensor.numel()} values that are NaN or infinite; "
                 f"{why or 'fetch it again, or take another checkpoint'}"

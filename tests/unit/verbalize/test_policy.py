@@ -7,8 +7,10 @@ import torch
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.hashing import weights_hash
+from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.verbalize.config import VerbalizerConfigError
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.warm_start import SftPairs, fine_tune
 from tests.tiny import make_tiny_policy, make_tiny_reasoner, stir
 
 
@@ -49,6 +51,33 @@ def test_training_the_lora_leaves_the_reasoner_as_it_is() -> None:
     assert weights_hash(reasoner.model.state_dict(), reasoner.config.recorded()) == reasoner.content_hash
     now = dict(policy.model.named_parameters())
     assert all(torch.equal(now[name], value) for name, value in frozen.items())
+
+
+def test_reasoner_and_policy_hold_the_weights_once(tmp_path: Path) -> None:
+    reasoner = make_tiny_reasoner()
+    new = make_tiny_policy(reasoner)
+    new.save(tmp_path)
+    own = {weight.data_ptr() for weight in reasoner.lm.parameters()}
+    for policy in (new, Policy.load(tmp_path, reasoner, trainable=True)):
+        named = policy.model.named_parameters()
+        assert {weight.data_ptr() for name, weight in named if "lora_" not in name} == own
+    assert not any("lora" in name for name, _ in reasoner.lm.named_modules())
+
+
+def test_fine_tuning_leaves_what_the_reasoner_reads(tmp_path: Path) -> None:
+    """Through the trainer, which wraps the policy, and in bfloat16 where the machine has it."""
+    reasoner = make_tiny_reasoner()
+    texts = ["12 + 5 = 17.", "17 - 3 = 14."]
+    read = reasoner.read(texts)
+    policy = make_tiny_policy(reasoner)
+    untrained = {name: w.clone() for name, w in policy.model.named_parameters() if "lora_" in name}
+    section = WarmStartSection(steps=3, batch_size=2, learning_rate=0.1)
+    fine_tune(policy, SftPairs(torch.randn(2, 1, reasoner.width), texts), section, tmp_path)
+    trained = dict(policy.model.named_parameters())
+    assert not all(torch.equal(trained[name], weight) for name, weight in untrained.items())
+    assert all(torch.equal(a, b) for a, b in zip(read, reasoner.read(texts), strict=True))
+    assert weights_hash(reasoner.model.state_dict(), reasoner.config.recorded()) == reasoner.content_hash
+    assert {w.data_ptr() for w in reasoner.lm.parameters()} <= {w.data_ptr() for w in trained.values()}
 
 
 def test_another_reasoners_verbalizer_is_refused_with_both_hashes(

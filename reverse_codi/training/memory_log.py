@@ -1,0 +1,51 @@
+"""What each process of a run took: a line of `memory.jsonl` for each stage and process."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from reverse_codi.training.records import JsonLog
+from reverse_codi.utils.memory import Peak, peak, restart_peak
+
+MEMORY, PLAN = "memory.jsonl", "plan.json"
+TRAINER = "trainer"
+
+
+class MemoryLog:
+    """Writes down what the processes of a run took.
+
+    A line has `stage`, `process`, `peak_gib` (of the machine's memory), `gpu_gib` (of a GPU, torch's tensors
+    alone) and `planned_gib` (null where nothing was planned); for the trainer `seconds` too. The trainer's
+    peak is that of the stage, an actor's that of its life so far.
+
+    Args:
+        out: folder of the run; its `plan.json` says what was planned.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.log = JsonLog(out / MEMORY)
+        file = out / PLAN
+        self.planned: dict[str, float] = json.loads(file.read_text())["peaks"] if file.is_file() else {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure this process within a block."""
+        restart_peak()
+        began = time.perf_counter()
+        yield
+        self._write(name, TRAINER, peak(), {"seconds": round(time.perf_counter() - began, 1)})
+
+    def actors(self, stage: str, peaks: Mapping[str, Peak]) -> None:
+        """Note what actors, by name, have taken so far."""
+        for process, most in peaks.items():
+            self._write(stage, process, most, {})
+
+    def _write(self, stage: str, process: str, most: Peak, more: Mapping[str, float]) -> None:
+        kind = process.partition(" ")[0]  # "rollout 0"
+        planned = self.planned.get(f"{process}: {stage}", self.planned.get(kind))
+        figures = {"peak_gib": round(most.host, 3), "gpu_gib": round(most.gpu, 3), "planned_gib": planned}
+        self.log.write({"stage": stage, "process": process, **more, **figures})

@@ -1,0 +1,33 @@
+"""What each process of a training run will hold, from the recipe and sizes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.training.holding import Holding, Plan
+from reverse_codi.training.model_sizes import ModelSizes
+from reverse_codi.training.plan_actors import actors
+from reverse_codi.training.plan_trainer import fitting, learning, tracing, warming
+
+
+def plan(recipe: Recipe, sizes: ModelSizes) -> Plan:
+    """What a run of a recipe will hold."""
+    stages: list[tuple[str, Callable[[Recipe, ModelSizes], dict[str, float]], str]] = [
+        ("traces", tracing, "trace.batch_size"),
+        ("reading", fitting, "reading.traces"),
+    ]
+    if recipe.warm_start.steps:
+        stages.append(("warm start", warming, "warm_start.batch_size"))
+    stages += [
+        (stage.name if recipe.reinforce else stage.kind, learning(stage.section), f"{stage.kind}.{key}")
+        for stage in recipe.stages
+        if (key := {"grpo": "thoughts_per_step", "distil": "batch_size"}.get(stage.kind))
+    ]
+    on_gpu = recipe.reasoner.device.startswith("cuda")
+    mapped = 0.0 if on_gpu else float(sizes.weights)
+    held = [
+        Holding("trainer", name, 1, on_gpu, float(on_gpu), parts(recipe, sizes), mapped, key)
+        for name, parts, key in stages
+    ]
+    return Plan([*held, *actors(recipe, sizes)] if recipe.stages else held)

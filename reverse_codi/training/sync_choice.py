@@ -1,0 +1,62 @@
+"""How policies reach vLLM: merged into its weights, or as a LoRA beside them; `policy: auto` decides here.
+
+merged sends all weights that have an adapter at every sync, and sampling is as fast as the base's. lora sends
+the adapter alone, and every token is slower.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from reverse_codi.recipe.rollout import RolloutSection
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.training.model_sizes import ModelSizes
+from reverse_codi.utils.memory import GIB
+
+log = logging.getLogger(__name__)
+
+# Weights from which a sync of merged ones is taken to cost more than sampling with a LoRA on a GPU: GPT-2's
+# and Llama-1B's are below in bfloat16, those of 3B and more above. Not measured.
+LORA_FROM = 4 * GIB
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How policies are applied, and why."""
+
+    policy: Literal["merged", "lora"]
+    why: str
+
+
+def choice(recipe: Recipe, sizes: ModelSizes) -> Choice:
+    """What `rollout.engine.policy: auto` means for a recipe and its reasoner.
+
+    >>> from reverse_codi.recipe.schema import Recipe
+    >>> choice(Recipe(), ModelSizes.of(Recipe())).policy
+    'merged'
+    """
+    engine, lora = recipe.rollout.engine, recipe.verbalizer
+    sent = sizes.n_targeted * int(getattr(torch, engine.dtype).itemsize)
+    each = f"a sync sends {sent / GIB:.2f} GiB merged, {4 * sizes.n_lora / GIB:.2f} as a LoRA"
+    if engine.device == "cpu":
+        return Choice("merged", f"{each}, but on a CPU a LoRA makes sampling 6 to 11 times slower")
+    if not sizes.takes_lora:
+        return Choice("merged", "vLLM applies no LoRA to this architecture")
+    if lora.rank > engine.max_lora_rank or set(lora.target_modules) - set(engine.lora_targets):
+        return Choice("merged", "rollout.engine.max_lora_rank or lora_targets leaves out this LoRA")
+    return Choice("lora" if sent >= LORA_FROM else "merged", each)
+
+
+def settled(recipe: Recipe, sizes: ModelSizes | None) -> RolloutSection:
+    """The rollout section with `auto` decided and logged; merged where nothing is known of the model."""
+    rollout = recipe.rollout
+    if rollout.engine.kind != "vllm" or rollout.engine.policy != "auto":
+        return rollout
+    chosen = Choice("merged", "the model's size is unknown") if sizes is None else choice(recipe, sizes)
+    log.info(f"rollout.engine.policy: {chosen.policy} ({chosen.why})")
+    engine = rollout.engine.model_copy(update={"policy": chosen.policy})
+    return rollout.model_copy(update={"engine": engine})
