@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from reverse_codi.utils.config import Section
 
@@ -37,6 +37,13 @@ class GrpoSection(Section):
     time takes steps_per_generation optimizer steps, which grpo.steps counts."""
     samples: int = Field(default=16, ge=2)
     """G, the number of texts sampled for each thought."""
+    micro_batch: PositiveInt | Literal["auto"] = "auto"
+    """Texts computed at once; the gradients of a step are added up, and the step is the same. auto: the whole
+    batch if that takes 4 GiB at most, else as many as take 1 GiB; on a GPU what half of its free memory
+    holds."""
+    gradient_checkpointing: bool = False
+    """Keep only each layer's input for the backward pass and compute the rest again. Takes a third more time
+    and far less memory; the step is the same."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate, after the warm-up."""
     warmup_steps: int = Field(default=5, ge=0)
