@@ -2,8 +2,8 @@
 
 Transformers' own accumulation (`gradient_accumulation_steps`) would draw word dropout's random numbers by the
 part, count TRL's generations in parts, need parts that divide the batch, and pad each part to the batch's
-longest text. Here only `compute_loss` knows of parts: sampler, shuffling, word dropout, generation, counters and
-checkpoints see the whole batch.
+longest text. Here only `compute_loss` knows of parts: sampler, shuffling, word dropout, generation, counters
+and checkpoints see the whole batch.
 
 Shapes: B rows, T tokens.
 """
@@ -55,7 +55,7 @@ class MicroBatches:
             if place < len(parts) - 1:
                 trainer.accelerator.backward(loss)
                 total += loss.detach()
-        _join(figures, before, [int(part[self.mask_name].sum()) for part in parts])
+        _join(figures, before, [_learnt(part, self.mask_name) for part in parts])
         return loss + total
 
 
@@ -84,6 +84,12 @@ def _part(batch: Mapping[str, Any], mask: Tensor, rows: Tensor) -> Batch:
         return value[rows, :width] if padded else value[rows]
 
     return {name: cut(name, value) for name, value in batch.items()}
+
+
+def _learnt(part: Batch, mask_name: str) -> int:
+    """Tokens that the loss of a part counts."""
+    labels = part.get("labels")
+    return int(part[mask_name].sum() if labels is None else (labels[:, 1:] != -100).sum())
 
 
 def _join(figures: dict[str, list[float]], before: Mapping[str, int], tokens: Sequence[int]) -> None:
@@ -116,3 +122,7 @@ def end_checkpointing(model: PeftModel) -> None:
     if lm.is_gradient_checkpointing:
         lm.gradient_checkpointing_disable()
         lm.disable_input_require_grads()
+        # TRL and the Trainer each put a hook there, and transformers 5.17 takes away the last one only.
+        hooks = lm.get_input_embeddings()._forward_hooks
+        for key in [key for key, hook in hooks.items() if hook.__name__ == "make_inputs_require_grads"]:
+            del hooks[key]
