@@ -102,7 +102,7 @@ def micro_batch(
     2048
     >>> llama_1b = Shape(vocabulary=128_256, layers=16, width=2048)
     >>> micro_batch("auto", 1024, 33, llama_1b)
-    4
+    5
     >>> micro_batch(100, 256, 33, llama_1b)
     86
     """
