@@ -71,8 +71,9 @@ class GrpoSection(Section):
     clip."""
     importance_clip: float = Field(default=2.0, gt=0)
     """Upper bound of the probability ratio of trainer to engine (truncated importance sampling)."""
-    canary_tolerance: float = Field(default=0.05, gt=0)
-    """Largest allowed difference between the log-probabilities of trainer and engine, in nats a token."""
+    canary_tolerance: float | None = Field(default=None, gt=0)
+    """Largest allowed difference between the log-probabilities of trainer and engine, in nats a token. By
+    default .05, and .5 where an engine computes in half precision."""
     distractors: int = Field(default=15, ge=1)
     """Number of other thoughts of the same site that rewards can compare with."""
     eval_every: int = Field(default=10, gt=0)

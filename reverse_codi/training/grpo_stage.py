@@ -54,7 +54,8 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
         policy.embedding.bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1))),
         tracked(recipe.log, "reinforcement learning") as report_to,
     ):
-        sync = PolicySync(policy, pool, run.policies, Canary.of(policy, thoughts, section))
+        canary = Canary.of(policy, thoughts, section, recipe.rollout.engine)
+        sync = PolicySync(policy, pool, run.policies, canary)
         rollouts = Rollouts(thoughts, sync, rewards, section, text_watch(recipe, run))
         watch = ContentWatch(selection.thoughts.problems)
         evaluate = partial(selection.by_actors, policy, pool)
