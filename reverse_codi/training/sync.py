@@ -28,8 +28,8 @@ from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
 # Texts whose log-probabilities trainer and engines compare after every sync.
 CANARY_TEXTS = 8
-# Nats a token. On the embedded verbalizer with 64 texts, both sides in bfloat16 differ by at most .31 (float32
-# weights, trained under autocast) or .22 (weights in bfloat16), both in float32 by less than .0001.
+# Nats a token. On the embedded verbalizer with 64 texts, both sides in bfloat16 differ by at most .31
+# (weights of float32, autocast) or .22 (weights of bfloat16), both in float32 by less than .0001.
 TOLERANCE, TOLERANCE_OF_HALF = 0.05, 0.5
 
 

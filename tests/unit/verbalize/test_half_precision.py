@@ -49,8 +49,7 @@ def test_new_and_loaded_adapters_are_float32(reasoner: CodiReasoner, tmp_path: P
     assert all(torch.equal(mine[name], its[name]) for name in mine)
 
 
-@pytest.mark.parametrize("autocast", [False, True])
-@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+@pytest.mark.parametrize(("autocast", "gradient_checkpointing"), [(False, True), (True, False)])
 def test_the_warm_start_trains(
     reasoner: CodiReasoner,
     tmp_path: Path,

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 from transformers import TrainerCallback
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill import mixed_precision
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.reinforce import DistilSection
 from reverse_codi.recipe.verbalizer import WarmStartSection
+from reverse_codi.training.distil import _fine_tuning
 from reverse_codi.verbalize.micro_batches import split
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.warm_start import SftPairs, encode, fit, rows_of
@@ -163,3 +167,19 @@ def test_parts_hold_every_row_once_by_length_and_without_padding_at_their_end() 
 def test_rows_without_a_token_make_a_part_too() -> None:
     parts = split({"mask": torch.zeros(2, 3, dtype=torch.long)}, "mask", rows=1)
     assert [part["mask"].shape for part in parts] == [(1, 1), (1, 1)]
+
+
+def test_every_stage_takes_a_number_of_rows_or_auto() -> None:
+    for section in (WarmStartSection, DistilSection, GrpoSection):
+        assert section(micro_batch=3).micro_batch == 3 and section().micro_batch == "auto"
+        with pytest.raises(ValidationError, match="greater than 0"):
+            section(micro_batch=0)
+        with pytest.raises(ValidationError, match="'auto'"):
+            section.model_validate({"micro_batch": "all"})
+    taught = _fine_tuning(DistilSection(batch_size=6, micro_batch=3, gradient_checkpointing=True, seed=5))
+    assert (taught.batch_size, taught.micro_batch, taught.gradient_checkpointing, taught.seed) == (
+        6,
+        3,
+        True,
+        5,
+    )
