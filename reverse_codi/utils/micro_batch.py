@@ -17,7 +17,7 @@ MicroBatch = int | Literal["auto"]
 
 GIB = 2**30
 # A batch that needs no more than this is left whole: its results stay those of earlier versions, digit by
-# digit. The embedded model's largest batch (2,048 texts of 33 tokens) took 2.1 GiB.
+# digit. The embedded model's largest batch (2,048 texts of 27 tokens) took 2.0 GiB.
 WHOLE = 4 * GIB
 # A batch that needs more is split into micro-batches of about this size. They are small because the process
 # holds a reader and a reference beside them.
