@@ -16,13 +16,14 @@ from reverse_codi import RewardBatch, reward
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.config import Section
+from reverse_codi.utils.micro_batch import rows_at_once
 
 # Measured on the embedded reasoner (h0, 300 problems): the right claim costs .002 nats in the median, the
 # site's mean 5, another problem's claim 20 (19 in 20 above 9.5). So what costs 10 is wrong, and how sure it
 # is of the wrong word should not stretch its group's spread.
 WORST = -10.0
-# Rows whose logits are held at once: 256 rows of 128,000 tokens take 131 MB in float32.
-CHUNK = 256
+# The most rows whose logits are held at once; fewer of a large vocabulary. Ten copies of them exist at once.
+CHUNK, COPIES = 256, 10
 
 
 class NextTokenMatch(Section):
@@ -52,9 +53,10 @@ def is_hidden_state(site: Site) -> bool:
 
 def divergence(reasoner: Reasoner, thoughts: Tensor, predicted: Tensor, temperature: float) -> Tensor:
     """KL(thought || predicted) [N] in nats between next-token distributions of hidden states [N, d]."""
+    rows = rows_at_once(COPIES * reasoner.logits(thoughts[:1]).shape[-1], CHUNK)
     parts = [
         _kl(reasoner.logits(one) / temperature, reasoner.logits(other) / temperature)
-        for one, other in zip(thoughts.split(CHUNK), predicted.split(CHUNK), strict=True)
+        for one, other in zip(thoughts.split(rows), predicted.split(rows), strict=True)
     ]
     return torch.cat(parts)
 

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from reverse_codi.reasoners.plain_text import keep_plain
 from reverse_codi.utils.config import UserError
+from reverse_codi.utils.micro_batch import rows_at_once
 
 
 class LanguageModelError(UserError):
@@ -25,7 +26,7 @@ class LanguageModel:
     Attributes:
         model: frozen.
         tokenizer: its tokenizer, which is changed to read text as characters only (`keep_plain`).
-        batch_size: texts a forward pass.
+        batch_size: texts a forward pass; fewer where their logits would take too much memory.
     """
 
     model: PreTrainedModel
@@ -67,9 +68,11 @@ class LanguageModel:
         rows = [self.tokenizer(text, add_special_tokens=False).input_ids for text in texts]
         result = torch.zeros(len(rows))
         order = sorted((i for i, row in enumerate(rows) if row), key=lambda i: len(rows[i]))
-        for first in range(0, len(order), self.batch_size):
-            batch = order[first : first + self.batch_size]
-            longest = max(len(rows[i]) for i in batch)
+        words, first = self.model.config.get_text_config().vocab_size, 0
+        while batch := order[first : first + self.batch_size]:
+            longest = len(rows[batch[-1]])
+            batch = batch[: rows_at_once(3 * (longest + 1) * words, self.batch_size)]
+            first, longest = first + len(batch), len(rows[batch[-1]])
             # Padding stands on the right, where a causal model's earlier tokens do not see it.
             ids = torch.tensor([[start, *rows[i], *[start] * (longest - len(rows[i]))] for i in batch])
             ids = ids.to(self.model.device)

@@ -29,6 +29,7 @@ from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.micro_batch import rows_at_once
 
 __all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
 
@@ -221,12 +222,21 @@ class CodiReasoner:
         for batch in self._batches([len(p) + len(t) for p, t in zip(prefixes, targets, strict=True)]):
             ids, mask = self.left_padded([prefixes[i] + targets[i] for i in batch])
             step, _ = self.model.start(ids, mask)
-            scores = self.model.logits(step.last[:, :-1]).log_softmax(-1)  # [B, T - 1, V]
-            logprobs = scores.gather(2, ids[:, 1:, None])[:, :, 0].float().cpu()
-            for row, i in enumerate(batch):
-                if targets[i]:
-                    result[i] = -logprobs[row, -len(targets[i]) :].mean()
+            lengths = [len(targets[i]) for i in batch]
+            states = [step.last[row, -1 - n : -1] for row, n in enumerate(lengths)]  # each predicts a token
+            logprobs = self._logprobs(torch.cat(states), [token for i in batch for token in targets[i]])
+            for i, text in zip(batch, logprobs.split(lengths), strict=True):
+                if len(text):
+                    result[i] = -text.mean()
         return result
+
+    def _logprobs(self, states: Tensor, next_ids: Sequence[int]) -> Tensor:
+        """Log-probabilities [M], on the CPU, of the tokens that follow final hidden states [M, d]."""
+        ids = torch.tensor(next_ids, dtype=torch.long, device=self.device)[:, None]
+        rows = rows_at_once(3 * self.lm.config.vocab_size, max(1, len(states)))
+        parts = zip(states.split(rows), ids.split(rows), strict=True)
+        found = [self.model.logits(part).float().log_softmax(-1).gather(1, at)[:, 0] for part, at in parts]
+        return torch.cat(found).cpu()
 
     def write(self, questions: Sequence[str], begun: Sequence[str] | None = None) -> list[str]:
         """Solve in written steps, greedily; see `reasoners.base.Reasoner`."""

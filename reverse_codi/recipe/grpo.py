@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from reverse_codi.utils.config import Section
 
@@ -37,6 +37,13 @@ class GrpoSection(Section):
     time takes steps_per_generation optimizer steps, which grpo.steps counts."""
     samples: int = Field(default=16, ge=2)
     """G, the number of texts sampled for each thought."""
+    micro_batch: PositiveInt | Literal["auto"] = "auto"
+    """Texts computed at once; the gradients of a step are added up, and the step is the same. auto: the whole
+    batch if that takes 4 GiB at most, else as many as take 1 GiB; on a GPU what half of its free memory
+    holds."""
+    gradient_checkpointing: bool = False
+    """Keep only each layer's input for the backward pass and compute the rest again. Takes a third more time
+    and far less memory; the step is the same."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate, after the warm-up."""
     warmup_steps: int = Field(default=5, ge=0)
@@ -64,8 +71,9 @@ class GrpoSection(Section):
     clip."""
     importance_clip: float = Field(default=2.0, gt=0)
     """Upper bound of the probability ratio of trainer to engine (truncated importance sampling)."""
-    canary_tolerance: float = Field(default=0.05, gt=0)
-    """Largest allowed difference between the log-probabilities of trainer and engine, in nats a token."""
+    canary_tolerance: float | None = Field(default=None, gt=0)
+    """Largest allowed difference between the log-probabilities of trainer and engine, in nats a token. By
+    default .05, and .5 where an engine computes in half precision."""
     distractors: int = Field(default=15, ge=1)
     """Number of other thoughts of the same site that rewards can compare with."""
     eval_every: int = Field(default=10, gt=0)

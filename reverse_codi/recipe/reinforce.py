@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.utils.config import Section, validated
@@ -68,6 +68,13 @@ class DistilSection(Section):
     """Number of optimizer steps."""
     batch_size: int = Field(default=256, gt=0)
     """Thoughts in one optimizer step."""
+    micro_batch: PositiveInt | Literal["auto"] = "auto"
+    """Thoughts computed at once; the gradients of a step are added up, and the step is the same. auto: the
+    whole batch if that takes 4 GiB at most, else as many as take 1 GiB; on a GPU what half of its free memory
+    holds."""
+    gradient_checkpointing: bool = False
+    """Keep only each layer's input for the backward pass and compute the rest again. Takes a third more time
+    and far less memory; the step is the same."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate, with cosine decay; optimizer and decay start anew in each stage."""
     word_dropout: float = Field(default=0.2, ge=0, lt=1)

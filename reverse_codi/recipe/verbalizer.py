@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from reverse_codi.recipe.lora import LINEAR_LAYERS
 from reverse_codi.utils.config import Section
@@ -38,6 +38,13 @@ class WarmStartSection(Section):
     """Number of optimizer steps."""
     batch_size: int = Field(default=256, gt=0)
     """Thoughts in one optimizer step."""
+    micro_batch: PositiveInt | Literal["auto"] = "auto"
+    """Thoughts computed at once; the gradients of a step are added up, and the step is the same. auto: the
+    whole batch if that takes 4 GiB at most, else as many as take 1 GiB; on a GPU what half of its free memory
+    holds."""
+    gradient_checkpointing: bool = False
+    """Keep only each layer's input for the backward pass and compute the rest again. Takes a third more time
+    and far less memory; the step is the same."""
     learning_rate: float = Field(default=3e-3, gt=0)
     """Peak learning rate, with cosine decay."""
     eval_steps: int = Field(default=250, gt=0)

@@ -32,6 +32,7 @@ from reverse_codi.rollout.base import (
     checked,
 )
 from reverse_codi.rollout.merging import Base
+from reverse_codi.utils.micro_batch import rows_at_once
 
 
 class TransformersEngine:
@@ -109,10 +110,9 @@ class TransformersEngine:
         ids: list[Tensor] = []
         chosen: list[Tensor] = []
         for step in range(params.max_new_tokens):
-            logprobs = processed_logprobs(logits, params)  # [B * G, V]
-            token = logprobs.argmax(-1) if params.temperature == 0 else draw(logprobs, noise[:, step])
+            token, logprob = chosen_tokens(logits, params, noise[:, step])
             ids.append(token)
-            chosen.append(logprobs.gather(1, token[:, None])[:, 0])
+            chosen.append(logprob)
             lengths += ~ended
             ended = ended | torch.isin(token, stop_ids)
             if step + 1 == params.max_new_tokens or bool(ended.all()):
@@ -180,13 +180,19 @@ class TransformersEngine:
         table = self.model.get_input_embeddings()
         ids = [torch.as_tensor(list(row), device=self.config.device) for row in completions]
         rows = [torch.cat([p.detach().to(table(t)), table(t)]) for p, t in zip(prompts, ids, strict=True)]
-        embeds, mask = self._padded(rows)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=positions).logits.float()
+        kept = params.max_new_tokens + 1  # the last of them predicts nothing that is asked
+        at_once = rows_at_once(3 * kept * self.model.config.vocab_size, len(rows))
         scores = []
-        for row, tokens in enumerate(ids):
-            before = logits[row, -1 - len(tokens) : -1]  # [T, V], each predicts the next token
-            scores.append(processed_logprobs(before, params).gather(1, tokens[:, None])[:, 0].cpu().numpy())
+        for first in range(0, len(rows), at_once):
+            embeds, mask = self._padded(rows[first : first + at_once])
+            positions = (mask.cumsum(1) - 1).clamp(min=0)
+            out = self.model(
+                inputs_embeds=embeds, attention_mask=mask, position_ids=positions, logits_to_keep=kept
+            )
+            for logits, tokens in zip(out.logits, ids[first : first + at_once], strict=True):
+                before = logits[-1 - len(tokens) : -1].float()  # [T, V], each predicts the next token
+                logprobs = processed_logprobs(before, params).gather(1, tokens[:, None])[:, 0]
+                scores.append(logprobs.cpu().numpy())
         return scores
 
     def close(self) -> None:
@@ -204,6 +210,19 @@ def processed_logprobs(logits: Tensor, params: Sampling) -> Tensor:
             warpers.append(TopPLogitsWarper(params.top_p))
         logits = warpers(torch.empty(0), logits)  # type: ignore[arg-type]
     return torch.log_softmax(logits, -1)
+
+
+def chosen_tokens(logits: Tensor, params: Sampling, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Token ids [rows] and log-probabilities [rows], from logits [rows, V] and numbers in [0, 1) [rows]."""
+    # Ten copies of a row exist at once: that of the probabilities is float64.
+    at_once = rows_at_once(10 * logits.shape[1], len(logits))
+    tokens, chosen = [], []
+    for some, numbers in zip(logits.split(at_once), uniform.split(at_once), strict=True):
+        logprobs = processed_logprobs(some, params)  # [rows, V]
+        token = logprobs.argmax(-1) if params.temperature == 0 else draw(logprobs, numbers)
+        tokens.append(token)
+        chosen.append(logprobs.gather(1, token[:, None])[:, 0])
+    return torch.cat(tokens), torch.cat(chosen)
 
 
 def draw(logprobs: Tensor, uniform: Tensor) -> Tensor:

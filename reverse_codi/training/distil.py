@@ -42,7 +42,7 @@ def distil(
 
 def _fine_tuning(section: DistilSection) -> WarmStartSection:
     """The hyperparameters of the fine-tuning."""
-    names = ("steps", "batch_size", "learning_rate", "word_dropout", "eval_steps", "seed")
+    names = set(DistilSection.model_fields) & set(WarmStartSection.model_fields)
     return WarmStartSection(**{name: getattr(section, name) for name in names})
 
 

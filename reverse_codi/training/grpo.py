@@ -23,7 +23,9 @@ from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.training.advantages import Advantages
+from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import take_rate
+from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
 from reverse_codi.verbalize.policy import Policy
 
 RolloutFunc = Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]
@@ -50,7 +52,7 @@ def carried(name: str) -> Callable[..., list[float | None]]:
     return function
 
 
-class ThoughtTrainer(GRPOTrainer):
+class ThoughtTrainer(MicroBatches, GRPOTrainer):
     """TRL's trainer with importance correction for an engine that it does not own.
 
     TRL 1.16 corrects for the engine's log-probabilities only when `use_vllm` is set, and then wants to
@@ -58,8 +60,13 @@ class ThoughtTrainer(GRPOTrainer):
     (pinned by tests/contract/test_trl_contract.py).
     """
 
-    def __init__(self, *args: Any, advantages: Advantages | None = None, **kwargs: Any) -> None:
+    mask_name = "completion_mask"
+
+    def __init__(
+        self, *args: Any, micro_batch: int, advantages: Advantages | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.micro_batch = micro_batch
         self.use_vllm = True
         self.advantages = advantages
         """What takes the place of TRL's advantages."""
@@ -81,6 +88,13 @@ class ThoughtTrainer(GRPOTrainer):
             totals = torch.tensor([row[TOTAL] for row in inputs], device=batch["completion_ids"].device)
             batch["advantages"] = self.advantages(totals, batch["completion_ids"], batch["completion_mask"])
         return batch
+
+    def _get_per_token_logps_and_entropies(
+        self, *args: Any, batch_size: int | None = None, **kwargs: Any
+    ) -> Any:
+        """TRL's log-probabilities before a batch is learnt from, those of the reference too, in parts."""
+        rows = None if batch_size is None else min(batch_size, self.micro_batch)
+        return super()._get_per_token_logps_and_entropies(*args, batch_size=rows, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the policy too: transformers 5.17 loads only adapters in sub-folders where there is one.
@@ -164,7 +178,6 @@ def build_trainer(
         # differ by .085 nats, and the canary stops the run.
         bf16=recipe.rollout.engine.dtype == "bfloat16" and not on_cpu,
         use_cpu=on_cpu,
-        gradient_checkpointing=False,
         shuffle_dataset=section.curriculum == "none",
         seed=section.seed,
         data_seed=section.seed,
@@ -175,6 +188,7 @@ def build_trainer(
         dataloader_pin_memory=not on_cpu,
         report_to=report_to,
         disable_tqdm=True,
+        **checkpointing(section.gradient_checkpointing),
     )
     trainer = ThoughtTrainer(
         model=policy.model,
@@ -185,8 +199,22 @@ def build_trainer(
         rollout_func=rollout_func,
         callbacks=callbacks,
         advantages=Advantages.of(section, rewards),
+        micro_batch=rows_of(policy, section),
     )
     trainer.remove_callback(PrinterCallback)  # the monitor prints
     if (reporting := trainer.pop_callback(WandbCallback)) is not None:
         trainer.add_callback(reporting)  # as the last, so that it sends what the monitor adds to a step's log
     return trainer
+
+
+def rows_of(policy: Policy, section: GrpoSection) -> int:
+    """Texts of one forward pass."""
+    prompt = policy.prompts([list(range(policy.verbalizer_config.n_slots))])[0]
+    return micro_batch(
+        section.micro_batch,
+        section.thoughts_per_step * section.samples,
+        len(prompt) + section.max_new_tokens,
+        Shape.of(policy.model.config),
+        gradient_checkpointing=section.gradient_checkpointing,
+        free=free_memory(policy.embedding.weight.device),
+    )

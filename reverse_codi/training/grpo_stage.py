@@ -23,6 +23,7 @@ from reverse_codi.training.selection import Selection
 from reverse_codi.training.sync import Canary, PolicySync
 from reverse_codi.utils.tracker import tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
         policy.embedding.bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1))),
         tracked(recipe.log, "reinforcement learning") as report_to,
     ):
-        sync = PolicySync(policy, pool, run.policies, Canary.of(policy, thoughts, section))
+        canary = Canary.of(policy, thoughts, section, recipe.rollout.engine)
+        sync = PolicySync(policy, pool, run.policies, canary)
         rollouts = Rollouts(thoughts, sync, rewards, section, text_watch(recipe, run))
         watch = ContentWatch(selection.thoughts.problems)
         evaluate = partial(selection.by_actors, policy, pool)
@@ -64,6 +66,7 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
             policy, rollouts, lengths, recipe, run.checkpoints, [stop, monitor], [report_to]
         )
         trainer.train(resume_from_checkpoint=start.checkpoint)
+        end_checkpointing(policy.model)
 
 
 def text_watch(recipe: Recipe, run: RunFolder) -> Callable[[int, Candidates, Scores], None]:

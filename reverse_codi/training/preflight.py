@@ -20,6 +20,7 @@ from reverse_codi.traces.files import MANIFEST, Manifest, StoreError
 from reverse_codi.training.plan_check import check_plan, planned_run
 from reverse_codi.training.reasoner_fit import (
     ReasonerFacts,
+    check_dtype,
     check_layers,
     check_lengths,
     check_template_alone,
@@ -58,6 +59,7 @@ def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:
     facts = ReasonerFacts.of(reasoner_folder(recipe.reasoner) if fetch else recipe.reasoner.path)
     if facts is None:
         check_template_alone(recipe)
+        check_dtype(recipe, recipe.reasoner.dtype)
         notices.append(
             f"{recipe.reasoner.path} is not here in the own format: lengths are checked once it is"
         )
@@ -86,6 +88,7 @@ def check_reasoner(recipe: Recipe, facts: ReasonerFacts) -> None:
         UserError: the first thing that would fail.
     """
     check_lengths(recipe, prompt_length(recipe, facts), facts.positions)
+    check_dtype(recipe, facts.dtype)
     check_layers(recipe, facts)
     check_batch(recipe, recipe.trace.n * (1 if whole_trace(recipe) else facts.n_thoughts), "at most ")
 

@@ -39,6 +39,8 @@ MAY_CHANGE = (
     "reward.timeout_s",
     "reward.functions.*.timeout_s",
     "trace.on_bad_question",
+    "*.micro_batch",
+    "*.gradient_checkpointing",
     "warm_start.eval_steps",
     "grpo.steps",
     "grpo.learning_rate",

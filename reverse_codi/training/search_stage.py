@@ -119,7 +119,7 @@ class SearchStage:
     def _synced(self, policy: Policy, probe: Thoughts) -> int:
         """Bring the actors to the policy's weights; returns their version."""
         with policy.embedding.bank(policy.verbalizer_config.inject(probe.slots.flatten(0, 1))):
-            canary = Canary.of(policy, probe, self.grpo)
+            canary = Canary.of(policy, probe, self.grpo, self.actors.recipe.rollout.engine)
             return PolicySync(policy, self.actors.rollouts, self.policies, canary)(0)
 
     def _sampled(

@@ -19,6 +19,8 @@ from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 
 READING, WARM, REINFORCE = "reading", "warm", "reinforce"
 READING_FILES, WARM_FILES = (MAPS_FILE, ENCODED_FILE), (VERBALIZER_FILE,)
+# Decides nothing of what a stage learns.
+HOW = {"eval_steps", "micro_batch", "gradient_checkpointing"}
 
 
 def reading_settings(recipe: Recipe) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def reading_settings(recipe: Recipe) -> dict[str, Any]:
 def warm_settings(recipe: Recipe) -> dict[str, Any]:
     """What decides the warm start, but for the training traces and the reading."""
     return {
-        "warm_start": recipe.warm_start.model_dump(mode="json", exclude={"eval_steps"}),
+        "warm_start": recipe.warm_start.model_dump(mode="json", exclude=HOW),
         "verbalizer": recipe.verbalizer.model_dump(mode="json"),
     }
 
@@ -67,7 +69,7 @@ def stage_folder(out: Path, stage: Stage) -> Path:
 def stage_settings(recipe: Recipe, stage: Stage) -> dict[str, Any]:
     """What decides a stage, but for the stages before it."""
     reward = recipe.reward.model_dump(mode="json", include={"functions", "aggregation", "shape"})
-    section = stage.section.model_dump(mode="json", exclude={"eval_steps"})
+    section = stage.section.model_dump(mode="json", exclude=HOW)
     return {"stage": {stage.kind: section}, "reward": reward}
 
 

@@ -51,7 +51,10 @@ class Policy:
         verbalizer_config: VerbalizerConfig,
         seed: int = 0,
     ) -> Self:
-        """A fresh LoRA over the reasoner's weights; the reasoner stays as it is."""
+        """A fresh LoRA over the reasoner's weights; the reasoner stays as it is.
+
+        The LoRA is in float32 whatever the type of the weights: a step of training is too small for bfloat16.
+        """
         torch.manual_seed(seed)
         base = sharing_weights(reasoner.lm)
         lora = LoraConfig(
@@ -60,13 +63,13 @@ class Policy:
             target_modules=section.target_modules,
             task_type="CAUSAL_LM",
         )
-        model = get_peft_model(base, lora)
+        model = get_peft_model(base, lora, autocast_adapter_dtype=True)
         assert isinstance(model, PeftModel)
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     @classmethod
     def load(cls, folder: str | Path, reasoner: CodiReasoner, trainable: bool = False) -> Self:
-        """Load an adapter with its configuration; the reasoner stays as it is.
+        """Load an adapter, in float32, with its configuration; the reasoner stays as it is.
 
         Raises:
             VerbalizerConfigError: of another reasoner (both hashes are named), or with weights that are not
@@ -75,7 +78,10 @@ class Policy:
         verbalizer_config = VerbalizerConfig.load(
             folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash
         )
-        model = PeftModel.from_pretrained(sharing_weights(reasoner.lm), str(folder), is_trainable=trainable)
+        base = sharing_weights(reasoner.lm)
+        model = PeftModel.from_pretrained(
+            base, str(folder), is_trainable=trainable, autocast_adapter_dtype=True
+        )
         if (name := non_finite((n, w) for n, w in model.named_parameters() if "lora_" in n)) is not None:
             raise VerbalizerConfigError(f"{folder}: {name} holds values that are not finite; train it anew")
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)

@@ -26,8 +26,10 @@ from trl import SFTConfig, SFTTrainer
 
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.verbalizer import WarmStartSection
+from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
 from reverse_codi.verbalize.config import VerbalizerConfig
+from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing, end_checkpointing
 from reverse_codi.verbalize.policy import Policy
 
 
@@ -97,6 +99,12 @@ class WordDropout:
         others = torch.randint(len(words), (int(dropped.sum()),), generator=self.generator)
         ids[dropped] = words[others]
         return batch
+
+
+class FineTuner(MicroBatches, SFTTrainer):
+    """TRL's trainer with a batch in parts."""
+
+    mask_name = "attention_mask"
 
 
 class Curve(TrainerCallback):
@@ -180,7 +188,7 @@ def fit(
         collate = WordDropout(collate, section.word_dropout, section.seed)
     lm = cast(PreTrainedModel, policy.model.get_base_model())
     with training_precision(lm, on_cpu=lm.device.type == "cpu") as precision:
-        trainer = SFTTrainer(
+        trainer = FineTuner(
             model=policy.model,
             args=SFTConfig(
                 output_dir=str(out),
@@ -198,9 +206,9 @@ def fit(
                 remove_unused_columns=False,
                 dataset_kwargs={"skip_prepare_dataset": True},  # these are examples already
                 max_length=None,
-                gradient_checkpointing=False,
                 report_to=report_to,
                 disable_tqdm=True,
+                **checkpointing(section.gradient_checkpointing),
                 **precision,
             ),
             train_dataset=dataset,
@@ -208,6 +216,20 @@ def fit(
             processing_class=policy.tokenizer,
             callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks],
         )
+        trainer.micro_batch = rows_of(policy, dataset, section)
         trainer.train()
+        end_checkpointing(policy.model)
         # Else every later forward of the model, GRPO's too, would go on in bfloat16: accelerate wraps it.
         trainer.accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)
+
+
+def rows_of(policy: Policy, dataset: Dataset, section: WarmStartSection) -> int:
+    """Examples of one forward pass."""
+    return micro_batch(
+        section.micro_batch,
+        section.batch_size,
+        max(map(len, dataset["input_ids"])),
+        Shape.of(policy.model.config),
+        gradient_checkpointing=section.gradient_checkpointing,
+        free=free_memory(policy.embedding.weight.device),
+    )

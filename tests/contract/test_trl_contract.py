@@ -16,9 +16,13 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 from trl import GRPOConfig, GRPOTrainer
+from trl.kernels import chunked_logprob
+from trl.trainer import utils
 from trl.trainer.utils import shuffle_sequence_dict
 
+from reverse_codi.utils.micro_batch import TILE_TOKENS, TILE_WORDS
 from reverse_codi.verbalize.embedding import LatentEmbedding
 from tests.policies import HIDDEN, load_base, save_base
 
@@ -323,3 +327,73 @@ def test_a_batch_serves_as_many_times_as_it_is_iterated(base: Path, tmp_path: Pa
     trainer.train()
     assert len(sampler.asked) == 2
     assert not set(sampler.asked[0]) & set(sampler.asked[1])
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the number of elements of the largest tensor that an operation made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, (tuple, list)) else (made,):
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return made
+
+
+def test_log_probabilities_come_from_tiles_of_logits(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So memory is bounded by a tile, whatever the vocabulary; `utils.micro_batch` counts with its size."""
+    assert (chunked_logprob.TOKEN_CHUNK_SIZE, utils._CHUNKED_LOGPROB_CHUNK_SIZE) == (TILE_TOKENS, TILE_WORDS)
+    monkeypatch.setattr(utils, "_CHUNKED_LOGPROB_CHUNK_SIZE", 16)
+    model = load_base(base)
+    words = model.config.vocab_size
+    utils.add_fused_lm_head(model, temperature=0.7)
+    ids = torch.randint(0, words, (64, 9), generator=torch.Generator().manual_seed(0))
+    labels = ids.masked_fill(torch.arange(9) < 3, -100)  # of a prompt
+    backbone = model.base_model(input_ids=ids)  # the layers of so small a model hold more than a tile
+    logits = model.get_output_embeddings()(backbone.last_hidden_state[:, :-1])
+    expected = (logits / 0.7).log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
+    monkeypatch.setattr(model.base_model, "forward", lambda **_: backbone)
+    with Largest() as largest:
+        found = model(input_ids=ids, labels=labels, fused_lm_head=True).log_probs
+        (gradient,) = torch.autograd.grad(found.sum(), backbone.last_hidden_state, retain_graph=True)
+    wanted = expected.masked_fill(labels[:, 1:] < 0, 0)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad(wanted.sum(), backbone.last_hidden_state)[0], atol=1e-5, rtol=1e-4
+    )
+    assert largest.elements == backbone.last_hidden_state.numel() == 64 * 9 * HIDDEN < 64 * 8 * words
+
+
+def test_the_trainer_takes_the_gradient_of_the_loss_that_compute_loss_returns_once_a_step(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verbalize.micro_batches` takes some of the gradient there, and hands back the rest."""
+    trainer, _, _ = make_trainer(base, tmp_path, max_steps=1, learning_rate=0.0, loss_type="dr_grpo")
+    counts: list[Any] = []
+
+    def compute_loss(model: Any, inputs: Any, *_: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        counts.append((len(inputs["completion_mask"]), num_items_in_batch))
+        weight = next(w for name, w in model.named_parameters() if "lora_B" in name)
+        trainer.accelerator.backward(2 * weight.sum())
+        return 3 * weight.sum() + 10
+
+    monkeypatch.setattr(trainer, "compute_loss", compute_loss)
+    seen: list[torch.Tensor] = []
+    step = trainer.create_optimizer().step
+
+    def optimizer_step(*args: Any, **kwargs: Any) -> Any:
+        seen.extend(
+            w.grad for name, w in trainer.model.named_parameters() if "lora_B" in name and w.grad is not None
+        )
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(trainer.optimizer, "step", optimizer_step)
+    trainer.args.max_grad_norm = 0.0  # no clipping
+    trainer.train()
+    assert counts == [(2 * G, None)]  # the whole batch of a step, and TRL's GRPO takes a mean over its rows
+    assert torch.equal(seen[0], torch.full_like(seen[0], 5.0))
+    assert logged(trainer, "loss") == [10.0]

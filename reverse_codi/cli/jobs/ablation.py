@@ -50,6 +50,8 @@ PARTS = ("train/*",)
 DECIDES_NOTHING: dict[str, Any] = {
     "train": True,
     "log": True,
+    "warm_start": {"micro_batch", "gradient_checkpointing"},
+    "grpo": {"micro_batch", "gradient_checkpointing"},
     "distill": True,
     "rollout": {
         **dict.fromkeys(("actors", "cpus", "gpus", "start_timeout_s"), True),

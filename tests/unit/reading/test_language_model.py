@@ -7,6 +7,7 @@ import torch
 
 from reverse_codi.reading.language_model import LanguageModel, LanguageModelError
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.utils import micro_batch
 
 TEXTS = ["12 + 5 = 17.", "", "17 * 2 = 34. 34 - 4 = 30.", "So"]
 
@@ -45,3 +46,17 @@ def test_a_place_without_a_model_is_named(tmp_path: Path) -> None:
         LanguageModel.load(str(tmp_path))
     with pytest.raises(LanguageModelError, match=r"none\.gguf"):
         LanguageModel.load(str(tmp_path / "none.gguf"))
+
+
+def test_a_large_vocabulary_gets_fewer_rows_at_once_and_the_same_likelihood(
+    lm: LanguageModel, tiny_reasoner: CodiReasoner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, rows = lm.model.config.vocab_size, []
+    hook = lm.model.register_forward_hook(lambda module, args, out: rows.append(out.logits.numel()))
+    at_once = [lm.nll(TEXTS * 9), tiny_reasoner.nll(TEXTS * 9)]
+    # Two texts of 10 tokens: of what one forward pass holds, logits are a third.
+    monkeypatch.setattr(micro_batch, "_NO_GRADIENTS", 4 * 3 * 2 * 10 * words)
+    in_parts = [lm.nll(TEXTS * 9), tiny_reasoner.nll(TEXTS * 9)]
+    hook.remove()
+    torch.testing.assert_close(in_parts, at_once)
+    assert len(rows) > 9 and max(rows[1:]) <= 2 * 16 * words

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.base import BASE_VERSION, Finish, Rollout, Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine, draw, processed_logprobs
+from reverse_codi.utils import micro_batch
 from tests.policies import HIDDEN, greedy, load_base, logprobs_of, make_prompts, save_adapter, save_base
 
 CONFIG = EngineConfig(kind="transformers", max_model_len=64, max_sequences=8)
@@ -148,6 +149,23 @@ def test_scores_given_tokens(engine: TransformersEngine, base: Path) -> None:
         prompts, completions, engine.score(prompts, completions, 0.5), strict=True
     ):
         np.testing.assert_allclose(scores, logprobs_of(model, prompt, ids, 0.5), atol=1e-4)
+
+
+def test_a_large_vocabulary_is_drawn_from_and_scored_in_parts(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts, params = make_prompts([1, 3, 2]), Sampling(max_new_tokens=5, seed=4)
+    completions = [[5, 9, 2], [7], [4, 4, 4]]
+    drawn, scored = engine.generate(prompts, 2, params), engine.score(prompts, completions)
+    shapes: list[tuple[int, ...]] = []
+    engine.model.register_forward_hook(lambda module, args, out: shapes.append(tuple(out.logits.shape)))
+    monkeypatch.setattr(micro_batch, "_NO_GRADIENTS", 1)  # a row at a time
+    assert all(same(a, b) for a, b in zip(drawn, engine.generate(prompts, 2, params), strict=True))
+    shapes.clear()
+    for one, other in zip(scored, engine.score(prompts, completions), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    words = engine.model.config.vocab_size
+    assert shapes == [(1, 4, words)] * 3  # of 3 tokens at most and what stands before them
 
 
 def test_an_adapter_with_missing_tensors(engine: TransformersEngine, base: Path, tmp_path: Path) -> None:

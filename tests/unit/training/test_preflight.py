@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +282,21 @@ def test_a_gpu_that_is_not_here_is_refused_before_ray_starts(
         UserError, match=r"reasoner\.device = cuda, but torch .* finds no GPU on this machine"
     ):
         preflight.check_actors(recipe)
+
+
+def test_an_engine_of_another_type_than_half_precision_weights_is_refused(
+    tmp_path: Path, tiny_folders: tuple[Path, Path]
+) -> None:
+    """Of a folder in the own format by its file, of any other by reasoner.dtype."""
+    facts = preflight.ReasonerFacts.of(tiny_folders[0])
+    assert facts is not None and facts.dtype == "float32"
+    engine = "--rollout.engine.dtype"
+    preflight.check(made(tmp_path, tiny_folders, engine, "bfloat16"), fetch=False)  # trained under autocast
+    half = shutil.copytree(tiny_folders[0], tmp_path / "half")
+    config = json.loads((half / "config.json").read_text())
+    (half / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    for asked in (["--reasoner.path", str(half)], ["--reasoner.path", "a/b", "--reasoner.dtype", "bfloat16"]):
+        with pytest.raises(RecipeError, match=r"are bfloat16 .*set rollout\.engine\.dtype: bfloat16"):
+            preflight.check(made(tmp_path, tiny_folders, *asked), fetch=False)
+        preflight.check(made(tmp_path, tiny_folders, *asked, engine, "bfloat16"), fetch=False)
+        preflight.check(made(tmp_path, tiny_folders, *asked, "--grpo.steps", "0"), fetch=False)

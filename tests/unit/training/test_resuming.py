@@ -100,6 +100,19 @@ def test_what_the_rest_of_a_run_follows_is_taken_over_and_recorded(begun: Path) 
         "grpo.max_new_tokens": (32, 40),
         "rollout.actors": (1, 2),
     }
+    parts = [
+        "--warm_start.micro_batch",
+        "8",
+        "--grpo.micro_batch",
+        "16",
+        "--grpo.gradient_checkpointing",
+        "true",
+    ]
+    assert start_of(recipe(*parts), begun, resume=True).changed == {
+        "warm_start.micro_batch": ("auto", 8),
+        "grpo.micro_batch": ("auto", 16),
+        "grpo.gradient_checkpointing": (False, True),
+    }
     timed = "[{name: hidden_match, timeout_s: 9}, {name: brevity, weight: 0.1}]"
     assert start_of(recipe("--reward.functions", timed), begun, resume=True).changed == {
         "reward.functions.0.timeout_s": (None, 9.0)

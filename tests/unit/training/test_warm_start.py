@@ -83,7 +83,8 @@ def test_a_warm_start_with_other_settings_is_refused(
         warm_start(recipe, prepared, tmp_path)
 
     warm({})
-    warm({"warm_start": {"eval_steps": 3}, "grpo": {"steps": 7}})  # neither changes the warm start
+    how = {"eval_steps": 3, "micro_batch": 4, "gradient_checkpointing": True}
+    warm({"warm_start": how, "grpo": {"steps": 7}})  # nothing of it changes the warm start
     assert len(taught) == 1
     with pytest.raises(StageError, match=told):
         warm(changed)
