@@ -143,7 +143,7 @@ def shown(name: str, found: Iterated, published: Published | None) -> Group:
     return Group(table, *map(Text, verdict(found, published)))
 
 
-def flat(found: Iterated) -> dict[str, dict[str, float | int | None]]:
+def flat(found: Iterated) -> dict[str, dict[str, float | int | str | None]]:
     """As accuracy.json holds it: `accuracy`, `accuracy.iterations.1`, ..."""
     named = {"accuracy": found.own}
     named |= {f"accuracy.iterations.{count}": figure for count, figure in found.by_iterations.items()}

@@ -169,4 +169,5 @@ def log_wandb(
 ) -> None:
     """Log every figure's value as one W&B run, if the recipe asks for W&B; see `tracker` for offline runs."""
     with tracked(log, "evaluate", out):
-        log_point({key: figure["value"] for key, figure in flat_figures.items()})
+        values = {key: figure["value"] for key, figure in flat_figures.items()}
+        log_point({key: value for key, value in values.items() if not isinstance(value, str)})

@@ -81,12 +81,17 @@ def rank_within(n_rows: int, blocks: int, width: int, memory: float) -> int | No
     return None if blocks * width <= features else max(1, features // blocks)
 
 
-def largest_fit(n_rows: int, memory: float) -> int:
-    """The largest number F of features for which `AffineMap.fit` stays within `memory` bytes.
+def fit_bytes(n_rows: int, features: int) -> int:
+    """Bytes that `AffineMap.fit` holds.
 
-    It holds N x F features in single precision, in double, and in double once more (their solution), and two
+    These are N x F features in single precision, in double, and in double once more (their solution), and two
     systems of min(N, F) squared in double.
     """
+    return 20 * n_rows * features + 16 * min(n_rows, features) ** 2
+
+
+def largest_fit(n_rows: int, memory: float) -> int:
+    """The largest number F of features for which `AffineMap.fit` stays within `memory` bytes."""
     # First as if F were the smaller side: 20 N F + 16 F^2 <= memory.
     half = 20 * n_rows / 32
     features = int((half**2 + memory / 16) ** 0.5 - half)

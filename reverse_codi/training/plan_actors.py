@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from reverse_codi.reading.reader import CHUNK
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.scoring import KEPT_BYTES
 from reverse_codi.training.holding import Holding
 from reverse_codi.training.model_sizes import ModelSizes
-from reverse_codi.training.plan_trainer import ADAM, READ_ROWS, features, maps, reading_pass
+from reverse_codi.training.plan_trainer import ADAM, ASKED_ROWS, features, maps, reading_pass
 from reverse_codi.training.runtime import AsksForActor, own_reward_configs
 from reverse_codi.utils.memory import GIB, MIB
 
@@ -92,7 +93,7 @@ def scoring(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
         "libraries": REWARD_LIBRARIES,
         "weights": float(sizes.weights),
         "maps": float(maps(recipe, sizes)),
-        "activations": reading_pass(recipe, sizes, min(share, READ_ROWS)),
+        "activations": reading_pass(recipe, sizes, min(share, CHUNK)),
         # Copies while rows are shared out and put together, what is kept of earlier steps, and distractors.
         "features": 4 * read + min(KEPT_BYTES, 4 * read) + compared,
     }
@@ -111,7 +112,7 @@ def _own(name: str, config: AsksForActor, sizes: ModelSizes) -> Holding:
         "libraries": float(REWARD_LIBRARIES),
         "weights": float(sizes.weights),
         "lora": float((ADAM + 4) * sizes.n_parameters),
-        "activations": float(sizes.kept * READ_ROWS),
+        "activations": float(sizes.kept * ASKED_ROWS),
     }
     return Holding(name, "", 1, config.gpus > 0, config.gpus, parts, 0.0, f"reward {name}")
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from reverse_codi.reading.basis import fit_bytes, rank_within
+from reverse_codi.reading.reader import CHUNK, CHUNK_BYTES
+from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reading import Map, Point, Target
+from reverse_codi.recipe.reinforce import DistilSection
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.utils.memory import GIB, MIB
+from reverse_codi.utils.micro_batch import Shape, micro_batch, tile_bytes
 
 # Python with its libraries before any model is loaded, on Linux with a CPU build of torch.
 TRAINER_LIBRARIES = 740 * MIB
-# Copies of the logits at the height of a backward pass: themselves, scaled, their log-softmax, its gradient.
-# Measured with GPT-2 (4.1) and the embedded model (4.4).
-LOGIT_COPIES = 4.3
 # What a pass takes over what autograd keeps (4 to 6 %, measured), where freed memory goes back at once.
 PASSING_SHARE = 1.06
 # What tensors take on a CPU's heap over their sizes, because what is freed is not always used again. A GRPO
@@ -25,15 +28,15 @@ PASSING_SHARE = 1.06
 HEAP = 1.7
 # Tokens of a question, and of an answer, where no one has counted: GSM8K's longest are 200 and 20.
 QUESTION_TOKENS, ANSWER_TOKENS, WRITTEN_TOKENS = 64, 24, 64
-# Rows of one forward pass of the frozen model (`CodiReasoner.batch_size`, `reading.reader.CHUNK`).
-READ_ROWS = 512
+# Rows of one forward pass of the frozen model (`CodiReasoner.batch_size`).
+ASKED_ROWS = 512
 # AdamW keeps a gradient and two moments for each weight, in float32.
 ADAM = 4 * 4
 
 
 def tracing(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     """Thinking and answering, and writing steps where they are asked for."""
-    rows = min(recipe.trace.batch_size, READ_ROWS)
+    rows = min(recipe.trace.batch_size, ASKED_ROWS)
     written = WRITTEN_TOKENS if recipe.needs_self_generated_cot else 0
     length = QUESTION_TOKENS + max(sizes.n_thoughts + ANSWER_TOKENS, written)
     vectors = 4 * (recipe.trace.n + recipe.trace.n_heldout) * (2 * sizes.n_thoughts + 1) * sizes.width
@@ -50,64 +53,72 @@ def tracing(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
 def fitting(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     """Reading texts and fitting the maps."""
     texts = min(recipe.trace.n, recipe.reading.traces or recipe.trace.n)
-    limit = getattr(recipe.reading, "memory_gib", None)
     return {
         "libraries": TRAINER_LIBRARIES,
         "weights": float(sizes.weights),
         "maps": float(maps(recipe, sizes)),
-        "activations": reading_pass(recipe, sizes, READ_ROWS),
-        "features": fitting_bytes(texts, features(recipe, sizes), limit),
+        "activations": reading_pass(recipe, sizes, CHUNK),
+        "features": float(fit_bytes(texts, features(recipe, sizes))),
     }
 
 
 def warming(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     """Supervised fine-tuning."""
-    return supervised(recipe, sizes, recipe.warm_start.batch_size)
+    return supervised(recipe, sizes, recipe.warm_start)
 
 
 def learning(section: Any) -> Callable[[Recipe, ModelSizes], dict[str, float]]:
     """One stage of reinforcement."""
 
     def parts(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
-        if hasattr(section, "samples"):
-            rows, text = section.thoughts_per_step * section.samples, section.max_new_tokens
-            return {**training_pass(recipe, sizes, rows, text), "maps": float(maps(recipe, sizes))}
-        return supervised(recipe, sizes, section.batch_size)
+        if isinstance(section, GrpoSection):
+            rows = section.thoughts_per_step * section.samples
+            held = training_pass(recipe, sizes, section, rows, section.max_new_tokens)
+            return {**held, "maps": float(maps(recipe, sizes))}
+        return supervised(recipe, sizes, section)
 
     return parts
 
 
-def supervised(recipe: Recipe, sizes: ModelSizes, rows: int) -> dict[str, float]:
+def supervised(
+    recipe: Recipe, sizes: ModelSizes, section: WarmStartSection | DistilSection
+) -> dict[str, float]:
     """Fine-tuning on texts, with the held-out evaluation within it."""
-    held = training_pass(recipe, sizes, rows, recipe.grpo.max_new_tokens)
+    held = training_pass(recipe, sizes, section, section.batch_size, recipe.grpo.max_new_tokens)
     evaluated = sizes.kv(recipe.grpo.eval_thoughts * recipe.grpo.max_new_tokens)
     return {**held, "maps": float(maps(recipe, sizes)), "kv cache": float(evaluated)}
 
 
-def training_pass(recipe: Recipe, sizes: ModelSizes, rows: int, text: int) -> dict[str, float]:
-    """Weights, LoRA with its optimizer, and one forward and backward pass."""
+def training_pass(
+    recipe: Recipe,
+    sizes: ModelSizes,
+    section: WarmStartSection | DistilSection | GrpoSection,
+    rows: int,
+    text: int,
+) -> dict[str, float]:
+    """Weights, LoRA with its optimizer, and the forward and backward pass of one micro-batch."""
     slots = sizes.n_thoughts if recipe.reading.spec.target is Target.ANSWER else 1
-    at_once = rows_at_once(recipe, sizes, rows, slots + text)
-    heap = 1.0 if recipe.reasoner.device.startswith("cuda") else HEAP
+    tokens, shape = slots + text, Shape(sizes.n_vocab, sizes.n_layers, sizes.width)
+    on_gpu, saving = recipe.reasoner.device.startswith("cuda"), section.gradient_checkpointing
+    at_once = micro_batch(section.micro_batch, rows, tokens, shape, gradient_checkpointing=saving)
+    kept = sizes.kept / sizes.n_layers + 4 * sizes.n_layers * sizes.width if saving else sizes.kept
     return {
         "libraries": TRAINER_LIBRARIES,
         "weights": float(sizes.weights),
         "lora": float(ADAM * sizes.n_lora),
-        "activations": PASSING_SHARE * heap * at_once * (slots + text) * sizes.kept,
-        "logits": LOGIT_COPIES * sizes.logits(at_once * text),
+        "activations": PASSING_SHARE * (1.0 if on_gpu else HEAP) * at_once * tokens * kept,
+        "logits": float(tile_bytes(at_once * tokens, shape, on_gpu)),
     }
 
 
-def rows_at_once(recipe: Recipe, sizes: ModelSizes, rows: int, tokens: int) -> int:
-    """Rows of one forward and backward pass out of a batch of `rows` texts of `tokens`."""
-    return rows
-
-
 def features(recipe: Recipe, sizes: ModelSizes) -> int:
-    """F, the numbers that are read of a text."""
+    """F, the numbers of a text that a map is fitted on: its states, or fewer directions of them."""
     spec = recipe.reading.spec
     points = 4 if spec.point is Point.NUMBERS else 1
-    return points * len(spec.layer_indices(sizes.n_layers + 1)) * sizes.width
+    blocks = points * len(spec.layer_indices(sizes.n_layers + 1))
+    texts = min(recipe.trace.n, recipe.reading.traces or recipe.trace.n)
+    rank = rank_within(texts, blocks, sizes.width, recipe.reading.memory_gib * GIB)
+    return blocks * (sizes.width if rank is None else rank)
 
 
 def maps(recipe: Recipe, sizes: ModelSizes) -> int:
@@ -117,18 +128,10 @@ def maps(recipe: Recipe, sizes: ModelSizes) -> int:
     return 4 * sites * sizes.width * (rows + sizes.width + 128)
 
 
-def fitting_bytes(texts: int, width: int, limit_gib: float | None) -> float:
-    """States of all texts, and the system that is solved for the map, in float64, in its smaller form."""
-    states = 4.0 * texts * width
-    system = 8.0 * (2 * texts * width + 2 * min(texts, width) ** 2)
-    return states + (system if limit_gib is None else min(system, limit_gib * GIB))
-
-
 def reading_pass(recipe: Recipe, sizes: ModelSizes, rows: int) -> float:
-    """The frozen model reads so many texts and keeps all states of all layers for a moment."""
+    """The frozen model reads a chunk of at most so many texts, with all states of all layers."""
     asked = QUESTION_TOKENS if recipe.reading.spec.prefix == "question" else 0
-    tokens = rows * (asked + recipe.grpo.max_new_tokens)
-    states = (
-        tokens * (sizes.n_layers + 1) * sizes.width * (sizes.itemsize + 4 + 4)
-    )  # as they are, stacked, cut
+    of_token = (sizes.n_layers + 1) * sizes.width
+    tokens = min(rows * (asked + recipe.grpo.max_new_tokens), CHUNK_BYTES // (4 * of_token))
+    states = tokens * of_token * (sizes.itemsize + 4 + 4)  # as they are, stacked, cut
     return float(states + sizes.kv(tokens) + sizes.passing(tokens))

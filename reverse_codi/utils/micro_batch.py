@@ -70,9 +70,13 @@ def pass_bytes(
         on_gpu: how often a tile of logits exists at once depends on it.
     """
     kept = shape.layers + _FLOATS_SAVED if gradient_checkpointing else shape.layers * _FLOATS_SAVED
+    return _FLOAT * rows * tokens * shape.width * kept + tile_bytes(rows * tokens, shape, on_gpu)
+
+
+def tile_bytes(tokens: int, shape: Shape, on_gpu: bool) -> int:
+    """Bytes of the logits that a pass over so many tokens holds at once."""
     copies = _TILE_COPIES_ON_GPU if on_gpu else _TILE_COPIES
-    tile = min(rows * tokens, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS) * copies
-    return _FLOAT * (rows * tokens * shape.width * kept + tile)
+    return _FLOAT * min(tokens, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS) * copies
 
 
 def micro_batch(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.basis import MOST_FEATURES, FeatureBasis, largest_fit, rank_within
+from reverse_codi.reading.basis import MOST_FEATURES, FeatureBasis, fit_bytes, largest_fit, rank_within
 from reverse_codi.reading.fit import fit_metric
 from reverse_codi.reading.metric import MAPS_FILE, ThoughtMetric
 from reverse_codi.reading.reader import Reader
@@ -71,9 +71,8 @@ def test_a_dimension_that_never_varies_says_nothing() -> None:
 def test_a_fit_stays_within_its_memory(n_rows: int, blocks: int, width: int, memory: float) -> None:
     rank = rank_within(n_rows, blocks, width, memory)
     features = blocks * (width if rank is None else rank)
-    smaller = min(n_rows, features)
     assert features <= MOST_FEATURES
-    assert 20 * n_rows * features + 16 * smaller**2 <= memory or rank == 1
+    assert fit_bytes(n_rows, features) <= memory or rank == 1
     assert rank is None or blocks * (rank + 1) > min(largest_fit(n_rows, memory), MOST_FEATURES)
 
 
