@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reverse_codi.evaluation import report
+from reverse_codi.evaluation.report import FlatFigure
 from reverse_codi.evaluation.text_mode import HALF, WrittenSteps
 from reverse_codi.evaluation.thoughtless import MEAN_TRACES, mean_thoughts, right, without_thoughts
 from reverse_codi.reasoners.base import Reasoner
@@ -123,13 +124,13 @@ def shown(name: str, found: Accuracies, published: Published | None) -> Group:
     return Group(table, *map(Text, verdict(found, published)))
 
 
-def save(figures: Mapping[str, Mapping[str, float | int | str | None]], out: Path) -> Path:
+def save(figures: Mapping[str, FlatFigure], out: Path) -> Path:
     """Write `accuracy.json` into a folder; returns the file."""
     write_whole(out / FILE, figures_json(figures, indent=1) + "\n")
     return out / FILE
 
 
-def flat(found: Accuracies) -> dict[str, dict[str, float | int | str | None]]:
+def flat(found: Accuracies) -> dict[str, FlatFigure]:
     """As metrics.json holds it: `accuracy`, `accuracy.zero`, ..., `accuracy.text`."""
     named = {"accuracy": found.own, "accuracy.text": found.text}
     named |= {f"accuracy.{name}": figure for name, figure in found.without.items()}

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from reverse_codi.evaluation import report
 from reverse_codi.evaluation.accuracy import compared
+from reverse_codi.evaluation.report import FlatFigure
 from reverse_codi.evaluation.thoughtless import right
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.huginn.reasoner import ANSWER_CUE, HuginnReasoner
@@ -143,7 +144,7 @@ def shown(name: str, found: Iterated, published: Published | None) -> Group:
     return Group(table, *map(Text, verdict(found, published)))
 
 
-def flat(found: Iterated) -> dict[str, dict[str, float | int | str | None]]:
+def flat(found: Iterated) -> dict[str, FlatFigure]:
     """As accuracy.json holds it: `accuracy`, `accuracy.iterations.1`, ..."""
     named = {"accuracy": found.own}
     named |= {f"accuracy.iterations.{count}": figure for count, figure in found.by_iterations.items()}

@@ -13,7 +13,7 @@ import torch
 
 from reverse_codi.evaluation import evaluate as evaluation
 from reverse_codi.evaluation.defaults import Size, check_controls
-from reverse_codi.evaluation.report import AIMS, flat
+from reverse_codi.evaluation.report import AIMS, FlatFigure, flat
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.bootstrap import Interval
@@ -52,7 +52,7 @@ class EvaluationResult(Mapping[str, Interval]):
     def __len__(self) -> int:
         return len(self.figures)
 
-    def to_dict(self) -> dict[str, dict[str, float | int | str | None]]:
+    def to_dict(self) -> dict[str, FlatFigure]:
         """Key -> value, low, high, n; `baselines.NAME.KEY` for controls.
 
         If nothing was counted the value is None, and `reason` says why.

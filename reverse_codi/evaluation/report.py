@@ -17,6 +17,9 @@ from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.tracker import log_point, tracked
 
+FlatFigure = dict[str, float | int | str | None]
+"""A figure as JSON holds it: value, low, high and n; where nothing was counted, nulls with the reason."""
+
 METRICS_FILE = "metrics.json"
 TEXTS_FILE = "texts.jsonl"
 
@@ -62,7 +65,7 @@ AIMS: Mapping[str, Aim] = {
 }
 
 
-def flat(found: Figures, baselines: Mapping[str, Figures]) -> dict[str, dict[str, float | int | str | None]]:
+def flat(found: Figures, baselines: Mapping[str, Figures]) -> dict[str, FlatFigure]:
     """Flat keys, `baselines.NAME.KEY` for controls.
 
     A figure that nothing was counted for is null, with the key `reason` beside its value.
@@ -73,7 +76,7 @@ def flat(found: Figures, baselines: Mapping[str, Figures]) -> dict[str, dict[str
     return {key: _plain(figure) for key, figure in every.items()}
 
 
-def _plain(figure: Interval) -> dict[str, float | int | str | None]:
+def _plain(figure: Interval) -> FlatFigure:
     numbers = {"value": figure.value, "low": figure.low, "high": figure.high}
     shown = {name: None if math.isnan(number) else number for name, number in numbers.items()}
     return {**shown, "n": figure.n, **({"reason": figure.reason} if figure.reason else {})}
@@ -164,9 +167,7 @@ def _short(figure: Interval) -> str:
     return str(figure) if figure.n or figure.reason else "nothing to count"
 
 
-def log_wandb(
-    log: LogSection, out: Path, flat_figures: Mapping[str, Mapping[str, float | int | str | None]]
-) -> None:
+def log_wandb(log: LogSection, out: Path, flat_figures: Mapping[str, FlatFigure]) -> None:
     """Log every figure's value as one W&B run, if the recipe asks for W&B; see `tracker` for offline runs."""
     with tracked(log, "evaluate", out):
         values = {key: figure["value"] for key, figure in flat_figures.items()}
