@@ -46,7 +46,7 @@ def table(rows: Sequence[StudyRow], title: str) -> Table:
         best = row.match[row.best_negative]
         shown.add_row(
             str(row.spec),
-            f"{row.spec.ridge:g}" if row.spec.map is Map.AFFINE else "",
+            str(row.spec.ridge) if row.spec.map is Map.AFFINE else "",
             str(row.site),
             str(row.match["gold"]),
             f"{row.retrieval['gold']:.2f}",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from reverse_codi.utils.config import Section, UserError
 
@@ -61,13 +61,20 @@ class ReadSpec(Section):
     """Layers whose states are taken: final, all, or numbers joined by commas (0 is the embeddings)."""
     map: Map = Map.AFFINE
     """Map from the states to the predicted thought: affine (ridge regression) or identity."""
-    ridge: Annotated[float, Field(gt=0)] | Literal["auto"] = 0.1
+    ridge: float | Literal["auto"] = 0.1
     """Ridge strength of the affine map, relative to 1e-3 times one standardized feature's mean square. auto
     chooses it for each site by leave-one-out error, which pays where there are fewer than some four traces a
     feature."""
     target: Target = Target.THOUGHT
     """What a text must reproduce: thought, or answer (one text for the whole trace, read at the answer
     cue)."""
+
+    @field_validator("ridge")
+    @classmethod
+    def _positive(cls, ridge: float | Literal["auto"]) -> float | Literal["auto"]:
+        if ridge != "auto" and not ridge > 0:
+            raise ValueError("input should be greater than 0, or auto")
+        return ridge
 
     @model_validator(mode="after")
     def _identity_compares_one_state(self) -> Self:

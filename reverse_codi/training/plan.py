@@ -15,14 +15,14 @@ def plan(recipe: Recipe, sizes: ModelSizes) -> Plan:
     """What a run of a recipe will hold."""
     stages: list[tuple[str, Callable[[Recipe, ModelSizes], dict[str, float]], str]] = [
         ("traces", tracing, "trace.batch_size"),
-        ("reading", fitting, "reading.traces"),
+        ("reading", fitting, "reading.memory_gib"),
     ]
     if recipe.warm_start.steps:
-        stages.append(("warm start", warming, "warm_start.batch_size"))
+        stages.append(("warm start", warming, "warm_start.micro_batch"))
     stages += [
-        (stage.name if recipe.reinforce else stage.kind, learning(stage.section), f"{stage.kind}.{key}")
+        (stage.name if recipe.reinforce else stage.kind, learning(stage.section), f"{stage.kind}.micro_batch")
         for stage in recipe.stages
-        if (key := {"grpo": "thoughts_per_step", "distil": "batch_size"}.get(stage.kind))
+        if stage.kind in ("grpo", "distil")
     ]
     on_gpu = recipe.reasoner.device.startswith("cuda")
     mapped = 0.0 if on_gpu else float(sizes.weights)

@@ -131,12 +131,19 @@ def test_what_makes_a_plan_larger() -> None:
         [holding] = [h for h in plan(recipe(**overrides), sizes).holdings if h.name == f"trainer: {stage}"]
         return holding.parts
 
-    usual = trainer("grpo")
-    twice = trainer("grpo", **{"grpo.thoughts_per_step": 512})
-    assert twice["logits"] == 2 * usual["logits"]
-    assert twice["activations"] == 2 * usual["activations"]
-    assert twice["weights"] == usual["weights"] == sizes.weights
-    assert trainer("warm start", **{"warm_start.batch_size": 512})["logits"] > trainer("warm start")["logits"]
+    part, twice = trainer("grpo", **{"grpo.micro_batch": 64}), trainer("grpo", **{"grpo.micro_batch": 128})
+    assert twice["logits"] == 2 * part["logits"]
+    assert twice["activations"] == 2 * part["activations"]
+    assert twice["weights"] == part["weights"] == sizes.weights
+    whole = trainer("grpo", **{"grpo.micro_batch": 2048})
+    assert trainer("grpo") == whole  # auto leaves the embedded model's batches whole
+    assert whole["logits"] < 32 * part["logits"]  # of which one tile is held at once
+    saving = trainer("grpo", **{"grpo.gradient_checkpointing": True})
+    assert saving["activations"] < whole["activations"]
+    assert (
+        trainer("warm start", **{"warm_start.batch_size": 512})["activations"]
+        > trainer("warm start")["activations"]
+    )
     assert trainer("reading", **{"reading.traces": 2000})["features"] < trainer("reading")["features"]
 
 
@@ -181,10 +188,9 @@ def test_a_gpu_is_shared_by_the_trainer_and_what_ray_places() -> None:
 
 
 def test_too_little_memory_names_what_takes_most_and_its_key() -> None:
-    large = plan(recipe(**{"grpo.samples": 64}), sizes_of_llama_1b())
-    with pytest.raises(
-        RecipeError, match=r"trainer: grpo takes .* activations; lower grpo\.thoughts_per_step"
-    ):
+    asked = recipe(**{"grpo.samples": 64, "grpo.micro_batch": 16_384})
+    large = plan(asked, sizes_of_llama_1b())
+    with pytest.raises(RecipeError, match=r"trainer: grpo takes .* activations; lower grpo\.micro_batch"):
         check_host(large, has=24)
     check_host(large, has=None)
     check_host(large, has=1e6)
