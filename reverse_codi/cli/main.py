@@ -39,6 +39,7 @@ GROUPS = {
         "ablate": "train and evaluate the rows of an ablation table",
         "curves": "show what a run's texts were worth while it learnt",
         "reading-study": "compare ways of reading a text",
+        "true-size": "run a recipe with random weights of its checkpoint's size",
         "ceilings": "fit probes: how well thoughts can be read at all",
         "samples": "measure what best-of-N gains and costs",
         "soft-text": "find how near any text could come to a thought",

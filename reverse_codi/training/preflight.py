@@ -21,6 +21,7 @@ from reverse_codi.training.reasoner_fit import (
     ReasonerFacts,
     check_layers,
     check_lengths,
+    check_targets,
     check_template_alone,
     prompt_length,
     whole_trace,
@@ -74,6 +75,7 @@ def check_reasoner(recipe: Recipe, facts: ReasonerFacts) -> None:
     """
     check_lengths(recipe, prompt_length(recipe, facts), facts.positions)
     check_layers(recipe, facts)
+    check_targets(recipe, facts)
     check_batch(recipe, recipe.trace.n * (1 if whole_trace(recipe) else facts.n_thoughts), "at most ")
 
 

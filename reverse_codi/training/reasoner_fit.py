@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
+from reverse_codi.reasoners.checkpoints.accounting import skeleton
 from reverse_codi.reasoners.checkpoints.source import ASSETS
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, CodiConfig
 from reverse_codi.recipe.reading import Target
@@ -29,6 +32,7 @@ class ReasonerFacts:
         n_vocab: rows of the embedding.
         positions: tokens that the model can place; None where its configuration does not say.
         tokenizer: its tokenizer.
+        linear: names of its linear layers, without those of the modules around them.
     """
 
     n_thoughts: int
@@ -36,6 +40,7 @@ class ReasonerFacts:
     n_vocab: int
     positions: int | None
     tokenizer: PreTrainedTokenizerBase
+    linear: frozenset[str]
 
     @classmethod
     def of(cls, path: str | Path) -> Self | None:
@@ -47,7 +52,31 @@ class ReasonerFacts:
         lm = AutoConfig.from_pretrained(folder)
         positions = getattr(lm, "max_position_embeddings", None)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(own.n_thoughts, lm.num_hidden_layers, lm.vocab_size, positions, tokenizer)
+        linear = linear_layers(skeleton(lm))
+        return cls(own.n_thoughts, lm.num_hidden_layers, lm.vocab_size, positions, tokenizer, linear)
+
+
+def linear_layers(model: PreTrainedModel) -> frozenset[str]:
+    """Names of the layers that a LoRA may target: all linear ones (GPT-2's are `Conv1D`) but the head."""
+    head = model.get_output_embeddings()
+    found = ((name, module) for name, module in model.named_modules() if module is not head)
+    return frozenset(
+        name.rpartition(".")[2] for name, module in found if isinstance(module, torch.nn.Linear | Conv1D)
+    )
+
+
+def check_targets(recipe: Recipe, facts: ReasonerFacts) -> None:
+    """Refuse a LoRA on layers that the model lacks.
+
+    Raises:
+        RecipeError: names them, and the layers that there are.
+    """
+    if missing := [name for name in recipe.verbalizer.target_modules if name not in facts.linear]:
+        there = ", ".join(sorted(facts.linear))
+        raise RecipeError(
+            f"verbalizer.target_modules names {', '.join(missing)}, which {recipe.reasoner.path} lacks; its "
+            f"linear layers are [{there}]"
+        )
 
 
 def check_template_alone(recipe: Recipe) -> None:

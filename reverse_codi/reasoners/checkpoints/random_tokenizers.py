@@ -1,8 +1,9 @@
 """Tokenizers of the kind and size of public base models, made from texts at hand.
 
-A vocabulary cannot be made without its authors' texts, but its size, its ids for control tokens and its splitting
-rule can, and these decide memory, lengths and how a number is cut. What the texts do not fill is filled with
-words of Greek letters, each one token, so that a text of random ids is as long in tokens as it was sampled.
+A vocabulary cannot be made without its authors' texts, but its size, its ids for control tokens and its
+splitting rule can, and these decide memory, lengths and how a number is cut. What the texts do not fill is
+filled with words of Greek letters, each one token, so that a text of random ids is as long in tokens as it
+was sampled.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def _words() -> Iterator[tuple[str, str]]:
 
 
 def gpt2_tokenizer(folder: Path, texts: Iterable[str]) -> None:
-    """Write the tokenizer files of openai-community/gpt2: 50,257 tokens, a blank belongs to the word after it."""
+    """Write the tokenizer files of openai-community/gpt2: 50,257 tokens; a blank is part of the next word."""
     split = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words = Words.learnt(texts, split, LEARNT)
     words.fill(GPT2_WORDS)
@@ -146,7 +147,8 @@ def llama_tokenizer(folder: Path, texts: Iterable[str], more: Sequence[str] = ()
     backend = words.backend(split)
     numbers = itertools.count()
     control = [
-        LLAMA_NAMED.get(place) or f"<|reserved_special_token_{next(numbers)}|>" for place in range(LLAMA_CONTROL)
+        LLAMA_NAMED.get(place) or f"<|reserved_special_token_{next(numbers)}|>"
+        for place in range(LLAMA_CONTROL)
     ]
     _add(backend, [*control, *more])
     bos, eos, pad = LLAMA_NAMED[0], LLAMA_NAMED[9], LLAMA_NAMED[4]

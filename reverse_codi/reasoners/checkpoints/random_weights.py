@@ -3,9 +3,9 @@
 Memory, time and every shape depend on these and not on what the weights have learnt. So a machine without the
 hub can show what a recipe for a public checkpoint costs. What such a model says means nothing.
 
-The files lie as the hub's client keeps them (`models--OWNER--NAME/snapshots/...`), so that they are loaded, and
-known, as the real ones are. Their texts end after about `ENDERS` tokens. Untrained ones would go on to the limit,
-and rewards would find none to read.
+The files lie as the hub's client keeps them (`models--OWNER--NAME/snapshots/...`), so that they are loaded,
+and known, as the real ones are. Texts end after about `ENDERS` tokens: those of untrained models go on to the
+limit, and rewards find none to read.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from reverse_codi.utils.files import whole_file, write_whole
 INIT = 0.02
 """Standard deviation of weights, GPT-2's."""
 WRITE = 0.16
-"""Standard deviation of a block's output layers, times sqrt(2 L). With GPT-2's 0.02 the embedding outweighs all
-that blocks add, and a tied head then repeats the last token for ever."""
+"""Standard deviation of a block's output layers, times sqrt(2 L). With GPT-2's 0.02 the embedding outweighs
+all that blocks add, and a tied head then repeats the last token for ever."""
 SPREAD = 2.8
 """Standard deviation of the logits, which decides the embedding's."""
 ENDERS = 12
 """One in so many tokens is followed by the end of the text, whether it was sampled or chosen greedily."""
 LORA_B = 0.1
-"""Standard deviation of lora_B, which PEFT begins at 0: the merged update is then about a third of the weight."""
+"""Standard deviation of lora_B, which PEFT begins at 0. The merged update is about a third of the weight."""
 RANK = 128
-# Coordinate 0 says that a text ends. Enders carry 1 there, the end token `MARK`, all others 0; no layer writes to it,
-# and the last norm multiplies it by `LOUD`. After an ender the end token's logit is then 65 (GPT-2) or 27 (Llama)
-# above the others, which spread by `SPREAD`.
+# Coordinate 0 says that a text ends. Enders carry 1 there, the end token `MARK`, all others 0; no layer
+# writes to it, and the last norm multiplies it by `LOUD`. After an ender the end token's logit is 65 (GPT-2)
+# or 27 (Llama) above the others, which spread by `SPREAD`.
 MARK, LOUD = 10.0, 15.0
 
 
@@ -174,8 +174,8 @@ def snapshot(hub: Path, name: str, revision: str) -> Path:
 def tensors(layout: PublicLayout, config: PretrainedConfig, seed: int) -> Iterator[tuple[str, Tensor]]:
     """Keys and tensors of the weight file: the base in bfloat16, LoRA and projection in float32.
 
-    CODI loads its base in bfloat16, PEFT makes adapters in float32, and `prj` is a plain module. This gives the
-    406 MB of CODI-gpt2's file, with its head beside the embedding.
+    CODI loads its base in bfloat16, PEFT makes adapters in float32, and `prj` is a plain module. With the
+    head beside the embedding this gives CODI-gpt2's file its published 406 MB.
     """
     generator = torch.Generator().manual_seed(seed)
     config = type(config).from_dict(config.to_dict())
