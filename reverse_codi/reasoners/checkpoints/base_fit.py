@@ -41,7 +41,7 @@ def check_base(
     layers = {found[1] for name in model if ".lora_" not in name and (found := _LAYER.search(name))}
     for what, here, there in (
         ("width", config.hidden_size, model[table].shape[1]),
-        ("number of layers", config.num_hidden_layers, len(layers)),
+        ("depth", config.num_hidden_layers, len(layers)),
     ):
         if here != there:
             raise CheckpointError(
