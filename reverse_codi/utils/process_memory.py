@@ -25,7 +25,7 @@ class ProcessPeak:
 
     Attributes:
         name: what it is, for people.
-        resident: largest resident set in GiB since it began (VmHWM of /proc/PID/status), shared pages included.
+        resident: largest resident set in GiB since it began (VmHWM in /proc), shared pages included.
         share: largest proportional set in GiB (PSS): a page that n processes share counts as 1/n.
     """
 

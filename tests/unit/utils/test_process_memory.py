@@ -9,7 +9,7 @@ import pytest
 
 from reverse_codi.utils.process_memory import Peaks, ProcessPeak, watched
 
-# Takes 300 MiB and starts a child that takes 100 MiB; it says when both have it, and waits to be told to go on.
+# Takes 300 MiB, starts a child that takes 100 MiB, says when both have it, and waits to be told to go on.
 TAKE = (
     "b = bytearray(MIB << 20)\nfor i in range(0, len(b), 4096): b[i] = 1\nprint('there', flush=True)\ninput()"
 )
