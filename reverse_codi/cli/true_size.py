@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     options, words = parser().parse_with_keys(arguments)
     asked = load_recipe([options.recipe])
 
-    from reverse_codi.cli.jobs.true_size import RESULT, Key, as_record, in_own_process, run_all, shown
+    from reverse_codi.cli.jobs.true_size import RESULT, Key, Part, as_record, in_own_process, run_all, shown
     from reverse_codi.evaluation.true_size import generated_rows, layout_of, overrides, plant, write_model
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
@@ -54,8 +54,12 @@ def main(arguments: Sequence[str]) -> None:
     for key in keys:
         console.print(f"{key.name} = {key.value}: {key.why}", markup=False, highlight=False, soft_wrap=True)
     planted = partial(plant, seed=options.random_seed)
-    parts = run_all(options.recipe, keys, planted, options.write, console)
-    for table in shown(parts):
-        console.print(table)
-    write_whole(out / RESULT, figures_json(as_record(parts, keys), indent=1) + "\n")
+    parts: list[Part] = []
+    try:
+        parts.extend(run_all(options.recipe, keys, planted, options.write, console))
+    finally:  # what was measured before a stage failed
+        if parts:
+            for table in shown(parts):
+                console.print(table)
+            write_whole(out / RESULT, figures_json(as_record(parts, keys), indent=1) + "\n")
     console.print(f"{out / RESULT}")

@@ -145,6 +145,10 @@ def find_encoded_steps(
     for step in range(max(lengths, default=0)):
         rows = [i for i, c in enumerate(claims) if len(c) > step]
         cut = int(len(rows) * (1 - test_share))
+        if not cut:  # one trace alone has so long a chain: nothing to fit a probe on
+            for site, n in accuracy:
+                accuracy[site, n] += [0.0] * (n > step)
+            continue
         columns = part_labels(claims[i][step] for i in rows)  # a column of labels for each slot
         of_length = {n: [j for j in range(cut, len(rows)) if len(claims[rows[j]]) == n] for n in lengths}
         for site, all_vectors in vectors.items():

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from reverse_codi.utils.process_memory import Peaks, watched
 T = TypeVar("T")
 
 RESULT = "true_size.json"
+PLANTED = "(steps planted)"
 REASONER = "reasoner"
 """A link to the converted checkpoint, beside the folder of the run."""
 QUESTION = "Ann has 12 apples. She buys 5 more and then doubles them. How many apples does she have?"
@@ -181,8 +182,8 @@ def run_command(words: Sequence[str], log: Path, console: Console) -> list[tuple
 
 def run_all(
     word: str, keys: Sequence[Key], plant: Callable[[Recipe, int], Path], writes: int, console: Console
-) -> list[Part]:
-    """Every stage; a run that is called again begins anew, but for the weights and their conversion.
+) -> Iterator[Part]:
+    """Every stage, measured; a second call begins anew, but for the weights and their conversion.
 
     Args:
         word: the recipe's name or file.
@@ -190,6 +191,9 @@ def run_all(
         plant: puts content into the thoughts once they are there, see `evaluation.true_size.plant`.
         writes: number of training questions that the model solves in writing.
         console: where to.
+
+    Raises:
+        UserError: a stage failed; those before it have been yielded.
     """
     words = [word, *(part for key in keys for part in (f"--{key.name}", key.value))]
     recipe, asked = load_recipe(words), load_recipe([word])
@@ -197,28 +201,22 @@ def run_all(
     prepare, logs, reasoner = (out.with_name(name) for name in ("prepare", "logs", REASONER))
     for folder in (out, prepare, logs, out.with_name("evaluate"), recipe.trace.out, heldout(recipe)):
         shutil.rmtree(folder, ignore_errors=True)
-    measured: list[Part] = []
-
-    def add(stage: str, parts: Sequence[tuple[str, float, Peaks]], times: Mapping[str, float]) -> None:
-        measured.extend(Part(stage, name, s, times.get(name, 1.0), peaks) for name, s, peaks in parts)
-
     for number, stage in enumerate(stages(recipe, asked, writes), start=1):
         name, of_recipe = f"{number}. {stage.verb}", stage.takes == "recipe"
         console.rule(name)
         said = stage.command([f"{word} (and the keys above)"]) if of_recipe else stage.command([])
         console.print(f"reverse-codi {' '.join(said)}", markup=False, highlight=False, soft_wrap=True)
         parts = run_command(stage.command(words), logs / f"{number}-{stage.verb}.log", console)
-        add(name, parts, stage.times)
+        yield from (Part(name, of, seconds, stage.times.get(of, 1.0), peaks) for of, seconds, peaks in parts)
         if stage.verb == "trace":
             began = time.perf_counter()
             with watched(os.getpid()) as taken:
                 converted = in_own_process(plant, recipe, writes)
-                add("(steps planted)", [("", time.perf_counter() - began, taken())], {})
+                yield Part(PLANTED, "", time.perf_counter() - began, 1.0, taken())
             reasoner.unlink(missing_ok=True)
             reasoner.symlink_to(converted.resolve())
         if (prepare / READING).is_dir() and not (out / READING).is_dir():
             shutil.copytree(prepare / READING, out / READING)
-    return measured
 
 
 def shown(parts: Sequence[Part]) -> list[Table]:
