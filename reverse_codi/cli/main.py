@@ -40,6 +40,7 @@ GROUPS = {
         "curves": "show what a run's texts were worth while it learnt",
         "reading-study": "compare ways of reading a text",
         "planted": "plant thoughts of known content, and see whether they are found",
+        "true-size": "run a recipe with random weights of its checkpoint's size",
         "ceilings": "fit probes: how well thoughts can be read at all",
         "samples": "measure what best-of-N gains and costs",
         "soft-text": "find how near any text could come to a thought",

@@ -155,6 +155,8 @@ def _key(name: str) -> tuple[Site, int]:
 
 # A length's score is shrunk towards that of all lengths as if it had so many traces more.
 SHRUNK_BY = 20
+# A step that fewer traces have is not probed.
+LEAST_TRACES = 20
 
 
 def find_encoded_steps(
@@ -178,6 +180,10 @@ def find_encoded_steps(
     parts: dict[tuple[Site, int], list[list[float]]] = {(site, n): [] for site in vectors for n in lengths}
     for step in range(max(lengths, default=0)):
         rows = [i for i, c in enumerate(claims) if len(c) > step]
+        if len(rows) < LEAST_TRACES:  # nothing to fit a probe on
+            for (_, n), found in parts.items():
+                found += [[0.0]] * (n > step)
+            continue
         columns = part_labels(claims[i][step] for i in rows)  # a column of labels for each slot
         of_length = {n: {j for j, i in enumerate(rows) if len(claims[i]) == n} for n in lengths if n > step}
         for site, all_vectors in vectors.items():

@@ -139,7 +139,14 @@ class Manifest(BaseModel):
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise StoreError(f"{path} is no manifest of a trace store: {error}") from None
+            problems = {".".join(map(str, at["loc"])): at for at in error.errors()}
+            if "dtype" in problems:
+                raise StoreError(
+                    f"{folder} holds vectors of dtype {problems['dtype']['input']!r}, not float32: set "
+                    "another trace.out, or import them as float32 (reverse-codi trace import)"
+                ) from None
+            said = "; ".join(f"{name}: {at['msg']}".removeprefix(": ") for name, at in problems.items())
+            raise StoreError(f"{path} is no manifest of a trace store: {said}") from None
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a store."""

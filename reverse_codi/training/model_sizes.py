@@ -11,7 +11,8 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from reverse_codi.reasoners.checkpoints.accounting import skeleton
 from reverse_codi.reasoners.checkpoints.known import known
@@ -83,8 +84,8 @@ class ModelSizes:
         Raises:
             RecipeError: see `of`.
         """
-        check_targets(config, lora.target_modules)
         model = skeleton(config)
+        check_targets(model, lora.target_modules)
         n_parameters = sum(weight.numel() for weight in model.parameters())
         shape = LoraConfig(
             r=lora.rank, target_modules=lora.target_modules, task_type="CAUSAL_LM",
@@ -147,19 +148,26 @@ def configuration(source: Source) -> tuple[PretrainedConfig, int] | None:
     return None
 
 
-def check_targets(config: PretrainedConfig, targets: Sequence[str]) -> None:
-    """Refuse layers that the model does not have.
+def linear_layers(model: PreTrainedModel) -> frozenset[str]:
+    """Names of the layers that a LoRA may target: all linear ones (GPT-2's are `Conv1D`) but the head."""
+    head = model.get_output_embeddings()
+    found = ((name, module) for name, module in model.named_modules() if module is not head)
+    return frozenset(
+        name.rpartition(".")[2] for name, module in found if isinstance(module, torch.nn.Linear | Conv1D)
+    )
+
+
+def check_targets(model: PreTrainedModel, targets: Sequence[str]) -> None:
+    """Refuse a LoRA on layers that the model lacks.
 
     Raises:
-        RecipeError: names the first one and the layers that there are.
+        RecipeError: names them, and the layers that there are.
     """
-    model = skeleton(config)
-    has = {name.rpartition(".")[2] for name, module in model.named_modules() if hasattr(module, "weight")}
-    if missing := [target for target in targets if target.rpartition(".")[2] not in has]:
-        linear = sorted(name for name in has if name.startswith("c_") or name.endswith("proj"))
+    there = linear_layers(model)
+    if missing := [target for target in targets if target.rpartition(".")[2] not in there]:
         raise RecipeError(
-            f"verbalizer.target_modules names {missing[0]}, which this {config.model_type} model lacks; "
-            f"choose from: {', '.join(linear or sorted(has))}"
+            f"verbalizer.target_modules names {', '.join(missing)}, which this {model.config.model_type} "
+            f"model lacks; its linear layers are [{', '.join(sorted(there))}]"
         )
 
 

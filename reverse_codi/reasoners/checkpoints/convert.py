@@ -25,6 +25,7 @@ from reverse_codi.reasoners.checkpoints.accounting import (
     shapes,
     skeleton,
 )
+from reverse_codi.reasoners.checkpoints.base_fit import check_base
 from reverse_codi.reasoners.checkpoints.description import Description, describe
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.facts import facts_of
@@ -118,8 +119,7 @@ def convert(source: Source, weights: Weights, description: Description) -> Conve
     layout = layout_of(family, tokenizer, facts.layout)
 
     table = table_name(config)
-    if table not in parts.model:
-        raise CheckpointError(f"{weights.source}: {where.model(table)} is missing: the input embedding")
+    check_base(config, parts.model, table, weights.source, description.config_from)
     check_second_name(family, parts, table, weights)
     described = str(description.tokenizer_from)
     found = vocabulary(layout, tokenizer, config, len(parts.model[table]), described)

@@ -117,3 +117,11 @@ def test_a_file_of_its_former_name_is_named_with_the_fix(tmp_path: Path) -> None
         FileNotFoundError, match=r"encoded_steps\.json is missing; train the verbalizer first"
     ):
         EncodedSteps.load(tmp_path / "nowhere")
+
+
+def test_a_step_that_one_trace_alone_has_is_read_by_no_probe() -> None:
+    claims = [["1 + 2 = 3"]] * 20 + [["1 + 2 = 3", "3 * 2 = 6"]]
+    vectors = {Site("h", 0): torch.randn(21, 8, generator=torch.Generator().manual_seed(0))}
+    found = find_encoded_steps(vectors, claims)
+    assert found.accuracy[Site("h", 0), 2][1] == 0
+    assert len(found.accuracy[Site("h", 0), 1]) == 1 and len(found.accuracy[Site("h", 0), 2]) == 2

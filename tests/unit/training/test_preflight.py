@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from transformers import GPT2Config
 
 from reverse_codi.cli.distill import main as distill_main
 from reverse_codi.cli.evaluate import main as evaluate_main
 from reverse_codi.cli.trace import main as trace_main
 from reverse_codi.cli.train import main as train_main
+from reverse_codi.reasoners.checkpoints.accounting import skeleton
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.traces.files import Manifest, StoreError, TraceHeader
 from reverse_codi.train import train
 from reverse_codi.training import preflight
+from reverse_codi.training.model_sizes import linear_layers
 from reverse_codi.training.runtime import Resources, demanded, offered
 from reverse_codi.training.stage_folders import (
     READING,
@@ -74,6 +77,11 @@ REFUSED = [
         ["--verbalizer.target_modules", "[embed_tokens]"],
         "names embed_tokens; engines take linear layers only",
     ),
+    (
+        ["--verbalizer.target_modules", "[q_proj, c_attn, c_fc]"],
+        r"verbalizer\.target_modules names c_attn, c_fc, which this llama model lacks; its linear layers are "
+        r"\[down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj\]$",
+    ),
     (["--reading.spec.layers", "0,9"], r"reading\.spec: layers '0,9': this model has 0 to 2"),
     (["--reward.functions", "[{name: brevity, weight: 0}]"], r"every weight in reward\.functions is 0"),
     (
@@ -123,6 +131,39 @@ def test_what_would_fail_late_is_refused_by_run_and_dry_run_before_anything_is_w
             train_main([str(file), *asked])
     assert (tmp_path / "run/recipe.yaml").read_text() == "of an earlier run"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["given.yaml", "run"]
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"]])
+def test_a_trace_store_of_another_dtype_is_refused_in_one_line_before_any_work(
+    words: list[str], tmp_path: Path, tiny_folders: tuple[Path, Path]
+) -> None:
+    recipe = made(tmp_path, tiny_folders)
+    header = TraceHeader(
+        reasoner="",
+        reasoner_hash="",
+        tokenizer_hash="",
+        n_thoughts=3,
+        width=32,
+        recipe_hash="",
+        seed=1,
+        split="train",
+    )
+    store = tmp_path / "traces"
+    store.mkdir()
+    manifest = Manifest.new(header, 20).model_dump(mode="json") | {"dtype": "bfloat16"}
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "given.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    with pytest.raises(StoreError) as refused:
+        train_main([str(tmp_path / "given.yaml"), *words])
+    wanted = f"{store} holds vectors of dtype 'bfloat16', not float32: set another trace.out, or import them"
+    assert str(refused.value).startswith(wanted) and "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_gpt2s_layers_are_those_that_its_recipe_targets() -> None:
+    """GPT-2 keeps weights in `Conv1D`; its output head is linear and no target."""
+    small = GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=9)
+    assert linear_layers(skeleton(small)) == set(Recipe.load("codi-gpt2").verbalizer.target_modules)
 
 
 def test_a_recipe_that_fits_passes(tmp_path: Path, tiny_folders: tuple[Path, Path]) -> None:

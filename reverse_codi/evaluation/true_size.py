@@ -1,0 +1,237 @@
+"""What a run at a public model's true size needs where its weights cannot be had: problems, files, thoughts.
+
+Random weights think nothing and write no steps, and a run would end there. So after the traces are collected
+their vectors are replaced: h_k becomes a fixed map of the states that the frozen model has on the text of
+step k, with noise. The gold steps are laid beside them as if the model had written them, but for the last
+few, which it writes itself. Nothing else is changed, and no shape is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reverse_codi.reading.reader import Reader
+from reverse_codi.reasoners.checkpoints.random_weights import PUBLIC, PublicLayout, Written, write_random
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
+from reverse_codi.recipe.reading import ReadSpec
+from reverse_codi.recipe.schema import Recipe
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.base import Problem, Split
+from reverse_codi.traces.store import TraceStore, TraceWriter
+from reverse_codi.training.prepare import trace_both
+from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.files import write_whole
+from reverse_codi.verbalize.kept_claims import kept_claims
+from reverse_codi.verbalize.self_generated_cot import FILE
+
+# Share of a planted thought's variance that is noise.
+NOISE = 0.1
+# Generated problems, where no data are given.
+GENERATED = 8_000
+_SHARD_ROWS = 1_000
+
+
+def layout_of(recipe: Recipe) -> PublicLayout:
+    """The layout of a recipe's checkpoint.
+
+    Raises:
+        RecipeError: none is known; names those that are.
+    """
+    if recipe.reasoner.path not in PUBLIC:
+        known = ", ".join(PUBLIC)
+        raise RecipeError(
+            f"reasoner.path = {recipe.reasoner.path!r}: no layout of random weights is known for it; there "
+            f"are {known}"
+        )
+    return PUBLIC[recipe.reasoner.path]
+
+
+def generated_rows(folder: Path, n: int = GENERATED, seed: int = 0) -> Path:
+    """Write generated word problems as rows of GSM8K, and return their file; one that is there is kept.
+
+    Args:
+        folder: gets `train.jsonl`.
+        n: number of problems.
+        seed: of the problems.
+    """
+    file = folder / "train.jsonl"
+    if not file.is_file():
+        task = Arithmetic(max_value=2_000, max_operand=400)
+        rows = [_row(problem) for problem in task.problems(Split.TRAIN, n, seed)]
+        write_whole(file, "".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def _row(problem: Problem) -> dict[str, str]:
+    lines = [f"{step.english} <<{step.claim.replace(' ', '')}>>" for step in problem.steps]
+    return {"question": problem.question, "answer": "\n".join([*lines, f"#### {problem.answer}"])}
+
+
+def write_model(recipe: Recipe, data: Path, hub: Path, layers: int | None, seed: int) -> Written:
+    """Random weights for a recipe's checkpoint, with tokenizers made from the problems' text."""
+    rows = data.read_text().splitlines()
+    random.Random(seed).shuffle(rows)
+    texts = [text for row in rows[:2000] for text in json.loads(row).values() if isinstance(text, str)]
+    return write_random(layout_of(recipe), hub, texts, layers, seed)
+
+
+def plant(recipe: Recipe, writes: int, seed: int = 0) -> Path:
+    """Collect what is missing of a recipe's traces, plant the gold steps, and lay them beside as written.
+
+    Args:
+        recipe: of the run.
+        writes: number of training questions that the model shall solve in writing itself.
+        seed: of the map and the noise.
+
+    Returns:
+        Folder of the reasoner in the own format.
+    """
+    reasoner = load_reasoner(recipe.reasoner)
+    train, heldout = trace_both(recipe, reasoner)
+    claims = {claim for store in (train, heldout) for of in store.claims for claim in of}
+    states = step_states(reasoner, sorted(claims))
+    for store, folder in ((train, recipe.trace.out), (heldout, f"{recipe.trace.out}-heldout")):
+        hidden = planted_states(store, states, seed)
+        latents = reasoner.project(hidden[:, :-1].flatten(0, 1)).view(store.latent_inputs.shape)
+        rewrite(store, Path(folder), hidden, latents)
+    if recipe.needs_self_generated_cot:
+        given = max(0, len(train) - writes)
+        file, gold = Path(recipe.trace.out) / FILE, train.claims
+        kept_claims(file, "written", reasoner, train.questions[:given], lambda start, end: gold[start:end])
+    return reasoner_folder(recipe.reasoner)
+
+
+def step_states(reasoner: CodiReasoner, claims: Sequence[str]) -> dict[str, Tensor]:
+    """The frozen model's states on each claim: the last layer's at four points, [4 d], standardized."""
+    read = Reader(reasoner, ReadSpec(layers="final")).features([f"{claim}." for claim in claims]).float()
+    read = (read - read.mean(0)) / read.std(0, unbiased=False).clamp(min=1e-6)
+    return dict(zip(claims, read, strict=True))
+
+
+def planted_states(store: TraceStore, states: dict[str, Tensor], seed: int) -> Tensor:
+    """Hidden states [N, K + 1, d] whose thought k holds step k; those beyond the last step hold noise alone.
+
+    They keep mean and size of the thoughts that are there.
+    """
+    hidden = store.hidden_states.clone()  # [N, K + 1, d]
+    generator = torch.Generator().manual_seed(seed)
+    n, k, width = hidden.shape
+    features = len(next(iter(states.values())))
+    turned = torch.randn(features, width, generator=generator) / math.sqrt(features)
+    size = hidden.std(0, unbiased=False).mean(1).clamp(min=0.1)  # [K + 1]
+    noise = torch.randn(n, k, width, generator=generator)
+    for row, claims in enumerate(store.claims):
+        for step, claim in enumerate(claims[: k - 1]):
+            noise[row, step] = (
+                math.sqrt(1 - NOISE) * states[claim] @ turned + math.sqrt(NOISE) * noise[row, step]
+            )
+    planted: Tensor = hidden.mean(0) + size[:, None] * noise
+    return planted
+
+
+def rewrite(store: TraceStore, folder: Path, hidden: Tensor, latents: Tensor) -> None:
+    """Put vectors [N, K + 1, d] and [N, K, d] in place of a store's own."""
+    temporary = folder.with_name(f"{folder.name}.planted")
+    shutil.rmtree(temporary, ignore_errors=True)
+    writer = TraceWriter.open(temporary, store.manifest.header, len(store))
+    for start in range(0, len(store), _SHARD_ROWS):
+        rows = range(start, min(start + _SHARD_ROWS, len(store)))
+        writer.append_shard(
+            [
+                replace(store[row], hidden_states=hidden[row].numpy(), latent_inputs=latents[row].numpy())
+                for row in rows
+            ]
+        )
+    shutil.rmtree(folder)
+    temporary.rename(folder)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much of everything a run at true size does on two CPU cores.
+
+    Attributes:
+        traces: training questions.
+        heldout: held-out questions.
+        warm_steps: optimizer steps of the warm start.
+        warm_batch: thoughts in each.
+        thoughts: in each of GRPO's two steps.
+        samples: texts for each thought.
+        eval_thoughts: held-out thoughts in an evaluation.
+        dtype: of weights and engine.
+    """
+
+    traces: int
+    heldout: int
+    warm_steps: int
+    warm_batch: int
+    thoughts: int
+    samples: int
+    eval_thoughts: int
+    dtype: str
+
+
+COUNTS = {
+    "zen-E/CODI-gpt2": Counts(256, 64, 10, 64, 16, 8, 32, "float32"),
+    "bcywinski/codi_llama1b-answer_only": Counts(128, 32, 4, 16, 4, 4, 16, "bfloat16"),
+}
+
+
+def overrides(asked: Recipe, out: Path, data: Path, written: Written) -> list[tuple[str, str, str]]:
+    """Keys that such a run sets: name, value and why.
+
+    Args:
+        asked: the recipe as its file has it.
+        out: folder of the run.
+        data: rows of GSM8K.
+        written: the weights.
+    """
+    counts = COUNTS[asked.reasoner.path]
+    places = {
+        "reasoner.path": written.path,
+        "reasoner.base": written.base,
+        "reasoner.converted": out / "converted",
+        "task.path": data,
+        "trace.out": out / "traces",
+        "train.out": out / "train",
+        "log.wandb": "false",
+    }
+    machine = {
+        "reasoner.device": "cpu",
+        "reasoner.dtype": counts.dtype,
+        "rollout.gpus": 0,
+        "rollout.engine.device": "cpu",
+        "rollout.engine.dtype": counts.dtype,
+        "reward.gpus_per_actor": 0,
+    }
+    smaller = {
+        "trace.n": counts.traces,
+        "trace.n_heldout": counts.heldout,
+        "trace.batch_size": 32,
+        "warm_start.steps": counts.warm_steps,
+        "warm_start.batch_size": counts.warm_batch,
+        "warm_start.eval_steps": counts.warm_steps,
+        "grpo.steps": 2,
+        "grpo.thoughts_per_step": counts.thoughts,
+        "grpo.samples": counts.samples,
+        "grpo.eval_every": 2,
+        "grpo.eval_thoughts": counts.eval_thoughts,
+    }
+    few = {"reading.encoded_threshold": 0.02}
+    reasons = (
+        (places, "random weights instead of the hub's, and a folder of their own"),
+        (machine, "a machine without a GPU"),
+        (smaller, "fewer, for two CPU cores"),
+        (few, "probes starve on so few traces, and a run where they read nothing ends"),
+    )
+    return [(name, str(value), why) for keys, why in reasons for name, value in keys.items()]

@@ -1,0 +1,110 @@
+"""What a run at true size stands on: rows of GSM8K's form, planted steps, keys with reasons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reverse_codi.evaluation.true_size import (
+    NOISE,
+    generated_rows,
+    layout_of,
+    overrides,
+    planted_states,
+    rewrite,
+    step_states,
+)
+from reverse_codi.reasoners.checkpoints.random_weights import PUBLIC, Written
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.tasks.base import Split
+from reverse_codi.tasks.gsm8k import GSM8K
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.config import RecipeError
+from tests.tiny import make_tiny_traces
+
+
+def test_generated_rows_are_problems_of_gsm8k_with_their_steps(tmp_path: Path) -> None:
+    file = generated_rows(tmp_path, n=300)
+    task = GSM8K(source=str(file))
+    assert len(task.corpus.train) + len(task.corpus.heldout) == 300
+    problems = task.problems(Split.TRAIN, 200, seed=0)
+    for problem in problems:
+        assert problem.steps[-1].result == problem.answer
+        assert all(
+            claim.endswith(f"= {step.result}")
+            for claim, step in zip(problem.claims, problem.steps, strict=True)
+        )
+    assert {len(problem.steps) for problem in problems} == {1, 2, 3, 4}
+    before = file.read_bytes()
+    assert generated_rows(tmp_path, n=7).read_bytes() == before  # one that is there is kept
+
+
+def test_a_recipe_of_no_known_layout_is_refused() -> None:
+    with pytest.raises(
+        RecipeError, match=r"reasoner.path = 'embedded': no layout .*zen-E/CODI-gpt2, bcywinski"
+    ):
+        layout_of(Recipe())
+
+
+@pytest.mark.parametrize("name", ["codi-gpt2", "codi-llama-1b-answer-only"])
+def test_every_key_is_one_of_the_recipes_and_has_a_reason(name: str, tmp_path: Path) -> None:
+    asked = load_recipe([name])
+    assert asked.reasoner.path in PUBLIC
+    rows = overrides(asked, tmp_path, tmp_path / "data.jsonl", Written(tmp_path / "w", tmp_path / "b"))
+    assert all(why for _, _, why in rows)
+    recipe = load_recipe([name, *(word for key, value, _ in rows for word in (f"--{key}", value))])
+    # What is learnt, from what and by which rewards stays the recipe's.
+    assert recipe.reading.fit_on == asked.reading.fit_on
+    assert recipe.reading.spec == asked.reading.spec
+    assert recipe.warm_start.kind == asked.warm_start.kind
+    assert recipe.verbalizer == asked.verbalizer
+    assert recipe.reward.functions == asked.reward.functions
+    assert recipe.rollout.engine.kind == asked.rollout.engine.kind == "vllm"
+    assert (recipe.reasoner.device, recipe.rollout.gpus, recipe.reward.gpus_per_actor) == ("cpu", 0, 0)
+
+
+def test_planted_thoughts_hold_their_steps_and_the_others_nothing(
+    tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
+    store = make_tiny_traces(tiny_reasoner, tmp_path / "traces", 400)
+    states = step_states(tiny_reasoner, sorted({claim for claims in store.claims for claim in claims}))
+    hidden = planted_states(store, states, seed=0)
+    assert hidden.shape == store.hidden_states.shape
+
+    def explained(k: int, step: int) -> float:
+        """Share of a thought's variance that a linear map of a step's states explains on other traces."""
+        rows = [row for row, claims in enumerate(store.claims) if len(claims) > step]
+        x = torch.stack([states[store.claims[row][step]] for row in rows])
+        y = hidden[rows, k]
+        cut = len(rows) // 2
+        x = torch.cat([x, torch.ones(len(x), 1)], 1).double()
+        weight = torch.linalg.solve(x[:cut].T @ x[:cut] + torch.eye(x.shape[1]), x[:cut].T @ y[:cut].double())
+        rest = (y[cut:] - x[cut:] @ weight).pow(2).sum()
+        return float(1 - rest / (y[cut:] - y[cut:].mean(0)).pow(2).sum())
+
+    assert explained(0, 0) > 0.6
+    assert explained(0, 0) < 1 - NOISE / 2
+    assert explained(1, 1) > 0.5
+    assert explained(0, 1) < 0.3
+    assert explained(3, 0) < 0.1  # h3 is after the last thought
+
+
+def test_rewritten_traces_keep_all_but_their_vectors(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+    folder = tmp_path / "traces"
+    store = make_tiny_traces(tiny_reasoner, folder, 30)
+    before = [store[row] for row in range(30)]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    hidden, latents = torch.full((30, 4, 32), 2.0), torch.full((30, 3, 32), 3.0)
+    rewrite(store, folder, hidden, latents)
+    after = TraceStore.open(folder, tiny_reasoner)
+    assert json.loads((folder / "manifest.json").read_text())["header"] == manifest["header"]
+    for row, old in enumerate(before):
+        new = after[row]
+        assert np.all(new.hidden_states == 2) and np.all(new.latent_inputs == 3)
+        fields = [name for name in vars(old) if name not in ("hidden_states", "latent_inputs")]
+        assert all(getattr(new, name) == getattr(old, name) for name in fields)
