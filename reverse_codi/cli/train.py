@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from reverse_codi.reasoners.load import refuse_recurrent_depth
     from reverse_codi.train import train
-    from reverse_codi.training.plan_check import check_plan, planned_run
+    from reverse_codi.training.plan_check import planned_run
     from reverse_codi.training.plan_table import summary, table
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
@@ -52,14 +52,14 @@ def main(arguments: Sequence[str]) -> None:
         console.print(placement(recipe), markup=False)
         console.print("\n".join(stage.plan for stage in recipe.stages), markup=False)
         console.print(gold_steps(recipe))
-        check(recipe, options.resume, fetch=False)
+        # First, so that a machine without the GPUs of a run shows what they would hold.
         if (planned := planned_run(recipe)) is None:
             later = f"memory: {recipe.reasoner.path} is not here; its plan comes once it is"
             console.print(later, markup=False)
-            return
-        console.print(table(planned))
-        console.print(summary(planned, machine()), markup=False)
-        check_plan(planned)
+        else:
+            console.print(table(planned))
+            console.print(summary(planned, machine()), markup=False)
+        check(recipe, options.resume, fetch=False)
         return
     folder = train(recipe, options.resume)
     console.print(f"verbalizer: {folder}")
