@@ -42,8 +42,8 @@ class GrpoSection(Section):
     batch if that takes 4 GiB at most, else as many as take 1 GiB; on a GPU what half of its free memory
     holds."""
     gradient_checkpointing: bool = False
-    """Keep only each layer's input for the backward pass and compute the rest again. Takes a third more time
-    and far less memory; the step is the same."""
+    """Keep only each layer's input for the backward pass and compute the rest again: less memory, more time,
+    the same step."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate, after the warm-up."""
     warmup_steps: int = Field(default=5, ge=0)

@@ -73,8 +73,8 @@ class DistilSection(Section):
     whole batch if that takes 4 GiB at most, else as many as take 1 GiB; on a GPU what half of its free memory
     holds."""
     gradient_checkpointing: bool = False
-    """Keep only each layer's input for the backward pass and compute the rest again. Takes a third more time
-    and far less memory; the step is the same."""
+    """Keep only each layer's input for the backward pass and compute the rest again: less memory, more time,
+    the same step."""
     learning_rate: float = Field(default=2e-3, gt=0)
     """Peak learning rate, with cosine decay; optimizer and decay start anew in each stage."""
     word_dropout: float = Field(default=0.2, ge=0, lt=1)
