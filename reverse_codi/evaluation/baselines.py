@@ -72,15 +72,23 @@ class Tools:
         own = SelfGeneratedCot.of(written, context.train.answers)
         return own.texts(context.thoughts(context.train), context.encoded)
 
-    def reconstructor(self) -> Reconstructor:
-        """A reader fitted on self-generated CoT in training; loaded where a former run fitted it."""
+    def reconstructor(self) -> Reconstructor | None:
+        """A reader fitted on self-generated CoT in training; loaded where a former run fitted it.
+
+        None where the model wrote no step for a site that is asked for: nothing says what its thoughts hold.
+        """
         context, folder = self.eval_set.context, self.out / "reconstructor"
         if (folder / FILE).is_file():
             return Reconstructor.load(folder, context.reasoner)
-        log.info("fitting the reconstructor")
         thoughts, texts = context.thoughts(context.train), self.self_generated_cot
         rows = [row for row, text in enumerate(texts) if text != NO_STEP]
         thoughts = thoughts.take(rows)
+        asked = {self.eval_set.thoughts.sites[row] for row in self.eval_set.active}
+        if without := sorted(asked - set(thoughts.sites)):
+            sites = ", ".join(map(str, without))
+            log.warning(f"no reconstructor: the model wrote no step for thoughts of {sites}")
+            return None
+        log.info("fitting the reconstructor")
         scales = {
             site: Scale.of(thoughts.targets[[row for row, s in enumerate(thoughts.sites) if s == site]])
             for site in sorted(set(thoughts.sites))  # a site that encodes no step is never asked for

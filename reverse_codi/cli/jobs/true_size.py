@@ -30,6 +30,8 @@ from reverse_codi.utils.process_memory import Peaks, watched
 T = TypeVar("T")
 
 RESULT = "true_size.json"
+# An evaluation thinks and writes about the training questions anew.
+KNOWN_TRACES = ("--trace.n", "32")
 PLANTED = "(steps planted)"
 REASONER = "reasoner"
 """A link to the converted checkpoint, beside the folder of the run."""
@@ -123,7 +125,7 @@ def stages(recipe: Recipe, asked: Recipe, writes: int) -> list[Stage]:
     written = asked.trace.n / max(1, writes)
     warm, texts = (one / other for one, other in zip(_work(asked), _work(recipe), strict=True))
     untrained = ["--warm_start.steps", "0", "--grpo.steps", "0", "--train.out", prepare]
-    size = ["--problems", str(AMONG), "--wrong", "8", "--pairs", "8", "--no-baselines"]
+    size = ["--problems", str(AMONG), "--wrong", "8", "--pairs", "8", "--no-baselines", *KNOWN_TRACES]
     who = ["--reasoner", str(out.with_name(REASONER)), "--verbalizer", str(out / "verbalizer")]
     return [
         Stage("checkpoint"),

@@ -11,6 +11,7 @@ from reverse_codi.evaluation.baselines import METHODS, ON_REQUEST, Tools
 from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet
 from reverse_codi.evaluation.suite.predictions import Method
+from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.recipe.reasoner import ReasonerSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
@@ -107,3 +108,16 @@ def test_warm_nearest_is_taught_runs_of_the_self_generated_cot(
     answered = {f"2 * 3 = {answer}." for answer in context.train.answers if answer}
     assert {text for text in texts if "=" in text} <= runs | answered | {f"1 + 1 = 2. {a}" for a in answered}
     assert set(texts[2::3]) == {"(no step)"}  # of two steps the third thought holds none
+
+
+def test_no_reconstructor_where_the_model_writes_no_steps(
+    tools: Tools, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reader that was fitted on nothing would have no head for any site."""
+    eval_set = tools.eval_set
+    silent = replace(eval_set.context, solved={question: [] for question in eval_set.context.train.questions})
+    mute = replace(tools, eval_set=replace(eval_set, context=silent))
+    assert mute.eval_set.active
+    assert set(mute.self_generated_cot) == {NO_STEP}
+    assert mute.reconstructor() is None
+    assert "no reconstructor: the model wrote no step for thoughts of h0, h1, h2" in caplog.text
