@@ -23,8 +23,6 @@ from reverse_codi.verbalize.verbalizer import Verbalizer
 FEW = {
     "trace.n": 80,
     "trace.n_heldout": 16,
-    # One state a text: maps from more would take the test's time.
-    "reading.spec.layers": "final",
     "warm_start.steps": 2,
     "warm_start.batch_size": 16,
     "warm_start.eval_steps": 2,
@@ -61,7 +59,7 @@ def test_a_recipe_runs_at_full_width_and_vocabulary(tmp_path: Path, ray_session:
     assert [line["step"] for line in steps] == [1, 2]
     # Texts end, so that rewards read some; trainer and engine hold the same policy.
     assert all(line["completions/clipped_ratio"] < 1 for line in steps)
-    assert all(line["sync/canary"] < recipe.grpo.canary_tolerance for line in steps)
+    assert all(line["sync/canary"] < 0.05 for line in steps)
     verbalizer = Verbalizer.from_pretrained(folder, reasoner_folder(recipe.reasoner))
     said = verbalizer.translate("Ann has 12 apples. She buys 5 more. How many apples does she have?")
     [rows] = said.traces
@@ -87,7 +85,11 @@ def test_the_command_measures_every_stage(name: str, tmp_path: Path) -> None:
     commands = [f"{number}. {verb}" for number, verb in enumerate(verbs, start=1)]
     assert stages == [*commands[:2], "(steps planted)", *commands[2:]]
     assert all(part["seconds"] > 0 and part["times"] >= 1 for part in record["parts"])
-    assert {key["name"] for key in record["keys"]} >= {"reasoner.path", "trace.n", "reading.spec.layers"}
+    assert {key["name"] for key in record["keys"]} >= {
+        "reasoner.path",
+        "trace.n",
+        "reading.encoded_threshold",
+    }
     ray = [peak["name"] for part in record["parts"] for peak in part["processes"] if "ray" in peak["name"]]
     assert {"ray RolloutActor", "ray RewardActor"} <= set(ray)
     assert 0.5 < record["peak_gib"] < 22
