@@ -30,7 +30,7 @@ from reverse_codi.tasks.base import Problem, Split
 from reverse_codi.traces.store import TraceStore, TraceWriter
 from reverse_codi.training.prepare import trace_both
 from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.files import strict_json, write_whole
 from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.self_generated_cot import FILE
 
@@ -68,7 +68,7 @@ def generated_rows(folder: Path, n: int = GENERATED, seed: int = 0) -> Path:
     if not file.is_file():
         task = Arithmetic(max_value=2_000, max_operand=400)
         rows = [_row(problem) for problem in task.problems(Split.TRAIN, n, seed)]
-        write_whole(file, "".join(json.dumps(row) + "\n" for row in rows))
+        write_whole(file, "".join(strict_json(row) + "\n" for row in rows))
     return file
 
 

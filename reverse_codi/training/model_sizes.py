@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from reverse_codi.reasoners.checkpoints.accounting import skeleton
@@ -140,7 +140,8 @@ def configuration(source: Source) -> tuple[PretrainedConfig, int] | None:
         return AutoConfig.from_pretrained(folder), own.n_thoughts
     for place in (source.base, source.path):
         file = None if place is None else _config_file(place)
-        if file is not None and len(json.loads(file.read_text())) > 1:  # some checkpoints ship an empty one
+        # Some checkpoints ship an empty one. What transformers does not know, loading refuses by its name.
+        if file is not None and json.loads(file.read_text()).get("model_type") in CONFIG_MAPPING:
             config = AutoConfig.from_pretrained(file.parent)
             config.vocab_size += ADDED_IDS
             config.dtype = getattr(torch, source.dtype)

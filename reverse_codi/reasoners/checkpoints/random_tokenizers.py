@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.files import strict_json, write_whole
 
 BLANK = "Ġ"
 """How byte-level BPE spells a blank."""
@@ -119,7 +119,7 @@ def gpt2_tokenizer(folder: Path, texts: Iterable[str]) -> None:
     backend.post_processor = processors.ByteLevel(trim_offsets=False)
     _add(backend, ["<|endoftext|>"])
     _write(folder, backend, {"model_max_length": 1024})
-    write_whole(folder / "vocab.json", json.dumps(backend.get_vocab(), ensure_ascii=False))
+    write_whole(folder / "vocab.json", strict_json(backend.get_vocab()))
     merges = "\n".join(" ".join(pair) for pair in words.merges)
     write_whole(folder / "merges.txt", f"#version: 0.2\n{merges}\n")
 
@@ -166,4 +166,4 @@ def _add(backend: Tokenizer, control: Sequence[str]) -> None:
 
 def _write(folder: Path, backend: Tokenizer, config: dict[str, object]) -> None:
     write_whole(folder / "tokenizer.json", backend.to_str())
-    write_whole(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
+    write_whole(folder / "tokenizer_config.json", strict_json(config, indent=2) + "\n")

@@ -10,7 +10,6 @@ limit, and rewards find none to read.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from reverse_codi.reasoners.checkpoints.layouts import CODI
 from reverse_codi.reasoners.checkpoints.prompting import ADDED, BOT, EOT
 from reverse_codi.reasoners.checkpoints.random_tokenizers import LEARNT, gpt2_tokenizer, llama_tokenizer
 from reverse_codi.reasoners.latent_lm import projection
-from reverse_codi.utils.files import whole_file, write_whole
+from reverse_codi.utils.files import strict_json, whole_file, write_whole
 
 INIT = 0.02
 """Standard deviation of weights, GPT-2's."""
@@ -157,7 +156,7 @@ def write_random(
     written = Written(snapshot(hub, layout.checkpoint, name), snapshot(hub, layout.base, name))
     if not (written.base / "config.json").is_file():
         layout.base_tokenizer(written.base, texts)
-        write_whole(written.base / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+        write_whole(written.base / "config.json", strict_json(config.to_dict(), indent=2) + "\n")
     if not (written.path / "pytorch_model.bin").is_file():
         if layout.own_tokenizer is not None:
             layout.own_tokenizer(written.path, texts)
