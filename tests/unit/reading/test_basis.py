@@ -76,6 +76,19 @@ def test_a_fit_stays_within_its_memory(n_rows: int, blocks: int, width: int, mem
     assert rank is None or blocks * (rank + 1) > min(largest_fit(n_rows, memory), MOST_FEATURES)
 
 
+def test_a_site_at_llama_1bs_width_takes_less_than_64_mib(
+    tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
+    width, blocks = 2_048, 4 * 17
+    rank = rank_within(7_000, blocks, width, 4 * GIB)
+    assert rank is not None
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((blocks * rank, width), (width,), (width,), (width, width), (128, width))
+    map_ = AffineMap(*(torch.randn(shape, generator=generator) for shape in shapes))
+    ThoughtMetric(Reader(tiny_reasoner, ReadSpec()), {SITES[0]: map_}).save(tmp_path)
+    assert (tmp_path / MAPS_FILE).stat().st_size < 64 * 2**20
+
+
 def test_the_embedded_reasoner_needs_no_basis() -> None:
     assert rank_within(30_000, 4 * 3, 160, 4 * GIB) is None
 
