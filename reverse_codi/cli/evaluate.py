@@ -39,6 +39,11 @@ def parser() -> Parser:
     )
     add("--baseline", action="append", metavar="NAME", help=f"a control, alone: {', '.join(KNOWN)}")
     add("--no-baselines", action="store_true", help="the verbalizer alone")
+    add(
+        "--no-reconstructor",
+        action="store_true",
+        help="leave out fve.reconstructor, for which a model is trained first (1,500 steps of 128 texts)",
+    )
     add("--problems", type=positive, default=Size().problems, help="fresh held-out problems")
     add("--wrong", type=positive, default=Size().wrong, help="wrong traces wanted")
     add("--pairs", type=positive, default=Size().pairs, help="minimal pairs")
@@ -97,6 +102,7 @@ def main(arguments: Sequence[str]) -> None:
             given=options.traces,
             controls=options.baseline or ([] if options.no_baselines else CONTROLS),
             alone=bool(options.baseline),
+            reconstruct=not options.no_reconstructor,
             second=options.lm,
         ),
     )

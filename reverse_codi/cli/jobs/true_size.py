@@ -125,7 +125,8 @@ def stages(recipe: Recipe, asked: Recipe, writes: int) -> list[Stage]:
     written = asked.trace.n / max(1, writes)
     warm, texts = (one / other for one, other in zip(_work(asked), _work(recipe), strict=True))
     untrained = ["--warm_start.steps", "0", "--grpo.steps", "0", "--train.out", prepare]
-    size = ["--problems", str(AMONG), "--wrong", "8", "--pairs", "8", "--no-baselines", *KNOWN_TRACES]
+    size = ["--problems", str(AMONG), "--wrong", "8", "--pairs", "8", "--no-baselines", "--no-reconstructor"]
+    size += KNOWN_TRACES
     who = ["--reasoner", str(out.with_name(REASONER)), "--verbalizer", str(out / "verbalizer")]
     return [
         Stage("checkpoint"),

@@ -170,6 +170,11 @@ def test_an_untrained_verbalizer_is_evaluated_and_a_control_is_added_later(
     assert metrics["causal.kept_all.gold_text"]["value"] > 0.3
     assert metrics["prompt.top1_64"]["n"] == 64
     assert not any(key.startswith("baselines.") for key in metrics)
+    assert metrics["fve.reconstructor"]["value"] is not None
+    evaluate.main([*words, "--no-baselines", "--no-reconstructor"])
+    without = json.loads((out / "metrics.json").read_text())
+    assert without["fve.reconstructor"]["value"] is None
+    assert without["fve.reconstructor"]["reason"] == "no reconstructor was fitted"
     evaluate.main([*words, "--baseline", "constant"])
     again = json.loads((out / "metrics.json").read_text())
     assert {key: again[key] for key in metrics} == metrics
