@@ -28,6 +28,8 @@ PASSING_SHARE = 1.06
 HEAP = 1.7
 # Tokens of a question, and of an answer, where no one has counted: GSM8K's longest are 200 and 20.
 QUESTION_TOKENS, ANSWER_TOKENS, WRITTEN_TOKENS = 64, 24, 64
+# Tokens of a claim that is read or taught; what a policy samples may be as long as it is allowed to be.
+CLAIM_TOKENS = 16
 # Rows of one forward pass of the frozen model (`CodiReasoner.batch_size`).
 ASKED_ROWS = 512
 # AdamW keeps a gradient and two moments for each weight, in float32.
@@ -84,7 +86,7 @@ def supervised(
     recipe: Recipe, sizes: ModelSizes, section: WarmStartSection | DistilSection
 ) -> dict[str, float]:
     """Fine-tuning on texts, with the held-out evaluation within it."""
-    held = training_pass(recipe, sizes, section, section.batch_size, recipe.grpo.max_new_tokens)
+    held = training_pass(recipe, sizes, section, section.batch_size, CLAIM_TOKENS)
     evaluated = sizes.kv(recipe.grpo.eval_thoughts * recipe.grpo.max_new_tokens)
     return {**held, "maps": float(maps(recipe, sizes)), "kv cache": float(evaluated)}
 
@@ -132,6 +134,6 @@ def reading_pass(recipe: Recipe, sizes: ModelSizes, rows: int) -> float:
     """The frozen model reads a chunk of at most so many texts, with all states of all layers."""
     asked = QUESTION_TOKENS if recipe.reading.spec.prefix == "question" else 0
     of_token = (sizes.n_layers + 1) * sizes.width
-    tokens = min(rows * (asked + recipe.grpo.max_new_tokens), CHUNK_BYTES // (4 * of_token))
+    tokens = min(rows * (asked + CLAIM_TOKENS), CHUNK_BYTES // (4 * of_token))
     states = tokens * of_token * (sizes.itemsize + 4 + 4)  # as they are, stacked, cut
     return float(states + sizes.kv(tokens) + sizes.passing(tokens))
