@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reverse_codi.reading.claims import ENCODED_FILE, EncodedSteps, find_encoded_steps
+from reverse_codi.reading.cross_check import cross_check, report
 from reverse_codi.reading.encoded_table import check_encoded, encoded_lines
 from reverse_codi.reading.fit import fit_metric
 from reverse_codi.reading.interventions.causal_activity import causal_activity
@@ -164,6 +165,8 @@ def _fit(recipe: Recipe, traces: Traces, folder: Path, swaps: bool) -> None:
         reader, traces.sites, encoded, train.select(rows), claims, section.framed, section.memory_gib
     )
     metric.save(folder)
+    if ANSWER not in traces.sites:
+        report(cross_check(metric, encoded, traces.heldout))
 
 
 def moved_by_swaps(reasoner: CodiReasoner, task: Task, seed: int) -> dict[tuple[Site, int], float]:
