@@ -21,6 +21,7 @@ from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import NO_STEP, claims_text
+from reverse_codi.reading.cross_check import AMONG
 from reverse_codi.reading.fit import retrieval, within_memory
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -233,10 +234,6 @@ def _row(prepared: Prepared, planted: Planted, site: Site) -> PlantedRow:
         retrieval(best, thoughts, best.predict(planted.reader.features(said, asked)), AMONG),
         float(map_.match(thoughts, predicted).mean()),
     )
-
-
-AMONG = 64
-"""Texts among which a thought's own must be the nearest."""
 
 
 def problems_of(recipe: Recipe, n: int, n_heldout: int) -> tuple[list[Problem], list[Problem]]:
