@@ -13,17 +13,17 @@ from pathlib import Path
 
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils.arguments import count, positive
+from reverse_codi.utils.arguments import count, positive, size
 
 
 def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi planted", __doc__, takes_recipe=True)
     made.add_recipe()
-    made.add_argument("--n", type=positive, help="training problems; trace.n if not given")
-    made.add_argument("--n-heldout", type=positive, help="held-out problems; trace.n_heldout if not given")
+    made.add_argument("--n", type=positive, default=5_000, help="training problems")
+    made.add_argument("--n-heldout", type=positive, default=700, help="held-out problems")
     made.add_argument(
-        "--noise", type=float, default=1.0, help="size of the noise; that of the planted states is 1"
+        "--noise", type=size, default=0.5, help="size of the noise; that of the planted states is 1"
     )
     made.add_argument("--seed", type=count, default=0, help="of the map that plants and of the noise")
     made.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/planted"), help="a new folder")
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.utils.outputs import check_folder
 
     check_folder(options.out, "--out")
-    section = recipe.trace
-    problems = problems_of(recipe, options.n or section.n, options.n_heldout or section.n_heldout)
+    problems = problems_of(recipe, options.n, options.n_heldout)
     console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
     planted = plant(recipe, reasoner, problems, options.out, options.noise, options.seed)
     table = Table("site", "planted", "found again", "retrieval", "optimum", "match")

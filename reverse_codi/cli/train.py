@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from reverse_codi.reasoners.load import refuse_recurrent_depth
     from reverse_codi.train import train
-    from reverse_codi.training.plan_check import planned_run
+    from reverse_codi.training.plan_check import check_plan, planned_run
     from reverse_codi.training.plan_table import summary, table
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> None:
             console.print(table(planned))
             console.print(summary(planned, machine()), markup=False)
         check(recipe, options.resume, fetch=False)
+        if planned is not None:
+            check_plan(planned)
         return
     folder = train(recipe, options.resume)
     console.print(f"verbalizer: {folder}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 MOST = 2**63 - 1
 """What a seed of torch may be."""
@@ -20,6 +21,21 @@ def count(text: str) -> int:
 def positive(text: str) -> int:
     """A whole number, 1 or more; raises as `count`."""
     return _whole(text, 1)
+
+
+def size(text: str) -> float:
+    """A number, 0 or more.
+
+    Raises:
+        argparse.ArgumentTypeError: it is another one, or none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; give 0 or more") from None
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no size; give 0 or more")
+    return value
 
 
 def _whole(text: str, least: int) -> int:

@@ -9,9 +9,11 @@ import pytest
 import torch
 from transformers import GPT2Config, LlamaConfig
 
+from reverse_codi.cli.train import main as train_main
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import VerbalizerSection
+from reverse_codi.training import plan_check
 from reverse_codi.training.holding import Holding, Plan
 from reverse_codi.training.memory_log import MEMORY, MemoryLog
 from reverse_codi.training.model_sizes import ModelSizes
@@ -104,6 +106,20 @@ def test_layers_that_the_model_lacks_are_refused_before_anything_is_written(tmp_
     ):
         RunFolder.begin(wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_shows_the_plan_and_refuses_what_cannot_fit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["tiny", "--dry-run", "--grpo.micro_batch", "2048"]
+    train_main(words)
+    assert "memory of each process" in capsys.readouterr().out
+    monkeypatch.setattr(plan_check, "machine", lambda: 2.0)
+    with pytest.raises(
+        RecipeError, match=r"this run takes .*there are 2\.0: trainer: grpo takes .*micro_batch"
+    ):
+        train_main(words)
+    assert "memory of each process" in capsys.readouterr().out
 
 
 def test_a_reasoner_that_is_not_here_has_no_plan() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,7 @@ from reverse_codi.cli import (
     trajectories,
     verbalize,
 )
+from reverse_codi.utils.arguments import size
 from reverse_codi.utils.config import RecipeError
 
 
@@ -54,3 +56,10 @@ def test_counts_out_of_range_are_named(
 def test_ridge_strengths_are_checked_before_the_study() -> None:
     with pytest.raises(RecipeError, match=r"--ridge: ridge = 0\.0: "):
         reading_study.main(["recipes/tiny.yaml", "--ridge", "0"])
+
+
+def test_sizes() -> None:
+    assert (size("0"), size("0.5")) == (0.0, 0.5)
+    for given in ("-1", "nan", "inf", "much"):
+        with pytest.raises(argparse.ArgumentTypeError, match="give 0 or more"):
+            size(given)
