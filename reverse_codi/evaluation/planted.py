@@ -21,7 +21,7 @@ from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.claims import NO_STEP, claims_text
-from reverse_codi.reading.cross_check import AMONG
+from reverse_codi.reading.cross_check import AMONG, distinct, site_check
 from reverse_codi.reading.fit import retrieval, within_memory
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -218,22 +218,14 @@ def _row(prepared: Prepared, planted: Planted, site: Site) -> PlantedRow:
     texts = [what.text(claims) for claims in heldout.claims]
     found = [prepared.encoded.text(site, claims) for claims in heldout.claims]
     held = sum(one == other for one, other in zip(texts, found, strict=True)) / len(texts)
-    # Each text once: many problems have the same result, and none is nearest to all their thoughts.
-    rows = list({text: row for row, text in enumerate(texts) if text != NO_STEP}.values())
+    rows = distinct(texts)
     if len(rows) < AMONG:
         return PlantedRow(site, what, held, None, None, None)
-    thoughts = heldout.vectors(site)[rows]
+    check, best = site_check(prepared.metric, site, heldout, texts, rows), planted.optimum[site]
     said, asked = [texts[row] for row in rows], [heldout.questions[row] for row in rows]
-    map_, best = prepared.metric.map_of(site), planted.optimum[site]
-    predicted = prepared.metric.predict(said, [site] * len(rows), asked)
-    return PlantedRow(
-        site,
-        what,
-        held,
-        retrieval(map_, thoughts, predicted, AMONG),
-        retrieval(best, thoughts, best.predict(planted.reader.features(said, asked)), AMONG),
-        float(map_.match(thoughts, predicted).mean()),
-    )
+    predicted = best.predict(planted.reader.features(said, asked))
+    optimum = retrieval(best, heldout.vectors(site)[rows], predicted, AMONG)
+    return PlantedRow(site, what, held, check.retrieval, optimum, check.match)
 
 
 def problems_of(recipe: Recipe, n: int, n_heldout: int) -> tuple[list[Problem], list[Problem]]:

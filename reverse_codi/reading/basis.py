@@ -47,14 +47,15 @@ class FeatureBasis:
             rank: directions a block; at most N and d.
             seed: of the random start.
         """
-        torch.manual_seed(seed)
         mean, deviation = states.mean(0), states.std(0).clamp(min=1e-6)
         directions = []
-        for block in range(states.shape[1]):
-            standardized = (states[:, block] - mean[block]) / deviation[block]
-            # A few directions more than are kept make the kept ones accurate.
-            wanted = min(rank + 8, *standardized.shape)
-            directions.append(torch.svd_lowrank(standardized, wanted, niter=2)[2][:, :rank])
+        with torch.random.fork_rng():  # the caller's random state stays as it is
+            torch.manual_seed(seed)
+            for block in range(states.shape[1]):
+                standardized = (states[:, block] - mean[block]) / deviation[block]
+                # A few directions more than are kept make the kept ones accurate.
+                wanted = min(rank + 8, *standardized.shape)
+                directions.append(torch.svd_lowrank(standardized, wanted, niter=2)[2][:, :rank])
         return FeatureBasis(mean, deviation, torch.stack(directions).half().float())
 
     @property

@@ -188,17 +188,23 @@ def find_encoded_steps(
         of_length = {n: {j for j, i in enumerate(rows) if len(claims[i]) == n} for n in lengths if n > step}
         for site, all_vectors in vectors.items():
             read = read_out(all_vectors[rows], columns)
-            for n, here in of_length.items():
-                pairs = zip(read, columns, strict=True)
-                parts[site, n].append([_score(slot, labels, here) for slot, labels in pairs])
+            pairs = zip(read, columns, strict=True)
+            of_slots = [_scores(slot, labels, of_length) for slot, labels in pairs]
+            for n in of_length:
+                parts[site, n].append([scores[n] for scores in of_slots])
     accuracy = {key: [min(slots) for slots in row] for key, row in parts.items()}
     return EncodedSteps(accuracy, threshold, moved or {}, parts)
 
 
-def _score(read: ReadOut, labels: Sequence[str], here: Collection[int]) -> float:
-    """How well a slot is read in the traces of one length, of which there may be few."""
+def _scores(
+    read: ReadOut, labels: Sequence[str], of_length: Mapping[int, Collection[int]]
+) -> dict[int, float]:
+    """How well a slot is read in the traces of each length, of which there may be few."""
     rows = read.rows.tolist()
-    own = [place for place, row in enumerate(rows) if row in here]
     of_all = above_guessing(read.right, [labels[row] for row in rows])
-    of_own = above_guessing(read.right[own], [labels[rows[place]] for place in own]) if own else 0.0
-    return (len(own) * of_own + SHRUNK_BY * of_all) / (len(own) + SHRUNK_BY)
+    found = {}
+    for n, here in of_length.items():
+        own = [place for place, row in enumerate(rows) if row in here]
+        of_own = above_guessing(read.right[own], [labels[rows[place]] for place in own]) if own else 0.0
+        found[n] = (len(own) * of_own + SHRUNK_BY * of_all) / (len(own) + SHRUNK_BY)
+    return found

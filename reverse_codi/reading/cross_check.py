@@ -7,9 +7,10 @@ tells nothing apart would be trained on texts that no reward can judge.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reverse_codi.reading.claims import EncodedSteps
+from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.reading.fit import retrieval
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
@@ -45,24 +46,38 @@ class SiteCheck:
         )
 
 
+def distinct(texts: Iterable[str]) -> list[int]:
+    """One row of each text that states something: of thoughts with the same text none is nearest to it."""
+    return list({text: row for row, text in enumerate(texts) if text != NO_STEP}.values())
+
+
+def site_check(
+    metric: ThoughtMetric, site: Site, heldout: TraceStore, texts: Sequence[str], rows: Sequence[int]
+) -> SiteCheck:
+    """Check one site.
+
+    Args:
+        metric: reader and maps.
+        site: one that has a map.
+        heldout: N traces.
+        texts: N texts of their thoughts at the site.
+        rows: those to check.
+    """
+    thoughts, map_ = heldout.vectors(site)[rows], metric.map_of(site)
+    questions = heldout.questions
+    predicted = metric.predict([texts[r] for r in rows], [site] * len(rows), [questions[r] for r in rows])
+    match = float(map_.match(thoughts, predicted).mean())
+    return SiteCheck(site, len(rows), retrieval(map_, thoughts, predicted, AMONG), match)
+
+
 def cross_check(metric: ThoughtMetric, encoded: EncodedSteps, heldout: TraceStore) -> list[SiteCheck]:
     """Check every site that encodes something in at least 64 held-out traces with different texts."""
-    found = []
+    found, claims = [], heldout.claims
     for site in metric.sites:
-        claims = heldout.claims
-        holding = (row for row, of in enumerate(claims) if encoded.holds(site, len(of)))
-        # Each text once: none of two thoughts with one text could be nearer to it.
-        rows = list({encoded.text(site, claims[row]): row for row in holding}.values())[:MOST]
-        if len(rows) < AMONG:
-            continue
-        texts, questions = zip(
-            *((encoded.text(site, claims[r]), heldout.questions[r]) for r in rows), strict=True
-        )
-        thoughts = heldout.vectors(site)[rows]
-        predicted = metric.predict(texts, [site] * len(rows), questions)
-        map_ = metric.map_of(site)
-        match = float(map_.match(thoughts, predicted).mean())
-        found.append(SiteCheck(site, len(rows), retrieval(map_, thoughts, predicted, AMONG), match))
+        texts = [encoded.text(site, of) for of in claims]
+        rows = distinct(texts)[:MOST]
+        if len(rows) >= AMONG:
+            found.append(site_check(metric, site, heldout, texts, rows))
     return found
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 from reverse_codi.reading.reader import CHUNK
+from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.recipe.reinforce import SearchSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.scoring import KEPT_BYTES
 from reverse_codi.training.holding import Holding
@@ -101,9 +103,9 @@ def scoring(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
 
 def stage_texts(recipe: Recipe, section: Any) -> int:
     """Texts that are scored at once in a stage."""
-    if hasattr(section, "thoughts_per_step"):
-        return int(section.thoughts_per_step * section.samples * section.steps_per_generation)
-    return 4096 if hasattr(section, "shortlist") else 0
+    if isinstance(section, GrpoSection):
+        return section.thoughts_per_step * section.samples * section.steps_per_generation
+    return 4096 if isinstance(section, SearchSection) else 0
 
 
 def _own(name: str, config: AsksForActor, sizes: ModelSizes) -> Holding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from reverse_codi.reading.affine import REFERENCES
 from reverse_codi.reading.basis import fit_bytes, rank_within
 from reverse_codi.reading.reader import CHUNK, CHUNK_BYTES
 from reverse_codi.recipe.grpo import GrpoSection
@@ -127,7 +128,7 @@ def maps(recipe: Recipe, sizes: ModelSizes) -> int:
     """Bytes of the maps of all sites, in float32: weight, whitener and references."""
     sites = 1 if recipe.reading.spec.target is Target.ANSWER else sizes.n_thoughts
     rows = 0 if recipe.reading.spec.map is Map.IDENTITY else features(recipe, sizes)
-    return 4 * sites * sizes.width * (rows + sizes.width + 128)
+    return 4 * sites * sizes.width * (rows + sizes.width + REFERENCES)
 
 
 def reading_pass(recipe: Recipe, sizes: ModelSizes, rows: int) -> float:

@@ -13,9 +13,10 @@ from typing import Any, Literal, Self
 
 import torch
 
+from reverse_codi.utils.memory import GIB
+
 MicroBatch = int | Literal["auto"]
 
-GIB = 2**30
 # A batch that needs no more than this is left whole: its results stay those of earlier versions, digit by
 # digit. The embedded model's largest batch (2,048 texts of 27 tokens) took 2.0 GiB.
 WHOLE = 4 * GIB

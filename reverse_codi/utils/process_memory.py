@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-GIB = 2**30
+from reverse_codi.utils.memory import GIB
+
 INTERVAL_S = 0.5
 _SMALL = 0.1  # GiB; processes that never take more are shown in one line
 _HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
