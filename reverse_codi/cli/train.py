@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.train import train
     from reverse_codi.training.plan_check import check_plan, planned_run
     from reverse_codi.training.plan_table import summary, table
+    from reverse_codi.training.preflight import check_actors
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
     from reverse_codi.utils.console import VerbConsole
@@ -52,14 +53,15 @@ def main(arguments: Sequence[str]) -> None:
         console.print(placement(recipe), markup=False)
         console.print("\n".join(stage.plan for stage in recipe.stages), markup=False)
         console.print(gold_steps(recipe))
-        # First, so that a machine without the GPUs of a run shows what they would hold.
+        check(recipe, options.resume, fetch=False)
+        # Before the machine is looked at: one without the GPUs of a run shows what they would hold.
         if (planned := planned_run(recipe)) is None:
             later = f"memory: {recipe.reasoner.path} is not here; its plan comes once it is"
             console.print(later, markup=False)
         else:
             console.print(table(planned))
             console.print(summary(planned, machine()), markup=False)
-        check(recipe, options.resume, fetch=False)
+        check_actors(recipe)
         if planned is not None:
             check_plan(planned)
         return

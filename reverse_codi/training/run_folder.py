@@ -30,7 +30,9 @@ log = logging.getLogger(__name__)
 
 
 def check(recipe: Recipe, resume: bool, fetch: bool) -> Start:
-    """Refuse what would fail later, say what a resumed run takes over, and return where it starts.
+    """Refuse settings that would fail later, say what a resumed run takes over, and return where it starts.
+
+    Whether this machine is enough is another question: `preflight.check_actors` and `plan_check.check_plan`.
 
     Args:
         recipe: of the run.
@@ -46,7 +48,6 @@ def check(recipe: Recipe, resume: bool, fetch: bool) -> Start:
     check_starts(recipe, resume)
     for line in preflight.check(recipe, fetch):
         log.warning(line)
-    preflight.check_actors(recipe)
     if resume and start.checkpoint is None and recipe.stages and not recipe.reinforce:
         log.info(f"nothing to resume: no checkpoint in {out / CHECKPOINTS}; starting anew")
     for key, (old, new) in start.changed.items():
@@ -71,9 +72,11 @@ class RunFolder:
         """Check everything that can be checked, then make the folder.
 
         Raises:
-            UserError: see `check` and `plan_check.check_plan`; nothing has been written then.
+            UserError: see `check`, `preflight.check_actors` and `plan_check.check_plan`; nothing has been
+                written then.
         """
         run = cls(Path(recipe.train.out), check(recipe, resume, fetch=True))
+        preflight.check_actors(recipe)
         # The reasoner is here now, which only its base may have been before.
         planned = planned_run(recipe, Source(path=str(reasoner_folder(recipe.reasoner))))
         if planned is not None:
