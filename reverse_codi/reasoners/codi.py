@@ -24,6 +24,7 @@ from reverse_codi.reasoners.checkpoints.own import read_own
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, CodiConfig
 from reverse_codi.reasoners.distill.data import padded
 from reverse_codi.reasoners.distill.new_model import new_language_model
+from reverse_codi.reasoners.half_precision import widen_frozen_layers
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
@@ -330,6 +331,7 @@ class CodiReasoner:
             CheckpointError: a tensor is missing, unknown or of another shape.
         """
         own = read_own(Path(folder))
+        widen_frozen_layers(own.model)
         reasoner = cls(own.model.to(device), own.tokenizer, own.config, batch_size)
         reasoner.path = Path(folder)
         return reasoner
