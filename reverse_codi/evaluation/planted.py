@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.reading.claims import NO_STEP, claims_text
+from reverse_codi.reading.claims import NO_STEP, Content
 from reverse_codi.reading.cross_check import AMONG, distinct, site_check
 from reverse_codi.reading.fit import retrieval, within_memory
 from reverse_codi.reading.reader import Reader
@@ -28,7 +28,6 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Problem, Split
-from reverse_codi.tasks.claims import PartialClaim, result_of
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import Prepared, Traces, fit_reading
@@ -36,36 +35,13 @@ from reverse_codi.training.prepare import Prepared, Traces, fit_reading
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Plant:
-    """What is planted at a site.
-
-    Attributes:
-        steps: indices of the steps.
-        whole: whether a step is planted whole, or its result alone.
-    """
-
-    steps: tuple[int, ...]
-    whole: bool = True
-
-    def text(self, claims: Sequence[str]) -> str:
-        """The text of one problem's thought; "(no step)" where it has none of the steps."""
-        there = [claims[step] for step in self.steps if step < len(claims)]
-        return claims_text(c if self.whole else PartialClaim(result_of(c)).claim for c in there)
-
-    def __str__(self) -> str:
-        """In tables."""
-        kind = "step" if self.whole else "result"
-        return " and ".join(f"{kind} {step + 1}" for step in self.steps) or "nothing"
-
-
 PLANTS = (
-    Plant((0,)),
-    Plant(()),
-    Plant((1,), whole=False),
-    Plant((0, 1)),
-    Plant((1,)),
-    Plant((0,), whole=False),
+    Content((0,)),
+    Content(()),
+    Content((1,), whole=False),
+    Content((0, 1)),
+    Content((1,)),
+    Content((0,), whole=False),
 )
 """What sites are planted with in turn."""
 
@@ -84,7 +60,7 @@ class Planted:
 
     train: TraceStore
     heldout: TraceStore
-    plants: dict[Site, Plant]
+    plants: dict[Site, Content]
     optimum: dict[Site, AffineMap]
     reader: Reader
 
@@ -103,7 +79,7 @@ class PlantedRow:
     """
 
     site: Site
-    plant: Plant
+    plant: Content
     held: float
     retrieval: float | None
     optimum: float | None

@@ -2,7 +2,8 @@
 
 A site encodes a claim if probes read every slot of it there: operands, operation and result. Where no claim
 is read whole, a result may still be: such a thought is translated as that ("= 17"). Where claims are read
-whole, results of others are left out: the model hands them on from thought to thought.
+whole, results of others are left out: the model hands them on from thought to thought. Where probes read
+results of more steps than they read whole, texts decide (`reading.contents`).
 
 A site may encode several steps at once (superposition), and which ones can depend on the length of the
 problem. It may encode none, and then its true translation is "(no step)". How well probes read an encoded
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -58,6 +59,33 @@ def claimed(text: str) -> tuple[str, ...] | None:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What the thoughts of a site hold of their problems' steps.
+
+    Attributes:
+        steps: indices of the steps, in order.
+        whole: whether their claims are held whole, or their results alone.
+    """
+
+    steps: tuple[int, ...] = ()
+    whole: bool = True
+
+    def claims(self, claims: Sequence[str]) -> list[str]:
+        """The claims that one thought holds of its problem's; steps that the problem lacks are left out."""
+        there = [claims[step] for step in self.steps if step < len(claims)]
+        return there if self.whole else [PartialClaim(result_of(claim)).claim for claim in there]
+
+    def text(self, claims: Sequence[str]) -> str:
+        """The gold text of one thought; "(no step)" where it holds nothing."""
+        return claims_text(self.claims(claims))
+
+    def __str__(self) -> str:
+        """In tables: "step 1 and step 2", "result 2", "nothing"."""
+        kind = "step" if self.whole else "result"
+        return " and ".join(f"{kind} {step + 1}" for step in self.steps) or "nothing"
+
+
+@dataclass(frozen=True)
 class EncodedSteps:
     """Which steps each site encodes.
 
@@ -68,54 +96,64 @@ class EncodedSteps:
         moved: (site, number of steps) -> share of answers that change when the thought is swapped between
             minimal pairs, if the task makes them.
         parts: (site, number of steps) -> for each step, the same of each of its slots, the result last.
+        chosen: (site, number of steps) -> what texts have shown to be held there, where probes left it open
+            (`reading.contents`).
     """
 
     accuracy: Mapping[tuple[Site, int], Sequence[float]]
     threshold: float
     moved: Mapping[tuple[Site, int], float] = field(default_factory=dict)
     parts: Mapping[tuple[Site, int], Sequence[Sequence[float]]] = field(default_factory=dict)
+    chosen: Mapping[tuple[Site, int], Content] = field(default_factory=dict)
 
-    def steps(self, site: Site, n_steps: int) -> list[int]:
-        """Indices of the steps that `site` encodes whole in problems of `n_steps` steps.
+    def content(self, site: Site, n_steps: int) -> Content:
+        """What `site` encodes of problems of `n_steps` steps: some steps whole, or the results of some.
 
         The site `answer` encodes all steps by definition: its text is the whole chain.
         """
         if site == ANSWER:
-            return list(range(n_steps))
-        return self._read(site, n_steps, self.accuracy.get((site, n_steps), ()))
+            return Content(tuple(range(n_steps)))
+        key = site, n_steps
+        if key in self.chosen:
+            return self.chosen[key]
+        if whole := self._read(key, self.accuracy.get(key, ())):
+            return Content(whole)
+        results = self._read(key, [slots[-1] for slots in self.parts.get(key, ())])
+        return Content(results, whole=not results)
+
+    def steps(self, site: Site, n_steps: int) -> list[int]:
+        """Indices of the steps that `site` encodes whole in problems of `n_steps` steps."""
+        content = self.content(site, n_steps)
+        return list(content.steps) if content.whole else []
 
     def results(self, site: Site, n_steps: int) -> list[int]:
         """Indices of the steps of which `site` encodes the result alone: none where it encodes any whole."""
-        if self.steps(site, n_steps):
-            return []
-        return self._read(site, n_steps, [slots[-1] for slots in self.parts.get((site, n_steps), ())])
+        content = self.content(site, n_steps)
+        return [] if content.whole else list(content.steps)
 
-    def _read(self, site: Site, n_steps: int, scores: Sequence[float]) -> list[int]:
+    def _read(self, key: tuple[Site, int], scores: Sequence[float]) -> tuple[int, ...]:
         """Indices of the scores that are high enough."""
-        floor, moved = self.threshold, self.moved.get((site, n_steps))
+        floor, moved = self.threshold, self.moved.get(key)
         if moved is not None:
             if moved < ACTIVE_SHARE:
-                return []
+                return ()
             floor = max(min(LEAST, self.threshold), BESIDE * max(scores, default=0.0))
-        return [step for step, score in enumerate(scores) if score >= floor]
+        return tuple(step for step, score in enumerate(scores) if score >= floor)
 
     def holds(self, site: Site, n_steps: int) -> bool:
         """Whether `site` encodes anything of problems of `n_steps` steps."""
-        return bool(self.steps(site, n_steps) or self.results(site, n_steps))
+        return bool(self.content(site, n_steps).steps)
 
     def claims(self, site: Site, claims: Sequence[str]) -> list[str]:
         """What one thought encodes of its problem's claims: some whole, or the results of some."""
-        whole = [claims[step] for step in self.steps(site, len(claims))]
-        return whole or [
-            PartialClaim(result_of(claims[step])).claim for step in self.results(site, len(claims))
-        ]
+        return self.content(site, len(claims)).claims(claims)
 
     def text(self, site: Site, claims: Sequence[str]) -> str:
         """The gold text of one thought."""
         return claims_text(self.claims(site, claims))
 
     def to_json(self) -> str:
-        """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}, "moved": {"h1/3": ..}, "parts": {..}}."""
+        """As JSON: {"threshold": .., "accuracy": {"h1/3": [..]}, "moved": {..}, "parts": {..}, ..}."""
         table = {f"{site}/{n}": [round(a, 4) for a in row] for (site, n), row in self.accuracy.items()}
         moved = {f"{site}/{n}": round(share, 4) for (site, n), share in self.moved.items()}
         stored = {"threshold": self.threshold, "accuracy": table, "moved": moved}
@@ -123,6 +161,7 @@ class EncodedSteps:
             f"{site}/{n}": [[round(a, 4) for a in slots] for slots in row]
             for (site, n), row in self.parts.items()
         }
+        stored["chosen"] = {f"{site}/{n}": asdict(content) for (site, n), content in self.chosen.items()}
         return strict_json(stored, indent=1)
 
     @staticmethod
@@ -145,7 +184,11 @@ class EncodedSteps:
         accuracy = {_key(name): row for name, row in stored["accuracy"].items()}
         moved = {_key(name): share for name, share in stored.get("moved", {}).items()}
         parts = {_key(name): row for name, row in stored.get("parts", {}).items()}
-        return EncodedSteps(accuracy, stored["threshold"], moved, parts)
+        chosen = {
+            _key(name): Content(tuple(content["steps"]), content["whole"])
+            for name, content in stored.get("chosen", {}).items()
+        }
+        return EncodedSteps(accuracy, stored["threshold"], moved, parts, chosen)
 
 
 def _key(name: str) -> tuple[Site, int]:

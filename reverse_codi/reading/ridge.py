@@ -21,12 +21,19 @@ class Solved:
     """One target's regression.
 
     Attributes:
-        weight: [F, C].
         left_out: [N, C] what a fit without the row, its mean included, would miss of it.
+        solution: of the system that was solved: the weight [F, C], or [N, C] what each row adds to it.
+        rows: [N, F] the features, if `solution` is of rows.
     """
 
-    weight: Tensor
     left_out: Tensor
+    solution: Tensor
+    rows: Tensor | None = None
+
+    @property
+    def weight(self) -> Tensor:
+        """[F, C]; computed here, since it costs more than the errors where features are many."""
+        return self.solution if self.rows is None else self.rows.T @ self.solution
 
 
 def ridge(x: Tensor, targets: Sequence[Tensor], penalties: Sequence[float]) -> list[Solved]:
@@ -68,7 +75,7 @@ class _Features:
     def solve(self, y: Tensor) -> Solved:
         """Of one target [N, C]."""
         weight = torch.cholesky_solve(self.x.T @ y, self.factor)
-        return Solved(weight, (y - self.x @ weight) / self.left[:, None])
+        return Solved((y - self.x @ weight) / self.left[:, None], weight)
 
 
 class _Rows:
@@ -82,4 +89,4 @@ class _Rows:
     def solve(self, y: Tensor) -> Solved:
         """Of one target [N, C]."""
         dual = self.inverse @ y  # [N, C]
-        return Solved(self.x.T @ dual, dual / self.left[:, None])
+        return Solved(dual / self.left[:, None], dual, self.x)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 # Rows from which turning weights into float32 costs less than it gains.
-LEAST_ROWS = 8
-# Weights that are float32 at one moment: 32 MiB.
-_PART = 2**23
+LEAST_ROWS = 3
+# Weights that are float32 at one moment: 4 MiB, which a cache holds.
+_PART = 2**20
 
 
 def widen_frozen_layers(model: nn.Module) -> None:
@@ -51,12 +51,12 @@ class _WideLinear(nn.Linear):
         return _product(input, self.weight, self.bias)
 
 
-class _WideConv1D(Conv1D):  # type: ignore[misc]
+class _WideConv1D(Conv1D):
     """The same of GPT-2's layers, whose weights are [I, O]."""
 
     def forward(self, x: Tensor) -> Tensor:
         if _native(x, self.weight):
-            native: Tensor = super().forward(x)
+            native: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
             return native
         return _product(x, self.weight.T, self.bias)
 
@@ -66,18 +66,19 @@ _WIDE: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: _WideLinear, Conv1D:
 
 def _native(x: Tensor, weight: Tensor) -> bool:
     few = x.shape[:-1].numel() < LEAST_ROWS
-    return few or weight.requires_grad or weight.device.type != "cpu" or x.dtype != weight.dtype
+    trained = weight.requires_grad and torch.is_grad_enabled()
+    return few or trained or weight.device.type != "cpu" or x.dtype != weight.dtype
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x [*, I] by weight [O, I]: [*, O]."""
-    flat: Tensor = _Product.apply(x.flatten(0, -2), weight)
+    """Multiply x [*, I] by weight [O, I]: [*, O]."""
+    flat: Tensor = _Product.apply(x.flatten(0, -2), weight)  # type: ignore[no-untyped-call]
     found = flat.unflatten(0, x.shape[:-1])
     return found if bias is None else found + bias
 
 
 class _Product(torch.autograd.Function):
-    """x [N, I] by frozen weights [O, I], and the gradient of x."""
+    """Product of x [N, I] and frozen weights [O, I]; only x has a gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:

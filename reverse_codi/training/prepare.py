@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reverse_codi.reading.claims import ENCODED_FILE, EncodedSteps, find_encoded_steps
+from reverse_codi.reading.contents import choose_contents
 from reverse_codi.reading.cross_check import cross_check, report
 from reverse_codi.reading.encoded_table import check_encoded, encoded_lines
 from reverse_codi.reading.fit import fit_metric
@@ -150,6 +151,10 @@ def _fit(recipe: Recipe, traces: Traces, folder: Path, swaps: bool) -> None:
     probed = {site: train.vectors(site)[:n] for site in thought_sites(reasoner.n_thoughts)}
     moved = moved_by_swaps(reasoner, recipe.task.build(), recipe.trace.seed) if swaps else {}
     encoded = find_encoded_steps(probed, claims[:n], recipe.reading.encoded_threshold, moved=moved)
+    reader = Reader(reasoner, recipe.reading.spec)
+    if ANSWER not in traces.sites:
+        log.info("comparing what thoughts may hold, where probes leave it open")
+        encoded = choose_contents(reader, encoded, train, claims[:n], recipe.reading.memory_gib)
     write_whole(folder / ENCODED_FILE, encoded.to_json())
     for line in encoded_lines(encoded):
         log.info(line)
@@ -158,7 +163,6 @@ def _fit(recipe: Recipe, traces: Traces, folder: Path, swaps: bool) -> None:
     log.info("fitting the maps from read texts to thoughts")
     again = [row for row in own.disagreeing if row < n] if own and claims is own.claims else []
     rows = [*range(n), *again * (recipe.reading.disagreeing - 1)]
-    reader = Reader(reasoner, recipe.reading.spec)
     claims = [claims[row] for row in rows]
     section = recipe.reading
     metric = fit_metric(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reverse_codi.evaluation.planted import PLANTS, Plant, plant, problems_of, recovered
-from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.evaluation.planted import PLANTS, plant, problems_of, recovered
+from reverse_codi.reading.claims import NO_STEP, Content
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import Recipe
@@ -25,8 +25,8 @@ def test_what_a_site_is_planted_with() -> None:
         "step 2": "17 * 2 = 34.",
         "result 1": "= 17.",
     }
-    assert Plant((1,)).text(CLAIMS[:1]) == NO_STEP
-    assert Plant((0, 1)).text(CLAIMS[:1]) == "12 + 5 = 17."
+    assert Content((1,)).text(CLAIMS[:1]) == NO_STEP
+    assert Content((0, 1)).text(CLAIMS[:1]) == "12 + 5 = 17."
 
 
 @pytest.fixture(scope="module")

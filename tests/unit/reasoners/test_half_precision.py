@@ -12,7 +12,7 @@ from reverse_codi.reasoners import half_precision
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.half_precision import widen_frozen_layers
 
-I, O = 24, 40
+INPUTS, OUTPUTS = 24, 40
 HALF = (torch.bfloat16, torch.float16)
 ROWS = {"one row": (1,), "few": (2, 3), "many": (5, 7)}
 
@@ -21,15 +21,15 @@ ROWS = {"one row": (1,), "few": (2, 3), "many": (5, 7)}
 def without_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU like most: no instructions for bfloat16. Parts are so small that a layer has several."""
     monkeypatch.setattr(half_precision, "_has_instructions", lambda: dict.fromkeys(HALF, False))
-    monkeypatch.setattr(half_precision, "_PART", 3 * I)
+    monkeypatch.setattr(half_precision, "_PART", 3 * INPUTS)
 
 
 def layers() -> list[nn.Module]:
     torch.manual_seed(0)
-    convolution = Conv1D(O, I)
+    convolution = Conv1D(OUTPUTS, INPUTS)
     nn.init.normal_(convolution.weight)
     nn.init.normal_(convolution.bias)
-    made = [nn.Linear(I, O), nn.Linear(I, O, bias=False), convolution]
+    made = [nn.Linear(INPUTS, OUTPUTS), nn.Linear(INPUTS, OUTPUTS, bias=False), convolution]
     return [layer.to(torch.bfloat16).requires_grad_(False) for layer in made]
 
 
@@ -41,12 +41,12 @@ def test_a_widened_layer_computes_what_float32_would_and_its_gradient(
     layer = layers()[number]
     exact = copy.deepcopy(layer).float()
     widen_frozen_layers(layer)
-    x = torch.randn(*shape, I).bfloat16().requires_grad_()
+    x = torch.randn(*shape, INPUTS).bfloat16().requires_grad_()
     reference = x.detach().float().requires_grad_()
     found, wanted = layer(x), exact(reference)
-    assert found.dtype == torch.bfloat16 and found.shape == (*shape, O)
+    assert found.dtype == torch.bfloat16 and found.shape == (*shape, OUTPUTS)
     torch.testing.assert_close(found.float(), wanted, rtol=2**-6, atol=0.05)
-    weights = torch.randn(*shape, O)
+    weights = torch.randn(*shape, OUTPUTS)
     (found.float() * weights).sum().backward()
     (wanted * weights.bfloat16().float()).sum().backward()
     assert x.grad is not None and reference.grad is not None
@@ -62,17 +62,21 @@ def test_frozen_half_precision_layers_alone_are_widened(monkeypatch: pytest.Monk
     [layer, *_] = layers()
     single = copy.deepcopy(layer).float()
     widen_frozen_layers(single)
-    single(torch.randn(9, I))
+    single(torch.randn(9, INPUTS))
     assert type(single) is nn.Linear and not calls
     keys = list(layer.state_dict())
     widen_frozen_layers(layer)
     assert isinstance(layer, nn.Linear) and list(layer.state_dict()) == keys
-    x = torch.randn(9, I).bfloat16()
+    x = torch.randn(9, INPUTS).bfloat16()
     layer(x)
     assert calls == [9]
-    layer.requires_grad_(True)  # trained, so its own gradient is wanted
+    layer.requires_grad_(True)
+    with torch.no_grad():
+        layer(x)
+    assert calls == [9, 9]
+    calls.clear()  # trained, so its own gradient is wanted
     layer(x).sum().backward()
-    assert calls == [9] and layer.weight.grad is not None
+    assert not calls and layer.weight.grad is not None
 
 
 def test_nothing_is_widened_where_the_cpu_has_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
