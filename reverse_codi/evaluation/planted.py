@@ -9,9 +9,8 @@ Shapes: N problems, K thoughts, F features, d width.
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +31,6 @@ from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.prepare import Prepared, Traces, fit_reading
 
-log = logging.getLogger(__name__)
-
-
 PLANTS = (
     Content((0,)),
     Content(()),
@@ -47,22 +43,35 @@ PLANTS = (
 
 
 @dataclass(frozen=True)
-class Planted:
-    """Planted traces, and the map that made them.
+class Planting:
+    """Planted thoughts, and the map that made them.
 
     Attributes:
-        train: for preparation.
-        heldout: for its figures.
-        plants: what each site holds.
+        thoughts: of each site [N, d], of size 1 but for the noise.
         optimum: of each site that holds something, the map that made its thoughts, with its noise.
         reader: read the texts for it.
     """
 
-    train: TraceStore
-    heldout: TraceStore
-    plants: dict[Site, Content]
+    thoughts: dict[Site, Tensor]
     optimum: dict[Site, AffineMap]
     reader: Reader
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Planted traces of training and held-out problems.
+
+    Attributes:
+        train: for preparation.
+        heldout: for its figures.
+        contents: what each site holds.
+        planting: what made them.
+    """
+
+    train: TraceStore
+    heldout: TraceStore
+    contents: dict[Site, Content]
+    planting: Planting
 
 
 @dataclass(frozen=True)
@@ -105,30 +114,47 @@ def plant(
         seed: of maps and noise.
     """
     sites = [Site("h", k) for k in range(reasoner.n_thoughts)]
-    plants = {site: PLANTS[k % len(PLANTS)] for k, site in enumerate(sites)}
+    contents = {site: PLANTS[k % len(PLANTS)] for k, site in enumerate(sites)}
     both = [*problems[0], *problems[1]]
-    texts = {site: [plants[site].text(problem.claims) for problem in both] for site in sites}
-    plain = Reader(reasoner, recipe.reading.spec)
-    questions = [problem.question for problem in both]
-    memory = recipe.reading.memory_gib * 2**30
-    reader = within_memory(plain, texts, questions, memory)
-    generator = torch.Generator().manual_seed(seed)
-    thoughts, optimum = [], {}
-    for site in sites:
-        made, found = _planted(reader, texts[site], questions, noise, generator)
-        thoughts.append(made)
-        if found is not None:
-            optimum[site] = found
-        log.info(f"planted {site}: {plants[site]}")
-    # A chain ends with h(K), which no text states.
-    thoughts.append(torch.randn(thoughts[0].shape, generator=generator))
-    hidden = torch.stack(thoughts, 1).numpy()
+    texts = {site: [content.text(problem.claims) for problem in both] for site, content in contents.items()}
+    texts[Site("h", reasoner.n_thoughts)] = [NO_STEP] * len(both)  # the end of a chain, which no text states
+    planting = plant_texts(recipe, reasoner, texts, [problem.question for problem in both], noise, seed)
+    hidden = torch.stack(list(planting.thoughts.values()), 1).numpy()
     cut = len(problems[0])
     train, heldout = (
         _store(folder / name, reasoner, both[start:stop], hidden[start:stop])
         for name, start, stop in (("traces", 0, cut), ("traces-heldout", cut, len(both)))
     )
-    return Planted(train, heldout, plants, optimum, reader)
+    return Planted(train, heldout, contents, planting)
+
+
+def plant_texts(
+    recipe: Recipe,
+    reasoner: CodiReasoner,
+    texts: Mapping[Site, Sequence[str]],
+    questions: Sequence[str],
+    noise: float,
+    seed: int = 0,
+) -> Planting:
+    """Make thoughts that hold texts.
+
+    Args:
+        recipe: how texts are read (`reading`).
+        reasoner: reads them.
+        texts: what each site holds, N each; "(no step)" is nothing.
+        questions: N questions.
+        noise: standard deviation of the noise, where that of the planted states is 1.
+        seed: of maps and noise.
+    """
+    memory = recipe.reading.memory_gib * 2**30
+    reader = within_memory(Reader(reasoner, recipe.reading.spec), texts, questions, memory)
+    generator = torch.Generator().manual_seed(seed)
+    thoughts, optimum = {}, {}
+    for site, of in texts.items():
+        thoughts[site], found = _planted(reader, of, questions, noise, generator)
+        if found is not None:
+            optimum[site] = found
+    return Planting(thoughts, optimum, reader)
 
 
 def _planted(
@@ -182,7 +208,7 @@ def recovered(recipe: Recipe, reasoner: CodiReasoner, planted: Planted, folder: 
         folder: gets probes and maps.
     """
     reading = recipe.reading.model_copy(update={"fit_on": "gold"})
-    sites = list(planted.plants)
+    sites = list(planted.contents)
     traces = Traces(reasoner, planted.train, None, planted.train.claims, planted.heldout, sites)
     # Swaps would say what the reasoner's own thoughts do.
     prepared = fit_reading(recipe.model_copy(update={"reading": reading}), traces, folder, swaps=False)
@@ -190,16 +216,16 @@ def recovered(recipe: Recipe, reasoner: CodiReasoner, planted: Planted, folder: 
 
 
 def _row(prepared: Prepared, planted: Planted, site: Site) -> PlantedRow:
-    what, heldout = planted.plants[site], planted.heldout
+    what, heldout = planted.contents[site], planted.heldout
     texts = [what.text(claims) for claims in heldout.claims]
     found = [prepared.encoded.text(site, claims) for claims in heldout.claims]
     held = sum(one == other for one, other in zip(texts, found, strict=True)) / len(texts)
     rows = distinct(texts)
     if len(rows) < AMONG:
         return PlantedRow(site, what, held, None, None, None)
-    check, best = site_check(prepared.metric, site, heldout, texts, rows), planted.optimum[site]
+    check, best = site_check(prepared.metric, site, heldout, texts, rows), planted.planting.optimum[site]
     said, asked = [texts[row] for row in rows], [heldout.questions[row] for row in rows]
-    predicted = best.predict(planted.reader.features(said, asked))
+    predicted = best.predict(planted.planting.reader.features(said, asked))
     optimum = retrieval(best, heldout.vectors(site)[rows], predicted, AMONG)
     return PlantedRow(site, what, held, check.retrieval, optimum, check.match)
 

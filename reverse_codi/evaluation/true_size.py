@@ -1,29 +1,26 @@
 """What a run at a public model's true size needs where its weights cannot be had: problems, files, thoughts.
 
 Random weights think nothing and write no steps, and a run would end there. So after the traces are collected
-their vectors are replaced: h_k becomes a fixed map of the states that the frozen model has on the text of
-step k, with noise. The gold steps are laid beside them as if the model had written them, but for the last
-few, which it writes itself. Nothing else is changed, and no shape is.
+their vectors are replaced: step k is planted in h_k (`evaluation.planted`). The gold steps are laid beside
+them as if the model had written them, but for the last few, which it writes itself. Nothing else is changed,
+and no shape is.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import random
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.reader import Reader
+from reverse_codi.evaluation.planted import plant_texts
+from reverse_codi.reading.claims import Content
 from reverse_codi.reasoners.checkpoints.random_weights import PUBLIC, PublicLayout, Written, write_random
-from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
-from reverse_codi.recipe.reading import ReadSpec
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split
@@ -33,9 +30,10 @@ from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.files import strict_json, write_whole
 from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.self_generated_cot import FILE
+from reverse_codi.verbalize.thoughts import thought_sites
 
-# Share of a planted thought's variance that is noise.
-NOISE = 0.1
+# Size of the noise, where that of the planted states is 1.
+NOISE = 0.3
 # Generated problems, where no data are given.
 GENERATED = 8_000
 _SHARD_ROWS = 1_000
@@ -98,10 +96,16 @@ def plant(recipe: Recipe, writes: int, seed: int = 0) -> Path:
     """
     reasoner = load_reasoner(recipe.reasoner)
     train, heldout = trace_both(recipe, reasoner)
-    claims = {claim for store in (train, heldout) for of in store.claims for claim in of}
-    states = step_states(reasoner, sorted(claims))
-    for store, folder in ((train, recipe.trace.out), (heldout, f"{recipe.trace.out}-heldout")):
-        hidden = planted_states(store, states, seed)
+    stores, folders = (train, heldout), (recipe.trace.out, f"{recipe.trace.out}-heldout")
+    claims = [of for store in stores for of in store.claims]
+    sites = thought_sites(reasoner.n_thoughts)
+    texts = {site: [Content((site.index,)).text(of) for of in claims] for site in sites}
+    questions = [question for store in stores for question in store.questions]
+    made = plant_texts(recipe, reasoner, texts, questions, NOISE, seed)
+    thoughts = torch.stack(list(made.thoughts.values()), 1)  # [N, K, d]
+    of_stores = thoughts.split([len(store) for store in stores])
+    for store, folder, of_store in zip(stores, folders, of_stores, strict=True):
+        hidden = as_large_as(store.hidden_states, of_store)
         latents = reasoner.project(hidden[:, :-1].flatten(0, 1)).view(store.latent_inputs.shape)
         rewrite(store, Path(folder), hidden, latents)
     if recipe.needs_self_generated_cot:
@@ -111,31 +115,12 @@ def plant(recipe: Recipe, writes: int, seed: int = 0) -> Path:
     return reasoner_folder(recipe.reasoner)
 
 
-def step_states(reasoner: CodiReasoner, claims: Sequence[str]) -> dict[str, Tensor]:
-    """The frozen model's states on each claim: the last layer's at four points, [4 d], standardized."""
-    read = Reader(reasoner, ReadSpec(layers="final")).features([f"{claim}." for claim in claims]).float()
-    read = (read - read.mean(0)) / read.std(0, unbiased=False).clamp(min=1e-6)
-    return dict(zip(claims, read, strict=True))
-
-
-def planted_states(store: TraceStore, states: dict[str, Tensor], seed: int) -> Tensor:
-    """Hidden states [N, K + 1, d] whose thought k holds step k; those beyond the last step hold noise alone.
-
-    They keep mean and size of the thoughts that are there.
-    """
-    hidden = store.hidden_states.clone()  # [N, K + 1, d]
-    generator = torch.Generator().manual_seed(seed)
-    n, k, width = hidden.shape
-    features = len(next(iter(states.values())))
-    turned = torch.randn(features, width, generator=generator) / math.sqrt(features)
-    size = hidden.std(0, unbiased=False).mean(1).clamp(min=0.1)  # [K + 1]
-    noise = torch.randn(n, k, width, generator=generator)
-    for row, claims in enumerate(store.claims):
-        for step, claim in enumerate(claims[: k - 1]):
-            noise[row, step] = (
-                math.sqrt(1 - NOISE) * states[claim] @ turned + math.sqrt(NOISE) * noise[row, step]
-            )
-    planted: Tensor = hidden.mean(0) + size[:, None] * noise
+def as_large_as(hidden: Tensor, thoughts: Tensor) -> Tensor:
+    """Thoughts [N, K, d] in place of a model's own [N, K + 1, d], with their mean and size; h_K stays."""
+    planted = hidden.clone()
+    own = hidden[:, :-1]
+    size = own.std(0, unbiased=False).mean(1).clamp(min=0.1)  # [K]
+    planted[:, :-1] = own.mean(0) + size[:, None] * thoughts / thoughts.std()
     return planted
 
 

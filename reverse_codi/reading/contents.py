@@ -4,7 +4,8 @@ Probes go from thoughts to labels, and blur where a thought holds much: of two p
 worst parts at .50 and .31, and the second result at .88, which would make the thought "= 34". A map from read
 texts to thoughts has no such trouble. Each candidate is written down for some hundred traces, a map is
 fitted, and the candidate that leaves least of the thoughts unexplained, rows left out, is what they hold. On
-traces of the embedded reasoner it is the right one at every site.
+traces of the embedded reasoner it is the right one at every site. Where swaps say that the model does not use
+a thought, nothing is open.
 
 Time: a candidate is read once for each number of steps, by 400 texts. Solving takes little beside it.
 """
@@ -18,9 +19,8 @@ from itertools import combinations
 
 from torch import Tensor
 
-from reverse_codi.reading.affine import RIDGES
+from reverse_codi.reading.basis import fit_bytes
 from reverse_codi.reading.claims import LEAST, Content, EncodedSteps
-from reverse_codi.reading.fit import within_memory
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reading.ridge import ridge
 from reverse_codi.reasoners.sites import Site
@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 # right content wins from about 300 on; of 100, results win over whole steps because they have fewer words.
 ROWS = 400
 
+# Ridge strengths, relative to the number of features; leave-one-out error chooses.
+STRENGTHS = (1e-5, 1e-3, 1e-1)
+# Share of the thoughts' variance that a text must explain where probes say that nothing is held.
+ENOUGH = 0.3
+
 Key = tuple[Site, int]
 
 
@@ -43,30 +48,32 @@ def choose_contents(
     claims: Sequence[Sequence[str]],
     memory_gib: float = MEMORY_GIB,
 ) -> EncodedSteps:
-    """Let texts decide what sites hold of which probes read several steps, or a result alone.
+    """Let texts decide what sites hold where probes read several steps, a result alone, or too little.
 
     Args:
         reader: reads texts as the maps will.
         encoded: what probes read.
         train: N training traces.
         claims: their N lists of claims.
-        memory_gib: see `fit.fit_metric`.
+        memory_gib: what a comparison may hold; fewer traces are compared where states are too wide for it.
 
     Returns:
         What probes read, with `chosen`.
     """
     open_ = {key: found for key in encoded.accuracy if len(found := candidates(encoded, *key)) > 1}
+    n_features = reader.features(["1 + 1 = 2."], train.questions[:1]).shape[1]
+    most = min(ROWS, int(memory_gib * 2**30 / fit_bytes(1, n_features)))
     shared: dict[tuple[int, ...], list[Key]] = {}
     for key in open_:
-        shared.setdefault(tuple(_rows(claims, key[1])), []).append(key)
+        shared.setdefault(tuple(_rows(claims, key[1], most)), []).append(key)
     chosen = {}
     for rows, keys in shared.items():
-        wanted = dict.fromkeys(content for key in keys for content in open_[key])
+        wanted = dict.fromkeys(content for key in keys for content in open_[key] if content.steps)
         of = train.select(rows)
         thoughts = {site: of.vectors(site) for site, _ in keys}
-        missed = unexplained(reader, wanted, thoughts, of, [claims[row] for row in rows], memory_gib)
+        missed = unexplained(reader, wanted, thoughts, of, [claims[row] for row in rows])
         for site, n in keys:
-            left = {content: missed[content, site] for content in open_[site, n]}
+            left = {content: missed.get((content, site), 1 - ENOUGH) for content in open_[site, n]}
             best = chosen[site, n] = min(left, key=left.__getitem__)
             if best != (before := encoded.content(site, n)):
                 log.info(
@@ -81,7 +88,8 @@ def candidates(encoded: EncodedSteps, site: Site, n_steps: int) -> list[Content]
     said = encoded.content(site, n_steps)
     results = [slots[-1] for slots in encoded.parts.get((site, n_steps), ())]
     steps = sorted({step for step, score in enumerate(results) if score >= LEAST} | set(said.steps))
-    if not said.steps or (said.whole and tuple(steps) == said.steps):
+    unused = not said.steps and (site, n_steps) in encoded.moved
+    if unused or (said.whole and tuple(steps) == said.steps):
         return [said]
     some = [of for size in (1, 2) for of in combinations(steps, size)]
     return list(dict.fromkeys([said, *(Content(of, whole) for of in some for whole in (True, False))]))
@@ -93,7 +101,6 @@ def unexplained(
     thoughts: Mapping[Site, Tensor],
     traces: TraceStore,
     claims: Sequence[Sequence[str]],
-    memory_gib: float = MEMORY_GIB,
 ) -> dict[tuple[Content, Site], float]:
     """The share of the thoughts' variance that a map from each content's texts misses, rows left out.
 
@@ -105,16 +112,13 @@ def unexplained(
         thoughts: site -> [N, d].
         traces: N, for their questions.
         claims: N lists.
-        memory_gib: see `fit.fit_metric`.
     """
     targets = {site: _standardized(found.double()) for site, found in thoughts.items()}
-    texts = {content: [content.text(of) for of in claims] for content in contents}
-    reader = within_memory(reader, texts, traces.questions, memory_gib * 2**30)
     missed = {}
-    for content, said in texts.items():
-        features = reader.features(said, traces.questions).double()
-        scaled = features - features.mean(0) if reader.basis is not None else _standardized(features)
-        strengths = [1e-3 * strength * len(said) for strength in RIDGES]
+    for content in contents:
+        features = reader.features([content.text(of) for of in claims], traces.questions)
+        scaled = _standardized(features.double())
+        strengths = [strength * features.shape[1] for strength in STRENGTHS]
         solved = ridge(scaled, list(targets.values()), strengths)
         for (site, target), one in zip(targets.items(), solved, strict=True):
             missed[content, site] = float(one.left_out.square().sum() / target.square().sum())
@@ -125,13 +129,13 @@ def _standardized(x: Tensor) -> Tensor:
     return (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
 
 
-def _rows(claims: Sequence[Sequence[str]], n_steps: int) -> list[int]:
-    """Traces of `n_steps` steps, and of as few other lengths as make up for too few, the nearest first."""
+def _rows(claims: Sequence[Sequence[str]], n_steps: int, most: int) -> list[int]:
+    """Up to `most` traces of `n_steps` steps; other lengths make up for too few, the nearest first."""
     by_length: dict[int, list[int]] = {}
     for row, of in enumerate(claims):
         by_length.setdefault(len(of), []).append(row)
     found: list[int] = []
     for n in sorted(by_length, key=lambda n: (abs(n - n_steps), n)):
-        if n and len(found) < ROWS:
-            found += by_length[n][: ROWS - len(found)]
+        if n and len(found) < most:
+            found += by_length[n][: most - len(found)]
     return sorted(found)

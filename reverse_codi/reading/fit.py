@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -24,8 +23,6 @@ from reverse_codi.recipe.reading import FRAMED, MEMORY_GIB, Map
 from reverse_codi.traces.store import TraceStore
 
 log = logging.getLogger(__name__)
-
-K = TypeVar("K")
 
 
 def fit_map(
@@ -84,13 +81,13 @@ def fit_metric(
 
 
 def within_memory(
-    reader: Reader, texts: Mapping[K, Sequence[str]], questions: Sequence[str], memory: float
+    reader: Reader, texts: Mapping[Site, Sequence[str]], questions: Sequence[str], memory: float
 ) -> Reader:
     """The reader, with a basis where a map on whole states would take more than `memory` bytes.
 
     Args:
         reader: reads texts.
-        texts: of each site or content, N that a map is fitted on; the basis is computed from a sample of all.
+        texts: of each site, N that its map is fitted on; the basis is computed from a sample of all.
         questions: N questions.
         memory: in bytes.
     """
@@ -102,8 +99,10 @@ def within_memory(
     if rank is None:
         return reader
     drawn = min(SAMPLE, int(memory / 16 / (n_blocks * width)), len(texts) * n)
-    chosen = random.Random(0).sample([(of, row) for of in texts for row in range(n)], drawn)
-    states = reader.features([texts[of][row] for of, row in chosen], [questions[row] for _, row in chosen])
+    chosen = random.Random(0).sample([(site, row) for site in texts for row in range(n)], drawn)
+    states = reader.features(
+        [texts[site][row] for site, row in chosen], [questions[row] for _, row in chosen]
+    )
     log.info(
         f"states of {n_blocks * width:,} features are projected on {n_blocks * rank:,} (reading.memory_gib)"
     )

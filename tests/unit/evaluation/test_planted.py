@@ -40,6 +40,15 @@ def recipe() -> Recipe:
     )
 
 
+def test_two_steps_in_one_thought_are_found(tmp_path: Path) -> None:
+    reasoner = make_tiny_reasoner(n_thoughts=4, hidden=96, layers=1)
+    planted = plant(recipe(), reasoner, problems_of(recipe(), 1500, 300), tmp_path, noise=0.3)
+    rows = recovered(recipe(), reasoner, planted, tmp_path / "reading")
+    assert str(rows[3].plant) == "step 1 and step 2"
+    assert [row.held for row in rows] == [1.0, 1.0, 1.0, 1.0]
+    assert rows[3].retrieval is not None and rows[3].retrieval >= 0.9
+
+
 def test_preparation_finds_what_was_planted(reasoner: CodiReasoner, tmp_path: Path) -> None:
     problems = problems_of(recipe(), 1500, 300)
     planted = plant(recipe(), reasoner, problems, tmp_path, noise=0.3)
@@ -56,10 +65,12 @@ def test_preparation_finds_what_was_planted(reasoner: CodiReasoner, tmp_path: Pa
 def test_a_thought_is_a_fixed_map_of_its_text_and_noise(reasoner: CodiReasoner, tmp_path: Path) -> None:
     problems = problems_of(recipe(), 200, 60)
     planted = plant(recipe(), reasoner, problems, tmp_path, noise=0.1)
-    site, what = Site("h", 0), planted.plants[Site("h", 0)]
+    site, what = Site("h", 0), planted.contents[Site("h", 0)]
     thoughts = planted.train.vectors(site)
     texts = [what.text(claims) for claims in planted.train.claims]
-    rest = thoughts - planted.optimum[site].predict(planted.reader.features(texts, planted.train.questions))
+    rest = thoughts - planted.planting.optimum[site].predict(
+        planted.planting.reader.features(texts, planted.train.questions)
+    )
     assert float(rest.std()) == pytest.approx(0.1, rel=0.05)
     assert float(thoughts.std()) == pytest.approx(1.0, rel=0.1)
     # What holds nothing is as large as what holds something.

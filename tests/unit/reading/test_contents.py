@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,16 @@ def test_what_probes_leave_open() -> None:
         return [str(content) for content in candidates(encoded({(H0, len(row)): list(row)}), H0, len(row))]
 
     assert found([0.9, 0.9, 0.9, 0.9], [0.1, 0.0, 0.2, 0.2]) == ["step 1"]  # clear
-    assert found([0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.1]) == ["nothing"]
+    assert found([0.2, 0.2, 0.2, 0.2], [0.0, 0.0, 0.0, 0.1]) == ["nothing"]
     assert found([0.0, 0.3, 0.0, 0.9], [0.0, 0.0, 0.0, 0.1]) == ["result 1", "step 1"]
     # the result of the other step may be handed on, or the other step held too
     assert found([0.9, 0.9, 0.9, 0.9], [0.1, 0.0, 0.2, 0.4]) == [
         "step 1", "result 1", "step 2", "result 2", "step 1 and step 2", "result 1 and result 2",
     ]  # fmt: skip
+    # read too badly to say so, and too well to say nothing
+    weak = encoded({(H0, 1): [[0.2, 0.5, 0.1, 0.4]]})
+    assert [str(content) for content in candidates(weak, H0, 1)] == ["nothing", "step 1", "result 1"]
+    assert candidates(replace(weak, moved={(H0, 1): 0.0}), H0, 1) == [Content()]  # swaps say it is not used
     # three whole steps are compared with what is simpler, but no more are put together
     three = found([0.9] * 4, [0.8] * 4, [0.7] * 4)
     assert three == ["step 1 and step 2 and step 3"]
@@ -50,12 +55,12 @@ def test_what_probes_leave_open() -> None:
 
 def test_too_few_traces_of_a_length_are_joined_by_the_next_lengths() -> None:
     claims = [["c"] * n for n in [1] * 10 + [2] * 300 + [3] * 500 + [0] * 50 + [5] * 5]
-    lengths = {n: [len(claims[row]) for row in _rows(claims, n)] for n in (1, 3, 5)}
+    lengths = {n: [len(claims[row]) for row in _rows(claims, n, ROWS)] for n in (1, 3, 5)}
     assert {n: len(of) for n, of in lengths.items()} == {1: ROWS, 3: ROWS, 5: ROWS}
     assert (lengths[1].count(1), lengths[1].count(2), lengths[1].count(3)) == (10, 300, ROWS - 310)
     assert set(lengths[3]) == {3}
     assert lengths[5].count(5) == 5 and set(lengths[5]) == {3, 5}
-    assert _rows([["c"], []], 1) == [0]
+    assert _rows([["c"], []], 1, ROWS) == [0]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,15 @@ def traces(folder: Path, reader: Reader, holds: Content, noise: float) -> TraceS
             "tokenizer_hash": reader.reasoner.tokenizer_hash,
         },
     )
+
+
+@pytest.mark.parametrize(("noise", "holds"), [(0.3, FIRST), (4.0, Content())])
+def test_where_probes_read_too_little_a_text_must_explain_enough(
+    noise: float, holds: Content, reader: Reader, tmp_path: Path
+) -> None:
+    store = traces(tmp_path / "traces", reader, FIRST, noise)
+    read = encoded({(H0, 2): [[0.5, 0.5, 0.5, 0.5], [0.0] * 4]})
+    assert choose_contents(reader, read, store, store.claims).content(H0, 2) == holds
 
 
 @pytest.mark.parametrize("holds", [BOTH, FIRST, RESULT], ids=str)
