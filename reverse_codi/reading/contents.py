@@ -74,8 +74,11 @@ def choose_contents(
         missed = unexplained(reader, wanted, thoughts, of, [claims[row] for row in rows])
         for site, n in keys:
             left = {content: missed.get((content, site), 1 - ENOUGH) for content in open_[site, n]}
-            best = chosen[site, n] = min(left, key=left.__getitem__)
-            if best != (before := encoded.content(site, n)):
+            best, before = min(left, key=left.__getitem__), encoded.content(site, n)
+            if left[best] >= 1:  # no text says anything, so probes have the word
+                continue
+            chosen[site, n] = best
+            if best != before:
                 log.info(
                     f"{site}, problems of {n} steps: {best}, not {before}: its text leaves "
                     f"{left[best]:.2f} of the thoughts unexplained, the other's {left[before]:.2f}"

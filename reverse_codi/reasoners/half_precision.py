@@ -27,19 +27,20 @@ def widen_frozen_layers(model: nn.Module) -> None:
     Weights, their types, and what comes out of a layer stay in half precision. Layers that are trained, and
     those on a GPU, compute as before.
     """
-    slow = {dtype for dtype, has in _has_instructions().items() if not has}
+    if has_fast_bfloat16(on_cpu=True):
+        return
     for module in model.modules():
         wide = _WIDE.get(type(module))
-        if wide is not None and module.weight.dtype in slow:
+        if wide is not None and module.weight.dtype in (torch.bfloat16, torch.float16):
             module.__class__ = wide
 
 
-def _has_instructions() -> dict[torch.dtype, bool]:
-    kinds = torch.ops.mkldnn
-    return {
-        torch.bfloat16: kinds._is_mkldnn_bf16_supported(),
-        torch.float16: kinds._is_mkldnn_fp16_supported(),
-    }
+def has_fast_bfloat16(on_cpu: bool) -> bool:
+    """Whether this machine's processor or accelerator multiplies matrices in bfloat16 by itself."""
+    if not on_cpu:
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch has no public name for these two.
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 class _WideLinear(nn.Linear):

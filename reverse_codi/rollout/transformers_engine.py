@@ -21,6 +21,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from reverse_codi.reasoners.half_precision import widen_frozen_layers
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.base import (
     BASE_VERSION,
@@ -48,12 +49,11 @@ class TransformersEngine:
 
     def __init__(self, base: str | Path | PreTrainedModel | PeftModel, config: EngineConfig) -> None:
         self.config = config
-        self.dtype: torch.dtype = getattr(torch, config.dtype)
         self._base: Base | None = None
         self.model: PreTrainedModel | PeftModel
         if isinstance(base, str | Path):
-            self._base = Base(base, self.dtype)
-            self.model = self._base.merged(None).to(config.device)  # type: ignore[arg-type]
+            self._base = Base(base, getattr(torch, config.dtype))
+            self.model = self._merged(None)
         else:
             self.model = base
         self._version = BASE_VERSION
@@ -73,9 +73,19 @@ class TransformersEngine:
         """
         if self._base is None:
             raise TypeError("this engine samples from a model in memory; make another from the base's folder")
-        self.model = self._base.merged(adapter)  # the model before makes room on the device
-        self.model.to(self.config.device)  # type: ignore[arg-type]
+        self.model = self._merged(adapter)
         self._version = version
+
+    def _merged(self, adapter: str | Path | None) -> PreTrainedModel:
+        assert self._base is not None
+        model = self._base.merged(adapter)
+        widen_frozen_layers(model)
+        return model.to(self.config.device)  # type: ignore[arg-type]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the model reads embeddings in: a model in memory decides itself, not the configuration."""
+        return next(self.model.get_input_embeddings().parameters()).dtype
 
     def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, first: int = 0) -> list[Rollout]:
         """Sample `n` texts a prompt; see `Engine.generate`."""

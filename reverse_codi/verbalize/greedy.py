@@ -60,9 +60,10 @@ def greedy_engine(reasoner: CodiReasoner, folder: str | Path) -> TransformersEng
 
 
 def engine_config(reasoner: CodiReasoner, max_sequences: int = 512) -> EngineConfig:
-    """Of a `transformers` engine where the reasoner is, for prompts as long as the model takes."""
+    """Of a `transformers` engine as the reasoner is held, for prompts as long as the model takes."""
     return EngineConfig(
         kind="transformers",
+        dtype=str(reasoner.lm.dtype).removeprefix("torch."),
         device=reasoner.device.type,
         max_sequences=max_sequences,
         max_model_len=reasoner.lm.config.max_position_embeddings,

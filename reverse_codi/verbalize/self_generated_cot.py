@@ -11,12 +11,12 @@ from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import UserError
+from reverse_codi.verbalize.greedy import engine_config
 from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.targets import nearest_texts, prefixes, with_answer, written_claims
 from reverse_codi.verbalize.thoughts import Thoughts
@@ -160,7 +160,7 @@ def _sampled(
     reasoner: CodiReasoner, section: WarmStartSection, questions: list[str]
 ) -> Iterator[tuple[int, str]]:
     """Sampled written solutions, each with its question's row."""
-    engine = TransformersEngine(reasoner.saved_path(), EngineConfig(kind="transformers", max_sequences=512))
+    engine = TransformersEngine(reasoner.lm, engine_config(reasoner))
     sampling = Sampling(
         max_new_tokens=reasoner.config.max_written_tokens,
         seed=section.seed,

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from reverse_codi.reasoners.half_precision import has_fast_bfloat16
+
 FLOAT32_SDPA = "float32_sdpa"
 
 
@@ -46,14 +48,6 @@ def _float32_sdpa(
             scale=scaling,
         )
     return out.transpose(1, 2).to(query.dtype).contiguous(), None
-
-
-def has_fast_bfloat16(on_cpu: bool) -> bool:
-    """Whether this machine's processor or accelerator multiplies matrices in bfloat16 by itself."""
-    if not on_cpu:
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # torch has no public name for these two.
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def register() -> None:

@@ -13,14 +13,13 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.half_precision import widen_frozen_layers
 
 INPUTS, OUTPUTS = 24, 40
-HALF = (torch.bfloat16, torch.float16)
 ROWS = {"one row": (1,), "few": (2, 3), "many": (5, 7)}
 
 
 @pytest.fixture(autouse=True)
 def without_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU like most: no instructions for bfloat16. Parts are so small that a layer has several."""
-    monkeypatch.setattr(half_precision, "_has_instructions", lambda: dict.fromkeys(HALF, False))
+    monkeypatch.setattr(half_precision, "has_fast_bfloat16", lambda on_cpu: False)
     monkeypatch.setattr(half_precision, "_PART", 3 * INPUTS)
 
 
@@ -80,15 +79,10 @@ def test_frozen_half_precision_layers_alone_are_widened(monkeypatch: pytest.Monk
 
 
 def test_nothing_is_widened_where_the_cpu_has_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(half_precision, "_has_instructions", lambda: dict.fromkeys(HALF, True))
+    monkeypatch.setattr(half_precision, "has_fast_bfloat16", lambda on_cpu: True)
     [layer, *_] = layers()
     widen_frozen_layers(layer)
     assert type(layer) is nn.Linear
-
-
-def test_each_half_type_has_an_answer_on_this_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    assert set(half_precision._has_instructions()) == set(HALF)
 
 
 def test_a_reasoner_in_half_precision_is_loaded_with_widened_layers(

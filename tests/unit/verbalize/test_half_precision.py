@@ -15,6 +15,7 @@ from reverse_codi.reasoners.distill import mixed_precision
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.training.sync import TOLERANCE, TOLERANCE_OF_HALF
+from reverse_codi.verbalize.greedy import engine_config, greedy, greedy_engine, prompts_of
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.warm_start import SftPairs, encode
 from tests.tiny import make_sharp_reasoner, make_tiny_policy, stir
@@ -121,3 +122,20 @@ def test_an_engine_in_bfloat16_agrees_within_the_canarys_tolerance(
 
 def worst(ours: list[torch.Tensor], theirs: list[NDArray[np.float32]]) -> float:
     return max(float((a - torch.from_numpy(b)).abs().max()) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_the_policy_in_memory_writes_what_an_engine_that_loads_it_writes(
+    reasoner: CodiReasoner, tmp_path: Path
+) -> None:
+    policy = make_tiny_policy(reasoner)
+    stir(policy)
+    policy.save(tmp_path)
+    slots = torch.randn(6, 1, 32, generator=torch.Generator().manual_seed(0))
+    prompts = prompts_of(policy, slots)
+    in_memory = TransformersEngine(policy.model.eval(), engine_config(reasoner))
+    loaded = greedy_engine(reasoner, tmp_path)
+    assert in_memory.dtype == loaded.dtype == torch.bfloat16
+    # Adapters are added in one and merged in the other, which rounds otherwise.
+    scores = [engine.score(prompts, [[1, 2]] * 6) for engine in (in_memory, loaded)]
+    assert np.abs(np.stack(scores[0]) - np.stack(scores[1])).max() < TOLERANCE_OF_HALF
+    assert len(greedy(in_memory.generate, policy, slots, 5)) == 6
