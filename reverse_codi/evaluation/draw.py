@@ -1,6 +1,7 @@
 """Draw the evaluation set: fresh held-out problems, enough wrong traces, minimal pairs, training traces.
 
 Traces are kept in the evaluation's folder, so that another control, or a run that was stopped, finds them.
+Those of training are taken from the run where they are still there.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import MakesMinimalPairs, Split
 from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.traces.collect import TraceRequest, collect
+from reverse_codi.traces.files import MANIFEST, Manifest
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import RecipeError
+from reverse_codi.verbalize.kept_claims import read_claims
+from reverse_codi.verbalize.self_generated_cot import FILE
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +78,12 @@ def draw(
         out = request.out / "traces" / f"{name}-{first}"
         return collect(reasoner, task, TraceRequest.of_evaluation(recipe, split, n, first, out))
 
-    train = traces("train", Split.TRAIN, min(TRAIN_TRACES, recipe.trace.n), recipe.trace.seed)
-    context = EvalContext.of(reasoner, task, metric, encoded, train)
+    most = min(TRAIN_TRACES, recipe.trace.n)
+    if kept := of_training(recipe, reasoner, most):
+        train, solved = kept
+    else:
+        train, solved = traces("train", Split.TRAIN, most, recipe.trace.seed), {}
+    context = EvalContext.of(reasoner, task, metric, encoded, train, solved)
     first = FIRST_SEED + 10 * request.seed
     if given is None:
         heldout = traces("heldout", Split.HELDOUT, size.problems, first)
@@ -90,6 +98,38 @@ def draw(
         log.warning(f"{len(wrong)} wrong traces in {len(more):,} problems; {size.wrong} were wanted")
     pairs = _pairs(context, size.pairs, first + 2)
     return EvalSet(context, heldout, more.select(wrong[: size.wrong]), pairs, request.seed)
+
+
+def of_training(
+    recipe: Recipe, reasoner: CodiReasoner, most: int
+) -> tuple[TraceStore, dict[str, list[str]]] | None:
+    """The training traces, if the run's are still where its recipe says, and what the model wrote for them.
+
+    Args:
+        recipe: of the run.
+        reasoner: who thought.
+        most: traces that are wanted, the first ones.
+
+    Returns:
+        Traces, and by question the steps that the model wrote for it, where training needed them. None
+        without such traces: they are collected anew then, and are the same.
+
+    Raises:
+        UserError: files there are damaged.
+    """
+    folder = Path(recipe.trace.out)
+    if not (folder / MANIFEST).is_file():
+        return None
+    header = Manifest.read(folder).header
+    if (header.recipe_hash, header.reasoner_hash) != (recipe.trace_hash, reasoner.content_hash):
+        return None
+    store = TraceStore.open(folder, reasoner)
+    if not store.complete:
+        return None
+    written = (
+        read_claims(folder / FILE, "written", reasoner, store.questions) if (folder / FILE).is_file() else []
+    )
+    return store.select(range(min(most, len(store)))), dict(zip(store.questions, written, strict=False))
 
 
 def _checked(traces: TraceStore, path: Path) -> TraceStore:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -57,11 +58,16 @@ class EvalContext:
 
     @staticmethod
     def of(
-        reasoner: CodiReasoner, task: Task, metric: ThoughtMetric, encoded: EncodedSteps, train: TraceStore
+        reasoner: CodiReasoner,
+        task: Task,
+        metric: ThoughtMetric,
+        encoded: EncodedSteps,
+        train: TraceStore,
+        solved: Mapping[str, list[str]] | None = None,
     ) -> EvalContext:
         """With a reader that reads no text twice: controls share most of theirs."""
         cached = ThoughtMetric(CachedReader(metric.reader), metric.maps)
-        return EvalContext(reasoner, task, cached, encoded, train)
+        return EvalContext(reasoner, task, cached, encoded, train, dict(solved or {}))
 
     @property
     def sites(self) -> list[Site]:

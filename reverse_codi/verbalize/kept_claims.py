@@ -34,7 +34,7 @@ def kept_claims(
     Raises:
         UserError: the file is damaged, or of other questions or another reasoner.
     """
-    claims = _read(file, key, reasoner, questions) if file.is_file() else []
+    claims = read_claims(file, key, reasoner, questions) if file.is_file() else []
     for start in range(len(claims), len(questions), CHUNK):
         end = min(start + CHUNK, len(questions))
         claims += find(start, end)
@@ -42,8 +42,12 @@ def kept_claims(
     return claims
 
 
-def _read(file: Path, key: str, reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
-    """What an earlier call found for the first of these questions."""
+def read_claims(file: Path, key: str, reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
+    """What `kept_claims` found for the first of these questions.
+
+    Raises:
+        UserError: as there.
+    """
     try:
         kept = json.loads(file.read_text())
         claims: list[list[str]] = kept[key]

@@ -30,8 +30,6 @@ from reverse_codi.utils.process_memory import Peaks, watched
 T = TypeVar("T")
 
 RESULT = "true_size.json"
-# An evaluation thinks and writes about the training questions anew.
-KNOWN_TRACES = ("--trace.n", "32")
 PLANTED = "(steps planted)"
 REASONER = "reasoner"
 """A link to the converted checkpoint, beside the folder of the run."""
@@ -126,7 +124,6 @@ def stages(recipe: Recipe, asked: Recipe, writes: int) -> list[Stage]:
     warm, texts = (one / other for one, other in zip(_work(asked), _work(recipe), strict=True))
     untrained = ["--warm_start.steps", "0", "--grpo.steps", "0", "--train.out", prepare]
     size = ["--problems", str(AMONG), "--wrong", "8", "--pairs", "8", "--no-baselines", "--no-reconstructor"]
-    size += KNOWN_TRACES
     who = ["--reasoner", str(out.with_name(REASONER)), "--verbalizer", str(out / "verbalizer")]
     return [
         Stage("checkpoint"),
