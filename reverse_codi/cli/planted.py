@@ -26,6 +26,12 @@ def parser() -> Parser:
         "--noise", type=size, default=0.5, help="size of the noise; that of the planted states is 1"
     )
     made.add_argument("--seed", type=count, default=0, help="of the map that plants and of the noise")
+    made.add_argument(
+        "--random-weights",
+        metavar="LAYERS",
+        type=positive,
+        help="random weights in the files of the recipe's public checkpoint, of so many layers, at its width",
+    )
     made.add_argument("--out", metavar="DIR", type=Path, default=Path("runs/planted"), help="a new folder")
     return made
 
@@ -38,6 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     from rich.table import Table
 
     from reverse_codi.evaluation.planted import plant, problems_of, recovered
+    from reverse_codi.evaluation.true_size import with_random_weights
     from reverse_codi.reasoners.load import load_reasoner
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.log import show_log
@@ -45,6 +52,10 @@ def main(arguments: Sequence[str]) -> None:
 
     check_folder(options.out, "--out")
     problems = problems_of(recipe, options.n, options.n_heldout)
+    if options.random_weights:
+        recipe = with_random_weights(
+            recipe, problems[0], options.out / "model", options.random_weights, options.seed
+        )
     console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
     planted = plant(recipe, reasoner, problems, options.out, options.noise, options.seed)
     table = Table("site", "planted", "found again", "retrieval", "optimum", "match")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from reverse_codi.evaluation.planted import plant_texts
-from reverse_codi.reading.claims import Content
+from reverse_codi.reading.claims import Content, claims_text
 from reverse_codi.reasoners.checkpoints.random_weights import PUBLIC, PublicLayout, Written, write_random
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.recipe.schema import Recipe
@@ -73,6 +74,27 @@ def generated_rows(folder: Path, n: int = GENERATED, seed: int = 0) -> Path:
 def _row(problem: Problem) -> dict[str, str]:
     lines = [f"{step.english} <<{step.claim.replace(' ', '')}>>" for step in problem.steps]
     return {"question": problem.question, "answer": "\n".join([*lines, f"#### {problem.answer}"])}
+
+
+def with_random_weights(
+    recipe: Recipe, problems: Sequence[Problem], folder: Path, layers: int, seed: int
+) -> Recipe:
+    """The recipe with random weights instead of its public checkpoint.
+
+    Args:
+        recipe: names the checkpoint.
+        problems: the tokenizers are made from their text.
+        folder: gets the files, and what they are converted to.
+        layers: number of layers; width and vocabulary are the checkpoint's.
+        seed: of the weights.
+
+    Raises:
+        RecipeError: the checkpoint's layout is not known.
+    """
+    texts = [text for problem in problems for text in (problem.question, claims_text(problem.claims))]
+    written = write_random(layout_of(recipe), folder / "hub", texts, layers, seed)
+    places = {"path": str(written.path), "base": str(written.base), "converted": str(folder / "converted")}
+    return recipe.model_copy(update={"reasoner": recipe.reasoner.model_copy(update=places)})
 
 
 def write_model(recipe: Recipe, data: Path, hub: Path, layers: int | None, seed: int) -> Written:

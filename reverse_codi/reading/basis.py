@@ -65,8 +65,12 @@ class FeatureBasis:
 
     def __call__(self, states: Tensor) -> Tensor:
         """The features [N, B * r] of states [N, B, d]."""
-        standardized = (states - self.mean) / self.deviation
-        return torch.einsum("nbd,bdr->nbr", standardized, self.directions).flatten(1)
+        rank = self.directions.shape[2]
+        features = states.new_empty(len(states), self.n_features)
+        for block, directions in enumerate(self.directions):  # one at a time, for the memory
+            standardized = (states[:, block] - self.mean[block]) / self.deviation[block]
+            features[:, block * rank : (block + 1) * rank] = standardized @ directions
+        return features
 
 
 def rank_within(n_rows: int, blocks: int, width: int, memory: float) -> int | None:

@@ -66,7 +66,8 @@ def choose_contents(
     shared: dict[tuple[int, ...], list[Key]] = {}
     for key in open_:
         shared.setdefault(tuple(_rows(claims, key[1], most)), []).append(key)
-    chosen = {}
+    chosen: dict[Key, Content] = {}
+    changes: dict[tuple[Site, Content, Content], list[int]] = {}
     for rows, keys in shared.items():
         wanted = dict.fromkeys(content for key in keys for content in open_[key] if content.steps)
         of = train.select(rows)
@@ -79,10 +80,10 @@ def choose_contents(
                 continue
             chosen[site, n] = best
             if best != before:
-                log.info(
-                    f"{site}, problems of {n} steps: {best}, not {before}: its text leaves "
-                    f"{left[best]:.2f} of the thoughts unexplained, the other's {left[before]:.2f}"
-                )
+                changes.setdefault((site, best, before), []).append(n)
+    for (site, best, before), lengths in sorted(changes.items(), key=lambda item: item[0][0]):
+        steps = ", ".join(map(str, sorted(lengths)))
+        log.info(f"{site}, problems of {steps} steps: {best} tells more of the thoughts than {before}")
     return replace(encoded, chosen=chosen)
 
 

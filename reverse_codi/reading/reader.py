@@ -74,14 +74,12 @@ class Reader:
         while start < len(order):
             chunk = order[start : start + size]
             after = None if questions is None else [questions[i] for i in chunk]
-            read = self.reasoner.read([texts[i] for i in chunk], after, self.spec.suffix)
-            taken = [self._taken(states, texts[i]) for i, states in zip(chunk, read, strict=True)]
-            kept = self._kept(torch.stack(taken))
+            kept, largest = self._read_chunk([texts[i] for i in chunk], after)
             if start == 0:
                 features = torch.empty(len(texts), kept.shape[1])
             features[chunk] = kept
             start += size
-            size = min(CHUNK, max(1, CHUNK_BYTES // max(states.nbytes for states in read)))
+            size = min(CHUNK, max(1, CHUNK_BYTES // largest))
         if not bool((good := features.isfinite().all(1)).all()):
             text = texts[int((~good).nonzero()[0])]
             raise ReadingError(
@@ -89,6 +87,15 @@ class Reader:
                 "wider dtype"
             )
         return features
+
+    def _read_chunk(self, texts: list[str], questions: list[str] | None) -> tuple[Tensor, int]:
+        """Features [N, F] of texts, and the bytes of all states of the longest.
+
+        The states go when this ends: with the next chunk's beside them they would take twice as much.
+        """
+        read = self.reasoner.read(texts, questions, self.spec.suffix)
+        blocks = torch.stack([self._taken(states, text) for states, text in zip(read, texts, strict=True)])
+        return self._kept(blocks), max(states.nbytes for states in read)
 
     def _taken(self, states: Tensor, text: str) -> Tensor:
         """The blocks [B, d] of a text's states [L + 1, T, d]."""
