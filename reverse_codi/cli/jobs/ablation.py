@@ -95,10 +95,17 @@ class Ablation(Section):
     start on 1,000 labelled problems. By default they make their own."""
     figures: Literal["suite", "run"] = "suite"
     """suite: evaluate each row. run: show the last held-out figures of the run itself (metrics.jsonl)."""
+    seeds: list[int] = []
+    """Seeds of every row that has none of its own."""
     set: dict[str, Any] = {}
     """Keys laid over the base recipe in every row."""
     rows: dict[str, AblationRow]
     """Name -> row, in the order of the table."""
+
+    def seeds_of(self, name: str) -> list[int]:
+        """The seeds of one row."""
+        row = self.rows[name]
+        return row.seeds or ([] if row.seed is not None else self.seeds)
 
     @model_validator(mode="after")
     def _rows_come_after_rows_above(self) -> Self:
@@ -110,7 +117,7 @@ class Ablation(Section):
             above.append(name)
             if "search" in row.takes and row.after is None:
                 raise ValueError(f"row {name!r} takes a search and names no row that made it; give `after`")
-            if row.seeds and self.figures != "run":
+            if self.seeds_of(name) and self.figures != "run":
                 raise ValueError(
                     f"row {name!r} has seeds, which only a table of `figures: run` averages over"
                 )
@@ -166,7 +173,7 @@ def check(ablation: Ablation, names: Sequence[str], out: Path) -> None:
         StageError: a row, or one that it goes on from, was made with other settings.
     """
     for name in names:
-        if ablation.rows[name].seeds:
+        if ablation.seeds_of(name):
             for one, folder in by_seed(ablation, name, out):
                 check(one, [name], folder)
             continue
@@ -187,14 +194,14 @@ def by_seed(ablation: Ablation, name: str, out: Path) -> Iterator[tuple[Ablation
     while before is not None:
         rows[before] = ablation.rows[before]
         before = rows[before].after
-    for seed in ablation.rows[name].seeds:
+    for seed in ablation.seeds_of(name):
         fixed = {key: row.model_copy(update={"seeds": [], "seed": seed}) for key, row in rows.items()}
         yield ablation.model_copy(update={"rows": {**ablation.rows, **fixed}}), out / f"seed-{seed}"
 
 
 def found(ablation: Ablation, name: str, out: Path) -> Figures | None:
     """What a row has found so far: None if it is not finished, the mean of its seeds that are."""
-    if not ablation.rows[name].seeds:
+    if not ablation.seeds_of(name):
         file = out / name / DONE
         return json.loads(file.read_text()) if file.is_file() else None
     there = [found(one, name, folder) for one, folder in by_seed(ablation, name, out)]
@@ -215,7 +222,7 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> Figur
     Raises:
         StageError: the former run had other settings.
     """
-    if ablation.rows[name].seeds:
+    if ablation.seeds_of(name):
         return averaged([run_row(one, name, at, console) for one, at in by_seed(ablation, name, out)])
     folder = out / name
     inputs = made_from(ablation, name)

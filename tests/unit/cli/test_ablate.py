@@ -340,6 +340,16 @@ def test_a_row_of_seeds_is_the_mean_of_runs_from_the_embedded_warm_start(
     assert [list(column.cells) for column in shown.columns][1] == ["1.000 ±1.000", "0.000"]
 
 
+def test_seeds_of_a_table_are_of_every_row_that_has_none_of_its_own(
+    tmp_path: Path, runs: list[tuple[str, int]]
+) -> None:
+    values = run_table(tmp_path, base={}, more={"after": "base"}, own={"seeds": [7]}).model_dump()
+    ablation = validated(Ablation, values | {"seeds": [1, 2]}, "table")
+    for name in ablation.rows:
+        run_row(ablation, name, tmp_path / "out", Console(quiet=True))
+    assert runs == [("base", 1), ("base", 2), ("more", 1), ("more", 2), ("own", 7)]
+
+
 def test_a_seed_is_of_all_that_a_row_trains_and_of_the_rows_that_it_goes_on_from(tmp_path: Path) -> None:
     stages = [{"search": {"samples": 4}, "distil": {"steps": 5}}, {"grpo": {"steps": 1, "seed": 9}}]
     ablation = run_table(
