@@ -20,9 +20,8 @@ def plan(recipe: Recipe, sizes: ModelSizes) -> Plan:
     if recipe.warm_start.steps:
         stages.append(("warm start", warming, "warm_start.micro_batch"))
     stages += [
-        (stage.name if recipe.reinforce else stage.kind, learning(stage.section), f"{stage.kind}.micro_batch")
+        (stage.name if recipe.reinforce else stage.kind, learning(stage.section), _key(stage.kind))
         for stage in recipe.stages
-        if stage.kind in ("grpo", "distil")
     ]
     on_gpu = recipe.reasoner.device.startswith("cuda")
     mapped = 0.0 if on_gpu else float(sizes.weights)
@@ -31,3 +30,7 @@ def plan(recipe: Recipe, sizes: ModelSizes) -> Plan:
         for name, parts, key in stages
     ]
     return Plan([*held, *actors(recipe, sizes)] if recipe.stages else held)
+
+
+def _key(kind: str) -> str:
+    return "trace.n" if kind == "search" else f"{kind}.micro_batch"

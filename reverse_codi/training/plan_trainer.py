@@ -17,6 +17,7 @@ from reverse_codi.recipe.reinforce import DistilSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.training.model_sizes import ModelSizes
+from reverse_codi.training.search import BLOCK
 from reverse_codi.utils.memory import GIB, MIB
 from reverse_codi.utils.micro_batch import Shape, micro_batch, tile_bytes
 
@@ -78,9 +79,26 @@ def learning(section: Any) -> Callable[[Recipe, ModelSizes], dict[str, float]]:
             rows = section.thoughts_per_step * section.samples
             held = training_pass(recipe, sizes, section, rows, section.max_new_tokens)
             return {**held, "maps": float(maps(recipe, sizes))}
-        return supervised(recipe, sizes, section)
+        if isinstance(section, DistilSection):
+            return supervised(recipe, sizes, section)
+        return searching(recipe, sizes)
 
     return parts
+
+
+def searching(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
+    """Comparing a search's texts with all thoughts, in blocks of each."""
+    thoughts = 4.0 * recipe.trace.n * sizes.n_thoughts * sizes.width
+    return {
+        "libraries": TRAINER_LIBRARIES,
+        "weights": float(sizes.weights),
+        "lora": 4.0 * sizes.n_lora,
+        "maps": float(maps(recipe, sizes)),
+        "activations": reading_pass(recipe, sizes, CHUNK),
+        "logits": float(sizes.logits(ASKED_ROWS)),  # of lens search, and of the canary
+        # As the store has them, one a slot, and whitened; a block of texts; distances of block to block.
+        "features": 3 * thoughts + 4.0 * BLOCK * (features(recipe, sizes) + sizes.width + 2 * BLOCK),
+    }
 
 
 def supervised(
@@ -114,11 +132,15 @@ def training_pass(
     }
 
 
+def blocks_of(recipe: Recipe, sizes: ModelSizes) -> int:
+    """B, the states that are kept of a text: one for each layer at each point."""
+    spec = recipe.reading.spec
+    return (4 if spec.point is Point.NUMBERS else 1) * len(spec.layer_indices(sizes.n_layers + 1))
+
+
 def features(recipe: Recipe, sizes: ModelSizes) -> int:
     """F, the numbers of a text that a map is fitted on: its states, or fewer directions of them."""
-    spec = recipe.reading.spec
-    points = 4 if spec.point is Point.NUMBERS else 1
-    blocks = points * len(spec.layer_indices(sizes.n_layers + 1))
+    blocks = blocks_of(recipe, sizes)
     texts = min(recipe.trace.n, recipe.reading.traces or recipe.trace.n)
     rank = rank_within(texts, blocks, sizes.width, recipe.reading.memory_gib * GIB)
     return blocks * (sizes.width if rank is None else rank)
@@ -137,4 +159,5 @@ def reading_pass(recipe: Recipe, sizes: ModelSizes, rows: int) -> float:
     of_token = (sizes.n_layers + 1) * sizes.width
     tokens = min(rows * (asked + CLAIM_TOKENS), CHUNK_BYTES // (4 * of_token))
     states = tokens * of_token * (sizes.itemsize + 4 + 4)  # as they are, stacked, cut
-    return float(states + sizes.kv(tokens) + sizes.passing(tokens))
+    kept = 2 * 4 * min(rows, tokens // (asked + CLAIM_TOKENS)) * blocks_of(recipe, sizes) * sizes.width
+    return float(states + kept + sizes.kv(tokens) + sizes.passing(tokens))

@@ -173,9 +173,19 @@ def test_each_stage_and_actor_is_planned_for() -> None:
     supervised = plan(recipe(**{"grpo.steps": 0}), sizes)
     assert [holding.process for holding in supervised.holdings] == ["trainer"] * 3
     searched = recipe(reinforce=[{"times": 2, "search": {}, "distil": {}}])
-    assert [h.name for h in plan(searched, sizes).holdings][3:] == [
-        "trainer: 02-distil", "trainer: 04-distil", "rollout", "reward",
-    ]  # fmt: skip
+    held = {h.name: h.parts for h in plan(searched, sizes).holdings}
+    assert list(held)[3:] == [
+        *(f"trainer: {stage}" for stage in ("01-search", "02-distil", "03-search", "04-distil")),
+        "rollout",
+        "reward",
+    ]
+    twice = searched.model_copy(
+        update={"trace": searched.trace.model_copy(update={"n": 2 * searched.trace.n})}
+    )
+    more = {h.name: h.parts for h in plan(twice, sizes).holdings}
+    grown = more["trainer: 01-search"]["features"] - held["trainer: 01-search"]["features"]
+    # a search compares its texts with every thought, which is there as it was, as the prompt has it, whitened
+    assert grown == 3 * 4 * searched.trace.n * sizes.n_thoughts * sizes.width
 
 
 def held(process: str, count: int, gpus: float, mapped: float = 0) -> Holding:
