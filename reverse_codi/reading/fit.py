@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -75,9 +76,12 @@ def fit_metric(
     """
     texts = {site: map_texts(site, encoded, train, train_claims, framed) for site in sites}
     reader = within_memory(reader, texts, train.questions, memory_gib * 2**30)
-    return ThoughtMetric(
-        reader, {site: fit_map(reader, site, encoded, train, train_claims, framed) for site in sites}
-    )
+    maps, began = {}, time.perf_counter()
+    for site in sites:
+        maps[site] = fit_map(reader, site, encoded, train, train_claims, framed)
+    each = (time.perf_counter() - began) / max(1, len(sites))
+    log.info(f"{len(sites)} maps on {len(train):,} texts: {each:.1f} s each, with reading them")
+    return ThoughtMetric(reader, maps)
 
 
 def within_memory(

@@ -46,16 +46,24 @@ def restart_peak() -> None:
 
 def machine() -> float | None:
     """The memory of this machine, or of the container that the process runs in; None where it is unknown."""
-    known = [_field(_MEMINFO, "MemTotal")] if _MEMINFO.is_file() else []
+    total = kib_field(_MEMINFO, "MemTotal") if _MEMINFO.is_file() else None
+    known = [] if total is None else [total]
     for file in _LIMITS:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number
             known.append(int(file.read_text()) / GIB)
     return min(known, default=None)
 
 
+def kib_field(file: Path, name: str) -> float | None:
+    """A field, in GiB, of a file in /proc that counts KiB; None where it has no such field."""
+    start = f"{name}:"
+    line = next((line for line in file.read_text().splitlines() if line.startswith(start)), None)
+    return None if line is None else int(line.split()[1]) * 1024 / GIB
+
+
 def _resident() -> float:
-    if _STATUS.is_file():
-        return _field(_STATUS, "VmHWM")
+    if _STATUS.is_file() and (most := kib_field(_STATUS, "VmHWM")) is not None:
+        return most
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / GIB if sys.platform == "darwin" else most * 1024 / GIB
 
@@ -65,9 +73,3 @@ def _on_gpu() -> float:
     if torch is None or not torch.cuda.is_initialized():
         return 0.0
     return float(torch.cuda.max_memory_allocated()) / GIB
-
-
-def _field(file: Path, name: str) -> float:
-    """A field of a file in /proc that counts KiB."""
-    line = next(line for line in file.read_text().splitlines() if line.startswith(f"{name}:"))
-    return int(line.split()[1]) * 1024 / GIB

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from reverse_codi.utils.memory import GIB
+from reverse_codi.utils.memory import GIB, kib_field
 
 INTERVAL_S = 0.5
 _SMALL = 0.1  # GiB; processes that never take more are shown in one line
-_HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 _RAY_TITLE = re.compile(r"^ray::(\w+)")
 
 
@@ -77,7 +76,7 @@ def sample(root: psutil.Process, peaks: Peaks) -> None:
     for process in [root, *root.children(recursive=True)]:
         try:
             share = process.memory_full_info().pss / GIB
-            status = Path(f"/proc/{process.pid}/status").read_text()
+            resident = kib_field(Path(f"/proc/{process.pid}/status"), "VmHWM")
             name = title(process)
         except (psutil.Error, OSError):  # it ended meanwhile
             continue
@@ -85,8 +84,7 @@ def sample(root: psutil.Process, peaks: Peaks) -> None:
         known = peaks.processes.setdefault(process.pid, ProcessPeak(name))
         if name != "ray IDLE":  # a worker has its actor's name only while it works
             known.name = name
-        if found := _HIGH_WATER.search(status):
-            known.resident = max(known.resident, int(found[1]) / 2**20)
+        known.resident = max(known.resident, resident or 0.0)
         known.share = max(known.share, share)
     peaks.total = max(peaks.total, total)
 
