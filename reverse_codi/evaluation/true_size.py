@@ -190,7 +190,7 @@ class Counts:
 
 COUNTS = {
     "zen-E/CODI-gpt2": Counts(256, 64, 10, 64, 16, 8, 32, "float32"),
-    "bcywinski/codi_llama1b-answer_only": Counts(128, 32, 4, 16, 4, 4, 16, "bfloat16"),
+    "bcywinski/codi_llama1b-answer_only": Counts(64, 16, 2, 8, 2, 4, 8, "bfloat16"),
 }
 
 
