@@ -26,6 +26,7 @@ from reverse_codi.reading.ridge import ridge
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import MEMORY_GIB
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.memory import GIB
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def choose_contents(
     """
     open_ = {key: found for key in encoded.accuracy if len(found := candidates(encoded, *key)) > 1}
     n_features = reader.features(["1 + 1 = 2."], train.questions[:1]).shape[1]
-    most = min(ROWS, int(memory_gib * 2**30 / fit_bytes(1, n_features)))
+    most = max(2, min(ROWS, int(memory_gib * GIB / fit_bytes(1, n_features))))
     shared: dict[tuple[int, ...], list[Key]] = {}
     for key in open_:
         shared.setdefault(tuple(_rows(claims, key[1], most)), []).append(key)
