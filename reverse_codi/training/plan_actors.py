@@ -21,7 +21,8 @@ from reverse_codi.utils.memory import GIB, MIB
 ENGINE_LIBRARIES, VLLM_LIBRARIES = 520 * MIB, 850 * MIB
 # A scorer's with the heaps of its threads: of 1.58 GiB that one took with the embedded model.
 REWARD_LIBRARIES = 1000 * MIB
-# What vLLM on a CPU holds beside its weights once it has loaded and synced GPT-2, as a share of them.
+# What vLLM on a CPU holds beside float32 weights once it has loaded and synced GPT-2, as a share of them.
+# Beside Llama-1B's in bfloat16 it held neither that nor a packed copy of the head.
 ENGINE_HEAP = 0.5
 
 
@@ -65,11 +66,12 @@ def sampling(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     if engine.device == "cuda":
         share = gpu_memory() * engine.gpu_memory_utilization
         return {"libraries": VLLM_LIBRARIES, "weights": float(weights), "kv cache": max(0.0, share - weights)}
-    head = sizes.n_vocab * sizes.width * item  # a packed copy, beside the embedding
+    # A packed copy of the head, beside the embedding.
+    beside = sizes.n_vocab * sizes.width * item + ENGINE_HEAP * weights if item == 4 else 0.0
     return {
         "libraries": VLLM_LIBRARIES,
         "weights": float(weights + mapped_by_engine(recipe, sizes)),
-        "merged": float(head + changed / sizes.n_layers * 4 + ENGINE_HEAP * weights),
+        "merged": float(beside + changed / sizes.n_layers * 4),
         "kv cache": float(engine.kv_cache_mib * MIB),
         "logits": logits,
     }
