@@ -15,10 +15,13 @@ from reverse_codi.evaluation.true_size import (
     layout_of,
     overrides,
     rewrite,
+    with_random_weights,
 )
 from reverse_codi.reasoners.checkpoints.random_weights import PUBLIC, Written
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.load import reasoner_folder
 from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.gsm8k import GSM8K
 from reverse_codi.traces.store import TraceStore
@@ -94,3 +97,15 @@ def test_rewritten_traces_keep_all_but_their_vectors(tiny_reasoner: CodiReasoner
         assert np.all(new.hidden_states == 2) and np.all(new.latent_inputs == 3)
         fields = [name for name in vars(old) if name not in ("hidden_states", "latent_inputs")]
         assert all(getattr(new, name) == getattr(old, name) for name in fields)
+
+
+def test_random_weights_take_the_place_of_a_checkpoint_at_its_width(tmp_path: Path) -> None:
+    asked = load_recipe(["codi-gpt2", "--reasoner.device", "cpu"])
+    problems = Arithmetic().problems(Split.TRAIN, 30, 0)
+    recipe = with_random_weights(asked, problems, tmp_path, layers=1, seed=0)
+    assert recipe.model_copy(update={"reasoner": asked.reasoner}) == asked
+    config = json.loads((reasoner_folder(recipe.reasoner) / "config.json").read_text())
+    assert (config["n_layer"], config["n_embd"], config["vocab_size"]) == (1, 768, 50_260)
+    with pytest.raises(RecipeError, match="no layout of random weights is known"):
+        with_random_weights(Recipe(), problems, tmp_path / "other", layers=1, seed=0)
+    assert not (tmp_path / "other").exists()
