@@ -126,9 +126,7 @@ def of_training(
     store = TraceStore.open(folder, reasoner)
     if not store.complete:
         return None
-    written = (
-        read_claims(folder / FILE, "written", reasoner, store.questions) if (folder / FILE).is_file() else []
-    )
+    written = read_claims(folder / FILE, "written", reasoner, store.questions)
     return store.select(range(min(most, len(store)))), dict(zip(store.questions, written, strict=False))
 
 

@@ -106,7 +106,7 @@ class EvalContext:
     def encoded_by(self, thoughts: Thoughts) -> list[list[int]]:
         """Indices of the steps of which each thought encodes the claim, or the result."""
         pairs = [(site, len(claims)) for site, claims in zip(thoughts.sites, thoughts.claims, strict=True)]
-        return [self.encoded.steps(*pair) or self.encoded.results(*pair) for pair in pairs]
+        return [list(self.encoded.content(*pair).steps) for pair in pairs]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a thought holds where probes leave it open: the content whose text tells most about it.
+"""What a thought holds where probes leave it open: the content whose text explains most of it.
 
 Probes go from thoughts to labels, and blur where a thought holds much: of two planted steps they read the
 worst parts at .50 and .31, and the second result at .88, which would make the thought "= 34". A map from read
@@ -22,7 +22,7 @@ from torch import Tensor
 from reverse_codi.reading.basis import fit_bytes
 from reverse_codi.reading.claims import LEAST, Content, EncodedSteps
 from reverse_codi.reading.reader import Reader
-from reverse_codi.reading.ridge import ridge
+from reverse_codi.reading.ridge import ridge, standardized
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import MEMORY_GIB
 from reverse_codi.traces.store import TraceStore
@@ -62,6 +62,8 @@ def choose_contents(
         What probes read, with `chosen`.
     """
     open_ = {key: found for key in encoded.accuracy if len(found := candidates(encoded, *key)) > 1}
+    if not open_:
+        return encoded
     n_features = reader.features(["1 + 1 = 2."], train.questions[:1]).shape[1]
     most = max(2, min(ROWS, int(memory_gib * GIB / fit_bytes(1, n_features))))
     shared: dict[tuple[int, ...], list[Key]] = {}
@@ -109,7 +111,7 @@ def unexplained(
 ) -> dict[tuple[Content, Site], float]:
     """The share of the thoughts' variance that a map from each content's texts misses, rows left out.
 
-    Every dimension counts alike. A map that says less than the mean leaves more than 1.
+    Every dimension counts alike. A map that predicts worse than the mean leaves more than 1.
 
     Args:
         reader: reads texts.
@@ -118,20 +120,16 @@ def unexplained(
         traces: N, for their questions.
         claims: N lists.
     """
-    targets = {site: _standardized(found.double()) for site, found in thoughts.items()}
+    targets = {site: standardized(found.double()) for site, found in thoughts.items()}
     missed = {}
     for content in contents:
         features = reader.features([content.text(of) for of in claims], traces.questions)
-        scaled = _standardized(features.double())
+        scaled = standardized(features.double())
         strengths = [strength * features.shape[1] for strength in STRENGTHS]
         solved = ridge(scaled, list(targets.values()), strengths)
         for (site, target), one in zip(targets.items(), solved, strict=True):
             missed[content, site] = float(one.left_out.square().sum() / target.square().sum())
     return missed
-
-
-def _standardized(x: Tensor) -> Tensor:
-    return (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
 
 
 def _rows(claims: Sequence[Sequence[str]], n_steps: int, most: int) -> list[int]:

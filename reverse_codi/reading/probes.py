@@ -19,7 +19,7 @@ from torch import Tensor
 
 from reverse_codi.reading.affine import whitener
 from reverse_codi.reading.codes import codes
-from reverse_codi.reading.ridge import ridge
+from reverse_codi.reading.ridge import ridge, standardized
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.claims import parse_claims, result_of
 
@@ -115,8 +115,7 @@ def read_out(vectors: Tensor, columns: Sequence[Sequence[str]]) -> list[ReadOut]
 
 def _by_codes(vectors: Tensor, columns: Sequence[Sequence[str]]) -> list[ReadOut]:
     """Each slot by ridge regression, every trace left out in turn."""
-    x = vectors.double()
-    x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
+    x = standardized(vectors.double())
     of_label, rows = [], []
     for labels in columns:
         often = Counter(labels)

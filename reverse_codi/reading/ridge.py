@@ -36,6 +36,11 @@ class Solved:
         return self.solution if self.rows is None else self.rows.T @ self.solution
 
 
+def standardized(x: Tensor) -> Tensor:
+    """The columns of x [N, F] with mean 0 and size 1; one that never varies stays 0."""
+    return (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
+
+
 def ridge(x: Tensor, targets: Sequence[Tensor], penalties: Sequence[float]) -> list[Solved]:
     """Solve several targets, each with the penalty that errs least on rows that are left out.
 

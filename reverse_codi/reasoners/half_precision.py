@@ -85,18 +85,18 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(weight)
         wide = x.float()
-        return torch.cat([(wide @ part.float().T).to(x.dtype) for part in _parts(weight)], 1)
+        parts = weight.split(_outputs_at_once(weight))
+        return torch.cat([(wide @ part.float().T).to(x.dtype) for part in parts], 1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (weight,), (gradient,) = ctx.saved_tensors, gradients
         total = gradient.new_zeros(len(gradient), weight.shape[1], dtype=torch.float32)
-        start = 0
-        for part in _parts(weight):
-            total.addmm_(gradient[:, start : start + len(part)].float(), part.float())
-            start += len(part)
+        size = _outputs_at_once(weight)
+        for part, of_part in zip(weight.split(size), gradient.split(size, 1), strict=True):
+            total.addmm_(of_part.float(), part.float())
         return total.to(gradient.dtype), None
 
 
-def _parts(weight: Tensor) -> tuple[Tensor, ...]:
-    return weight.split(max(1, _PART // weight.shape[1]))
+def _outputs_at_once(weight: Tensor) -> int:
+    return max(1, _PART // weight.shape[1])

@@ -34,7 +34,7 @@ def kept_claims(
     Raises:
         UserError: the file is damaged, or of other questions or another reasoner.
     """
-    claims = read_claims(file, key, reasoner, questions) if file.is_file() else []
+    claims = read_claims(file, key, reasoner, questions)
     for start in range(len(claims), len(questions), CHUNK):
         end = min(start + CHUNK, len(questions))
         claims += find(start, end)
@@ -43,11 +43,13 @@ def kept_claims(
 
 
 def read_claims(file: Path, key: str, reasoner: CodiReasoner, questions: list[str]) -> list[list[str]]:
-    """What `kept_claims` found for the first of these questions.
+    """What `kept_claims` found for the first of these questions; nothing without a file.
 
     Raises:
         UserError: as there.
     """
+    if not file.is_file():
+        return []
     try:
         kept = json.loads(file.read_text())
         claims: list[list[str]] = kept[key]
