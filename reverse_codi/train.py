@@ -65,7 +65,7 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     run.write_recipe(recipe)
     if recipe.stages:
         reinforce(recipe, prepared, policy, run)
-    return run.save(recipe, prepared.folder)
+    return run.save(recipe, prepared)
 
 
 if __name__ == "__main__":  # `python -m reverse_codi.train ...` is `reverse-codi train ...`, run by its name

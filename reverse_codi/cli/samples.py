@@ -45,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
+    from reverse_codi.verbalize.translations.reference_texts import kept_reference_texts
 
     check_folder(options.out, "--out")
     evaluated, console = find(options.what, keys), show_log(VerbConsole())
@@ -58,11 +59,12 @@ def main(arguments: Sequence[str]) -> None:
             evaluated.recipe, evaluated.verbalizer, options.problems, seed, options.out
         )
         made = tried(translator, metric, thoughts, max(options.samples), seed)
+        references = kept_reference_texts(translator, metric)
         rows += len(thoughts)
         chosen = {(0, "greedy"): made.chosen(0, nearest_of_all)}
         chosen |= {(n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()}
         for key, texts in chosen.items():
-            tables.setdefault(key, []).append(counts(translator, metric, thoughts, texts))
+            tables.setdefault(key, []).append(counts(references, metric, thoughts, texts))
     for (n, name), found in tables.items():
         garbled, active, inactive, wrong = (torch.tensor(column) for column in zip(*found, strict=True))
         shares = (f"{c.mean():.3f} ({' '.join(f'{v:.3f}' for v in c.tolist())})" for c in (active, inactive))

@@ -8,7 +8,7 @@ wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from reverse_codi.reading.best_of import best_of, candidates, matches
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps, claimed
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.load import load_reasoner
-from reverse_codi.reasoners.sites import ANSWER
+from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
@@ -79,7 +79,7 @@ def by_margin(margin: float) -> Choice:
 
 
 def counts(
-    translator: Translator, metric: ThoughtMetric, thoughts: Thoughts, texts: Sequence[str]
+    references: Mapping[Site, Sequence[str]], metric: ThoughtMetric, thoughts: Thoughts, texts: Sequence[str]
 ) -> tuple[int, float, float, int]:
     """Rows without a claim; shares of active and of other thoughts that are right; rows trusted and wrong."""
     right = [claimed(text) == claimed(gold) for text, gold in zip(texts, thoughts.gold, strict=True)]
@@ -89,7 +89,7 @@ def counts(
         rows = [row for row, other in enumerate(thoughts.sites) if other == site]
         of_site = thoughts.take(rows)
         own = [texts[row] for row in rows]
-        sharing = sharing_of(translator, metric, site, own)
+        sharing = sharing_of(references, site, own)
         match, trusts = match_and_trust(metric, site, of_site.targets, of_site.questions, own, sharing)
         for i, row in enumerate(rows):
             verdict = Translation("", "", own[i], match[i], trusts[i], [], "", None, sharing.shares[i])

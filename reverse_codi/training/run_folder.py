@@ -18,6 +18,7 @@ from reverse_codi.training import preflight
 from reverse_codi.training.memory_log import MemoryLog
 from reverse_codi.training.plan_check import check_plan, planned_run
 from reverse_codi.training.plan_table import summary, write_plan
+from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
@@ -25,6 +26,8 @@ from reverse_codi.training.stage_folders import READING, READING_FILES, WARM, ch
 from reverse_codi.utils.files import whole_folder, write_whole
 from reverse_codi.utils.memory import machine
 from reverse_codi.utils.tracker import start_wandb
+from reverse_codi.verbalize.translations.reference_texts import keep_reference_texts
+from reverse_codi.verbalize.translator import Translator
 
 log = logging.getLogger(__name__)
 
@@ -136,19 +139,22 @@ class RunFolder:
         if self.start.changed:
             JsonLog(self.path / METRICS).write({"step": self.start.done, "changed": dict(self.start.changed)})
 
-    def save(self, recipe: Recipe, reading: Path) -> Path:
+    def save(self, recipe: Recipe, prepared: Prepared) -> Path:
         """Put the policy, how its texts are read and its recipe into one folder, `verbalizer/`; returns it.
+
+        What it says of the references is kept there, too: `verbalize` takes them along with every text.
 
         Args:
             recipe: of the run; the policy is the best of its reinforcement, or the warm start without any.
-            reading: folder of maps and encoded steps.
+            prepared: has maps and encoded steps.
         """
         folder, adapter = self.path / "verbalizer", self.best if recipe.stages else self.warm
         with whole_folder(folder) as temporary:
             shutil.copytree(adapter, temporary, dirs_exist_ok=True)
             for name in READING_FILES:
-                shutil.copy(reading / name, temporary / name)
+                shutil.copy(prepared.folder / name, temporary / name)
             write_recipe(recipe, temporary)
+        keep_reference_texts(Translator(prepared.reasoner, folder), prepared.metric)
         return folder
 
 

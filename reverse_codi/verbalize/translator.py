@@ -31,6 +31,7 @@ class Translator:
 
     def __init__(self, reasoner: CodiReasoner, folder: str | Path, max_new_tokens: int = LONGEST) -> None:
         self.reasoner = reasoner
+        self.folder = Path(folder)
         self.policy = Policy.load(folder, reasoner)
         self.max_new_tokens = max_new_tokens
         self.engine = greedy_engine(reasoner, folder)

@@ -6,7 +6,8 @@ Shapes: N rows, S sites, d width.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from numpy.typing import ArrayLike
@@ -26,6 +27,7 @@ from reverse_codi.utils.config import UserError, validated
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.questions import Question
 from reverse_codi.verbalize.translations.given import Given, given_vectors, stored, thought_now
+from reverse_codi.verbalize.translations.reference_texts import kept_reference_texts
 from reverse_codi.verbalize.translations.translate import translate
 from reverse_codi.verbalize.translations.translations import Translations
 from reverse_codi.verbalize.translations.vectors import as_vectors, check_width
@@ -53,6 +55,11 @@ class Verbalizer:
         self.metric = metric
         self.reasoner = translator.reasoner
         self.sites = metric.sites
+
+    @cached_property
+    def references(self) -> Mapping[Site, Sequence[str]]:
+        """What it says of other thoughts, by site; translated once if its folder does not have them."""
+        return kept_reference_texts(self.translator, self.metric)
 
     @classmethod
     def from_pretrained(
@@ -160,7 +167,7 @@ class Verbalizer:
 
     def translate_given(self, given: Given, samples: int = 0) -> Translations:
         """Translate N rows of thoughts from anywhere."""
-        return Translations(translate(self.translator, self.metric, given, samples))
+        return Translations(translate(self.translator, self.metric, self.references, given, samples))
 
     def __repr__(self) -> str:
         """Which thoughts it translates, and whose."""

@@ -22,8 +22,9 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.train import train
 from reverse_codi.utils.config import RecipeError, UserError, run_verb
 from reverse_codi.verbalize.policy import Policy
-from reverse_codi.verbalize.translations.translate import translate_questions
+from reverse_codi.verbalize.translations.reference_texts import reference_texts
 from reverse_codi.verbalize.translator import Translator
+from reverse_codi.verbalize.verbalizer import Verbalizer
 from tests.tiny import make_problems, make_sharp_reasoner
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
@@ -141,6 +142,13 @@ def test_the_verbalizer_is_whole_and_the_reasoner_as_it_was(trained: Path, root:
         == ThoughtMetric.load(trained / "verbalizer", reasoner).reader.spec.model_dump()
     )
     assert (trained / "verbalizer/encoded_steps.json").is_file()
+    kept = json.loads((trained / "verbalizer/reference_texts.json").read_text())["texts"]
+    verbalizer = Verbalizer.from_pretrained(trained)
+    assert {str(site): of_site for site, of_site in verbalizer.references.items()} == kept
+    assert kept == {
+        str(site): of_site
+        for site, of_site in reference_texts(verbalizer.translator, verbalizer.metric).items()
+    }
     assert (trained / "warm_curve.csv").read_text().startswith("step,seconds,match,")
 
 
@@ -344,7 +352,7 @@ def test_the_answer_target_trains_on_whole_chains_with_a_slot_a_thought(root: Pa
     metric = ThoughtMetric.load(folder, reasoner)
     assert metric.sites == [ANSWER]
     questions = [problem.question for problem in make_problems(3)]
-    rows = translate_questions(Translator(reasoner, folder), metric, questions)
-    assert [[row.site for row in of_question] for of_question in rows] == [["answer"]] * 3
+    rows = Verbalizer(Translator(reasoner, folder), metric).translate(questions)
+    assert [[row.site for row in of_question] for of_question in rows.traces] == [["answer"]] * 3
     written = lines(root / "answer/completions.jsonl")
     assert {row["site"] for row in written} == {"answer"} and len(written) == THOUGHTS * SAMPLES

@@ -179,7 +179,7 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     before = translated(recipe, prepared, run.warm, thoughts)
     if recipe.stages:
         reinforce(recipe, prepared, Policy.load(run.warm, prepared.reasoner, trainable=True), run)
-    folder, step = run.save(recipe, prepared.folder), kept_step(out)
+    folder, step = run.save(recipe, prepared), kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
     show(console, thoughts, before, after, problems=4)
     show_changes(console, before, after, thoughts.problems, step)

@@ -30,8 +30,8 @@ from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.scores import score
-from reverse_codi.verbalize.translations.translate import translate_questions
 from reverse_codi.verbalize.translator import Translator
+from reverse_codi.verbalize.verbalizer import Verbalizer
 
 FIGURES, TRANSLATIONS = "pipeline.json", "translations.jsonl"
 # Held-out problems that the reasoner is asked, fresh ones whose thoughts are scored, and of these shown.
@@ -89,9 +89,9 @@ def final_figures(
     show_changes(console, before, after, thoughts.problems, kept_step(out))
     translator = Translator(prepared.reasoner, verbalizer, recipe.grpo.max_new_tokens)
     questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
-    rows = translate_questions(translator, prepared.metric, questions)
-    verbalize.save([row for of_question in rows for row in of_question], out / TRANSLATIONS)
-    for of_question in rows:
+    rows = Verbalizer(translator, prepared.metric).translate(questions)
+    verbalize.save(list(rows), out / TRANSLATIONS)
+    for of_question in rows.traces:
         verbalize.show(console, of_question, chain=False)
     gold = score(thoughts, thoughts.gold, prepared.metric)
     fixed = {"constant": CONSTANT, "empty": ""}

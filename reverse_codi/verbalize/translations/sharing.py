@@ -1,25 +1,21 @@
 """How many thoughts a verbalizer gives the same text: what fits most thoughts says nothing of one.
 
-Shapes: N texts, R witnesses.
+Shapes: N texts, R references.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from reverse_codi.reading.claims import claimed
-from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.verbalize.translations.given import map_site
-from reverse_codi.verbalize.translator import Translator
 
-WITNESSES = 64
-"""References of a site that are translated too."""
 FEWEST = 10
 """Traces of one call from which on they say how many traces get the same text."""
 
@@ -44,17 +40,15 @@ class Sharing:
         return trust * torch.tensor([1 - (share or 0.0) for share in self.shares])
 
 
-def sharing_of(translator: Translator, metric: ThoughtMetric, site: Site, texts: Sequence[str]) -> Sharing:
+def sharing_of(references: Mapping[Site, Sequence[str]], site: Site, texts: Sequence[str]) -> Sharing:
     """Compare N texts with what the verbalizer says of other thoughts.
 
-    The others are the site's references: training thoughts that encode a step. The many that hold none
-    rightly share "(no step)" and are not counted; a verbalizer that writes it for thoughts with a step is
-    found out. References of whole traces are states without vectors to translate: there the others are those
-    of this call.
+    The others are the site's references. The many thoughts that hold no step rightly share "(no step)" and
+    are not among them; a verbalizer that writes it for thoughts with a step is found out. Whole traces have
+    no references with a text: there the others are those of this call.
 
     Args:
-        translator: translates the references.
-        metric: has them.
+        references: texts of each site's first R references (`reference_texts`).
         site: of all texts; an h or its z, or the answer.
         texts: N texts.
     """
@@ -64,12 +58,10 @@ def sharing_of(translator: Translator, metric: ThoughtMetric, site: Site, texts:
             return Sharing(None, [None] * len(contents))
         counts = Counter(contents)
         return Sharing(None, [(counts[own] - 1) / (len(contents) - 1) for own in contents])
-    hidden_states = metric.map_of(map_site(site)).reference[:WITNESSES]
-    if not len(hidden_states):
+    others = [_content(text) for text in references.get(map_site(site), ())]
+    if not others:
         return Sharing(None, [None] * len(contents))
-    latent_inputs = translator.reasoner.project(hidden_states)[:, None]
-    witnesses = [_content(text) for text in translator.greedy(latent_inputs)]
-    alike = torch.tensor([[other == own for other in witnesses] for own in contents])
+    alike = torch.tensor([[other == own for other in others] for own in contents])
     return Sharing(alike, alike.float().mean(1).tolist())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,27 +14,25 @@ from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Prefix
 from reverse_codi.utils.config import UserError
-from reverse_codi.verbalize.translations.given import Given, map_site, thought_now
+from reverse_codi.verbalize.translations.given import Given, map_site
 from reverse_codi.verbalize.translations.record import NO_HIDDEN_STATE, NO_QUESTION, Translation
 from reverse_codi.verbalize.translations.sharing import Sharing, sharing_of
 from reverse_codi.verbalize.translator import Translator
 
 
-def translate_questions(
-    translator: Translator, metric: ThoughtMetric, questions: Sequence[str], samples: int = 0
-) -> list[list[Translation]]:
-    """Let the model think about N questions and translate its thoughts; see `translate`."""
-    return translate(translator, metric, thought_now(translator.reasoner, questions, metric), samples)
-
-
 def translate(
-    translator: Translator, metric: ThoughtMetric, given: Given, samples: int = 0
+    translator: Translator,
+    metric: ThoughtMetric,
+    references: Mapping[Site, Sequence[str]],
+    given: Given,
+    samples: int = 0,
 ) -> list[list[Translation]]:
     """A row for every thought, trace by trace, sites in order.
 
     Args:
         translator: verbalizer and engine.
         metric: reads the texts.
+        references: what the verbalizer says of other thoughts (`reference_texts`).
         given: N traces of thoughts.
         samples: candidates beside the greedy text, reranked by the reader.
 
@@ -53,7 +51,7 @@ def translate(
             texts = translator.reranked(slots, samples, *targets, metric)
         else:
             texts = translator.greedy(slots)
-        sharing = sharing_of(translator, metric, site, texts)
+        sharing = sharing_of(references, site, texts)
         match, trusts, tops = _scores(translator, metric, given, site, texts, sharing, site in unscored)
         for i, text in enumerate(texts):
             rows[i].append(

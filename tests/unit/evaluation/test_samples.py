@@ -13,6 +13,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
+from reverse_codi.verbalize.translations.reference_texts import reference_texts
 from reverse_codi.verbalize.translator import Translator
 from tests.tiny import make_encoded
 
@@ -25,6 +26,7 @@ class Writes(Translator):
     def __init__(self, reasoner: CodiReasoner, texts: list[str]) -> None:
         self.reasoner = reasoner
         self.texts = texts
+        self.folder = Path("kept nothing")
 
     def greedy(self, slots: Tensor) -> list[str]:
         return self.texts[: len(slots)] + [f"{i} + 1 = {i + 1}." for i in range(len(slots) - len(self.texts))]
@@ -53,10 +55,11 @@ def test_counts_are_of_rows_and_right_ones(
     predicted = tiny_metric.predict(["(no no)"], thoughts.sites[4:5])
     match = tiny_metric.match(thoughts.targets[4:5], predicted, thoughts.sites[4:5]).item()
     assert made.match[4]["(no no)"] == pytest.approx(match, abs=1e-4)
-    assert counts(method, tiny_metric, thoughts, thoughts.gold)[:3] == (0, 1.0, 1.0)
+    references = reference_texts(method, tiny_metric)
+    assert counts(references, tiny_metric, thoughts, thoughts.gold)[:3] == (0, 1.0, 1.0)
     silent = [row for row, gold in enumerate(thoughts.gold) if gold == "(no step)"]
     spoiled = ["(no no)" if row == silent[0] else gold for row, gold in enumerate(thoughts.gold)]
-    garbled, active, inactive, _ = counts(method, tiny_metric, thoughts, spoiled)
+    garbled, active, inactive, _ = counts(references, tiny_metric, thoughts, spoiled)
     assert (garbled, active, inactive) == (1, 1.0, pytest.approx(1 - 1 / len(silent)))
 
 

@@ -16,7 +16,8 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.question_checks import QuestionError
 from reverse_codi.traces.store import StoreError
 from reverse_codi.utils.config import UserError
-from reverse_codi.verbalize.translations.translate import translate_questions
+from reverse_codi.verbalize.translations.reference_texts import reference_texts
+from reverse_codi.verbalize.translations.translate import translate
 from tests.tiny import make_problems, make_tiny_reasoner
 
 QUESTIONS = [problem.question for problem in make_problems(3)]
@@ -28,7 +29,9 @@ def verbalizer(tiny_folders: tuple[Path, Path], tiny_verbalizer: Path) -> Verbal
 
 
 def test_it_says_what_the_command_says(verbalizer: Verbalizer) -> None:
-    wanted = translate_questions(verbalizer.translator, verbalizer.metric, QUESTIONS)
+    given = verbalizer.thoughts_about(QUESTIONS)
+    references = reference_texts(verbalizer.translator, verbalizer.metric)
+    wanted = translate(verbalizer.translator, verbalizer.metric, references, given)
     assert verbalizer.translate(QUESTIONS).traces == wanted
     [alone] = verbalizer.translate(QUESTIONS[1]).traces
     assert [row.text for row in alone] == [row.translation for row in wanted[1]]

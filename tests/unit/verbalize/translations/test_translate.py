@@ -16,9 +16,10 @@ from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import Prefix, ReadSpec
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import UserError
-from reverse_codi.verbalize.translations.given import given_vectors, stored, thought_now
+from reverse_codi.verbalize.translations.given import Given, given_vectors, stored, thought_now
 from reverse_codi.verbalize.translations.record import NO_QUESTION, Translation
-from reverse_codi.verbalize.translations.translate import translate, translate_questions
+from reverse_codi.verbalize.translations.reference_texts import reference_texts
+from reverse_codi.verbalize.translations.translate import translate
 from reverse_codi.verbalize.translations.vectors import Vectors
 from reverse_codi.verbalize.translator import Translator
 from tests.tiny import make_problems, make_tiny_metric
@@ -44,6 +45,11 @@ class Says(Translator):
         return [self.text(vectors[0]) for vectors in slots]
 
 
+def translated(writer: Translator, metric: ThoughtMetric, given: Given) -> list[list[Translation]]:
+    """Rows by a writer who has said what it says of the references."""
+    return translate(writer, metric, reference_texts(writer, metric), given)
+
+
 def make_vectors(values: Tensor, *sites: str) -> Vectors:
     """Vectors [N, K, d] of a file."""
     unknown: list[str | None] = [None] * len(values)
@@ -55,7 +61,7 @@ def test_every_thought_of_every_question_is_translated(
 ) -> None:
     metric = ThoughtMetric.load(tiny_verbalizer, tiny_reasoner)
     questions = [p.question for p in make_problems(4)]
-    rows = translate_questions(translator, metric, questions)
+    rows = translated(translator, metric, thought_now(tiny_reasoner, questions, metric))
     chains = tiny_reasoner.think(questions)
     assert [[row.site for row in of_question] for of_question in rows] == [["h0", "h1", "h2"]] * 4
     for k in range(3):
@@ -79,11 +85,11 @@ def test_hidden_states_are_translated_by_their_latent_inputs_and_scored(
 ) -> None:
     questions = [p.question for p in make_problems(4)]
     chains = tiny_reasoner.think(questions)
-    thinking = translate(translator, tiny_metric, thought_now(tiny_reasoner, questions, tiny_metric))
+    thinking = translated(translator, tiny_metric, thought_now(tiny_reasoner, questions, tiny_metric))
     given = given_vectors(
         make_vectors(chains.hidden_states[:, [2, 0]], "h2", "h0"), tiny_reasoner, tiny_metric
     )
-    for row, of_question in zip(translate(translator, tiny_metric, given), thinking, strict=True):
+    for row, of_question in zip(translated(translator, tiny_metric, given), thinking, strict=True):
         for one, k in zip(row, (2, 0), strict=True):
             known = of_question[k]
             assert (one.site, one.translation, one.lens) == (known.site, known.translation, known.lens)
@@ -102,7 +108,7 @@ def test_where_hidden_states_are_inputs_a_latent_input_is_scored_too(
     coconut = CodiReasoner(reasoner.model, reasoner.tokenizer, config)
     given = given_vectors(make_vectors(z, "z1"), coconut, tiny_metric)
     assert torch.equal(given.targets[Site("z", 1)], z[:, 0])
-    rows = translate(Says(reasoner, lambda vector: "12 + 5 = 17."), tiny_metric, given)
+    rows = translated(Says(reasoner, lambda vector: "12 + 5 = 17."), tiny_metric, given)
     predicted = tiny_metric.predict(["12 + 5 = 17."] * 2, [Site("h", 1)] * 2)
     match = tiny_metric.match(z[:, 0], predicted, [Site("h", 1)] * 2).tolist()
     assert [row[0].match for row in rows] == pytest.approx(match, abs=1e-4)
@@ -120,7 +126,7 @@ def test_without_a_question_texts_that_are_read_after_it_are_not_scored(
     given = given_vectors(make_vectors(torch.randn(2, 1, 32), "h0"), tiny_reasoner, metric)
     given = replace(given, slots={H: torch.ones(2, 1, 32)})  # no reference gets these texts
     writer = Says(tiny_reasoner, lambda z: "1 + 1 = 2." if bool((z == 1).all()) else "2 + 2 = 4.")
-    [row], _ = translate(writer, metric, given)
+    [row], _ = translated(writer, metric, given)
     assert row.match is row.trust is row.trusted is None and row.reason == NO_QUESTION
     assert row.lens is not None
 
@@ -130,7 +136,7 @@ def trusted(
 ) -> list[Translation]:
     """Rows of the site's own references, which the texts are meant for."""
     given = given_vectors(make_vectors(metric.map_of(H).reference[:40, None], "h0"), reasoner, metric)
-    return [row for [row] in translate(Says(reasoner, text), metric, given)]
+    return [row for [row] in translated(Says(reasoner, text), metric, given)]
 
 
 def test_one_text_for_every_thought_earns_no_trust_and_others_do(tiny_reasoner: CodiReasoner) -> None:
@@ -169,7 +175,7 @@ def test_one_text_for_every_thought_earns_no_trust_and_others_do(tiny_reasoner: 
     elsewhere = map_.predict(reader.features(["(no step)"]))
     given = given_vectors(make_vectors(elsewhere[None], "h0"), tiny_reasoner, metric)
     writer = Says(tiny_reasoner, lambda z: own.get(tuple(z.tolist()), "(no step)"))
-    [[row]] = translate(writer, metric, given)
+    [[row]] = translated(writer, metric, given)
     assert (row.translation, row.shared, row.trusted) == ("(no step)", 0, True)
 
 
@@ -183,11 +189,11 @@ def test_stored_traces_of_a_verbalizer_of_whole_traces_are_scored_after_the_stor
     given = stored(store, "traces", tiny_reasoner, metric)
     assert torch.equal(given.slots[ANSWER], store.latent_inputs)
     torch.testing.assert_close(given.targets[ANSWER], states)
-    rows = translate(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), metric, given)
+    rows = translated(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), metric, given)
     assert [row.shared for [row] in rows] == [1.0] * 12
     assert not any(row.trusted for [row] in rows)
     two = stored(store.select([0, 1]), "traces", tiny_reasoner, metric)
-    rows = translate(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), metric, two)
+    rows = translated(Says(tiny_reasoner, lambda z: "12 + 5 = 17."), metric, two)
     assert [row.shared for [row] in rows] == [None, None]  # two traces say little of a writer
     z = make_vectors(store.latent_inputs, "z0", "z1", "z2")
     alone = given_vectors(z, tiny_reasoner, metric)
