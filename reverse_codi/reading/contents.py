@@ -86,7 +86,7 @@ def choose_contents(
                 changes.setdefault((site, best, before), []).append(n)
     for (site, best, before), lengths in sorted(changes.items(), key=lambda item: item[0][0]):
         steps = ", ".join(map(str, sorted(lengths)))
-        log.info(f"{site}, problems of {steps} steps: {best} tells more of the thoughts than {before}")
+        log.info(f"{site}, problems of {steps} steps: {best} explains more of the thoughts than {before}")
     return replace(encoded, chosen=chosen)
 
 

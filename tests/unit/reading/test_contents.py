@@ -121,7 +121,7 @@ def test_the_content_that_a_thought_holds_leaves_least_of_it_unexplained(
     assert EncodedSteps.from_json(chosen.to_json()) == chosen
     said = [line for line in caplog.messages if line.startswith("h0, problems of 2 steps: ")]
     assert len(said) == (holds != RESULT)  # a line where the probes were wrong
-    assert all(line.endswith(f"{holds} tells more of the thoughts than result 2") for line in said)
+    assert all(line.endswith(f"{holds} explains more of the thoughts than result 2") for line in said)
 
 
 def test_the_share_that_is_left_is_of_rows_left_out(reader: Reader, tmp_path: Path) -> None:
