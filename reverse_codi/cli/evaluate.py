@@ -47,6 +47,7 @@ def parser() -> Parser:
     add("--problems", type=positive, default=Size().problems, help="fresh held-out problems")
     add("--wrong", type=positive, default=Size().wrong, help="wrong traces wanted")
     add("--pairs", type=positive, default=Size().pairs, help="minimal pairs")
+    add("--retrieval", type=positive, metavar="N", help="thoughts retrieval is measured on; all if not given")
     add(
         "--reading",
         metavar="FOLDER",
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.reading:
         reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
         evaluated = replace(evaluated, reading=reading)
-    asked = {"problems": options.problems, "wrong": options.wrong, "pairs": options.pairs}
+    asked = {name: getattr(options, name) for name in Size.model_fields}
     found, baselines = run(
         evaluated,
         EvaluationRequest(

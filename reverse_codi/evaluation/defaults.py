@@ -62,3 +62,6 @@ class Size(Section):
     """Number of wrong traces."""
     pairs: int = Field(default=300, gt=0)
     """Number of minimal pairs."""
+    retrieval: int | None = Field(default=None, gt=0)
+    """Thoughts that retrieval is measured on, drawn at random; all if none. Each costs the reading of 64
+    texts, which at a billion parameters is most of an evaluation."""

@@ -97,7 +97,7 @@ def draw(
     if len(wrong) < size.wrong:
         log.warning(f"{len(wrong)} wrong traces in {len(more):,} problems; {size.wrong} were wanted")
     pairs = _pairs(context, size.pairs, first + 2)
-    return EvalSet(context, heldout, more.select(wrong[: size.wrong]), pairs, request.seed)
+    return EvalSet(context, heldout, more.select(wrong[: size.wrong]), pairs, request.seed, size.retrieval)
 
 
 def of_training(

@@ -143,7 +143,8 @@ class EvalSet:
         heldout: traces of fresh held-out problems.
         wrong: traces of fresh held-out problems that the model answers wrongly; some are among `heldout`.
         pairs: minimal pairs; None where the task cannot make them.
-        seed: of distractors, edits and donors.
+        seed: of distractors, edits and donors, and of `retrieved`.
+        retrieval: how many thoughts retrieval is measured on; all active ones if None.
     """
 
     context: EvalContext
@@ -151,6 +152,7 @@ class EvalSet:
     wrong: TraceStore
     pairs: MinimalPairs | None
     seed: int
+    retrieval: int | None = None
 
     @functools.cached_property
     def gold_steps(self) -> bool:
@@ -244,6 +246,13 @@ class EvalSet:
             if not more and self.whole(row) and self.right[self.thoughts.problems[row]]:
                 found += [row] if edited_step(claims, step, rng, self.plausible) else []
         return found
+
+    @functools.cached_property
+    def retrieved(self) -> list[int]:
+        """Active thoughts that are looked for among other thoughts' texts."""
+        if self.retrieval is None or self.retrieval >= len(self.active):
+            return self.active
+        return sorted(random.Random(self.seed).sample(self.active, self.retrieval))
 
     @functools.cached_property
     def candidates(self) -> RetrievalSet:

@@ -20,6 +20,7 @@ from rich.console import RenderableType
 from reverse_codi.evaluation import accuracy, iterations
 from reverse_codi.evaluation.baselines import Tools, baseline
 from reverse_codi.evaluation.chain_method import ChainMethod
+from reverse_codi.evaluation.defaults import AMONG
 from reverse_codi.evaluation.draw import EvalSetRequest, draw
 from reverse_codi.evaluation.eval_set import EvalContext
 from reverse_codi.evaluation.report import METRICS_FILE, save, save_texts
@@ -140,6 +141,10 @@ def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict
     finished(out, inputs, (METRICS_FILE,), resumable=(f"*/{VERBALIZER_FILE}", "reconstructor/*"))
     record(out, inputs)
     eval_set = draw(recipe, reasoner, metric, encoded, request)
+    log.info(
+        f"to evaluate: {len(eval_set.active):,} active thoughts of {len(eval_set.heldout):,} problems; "
+        f"retrieval of {len(eval_set.retrieved):,}, each among {AMONG} texts"
+    )
     translator = Translator(reasoner, folder, recipe.grpo.max_new_tokens)
     tools = Tools(eval_set, recipe, folder, _method(translator, eval_set.context), out)
     reconstructor = tools.reconstructor() if request.reconstruct else None

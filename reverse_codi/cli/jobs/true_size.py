@@ -29,6 +29,8 @@ from reverse_codi.utils.process_memory import Peaks, watched
 
 T = TypeVar("T")
 
+# Thoughts that retrieval is measured on.
+RETRIEVED = 16
 RESULT = "true_size.json"
 PLANTED = "(steps planted)"
 REASONER = "reasoner"
@@ -123,7 +125,18 @@ def stages(recipe: Recipe, asked: Recipe, writes: int) -> list[Stage]:
     written = asked.trace.n / max(1, writes)
     warm, texts = (one / other for one, other in zip(_work(asked), _work(recipe), strict=True))
     untrained = ["--warm_start.steps", "0", "--grpo.steps", "0", "--train.out", prepare]
-    size = ["--problems", str(AMONG), "--wrong", "8", "--pairs", "8", "--no-baselines", "--no-reconstructor"]
+    size = [
+        "--problems",
+        str(AMONG),
+        "--wrong",
+        "8",
+        "--pairs",
+        "8",
+        "--retrieval",
+        str(RETRIEVED),
+        "--no-baselines",
+        "--no-reconstructor",
+    ]
     who = ["--reasoner", str(out.with_name(REASONER)), "--verbalizer", str(out / "verbalizer")]
     return [
         Stage("checkpoint"),

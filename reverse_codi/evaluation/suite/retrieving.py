@@ -17,9 +17,9 @@ BLOCK = 256
 def retrieval(predictions: Predictions) -> Figures:
     """`retrieval.top1_64` and `.mrr` of active thoughts, all texts under the thought's own question."""
     eval_set, metric = predictions.eval_set, predictions.eval_set.context.metric
-    found = []
-    for start in range(0, len(eval_set.active), BLOCK):
-        rows = eval_set.active[start : start + BLOCK]
+    found, every = [], eval_set.retrieved
+    for start in range(0, len(every), BLOCK):
+        rows = every[start : start + BLOCK]
         thoughts = eval_set.thoughts.take(rows)
         texts = [
             t
@@ -32,7 +32,7 @@ def retrieval(predictions: Predictions) -> Figures:
         distance = metric.distance(thoughts.targets.repeat_interleave(AMONG, 0), predicted, sites)
         found.append(ranks(distance.view(-1, AMONG)))
     ranked = torch.cat(found)
-    problems = [eval_set.thoughts.problems[row] for row in eval_set.active]
+    problems = [eval_set.thoughts.problems[row] for row in every]
     return {
         "retrieval.top1_64": figures.share(top1(ranked), problems),
         "retrieval.mrr": figures.share(reciprocal(ranked), problems),

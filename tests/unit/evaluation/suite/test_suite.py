@@ -12,7 +12,7 @@ from reverse_codi.evaluation import controls
 from reverse_codi.evaluation.counterfactual import near_claims
 from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.report import AIMS
-from reverse_codi.evaluation.suite import causal, content, matching
+from reverse_codi.evaluation.suite import causal, content, matching, retrieving
 from reverse_codi.evaluation.suite.faithful import swaps
 from reverse_codi.evaluation.suite.predictions import Method, Predictions, by_trace
 from reverse_codi.evaluation.suite.run import evaluate, shared_figures
@@ -109,6 +109,17 @@ def test_gold_lies_nearest_to_its_thought(gold: Figures) -> None:
     assert gold["match.whitened"].value > 0.3
     assert gold["cosine.centred"].value > 0.8
     assert gold["fve.affine"].value > 0.5 > gold["fve.raw"].value
+
+
+def test_retrieval_may_be_measured_on_some_thoughts(eval_set: EvalSet, gold: Figures) -> None:
+    few = replace(eval_set, retrieval=12)
+    assert len(few.retrieved) == 12 and set(few.retrieved) < set(few.active)
+    assert few.retrieved == replace(eval_set, retrieval=12).retrieved != few.active[:12]
+    assert few.retrieved != replace(eval_set, retrieval=12, seed=1).retrieved
+    assert replace(eval_set, retrieval=10_000).retrieved == eval_set.retrieved == eval_set.active
+    found = retrieving.retrieval(Predictions(few, controls.gold_claims))["retrieval.top1_64"]
+    assert found.n == len({few.thoughts.problems[row] for row in few.retrieved})
+    assert found.value >= 0.5 < gold["retrieval.top1_64"].value
 
 
 def test_the_model_goes_on_from_gold_as_from_its_thoughts(gold: Figures) -> None:
