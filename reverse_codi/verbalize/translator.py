@@ -11,8 +11,10 @@ from reverse_codi.reading.best_of import MARGIN, candidates, nearest
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.recipe.schema import Recipe, recipe_beside
 from reverse_codi.rollout.base import Sampling
-from reverse_codi.verbalize.greedy import LONGEST, greedy, greedy_engine, prompts_of
+from reverse_codi.utils.config import validated
+from reverse_codi.verbalize.greedy import greedy, greedy_engine, prompts_of
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
 
@@ -23,16 +25,20 @@ class Translator:
     Args:
         reasoner: the frozen model; the engine loads its language model from `reasoner.path`.
         folder: the verbalizer's.
-        max_new_tokens: longest text.
+        max_new_tokens: longest text; if None, as long as it could be in training (`grpo.max_new_tokens` of
+            the recipe in the folder).
 
     Raises:
         UserError: the reasoner was never saved.
     """
 
-    def __init__(self, reasoner: CodiReasoner, folder: str | Path, max_new_tokens: int = LONGEST) -> None:
+    def __init__(self, reasoner: CodiReasoner, folder: str | Path, max_new_tokens: int | None = None) -> None:
         self.reasoner = reasoner
         self.folder = Path(folder)
         self.policy = Policy.load(folder, reasoner)
+        if max_new_tokens is None:
+            recipe = validated(Recipe, recipe_beside(self.folder), str(self.folder))
+            max_new_tokens = recipe.grpo.max_new_tokens
         self.max_new_tokens = max_new_tokens
         self.engine = greedy_engine(reasoner, folder)
 

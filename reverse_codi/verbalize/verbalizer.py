@@ -67,7 +67,7 @@ class Verbalizer:
         path: str | Path = EMBEDDED,
         reasoner: Reasoner | Source | str | Path | None = None,
         device: str | None = None,
-        max_new_tokens: int = 48,
+        max_new_tokens: int | None = None,
     ) -> Verbalizer:
         """Load a verbalizer.
 
@@ -77,7 +77,7 @@ class Verbalizer:
             reasoner: the one that it was trained on, loaded or by folder or hub id. If None: that which the
                 run's recipe names, else the embedded one.
             device: where the reasoner's weights go, "cpu" or "cuda"; as in `Reasoner.from_pretrained`.
-            max_new_tokens: longest text.
+            max_new_tokens: longest text; if None, as long as it could be in training.
 
         Raises:
             UserError: the folder holds no verbalizer, or it was trained on another reasoner.
