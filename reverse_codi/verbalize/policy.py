@@ -4,8 +4,8 @@ Verbalizer and reasoner share the language model's weights, which are in memory 
 them, and the reasoner has modules of its own without it: it is the verbalizer with its adapter switched off.
 
 A verbalizer's folder holds the PEFT adapter, `verbalizer.json` (configuration), `maps.safetensors`
-(how its texts are read), `encoded_steps.json` (which claims taught which site) and `recipe.yaml` (what it was
-trained by).
+(how its texts are read), `encoded_steps.json` (which claims taught which site), `reference_texts.json` (what
+it says of other thoughts) and `recipe.yaml` (what it was trained by).
 """
 
 from __future__ import annotations

@@ -29,21 +29,22 @@ from reverse_codi.utils.process_memory import Peaks, watched
 
 T = TypeVar("T")
 
-# Thoughts that retrieval is measured on.
-RETRIEVED = 16
+# Thoughts that retrieval is measured on, and steps of a problem of GSM8K, each of which a thought may hold.
+RETRIEVED, STEPS = 16, 3.3
 RESULT = "true_size.json"
 PLANTED = "(steps planted)"
 REASONER = "reasoner"
 """A link to the converted checkpoint, beside the folder of the run."""
 QUESTION = "Ann has 12 apples. She buys 5 more and then doubles them. How many apples does she have?"
 # Words of a stage's log with which a part of it begins.
-WARM, GRPO = "warm start", "GRPO"
+WARM, GRPO, FIGURES = "warm start", "GRPO", "figures"
 PARTS = {
     "the model writes its steps": "own written steps",
     "probing which steps": "probes",
     "fitting the maps": "maps",
     "warm start (": WARM,
     "held-out after 0 steps": GRPO,
+    "to evaluate: ": FIGURES,
 }
 
 
@@ -137,6 +138,8 @@ def stages(recipe: Recipe, asked: Recipe, writes: int) -> list[Stage]:
         "--no-baselines",
         "--no-reconstructor",
     ]
+    # At most: retrieval grows with its thoughts, other figures with the problems.
+    more = {"": Size().problems / AMONG, FIGURES: Size().problems * STEPS / RETRIEVED}
     who = ["--reasoner", str(out.with_name(REASONER)), "--verbalizer", str(out / "verbalizer")]
     return [
         Stage("checkpoint"),
@@ -145,7 +148,7 @@ def stages(recipe: Recipe, asked: Recipe, writes: int) -> list[Stage]:
         Stage("train", ["--grpo.steps", "0"], {WARM: warm}),
         Stage("train", [], {GRPO: texts}),
         Stage("verbalize", [QUESTION, *who], takes=None),
-        Stage("evaluate", ["--out", evaluation, *size], {"": Size().problems / AMONG}, takes=str(out)),
+        Stage("evaluate", ["--out", evaluation, *size], more, takes=str(out)),
     ]
 
 
