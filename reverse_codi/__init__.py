@@ -59,9 +59,25 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _settle()
-    value = getattr(importlib.import_module(_PLACES[name]), name)
+    value = getattr(_imported(_PLACES[name]), name)
     globals()[name] = value
     return value
+
+
+def _imported(place: str) -> ModuleType:
+    """A module of the package.
+
+    Raises:
+        NotInstalledError: it takes a package of the extra `train`.
+    """
+    from reverse_codi.utils.errors import TRAINING, NotInstalledError
+
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING:
+            raise
+        raise NotInstalledError(error.name) from None
 
 
 def __dir__() -> list[str]:

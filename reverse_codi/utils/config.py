@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reverse_codi.utils.errors import TRAINING, NotInstalledError
 from reverse_codi.utils.errors import UsageError as UsageError
 from reverse_codi.utils.errors import UserError as UserError
 from reverse_codi.utils.log import hide_log, show_log_on_standard_error
@@ -44,6 +45,10 @@ def run_verb(main: Callable[[], None]) -> None:
         raise SystemExit(2) from None
     except (UserError, FileNotFoundError) as error:
         raise SystemExit(f"error: {error}") from None
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING:
+            raise
+        raise SystemExit(f"error: {NotInstalledError(error.name)}") from None
     finally:
         hide_log()
 
