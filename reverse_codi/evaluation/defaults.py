@@ -56,8 +56,9 @@ DESCENT_STEPS = 300
 class Size(Section):
     """The size of an evaluation set."""
 
-    problems: int = Field(default=600, ge=AMONG)
-    """Number of fresh held-out problems; each text competes with 63 others."""
+    problems: int = Field(default=600, ge=16)
+    """Number of fresh held-out problems. Their gold texts are what a text competes with in retrieval: of too
+    few problems there is no such figure."""
     wrong: int = Field(default=200, gt=0)
     """Number of wrong traces."""
     pairs: int = Field(default=300, gt=0)

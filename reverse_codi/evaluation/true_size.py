@@ -234,11 +234,13 @@ def overrides(asked: Recipe, out: Path, data: Path, written: Written) -> list[tu
         "grpo.eval_every": 2,
         "grpo.eval_thoughts": counts.eval_thoughts,
     }
+    ending = {"grpo.max_new_tokens": 16, "reasoner.max_written_tokens": 32}
     few = {"reading.encoded_threshold": 0.02}
     reasons = (
         (places, "random weights instead of the hub's, and a folder of their own"),
         (machine, "a machine without a GPU"),
         (smaller, "fewer, for two CPU cores"),
+        (ending, "random weights never end a text, which is 10 tokens long where a verbalizer has learnt"),
         (few, "probes starve on so few traces, and a run where they read nothing ends"),
     )
     return [(name, str(value), why) for keys, why in reasons for name, value in keys.items()]

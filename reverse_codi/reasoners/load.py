@@ -38,7 +38,10 @@ __all__ = [
 
 GROUP = "reverse_codi.reasoners"
 # Keys that a recipe gives for a public checkpoint, and that files in the own format hold themselves.
-_SAID_BY_OWN = {"n_thoughts", "lora_alpha", "question_format", "dtype", "reference_masking"}
+_SAID_BY_OWN = {
+    *("n_thoughts", "lora_alpha", "question_format", "dtype", "reference_masking"),
+    *("max_answer_tokens", "max_written_tokens"),
+}
 
 
 class Backend(Protocol):

@@ -52,6 +52,10 @@ class Source(Section):
     answer_cue: str | None = None
     """What the model writes before its answer, "" if it writes the answer alone; by default the layout's
     own."""
+    max_answer_tokens: int | None = Field(default=None, gt=0)
+    """Longest answer, its cue included; empty means 32."""
+    max_written_tokens: int | None = Field(default=None, gt=0)
+    """Longest solution in CoT mode; empty means 256."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of merged weights; a folder in the own format keeps its type."""
     converted: str = "runs/reasoners"

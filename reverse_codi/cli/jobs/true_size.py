@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from reverse_codi.evaluation.defaults import AMONG, Size
+from reverse_codi.evaluation.defaults import Size
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.training.preflight import heldout
 from reverse_codi.training.stage_folders import READING
@@ -29,8 +29,9 @@ from reverse_codi.utils.process_memory import Peaks, watched
 
 T = TypeVar("T")
 
-# Thoughts that retrieval is measured on, and steps of a problem of GSM8K, each of which a thought may hold.
-RETRIEVED, STEPS = 16, 3.3
+# Problems of the evaluation, thoughts that retrieval is measured on, and steps of a problem of GSM8K, each of
+# which a thought may hold.
+PROBLEMS, RETRIEVED, STEPS = 32, 16, 3.3
 RESULT = "true_size.json"
 PLANTED = "(steps planted)"
 REASONER = "reasoner"
@@ -128,7 +129,7 @@ def stages(recipe: Recipe, asked: Recipe, writes: int) -> list[Stage]:
     untrained = ["--warm_start.steps", "0", "--grpo.steps", "0", "--train.out", prepare]
     size = [
         "--problems",
-        str(AMONG),
+        str(PROBLEMS),
         "--wrong",
         "8",
         "--pairs",
@@ -139,7 +140,7 @@ def stages(recipe: Recipe, asked: Recipe, writes: int) -> list[Stage]:
         "--no-reconstructor",
     ]
     # At most: retrieval grows with its thoughts, other figures with the problems.
-    more = {"": Size().problems / AMONG, FIGURES: Size().problems * STEPS / RETRIEVED}
+    more = {"": Size().problems / PROBLEMS, FIGURES: Size().problems * STEPS / RETRIEVED}
     who = ["--reasoner", str(out.with_name(REASONER)), "--verbalizer", str(out / "verbalizer")]
     return [
         Stage("checkpoint"),

@@ -128,6 +128,8 @@ def convert(source: Source, weights: Weights, description: Description) -> Conve
         fields["question_format"] = source.question_format
     if source.answer_cue is not None:
         fields["cue"] = cue_of(tokenizer, source.answer_cue)
+    lengths = {"max_answer_tokens": source.max_answer_tokens, "max_written_tokens": source.max_written_tokens}
+    fields |= {name: length for name, length in lengths.items() if length is not None}
     parts = without_padding(parts, table, found)
     config.vocab_size = found.rows
     model = skeleton(config)

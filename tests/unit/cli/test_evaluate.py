@@ -126,8 +126,8 @@ def test_an_unknown_control_is_reported_with_all_that_there_are() -> None:
 
 
 def test_too_few_problems_are_reported_before_anything_is_drawn(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"command line: problems = 63: .*greater than or equal to 64"):
-        evaluate.main(["embedded", "--problems", "63", "--out", str(tmp_path / "out")])
+    with pytest.raises(RecipeError, match=r"command line: problems = 15: .*greater than or equal to 16"):
+        evaluate.main(["embedded", "--problems", "15", "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 

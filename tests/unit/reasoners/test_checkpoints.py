@@ -193,6 +193,14 @@ def test_where_answers_stand_is_the_layouts_to_say_or_the_recipes(tmp_path: Path
     assert load_reasoner(llama.model_copy(update={"answer_cue": "Result:"})).answer_cue == "Result: "
 
 
+def test_lengths_of_answers_and_solutions_can_be_said(tmp_path: Path) -> None:
+    source = make_codi_gpt2(tmp_path).source
+    config = load_reasoner(source).config
+    assert (config.max_answer_tokens, config.max_written_tokens) == (32, 256)
+    short = load_reasoner(source.model_copy(update={"max_answer_tokens": 9, "max_written_tokens": 40})).config
+    assert (short.max_answer_tokens, short.max_written_tokens) == (9, 40)
+
+
 def test_coconut_keeps_no_projection_and_its_tokens(tmp_path: Path) -> None:
     reasoner = load_reasoner(make_sim_cot_coconut(tmp_path).source)
     assert list(reasoner.model.prj.parameters()) == []
