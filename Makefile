@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo smollm2 true-size test test-slow test-gpu lint clean
+.PHONY: help setup demo smollm2 true-size test test-slow test-gpu docs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,6 +35,9 @@ test-slow: setup ## the slow tests
 
 test-gpu: setup ## what a user's commands put onto a GPU; skipped where there is none
 	$(PY) -m pytest tests/gpu
+
+docs: setup ## the documentation as a site, in build/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(dir $(PY))mkdocs build --quiet
 
 lint: setup ## ruff, mypy and the order of imports
 	$(PY) -m ruff check .
