@@ -30,7 +30,8 @@ def write_store(store: TraceStore, folder: Path, path: str, license: str | None 
         license: as the hub names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shards, begun = [], 0
+    shards: list[Shard] = []
+    begun = 0
     for rows in [shard.rows for shard in store.manifest.shards] or [len(store)]:
         if not rows:
             continue

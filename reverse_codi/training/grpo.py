@@ -82,7 +82,7 @@ class ThoughtTrainer(MicroBatches, GRPOTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Our card of the checkpoints' folder in place of TRL's template, which says nothing of thoughts."""
         if self.is_world_process_zero():
-            write_card(self.args.output_dir, self.card)
+            write_card(str(self.args.output_dir), self.card)
 
     def _generate(self, prompts: list[Any]) -> Any:
         self.use_vllm = False

@@ -116,4 +116,6 @@ def _with_our_card(model: PeftModel, verbalizer_config: VerbalizerConfig) -> Non
     `PeftModel.save_pretrained` calls this method with the folder, and has no argument to leave it out.
     """
     card = adapter_card(verbalizer_config)
-    model.create_or_update_model_card = lambda output_dir: write_card(output_dir, card)
+    model.create_or_update_model_card = (  # type: ignore[method-assign]
+        lambda output_dir: write_card(output_dir, card)
+    )

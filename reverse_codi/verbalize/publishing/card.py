@@ -93,7 +93,6 @@ def merged_card(
         ),
         name=Path(path).name,
         path=path,
-        verbalizer=f"`{EMBEDDED if folder == ASSETS / 'verbalizer' else folder.name}`",
         contract=_contract(translator, metric, place, recipe),
         plain_note=plain.NOTE,
         plain=plain.merged(path, config, tokenizer, width, translator.max_new_tokens),

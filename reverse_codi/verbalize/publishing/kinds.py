@@ -80,8 +80,8 @@ def writer(what: str, repo_id: str, settings: CardSettings) -> Shared:
             "model", verbalizer.writer(repo_id, settings.reasoner, settings.metrics, settings.license)
         )
     raise UserError(
-        f"{what} holds nothing to share: neither a verbalizer ({VERBALIZER_FILE}), a reasoner ({CONFIG_FILE}) "
-        f"nor a trace store ({MANIFEST}); give the folder of one"
+        f"{what} holds nothing to share: neither a verbalizer ({VERBALIZER_FILE}), a reasoner "
+        f"({CONFIG_FILE}) nor a trace store ({MANIFEST}); give the folder of one"
     )
 
 

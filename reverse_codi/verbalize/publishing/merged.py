@@ -44,9 +44,8 @@ def export_merged(
     with whole_folder(out) as temporary:
         model.save_pretrained(temporary)
         with_its_spaces(reasoner.tokenizer).save_pretrained(temporary)
-        write_card(
-            temporary, merged_card(translator, verbalizer.metric, place, repo_id or str(folder), license)
-        )
+        card = merged_card(translator, verbalizer.metric, place, repo_id or str(folder), license)
+        write_card(temporary, card)
     return out
 
 
