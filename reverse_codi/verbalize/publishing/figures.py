@@ -71,7 +71,7 @@ def figures_table(file: Path, verbalizer: Path) -> str:
             for key, meaning in FIGURES.items()
             if key in figures and figures[key]["value"] is not None
         ]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise MetricsError(f"{file} is no metrics.json of reverse-codi evaluate: {error!r}") from None
     if not rows:
         raise MetricsError(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.stages import file_hash, record
 from reverse_codi.verbalize.config import Injection
@@ -170,12 +173,23 @@ def test_the_embedded_verbalizer_says_the_same_in_plain_peft(
         assert said_by(program, thought[None], tmp_path, monkeypatch) == row.text
 
 
+def test_the_page_of_the_hub_shows_that_code(
+    embedded: Verbalizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    embedded.save_pretrained("verbalizer")
+    page = (Path(__file__).parents[4] / "docs/hub.md").read_text()
+    [shown] = re.findall(r"<!-- plain peft and transformers -->\n```python\n(.*?)```", page, flags=re.S)
+    assert shown == code(tmp_path / "verbalizer/README.md", 1)
+
+
 def test_words_slots_and_length_of_a_prompt_are_in_the_cards_code(
     tiny_reasoner: CodiReasoner,
     tiny_folders: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    metric = make_tiny_metric(tiny_reasoner)
     for name, template in (("apart", "Ann has {thought} and {thought} ."), ("together", "{thought} cups")):
         policy = make_tiny_policy(tiny_reasoner, n_slots=2)
         policy.verbalizer_config = policy.verbalizer_config.model_copy(
@@ -183,7 +197,7 @@ def test_words_slots_and_length_of_a_prompt_are_in_the_cards_code(
         )
         stir(policy)
         policy.save(tmp_path / name)
-        make_tiny_metric(tiny_reasoner).save(tmp_path / name)
+        ThoughtMetric(metric.reader, {ANSWER: metric.map_of(Site("h", 0))}).save(tmp_path / name)
         verbalizer = Verbalizer.from_pretrained(tmp_path / name, tiny_folders[0], max_new_tokens=9)
         verbalizer.save_pretrained(tmp_path / f"{name}-saved")
         thoughts = tiny_reasoner.think([QUESTION]).latent_inputs[0, :2]
