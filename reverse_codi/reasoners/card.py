@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from huggingface_hub import ModelCardData
 
+from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.utils.cards import LIBRARY, card, markdown_table
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ def reasoner_card(
     """
     config, lm = reasoner.config, reasoner.lm.config
     facts = {
-        "content hash": f"`{reasoner.content_hash}`",
-        "tokenizer": f"hash `{reasoner.tokenizer_hash}`, {len(reasoner.tokenizer):,} tokens",
+        # Of the weights that are written now; the reasoner's own property keeps the first that was asked for.
+        "content hash": f"`{weights_hash(reasoner.model.state_dict(), config.recorded())}`",
+        "tokenizer": f"hash `{tokenizer_hash(reasoner.tokenizer)}`, {len(reasoner.tokenizer):,} tokens",
         "language model": f"`{lm.model_type}`, {lm.num_hidden_layers} layers of width {reasoner.width}",
         "parameters": f"{sum(weight.numel() for weight in reasoner.model.parameters()):,}",
         "thoughts": f"{reasoner.n_thoughts}, begun by token {config.bot_id} and ended by {config.eot_id}",

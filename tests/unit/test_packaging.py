@@ -76,6 +76,21 @@ def test_make_alone_prints_help() -> None:
     assert "make demo" in out and "make test-slow" in out
 
 
+def test_the_public_workflow_calls_targets_that_exist() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    targets = workflow["jobs"]["check"]["strategy"]["matrix"]["target"]
+    assert targets == ["lint", "test"]  # as .ci/run
+    assert all(f"make {target}" in (ROOT / ".ci/run").read_text() for target in targets)
+    assert workflow["jobs"]["check"]["steps"][-1]["run"] == "make ${{ matrix.target }}"
+
+
+def test_citation_and_changelog_know_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", reverse_codi.__version__)
+    assert citation["license"] == PROJECT["license"] == "Apache-2.0"
+    assert f"\n## {reverse_codi.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
 @pytest.mark.parametrize("script", [".ci/run", "scripts/setup.sh"])
 def test_scripts_are_executable_and_parse(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
