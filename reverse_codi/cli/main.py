@@ -20,6 +20,8 @@ GROUPS = {
         "verbalize": "say in words what each thought of a question, a trace store or a file holds",
         "evaluate": "measure whether translations are true, beside controls",
         "pipeline": "go all the way from a base model to translations",
+        "push": "share a verbalizer, a reasoner or a trace store on the hub, with a card",
+        "export": "merge a verbalizer into a plain language model, for transformers and vLLM",
         "demo": "train and translate with the embedded model, on a laptop",
         "recipes": "list the recipes that come with the package, or print one",
     },

@@ -85,10 +85,8 @@ def parser() -> Parser:
     )
     add("--chain", action="store_true", help="the whole trace as one text")
     add("--out", metavar="FILE", type=Path, help="also write rows to a .jsonl, .parquet or .csv file")
-    add("--reasoner", metavar="FOLDER", default=EMBEDDED, help="folder of the reasoner")
-    add(
-        "--verbalizer", metavar="FOLDER", type=Path, help="folder of the verbalizer; the embedded one if none"
-    )
+    add("--reasoner", metavar="ID", help="folder or hub id; by default what the verbalizer's recipe names")
+    add("--verbalizer", metavar="ID", default=EMBEDDED, help="folder or hub id of the verbalizer")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where model and verbalizer run")
     add(
         "--on-bad-question",
@@ -119,7 +117,7 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.verbalize.questions import read_questions
     from reverse_codi.verbalize.translations.given import given_vectors, stored
     from reverse_codi.verbalize.translations.vectors import check_width, read_vectors
-    from reverse_codi.verbalize.verbalizer import EMBEDDED_FOLDER, Verbalizer
+    from reverse_codi.verbalize.verbalizer import Verbalizer, reasoner_source, verbalizer_folder
 
     if options.out:
         check_file(options.out, SUFFIXES)
@@ -129,7 +127,8 @@ def main(arguments: Sequence[str]) -> None:
     asked = [] if vectors else read_questions(options.questions)
     if not asked and not stores and not vectors:
         verb.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
-    reasoner = load_reasoner(options.reasoner, options.device)
+    folder = verbalizer_folder(options.verbalizer)
+    reasoner = load_reasoner(options.reasoner or reasoner_source(folder, options.verbalizer), options.device)
     opened = {name: TraceStore.open(name, reasoner) for name in stores}
     for name, store in opened.items():
         if not len(store):
@@ -141,7 +140,7 @@ def main(arguments: Sequence[str]) -> None:
     say = notes(aside)
     asked = understood(reasoner, asked, options.on_bad_question, "--on-bad-question")
     questions = [one.question for one in asked]
-    verbalizer = Verbalizer.from_pretrained(options.verbalizer or EMBEDDED_FOLDER, reasoner)
+    verbalizer = Verbalizer.from_pretrained(folder, reasoner)
     metric = verbalizer.metric
     given = [verbalizer.thoughts_about(questions)] if questions else []
     given += [stored(store, name, reasoner, metric) for name, store in opened.items()]

@@ -41,10 +41,12 @@ from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import RecipeError, override, validated
 from reverse_codi.utils.console import busy
 from reverse_codi.utils.figures import Figures
+from reverse_codi.utils.hub import is_hub_id
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
+from reverse_codi.verbalize.publishing.folder import reasoner_source, verbalizer_folder
 from reverse_codi.verbalize.translator import Translator
 
 log = logging.getLogger(__name__)
@@ -66,12 +68,15 @@ class Evaluated:
 
 
 def find(word: str, overrides: Sequence[str]) -> Evaluated:
-    """A recipe with its run's verbalizer, a verbalizer's folder with the recipe beside it, or `embedded`.
+    """A recipe with its run's verbalizer, a verbalizer's folder or hub id with its recipe, or `embedded`.
 
     Raises:
         RecipeError: there is no verbalizer; the message says where one was looked for.
     """
     path = ASSETS / "verbalizer" if word == EMBEDDED else Path(word)
+    if is_hub_id(word):
+        path = verbalizer_folder(word)
+        reasoner_source(path, word)  # which a recipe from the hub may not make run code
     if path.is_dir():
         recipe = validated(Recipe, override(recipe_beside(path), overrides), word)
         found = [path, path / "verbalizer"]

@@ -13,6 +13,7 @@ from rich.table import Table
 from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.recipe.run import LogSection
 from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.figures import METRICS_FILE as METRICS_FILE
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.tracker import log_point, tracked
@@ -20,7 +21,6 @@ from reverse_codi.utils.tracker import log_point, tracked
 FlatFigure = dict[str, float | int | str | None]
 """A figure as JSON holds it: value, low, high and n; where nothing was counted, nulls with the reason."""
 
-METRICS_FILE = "metrics.json"
 TEXTS_FILE = "texts.jsonl"
 
 

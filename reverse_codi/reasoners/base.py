@@ -71,20 +71,25 @@ else:
 class _Loading(_ProtocolType):
     """Gives `Reasoner` itself `from_pretrained`: were it of the Protocol, every reasoner would need it."""
 
-    def from_pretrained(cls, source: str | Path | Source = EMBEDDED, device: str | None = None) -> Reasoner:
+    def from_pretrained(
+        cls, source: str | Path | Source = EMBEDDED, device: str | None = None, revision: str | None = None
+    ) -> Reasoner:
         """Load any latent reasoner: CODI, Coconut, or one that another package knows.
 
         Args:
             source: "embedded" for the small reasoner that the package carries; a folder, a weight file, a
                 hub id; or a recipe's section, which can say more.
             device: where the weights go, "cpu" or "cuda"; the section's own if None, else the CPU.
+            revision: commit, branch or tag of a hub id; the section's own if None.
 
         Raises:
             CheckpointError: there is none, it fits no known layout, or its files do not hold what they must.
             RecipeError: it is of recurrent depth, which has no chain of thoughts.
         """
-        from reverse_codi.reasoners.load import open_reasoner  # it knows every kind of reasoner
+        from reverse_codi.reasoners.load import as_source, open_reasoner  # it knows every kind of reasoner
 
+        if revision is not None:
+            source = as_source(source).model_copy(update={"revision": revision})
         return open_reasoner(source, device)
 
 

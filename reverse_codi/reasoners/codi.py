@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.base import Chains, Patch, described
+from reverse_codi.reasoners.card import reasoner_card
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.own import read_own
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, CodiConfig
@@ -28,8 +29,10 @@ from reverse_codi.reasoners.half_precision import widen_frozen_layers
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
+from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.hub import pushed
 from reverse_codi.utils.micro_batch import rows_at_once
 
 __all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
@@ -298,8 +301,48 @@ class CodiReasoner:
     # ---- files
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write language model, tokenizer, projection and configuration as safetensors and JSON."""
+        """Write language model, tokenizer, projection, configuration (safetensors and JSON) and a card."""
         path = Path(folder)
+        self.write_files(path, reasoner_card(self, str(path)))
+        self.path = path
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        license: str | None = None,
+        base_model: str | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes, as one commit.
+
+        Args:
+            repo_id: "owner/name"; made if there is none.
+            license: as the hub names it, "apache-2.0"; for the card.
+            base_model: hub id of the language model that it was made from; for the card.
+            private: whether a new repository is private; None leaves it to the owner's settings.
+            revision: branch; `main` if None.
+            token: of the hub; if None, that of `hf auth login` or HF_TOKEN.
+
+        Returns:
+            The commit's address.
+
+        Raises:
+            HubError: the hub refused, or cannot be reached.
+        """
+        card = reasoner_card(self, repo_id, license, base_model)
+        return pushed(
+            lambda folder: self.write_files(folder, card),
+            repo_id,
+            private=private,
+            revision=revision,
+            token=token,
+        )
+
+    def write_files(self, path: Path, card: str) -> None:
+        """Write the files of `save_pretrained` with a card; `self.path` stays as it is."""
         path.mkdir(parents=True, exist_ok=True)
         self.model.lm.save_pretrained(path)
         self.tokenizer.save_pretrained(path)
@@ -307,7 +350,7 @@ class CodiReasoner:
         if prj:
             save_file(prj, path / PROJECTION_FILE)
         write_whole(path / CONFIG_FILE, strict_json(self.config.recorded(), indent=2) + "\n")
-        self.path = path
+        write_card(path, card)
 
     def saved_path(self) -> Path:
         """`path`, where engines load the language model from.

@@ -132,7 +132,7 @@ def decoded_answer(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> st
 def _spelled(tokenizer: PreTrainedTokenizerBase, ids: list[int], skip_special_tokens: bool) -> str:
     size = len(tokenizer)
     runs = groupby(ids, key=lambda i: i < size)
-    word_level = _word_level(tokenizer)
+    word_level = writes_spaces_everywhere(tokenizer)
     pieces = [
         str(tokenizer.decode(list(run), skip_special_tokens=skip_special_tokens))
         if known
@@ -144,6 +144,7 @@ def _spelled(tokenizer: PreTrainedTokenizerBase, ids: list[int], skip_special_to
     return re.sub(r"(?<=\() | (?=[.,:;?)])", "", text) if word_level else text
 
 
-def _word_level(tokenizer: PreTrainedTokenizerBase) -> bool:
+def writes_spaces_everywhere(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer knows whole words and puts a space between any two of them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return backend is not None and backend.decoder is None

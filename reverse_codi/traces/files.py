@@ -205,10 +205,14 @@ def encode(traces: Sequence[Trace], header: TraceHeader) -> pa.Buffer:
             columns.append(_flat_lists(values, field.type))
         else:
             columns.append(pa.array(values, type=field.type))
-    table = pa.Table.from_arrays(columns, schema=schema(header))
+    return as_stream(pa.Table.from_arrays(columns, schema=schema(header)))
+
+
+def as_stream(table: pa.Table) -> pa.Buffer:
+    """The bytes of a shard of these rows, however they lay in memory."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
+        stream.write_table(table.combine_chunks())
     return sink.getvalue()
 
 

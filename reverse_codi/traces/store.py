@@ -28,7 +28,9 @@ from reverse_codi.traces.files import (
     vectors_of,
     write_atomically,
 )
+from reverse_codi.traces.publish import SHARDS, write_store
 from reverse_codi.utils.files import file_sha256
+from reverse_codi.utils.hub import fetched, is_hub_id, pushed
 
 __all__ = ["StoreError", "Trace", "TraceHeader", "TraceStore", "TraceWriter"]
 
@@ -125,38 +127,85 @@ class TraceStore:
 
     Attributes:
         manifest: the facts about the store; `rows_expected` may exceed `len(store)`.
+        table: the rows, a pyarrow.Table of `traces.files.schema`.
         answer_states: [N, d] vectors of the site `answer`, in memory only; see `with_answer_states`.
     """
 
     def __init__(self, manifest: Manifest, table: Any, answer_states: Tensor | None = None) -> None:
         self.manifest = manifest
-        self._table = table  # a pyarrow.Table of trace_files.schema
+        self.table = table
         self.answer_states = answer_states
 
     @classmethod
-    def open(cls, path: str | Path, reasoner: Reasoner | None = None) -> Self:
+    def open(cls, path: str | Path, reasoner: Reasoner | None = None, revision: str | None = None) -> Self:
         """Open a store, finished or not.
 
         Args:
-            path: its folder.
+            path: its folder, or its id on the hub.
             reasoner: the reasoner whose traces are wanted; None skips the check.
+            revision: commit, branch or tag of a hub id.
 
         Raises:
             StoreError: no store, a missing or corrupt shard, or the traces of another reasoner.
+            HubError: no such folder, and the hub does not have it.
         """
         folder = Path(path)
+        if is_hub_id(path):
+            folder = fetched(str(path), revision, (MANIFEST, SHARDS), "traces", "dataset")
         manifest = Manifest.read(folder)
         if reasoner is not None:
             check_reasoner(folder, manifest.header, reasoner)
         check_shards(folder, manifest)
         return cls(manifest, decode([folder / shard.file for shard in manifest.shards], manifest.header))
 
+    def save_pretrained(self, folder: str | Path, *, license: str | None = None) -> None:
+        """Write the store with a card; `datasets.load_dataset` loads the folder, too.
+
+        Args:
+            folder: made if it is missing.
+            license: as the hub names it; for the card.
+        """
+        write_store(self, Path(folder), str(folder), license)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        license: str | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes, as one commit to a data set.
+
+        Args:
+            repo_id: "owner/name"; made if there is none.
+            license: as in `save_pretrained`.
+            private: whether a new repository is private; None leaves it to the owner's settings.
+            revision: branch; `main` if None.
+            token: of the hub; if None, that of `hf auth login` or HF_TOKEN.
+
+        Returns:
+            The commit's address.
+
+        Raises:
+            HubError: the hub refused, or cannot be reached.
+        """
+        return pushed(
+            lambda folder: write_store(self, folder, repo_id, license),
+            repo_id,
+            "dataset",
+            private=private,
+            revision=revision,
+            token=token,
+        )
+
     def __len__(self) -> int:
-        return int(self._table.num_rows)
+        return int(self.table.num_rows)
 
     def __getitem__(self, index: int) -> Trace:
         k, d = self.manifest.header.n_thoughts, self.manifest.header.width
-        row = self._table.slice(range(len(self))[index], 1)
+        row = self.table.slice(range(len(self))[index], 1)
         fields = row.drop_columns(["hidden_states", "latent_inputs"]).to_pylist()[0]
         hidden_states, latent_inputs = (
             vectors_of(row, "hidden_states", k + 1, d)[0],
@@ -186,13 +235,13 @@ class TraceStore:
     def hidden_states(self) -> Tensor:
         """h0..hK: [N, K + 1, d] float32."""
         header = self.manifest.header
-        return torch.from_numpy(vectors_of(self._table, "hidden_states", header.n_thoughts + 1, header.width))
+        return torch.from_numpy(vectors_of(self.table, "hidden_states", header.n_thoughts + 1, header.width))
 
     @functools.cached_property
     def latent_inputs(self) -> Tensor:
         """z0..z(K-1): [N, K, d] float32."""
         header = self.manifest.header
-        return torch.from_numpy(vectors_of(self._table, "latent_inputs", header.n_thoughts, header.width))
+        return torch.from_numpy(vectors_of(self.table, "latent_inputs", header.n_thoughts, header.width))
 
     def vectors(self, site: Site) -> Tensor:
         """The vectors [N, d] of one site.
@@ -211,10 +260,10 @@ class TraceStore:
     def with_answer_states(self, reasoner: Reasoner) -> TraceStore:
         """The same traces with the states that `reasoner` has at its answer cue after the stored thoughts."""
         states = reasoner.answer_states(self.questions, Patch.all(self.latent_inputs))
-        return TraceStore(self.manifest, self._table, states)
+        return TraceStore(self.manifest, self.table, states)
 
     def _column(self, name: str) -> list[Any]:
-        values: list[Any] = self._table[name].to_pylist()
+        values: list[Any] = self.table[name].to_pylist()
         return values
 
     @functools.cached_property
@@ -259,7 +308,7 @@ class TraceStore:
             update={"rows_expected": len(rows), "rows_written": len(rows), "shards": []}
         )
         states = None if self.answer_states is None else self.answer_states[rows]
-        return TraceStore(manifest, self._table.take(rows) if rows else self._table.slice(0, 0), states)
+        return TraceStore(manifest, self.table.take(rows) if rows else self.table.slice(0, 0), states)
 
 
 def check_reasoner(folder: Path, header: TraceHeader, reasoner: Reasoner) -> None:

@@ -23,10 +23,12 @@ from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.training.advantages import Advantages
+from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import take_rate
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.publishing.adapter_card import checkpoints_card
 
 RolloutFunc = Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]
 """TRL's: prompts in, each repeated G times in a run; columns out."""
@@ -63,13 +65,24 @@ class ThoughtTrainer(MicroBatches, GRPOTrainer):
     mask_name = "completion_mask"
 
     def __init__(
-        self, *args: Any, micro_batch: int, advantages: Advantages | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        micro_batch: int,
+        card: str,
+        advantages: Advantages | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.micro_batch = micro_batch
         self.use_vllm = True
         self.advantages = advantages
         """What takes the place of TRL's advantages."""
+        self.card = card
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Our card of the checkpoints' folder in place of TRL's template, which says nothing of thoughts."""
+        if self.is_world_process_zero():
+            write_card(str(self.args.output_dir), self.card)
 
     def _generate(self, prompts: list[Any]) -> Any:
         self.use_vllm = False
@@ -200,6 +213,7 @@ def build_trainer(
         callbacks=callbacks,
         advantages=Advantages.of(section, rewards),
         micro_batch=rows_of(policy, section),
+        card=checkpoints_card(policy.verbalizer_config),
     )
     trainer.remove_callback(PrinterCallback)  # the monitor prints
     if (reporting := trainer.pop_callback(WandbCallback)) is not None:

@@ -23,9 +23,12 @@ from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES, WARM, check_starts
+from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.files import whole_folder, write_whole
 from reverse_codi.utils.memory import machine
 from reverse_codi.utils.tracker import start_wandb
+from reverse_codi.verbalize.publishing.card import verbalizer_card
+from reverse_codi.verbalize.publishing.place import Place
 from reverse_codi.verbalize.translations.reference_texts import keep_reference_texts
 from reverse_codi.verbalize.translator import Translator
 
@@ -154,7 +157,10 @@ class RunFolder:
             for name in READING_FILES:
                 shutil.copy(prepared.folder / name, temporary / name)
             write_recipe(recipe, temporary)
-        keep_reference_texts(Translator(prepared.reasoner, folder), prepared.metric)
+        translator = Translator(prepared.reasoner, folder)
+        keep_reference_texts(translator, prepared.metric)
+        place = Place.of(prepared.reasoner, recipe.reasoner)
+        write_card(folder, verbalizer_card(translator, prepared.metric, place, str(folder)))
         return folder
 
 

@@ -19,6 +19,9 @@ from reverse_codi.utils.shares import share_of, wilson
 Figures = dict[str, Interval]
 """Flat key -> figure."""
 
+METRICS_FILE = "metrics.json"
+"""Where an evaluation keeps its figures."""
+
 # Intervals are of a table of some hundred problems: their second digit is steady from here on.
 RESAMPLES = 500
 NOTHING = Interval(float("nan"), float("nan"), float("nan"), 0)

@@ -22,9 +22,11 @@ from transformers import PreTrainedTokenizerBase
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.recipe.verbalizer import VerbalizerSection
+from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.finite import non_finite
 from reverse_codi.verbalize.config import VerbalizerConfig, VerbalizerConfigError
 from reverse_codi.verbalize.embedding import LatentEmbedding
+from reverse_codi.verbalize.publishing.adapter_card import adapter_card
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Policy:
         )
         model = get_peft_model(base, lora, autocast_adapter_dtype=True)
         assert isinstance(model, PeftModel)
+        _with_our_card(model, verbalizer_config)
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     @classmethod
@@ -84,6 +87,7 @@ class Policy:
         )
         if (name := non_finite((n, w) for n, w in model.named_parameters() if "lora_" in n)) is not None:
             raise VerbalizerConfigError(f"{folder}: {name} holds values that are not finite; train it anew")
+        _with_our_card(model, verbalizer_config)
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     def save(self, folder: str | Path) -> None:
@@ -104,3 +108,14 @@ class Policy:
         prompts = self.prompts([list(range(i * slots, (i + 1) * slots)) for i in range(n)])
         with self.embedding.bank(vectors.flatten(0, 1)):
             return list(self.embedding.of(prompts))
+
+
+def _with_our_card(model: PeftModel, verbalizer_config: VerbalizerConfig) -> None:
+    """Let whoever saves the model, a Trainer's checkpoint too, write our card instead of PEFT's blank one.
+
+    `PeftModel.save_pretrained` calls this method with the folder, and has no argument to leave it out.
+    """
+    card = adapter_card(verbalizer_config)
+    model.create_or_update_model_card = (  # type: ignore[method-assign]
+        lambda output_dir: write_card(output_dir, card)
+    )

@@ -6,7 +6,7 @@ Shapes: N rows, S sites, d width.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,18 +16,26 @@ from torch import Tensor
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.reasoners.load import ASSETS, load_reasoner
+from reverse_codi.reasoners.load import as_source, load_reasoner
 from reverse_codi.reasoners.question_checks import understood
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
-from reverse_codi.recipe.schema import Recipe, recipe_beside
 from reverse_codi.recipe.traces import OnBad
 from reverse_codi.traces.store import TraceStore, check_reasoner
-from reverse_codi.utils.config import UserError, validated
-from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
+from reverse_codi.utils.cards import write_card
+from reverse_codi.utils.config import UserError
+from reverse_codi.utils.hub import pushed
+from reverse_codi.verbalize.publishing.card import verbalizer_card
+from reverse_codi.verbalize.publishing.folder import (
+    EMBEDDED_FOLDER,
+    copy_verbalizer,
+    reasoner_source,
+    verbalizer_folder,
+)
+from reverse_codi.verbalize.publishing.place import Place
 from reverse_codi.verbalize.questions import Question
 from reverse_codi.verbalize.translations.given import Given, given_vectors, stored, thought_now
-from reverse_codi.verbalize.translations.reference_texts import kept_reference_texts
+from reverse_codi.verbalize.translations.reference_texts import kept_reference_texts, save_reference_texts
 from reverse_codi.verbalize.translations.translate import translate
 from reverse_codi.verbalize.translations.translations import Translations
 from reverse_codi.verbalize.translations.vectors import as_vectors, check_width
@@ -35,7 +43,7 @@ from reverse_codi.verbalize.translator import Translator
 
 log = logging.getLogger(__name__)
 
-EMBEDDED_FOLDER = ASSETS / "verbalizer"
+__all__ = ["EMBEDDED_FOLDER", "Verbalizer", "reasoner_source", "verbalizer_folder"]
 
 
 class Verbalizer:
@@ -44,15 +52,17 @@ class Verbalizer:
     Args:
         translator: writes texts.
         metric: reads them and compares them with thoughts.
+        source: what the reasoner was loaded from; None means its folder.
 
     Attributes:
         reasoner: who thinks.
         sites: the thoughts that can be translated, one text each; `answer` if one text is of a whole trace.
     """
 
-    def __init__(self, translator: Translator, metric: ThoughtMetric) -> None:
+    def __init__(self, translator: Translator, metric: ThoughtMetric, source: Source | None = None) -> None:
         self.translator = translator
         self.metric = metric
+        self.source = source
         self.reasoner = translator.reasoner
         self.sites = metric.sites
 
@@ -68,23 +78,26 @@ class Verbalizer:
         reasoner: Reasoner | Source | str | Path | None = None,
         device: str | None = None,
         max_new_tokens: int | None = None,
+        revision: str | None = None,
     ) -> Verbalizer:
         """Load a verbalizer.
 
         Args:
             path: "embedded" for the one that the package carries; its folder, or the folder of the run that
-                made it.
+                made it; or its id on the hub, "owner/name".
             reasoner: the one that it was trained on, loaded or by folder or hub id. If None: that which the
                 run's recipe names, else the embedded one.
             device: where the reasoner's weights go, "cpu" or "cuda"; as in `Reasoner.from_pretrained`.
             max_new_tokens: longest text; if None, as long as it could be in training.
+            revision: commit, branch or tag of a hub id.
 
         Raises:
-            UserError: the folder holds no verbalizer, or it was trained on another reasoner.
+            UserError: there is no verbalizer in the folder or on the hub, or it is of another reasoner.
         """
-        folder = verbalizer_folder(path)
+        folder = verbalizer_folder(path, revision)
         if reasoner is None:
-            reasoner = validated(Recipe, recipe_beside(folder), str(folder)).reasoner
+            reasoner = reasoner_source(folder, path)
+        source = as_source(reasoner) if isinstance(reasoner, str | Path | Source) else None
         if isinstance(reasoner, str | Path | Source):
             reasoner = load_reasoner(reasoner, device)
         if not isinstance(reasoner, CodiReasoner):
@@ -93,7 +106,83 @@ class Verbalizer:
                 "back as input embeddings (CODI, Coconut): Reasoner.from_pretrained(...) loads one"
             )
         translator = Translator(reasoner, folder, max_new_tokens)
-        return cls(translator, ThoughtMetric.load(folder, reasoner))
+        return cls(translator, ThoughtMetric.load(folder, reasoner), source)
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        reasoner: str | None = None,
+        metrics: str | Path | None = None,
+        license: str | None = None,
+    ) -> None:
+        """Write the verbalizer, its reading, its recipe and a card into a folder.
+
+        Args:
+            folder: made if it is missing.
+            reasoner: hub id or folder that the recipe there shall name; if None, what it was loaded with.
+            metrics: `metrics.json` of its evaluation, for the card; if None, one that lies beside it.
+            license: as the hub names it, "apache-2.0"; for the card.
+
+        Raises:
+            MetricsError: the figures are of another verbalizer.
+        """
+        place = Place.of(self.reasoner, self.source, reasoner)
+        self._write(Path(folder), place, self._card(place, str(folder), metrics, license))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        reasoner: str | None = None,
+        metrics: str | Path | None = None,
+        license: str | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes, as one commit.
+
+        Args:
+            repo_id: "owner/name"; made if there is none.
+            reasoner: hub id of its reasoner; needed if that was loaded from a folder.
+            metrics: as in `save_pretrained`.
+            license: as in `save_pretrained`.
+            private: whether a new repository is private; None leaves it to the owner's settings.
+            revision: branch; `main` if None.
+            token: of the hub; if None, that of `hf auth login` or HF_TOKEN.
+
+        Returns:
+            The commit's address.
+
+        Raises:
+            UserError: others could not load its reasoner, the figures are of another verbalizer, or the hub
+                refused.
+        """
+        write = self.writer(repo_id, reasoner, metrics, license)
+        return pushed(write, repo_id, private=private, revision=revision, token=token)
+
+    def writer(
+        self,
+        repo_id: str,
+        reasoner: str | None = None,
+        metrics: str | Path | None = None,
+        license: str | None = None,
+    ) -> Callable[[Path], None]:
+        """What writes the folder that `push_to_hub` uploads, once all is checked; arguments as there."""
+        place = Place.of(self.reasoner, self.source, reasoner)
+        place.check_public()
+        card = self._card(place, repo_id, metrics, license)
+        return lambda folder: self._write(folder, place, card)
+
+    def _card(self, place: Place, path: str, metrics: str | Path | None, license: str | None) -> str:
+        given = None if metrics is None else Path(metrics)
+        return verbalizer_card(self.translator, self.metric, place, path, given, license)
+
+    def _write(self, folder: Path, place: Place, card: str) -> None:
+        copy_verbalizer(self.translator.folder, folder, place)
+        save_reference_texts(self.references, self.translator, self.metric, folder)
+        write_card(folder, card)
 
     def translate(
         self, questions: str | Sequence[str], samples: int = 0, on_bad_question: OnBad = "error"
@@ -173,19 +262,3 @@ class Verbalizer:
         """Which thoughts it translates, and whose."""
         sites = f"{self.sites[0]}..{self.sites[-1]}" if len(self.sites) > 1 else str(self.sites[0])
         return f"Verbalizer(sites={sites}, reasoner={self.reasoner!r})"
-
-
-def verbalizer_folder(path: str | Path) -> Path:
-    """The folder of a verbalizer: of the embedded one, the path itself, or of a run that made it.
-
-    Raises:
-        UserError: there is none.
-    """
-    if str(path) == EMBEDDED:
-        return EMBEDDED_FOLDER
-    looked = [Path(path), Path(path) / "verbalizer"]
-    for folder in looked:
-        if (folder / VERBALIZER_FILE).is_file():
-            return folder
-    there = " or ".join(map(str, looked))
-    raise UserError(f"no verbalizer in {there}; train one first (reverse_codi.train), or write 'embedded'")

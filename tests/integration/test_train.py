@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from reverse_codi.cli.train import main
@@ -60,6 +61,15 @@ def trained(root: Path, ray_session: None) -> Path:
     """The run's folder after STEPS steps."""
     assert train(recipe(root)) == root / "out/verbalizer"
     return root / "out"
+
+
+def test_every_folder_of_a_run_has_a_card_of_ours(trained: Path) -> None:
+    folders = [trained / name for name in ("warm", "best", "grpo", "verbalizer")]
+    for folder in [*folders, *(trained / "grpo").glob("checkpoint-*")]:
+        card = ModelCard.load(folder / "README.md")
+        assert card.data.library_name == "reverse_codi" and "latent-reasoning" in card.data.tags, folder
+        assert "Model Card for" not in card.text and "trained using TRL" not in card.text, folder
+    assert "## Contract" in ModelCard.load(trained / "verbalizer/README.md").text
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -76,6 +76,21 @@ def test_make_alone_prints_help() -> None:
     assert "make demo" in out and "make test-slow" in out
 
 
+def test_the_public_workflow_calls_targets_that_exist() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    targets = workflow["jobs"]["check"]["strategy"]["matrix"]["target"]
+    assert targets == ["lint", "test"]  # as .ci/run
+    assert all(f"make {target}" in (ROOT / ".ci/run").read_text() for target in targets)
+    assert workflow["jobs"]["check"]["steps"][-1]["run"] == "make ${{ matrix.target }}"
+
+
+def test_citation_and_changelog_know_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", reverse_codi.__version__)
+    assert citation["license"] == PROJECT["license"] == "Apache-2.0"
+    assert f"\n## {reverse_codi.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
 @pytest.mark.parametrize("script", [".ci/run", "scripts/setup.sh"])
 def test_scripts_are_executable_and_parse(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
@@ -211,6 +226,7 @@ def test_the_wheel_carries_recipes_weights_and_types(wheel: Path) -> None:
     assert (wheel / "reverse_codi/py.typed").is_file()
     for recipe in ROOT.glob("recipes/*.yaml"):
         assert (wheel / "reverse_codi/recipes" / recipe.name).read_text() == recipe.read_text()
+    assert list(wheel.glob("reverse_codi/verbalize/publishing/templates/*.md.jinja"))
     assert not (wheel / "recipes").exists() and not (wheel / "tests").exists()
 
 
@@ -227,3 +243,55 @@ def test_a_recipe_in_the_wheel_is_found_by_name(wheel: Path, tmp_path: Path) -> 
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.stdout.strip() == str(wheel / "reverse_codi/recipes/tiny.yaml"), done.stderr
+
+
+def run_wheel(wheel: Path, folder: Path, *words: str, timeout: int = 240) -> str:
+    """What the command of the wheel prints in a folder from which no file of the checkout is in sight."""
+    program = "import reverse_codi, sys; from reverse_codi.cli.main import main; main(sys.argv[1:]); "
+    program += "print(reverse_codi.__file__)"
+    environment = {**os.environ, "PYTHONPATH": str(wheel), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(wheel / "reverse_codi/__init__.py")
+    return done.stdout
+
+
+def test_the_wheel_lists_its_recipes(wheel: Path, tmp_path: Path) -> None:
+    listed = {line.split()[0] for line in run_wheel(wheel, tmp_path, "recipes").splitlines()[:-1]}
+    assert listed == {recipe.stem for recipe in ROOT.glob("recipes/*.yaml")}
+
+
+def test_the_wheel_translates_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    question = "Umar owns 9 cups. Then he picks 3 more. How many cups are left?"
+    assert "9 + 3 = 12." in run_wheel(wheel, tmp_path, "verbalize", question)
+    run_wheel(wheel, tmp_path, "push", "embedded", "me/mine", "--dry-run", str(tmp_path / "card"))
+    assert "me/mine" in (tmp_path / "card/README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_wheel_trains_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    """With Ray's actors, which must find the rewards of the wheel."""
+    settings = {
+        "trace.n": 2000,
+        "trace.n_heldout": 100,
+        "trace.out": "traces",
+        "warm_start.steps": 20,
+        "grpo.steps": 1,
+        "grpo.thoughts_per_step": 8,
+        "grpo.samples": 2,
+        "grpo.eval_thoughts": 32,
+        "train.out": "run",
+    }
+    words = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    run_wheel(wheel, tmp_path, "train", "tiny", *words, timeout=1100)
+    assert (tmp_path / "run/verbalizer/maps.safetensors").is_file()
+    cards = [tmp_path / "run" / name / "README.md" for name in ("warm", "best", "grpo", "verbalizer")]
+    assert all("reverse_codi" in card.read_text() for card in cards)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -39,9 +40,16 @@ def reference_texts(translator: Translator, metric: ThoughtMetric) -> dict[Site,
 
 def keep_reference_texts(translator: Translator, metric: ThoughtMetric) -> None:
     """Translate the references and keep their texts in the verbalizer's folder."""
-    texts = {str(site): of_site for site, of_site in reference_texts(translator, metric).items()}
-    kept = {"of": _origin(translator, metric), "texts": texts}
-    write_whole(translator.folder / FILE, strict_json(kept, indent=1) + "\n")
+    save_reference_texts(reference_texts(translator, metric), translator, metric, translator.folder)
+
+
+def save_reference_texts(
+    texts: Mapping[Site, Sequence[str]], translator: Translator, metric: ThoughtMetric, folder: Path
+) -> None:
+    """Write the references' texts into a folder of this verbalizer."""
+    named = {str(site): list(of_site) for site, of_site in texts.items()}
+    kept = {"of": _origin(translator, metric), "texts": named}
+    write_whole(folder / FILE, strict_json(kept, indent=1) + "\n")
 
 
 def kept_reference_texts(translator: Translator, metric: ThoughtMetric) -> Mapping[Site, Sequence[str]]:

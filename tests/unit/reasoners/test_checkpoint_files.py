@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reverse_codi.reasoners.checkpoints import convert
-from reverse_codi.reasoners.checkpoints import source as source_module
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import read_weights, unwrapped, weight_files
 from reverse_codi.reasoners.distill.pretrained import load_base
 from reverse_codi.reasoners.load import import_report, load_reasoner, open_reasoner, reasoner_folder
 from reverse_codi.recipe.reasoner import Source
+from reverse_codi.utils import hub
 from reverse_codi.utils.config import UserError
 from tests.unit.reasoners.conformance.layouts import (
     make_coconut,
@@ -105,7 +105,7 @@ def no_hub(*_: object, **__: object) -> str:
 def test_a_missing_path_is_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "reasoner").mkdir(parents=True)
-    monkeypatch.setattr(source_module, "snapshot_download", no_hub)
+    monkeypatch.setattr(hub, "snapshot_download", no_hub)
     with pytest.raises(CheckpointError, match=rf"reasoner\.path = '{path}' is missing: there is no such"):
         open_reasoner(path)
     if path.startswith("runs"):

@@ -20,7 +20,6 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from reverse_codi.cli.checkpoint import main as print_report
 from reverse_codi.reasoners import load
-from reverse_codi.reasoners.checkpoints import source as source_module
 from reverse_codi.reasoners.checkpoints.convert import convert, converted_folder
 from reverse_codi.reasoners.checkpoints.description import Description
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -34,6 +33,7 @@ from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.utils import hub
 from reverse_codi.utils.environment import MachineError
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
@@ -443,11 +443,11 @@ def test_a_hub_id_is_fetched_without_code_and_the_base_without_weights(
     case = make_codi_gpt2(tmp_path)
     calls = []
 
-    def download(repo: str, revision: str | None, allow_patterns: list[str]) -> str:
+    def download(repo: str, repo_type: str, revision: str | None, allow_patterns: list[str]) -> str:
         calls.append((repo, revision, allow_patterns))
         return {"zen-E/CODI-gpt2": case.source.path, "openai-community/gpt2": str(case.source.base)}[repo]
 
-    monkeypatch.setattr(source_module, "snapshot_download", download)
+    monkeypatch.setattr(hub, "snapshot_download", download)
     said = {"path": "zen-E/CODI-gpt2", "base": "openai-community/gpt2", "revision": "fd641b3"}
     reasoner = load_reasoner(case.source.model_copy(update=said))
     assert reasoner.content_hash == load_reasoner(case.source).content_hash
@@ -459,10 +459,10 @@ def test_a_hub_id_is_fetched_without_code_and_the_base_without_weights(
 
 
 def test_a_hub_that_cannot_be_reached_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(repo: str, revision: str | None, allow_patterns: list[str]) -> str:
+    def download(repo: str, repo_type: str, revision: str | None, allow_patterns: list[str]) -> str:
         raise LocalEntryNotFoundError("offline")
 
-    monkeypatch.setattr(source_module, "snapshot_download", download)
+    monkeypatch.setattr(hub, "snapshot_download", download)
     with pytest.raises(
         CheckpointError, match=r"reasoner.path = 'no/where' is no folder here, and the hub gave"
     ):

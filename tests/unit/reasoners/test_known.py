@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.reasoners.checkpoints import source as source_module
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.known import KNOWN, as_markdown, known, published
 from reverse_codi.reasoners.load import import_report, load_reasoner, reasoner_folder
 from reverse_codi.recipe.reasoner import LayoutName, Source
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils import hub
 from tests.unit.reasoners.conformance.layouts import (
     Case,
     K,
@@ -76,7 +76,7 @@ def test_the_docs_hold_the_table() -> None:
 
 def from_hub(case: Case, name: str, monkeypatch: pytest.MonkeyPatch, **given: object) -> Source:
     """A case as if the hub had it under a name, without what its recipe would give."""
-    monkeypatch.setattr(source_module, "snapshot_download", lambda *_, **__: case.source.path)
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: case.source.path)
     nothing: dict[str, object] = {"path": name, "n_thoughts": None, "lora_alpha": None}
     return case.source.model_copy(update=nothing | given)
 

@@ -139,7 +139,7 @@ def test_of_a_store_what_lies_there_is_translated(
     assert [of[1].text for of in rows.traces] == verbalizer.translator.greedy(store.latent_inputs[:, 1, None])
     assert rows[0].source == "traces[0]"
     header = store.manifest.header.model_copy(update={"reasoner_hash": "0" * 64})
-    other = TraceStore(store.manifest.model_copy(update={"header": header}), store._table)
+    other = TraceStore(store.manifest.model_copy(update={"header": header}), store.table)
     with pytest.raises(StoreError, match="is of another reasoner"):
         verbalizer.translate_store(other)
 

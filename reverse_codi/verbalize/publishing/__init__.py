@@ -1,0 +1,1 @@
+"""Verbalizers for others: their folders, their cards, and what plain libraries load."""
