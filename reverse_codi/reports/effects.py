@@ -67,7 +67,7 @@ def effects(
     traces: Sequence[Sequence[Translation]],
     controls: Sequence[Sequence[Texts]],
 ) -> list[list[list[Effect]]]:
-    """The effects on each thought of N traces, in the order of `REPLACEMENTS`, then the edit, if there is one.
+    """Effects on each thought of N traces, in the order of `REPLACEMENTS`; then the edit if there is one.
 
     Where the model states no answer, none is kept.
 
