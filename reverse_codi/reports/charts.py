@@ -111,7 +111,7 @@ def ablation_charts(found: AblationReport) -> Mapping[str, Chart]:
 def _ablation_chart(found: AblationReport, figure: str) -> Chart:
     rows = [
         (name, cell.value, cell.half)
-        for name, cells in reversed(found.rows.items())
+        for name, cells in reversed(list(found.rows.items()))
         if (cell := cells[figure]) is not None and cell.value is not None
     ]
     dots = {

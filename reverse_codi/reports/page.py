@@ -24,17 +24,17 @@ from reverse_codi.utils.files import nulled, write_whole
 TEMPLATE = "report.html.j2"
 
 CONTROLS: Mapping[Control, str] = {
-    Control.OTHER: "another thought's text",
-    Control.LENS: "word of the logit lens",
+    Control.OTHER: "another's text",
+    Control.LENS: "lens word",
     Control.SEARCH: "lens search",
-    Control.CONSTANT: "one constant text",
+    Control.CONSTANT: "constant text",
     Control.EMPTY: "no text",
 }
 """What the page calls the controls."""
 
 REPLACED: Mapping[Replacement | None, str] = {
     Replacement.TRANSLATION: "its own text",
-    Replacement.OTHER_TEXT: "another thought's text",
+    Replacement.OTHER_TEXT: "another's text",
     Replacement.EMPTY_TEXT: "no text",
     Replacement.OTHER: "another thought",
     Replacement.MEAN: "the mean thought",
@@ -135,10 +135,12 @@ def _plotly() -> Markup:
 def number(value: float | None, digits: int = 2) -> str:
     """A figure, or a dash where there is none.
 
-    >>> number(0.849), number(-8.016), number(None), number(float("nan"))
-    ('0.85', '-8.02', '–', '–')
+    >>> number(0.849), number(-8.016), number(-0.001), number(None), number(float("nan"))
+    ('0.85', '-8.02', '0.00', '–', '–')
     """
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{round(value, digits) + 0.0:,.{digits}f}"  # + 0.0 takes the sign off a zero
 
 
 def percent(value: float | None) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+from reverse_codi.reading.interventions.replace import Replacement
 from reverse_codi.reports.records import REPLACEMENTS, Control, ThoughtCard, TraceCard
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
@@ -26,15 +28,10 @@ def summary(traces: Sequence[TraceCard]) -> Mapping[str, Interval]:
         "match": _mean(traces, lambda card: card.row.match),
     }
     for kind in Control:
-        found[f"match.{kind}"] = _mean(traces, lambda card, kind=kind: _control(card, kind))
+        found[f"match.{kind}"] = _mean(traces, partial(_control, kind))
     found["agreement"] = _mean(traces, lambda card: next((o.share for o in card.options if o.greedy), None))
     for replacement in REPLACEMENTS:
-        found[f"kept.{replacement}"] = _share(
-            traces,
-            lambda card, kind=replacement: [
-                e.met for e in card.effects if e.kind is kind and e.expected is not None
-            ],
-        )
+        found[f"kept.{replacement}"] = _share(traces, partial(_kept, replacement))
     found[EDIT] = _share(traces, lambda card: [effect.met for effect in card.effects if effect.kind is None])
     judged = [(row, trace.right) for row, trace in enumerate(traces) if trace.right is not None]
     found["right"] = (
@@ -45,8 +42,13 @@ def summary(traces: Sequence[TraceCard]) -> Mapping[str, Interval]:
     return found
 
 
-def _control(card: ThoughtCard, kind: Control) -> float | None:
+def _control(kind: Control, card: ThoughtCard) -> float | None:
     return next((control.match for control in card.controls if control.kind is kind), None)
+
+
+def _kept(kind: Replacement, card: ThoughtCard) -> list[bool]:
+    """Whether the answer stays; nothing where the model states none of its own."""
+    return [each.met for each in card.effects if each.kind is kind and each.expected is not None]
 
 
 def _share(traces: Sequence[TraceCard], flags: Callable[[ThoughtCard], Sequence[bool] | None]) -> Interval:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.schema import Recipe, recipe_beside
@@ -109,9 +111,11 @@ def trace_report(
         for start in range(0, len(each.given), CHUNK):
             part = range(start, min(start + CHUNK, len(each.given)))
             chunk = Rows(each.given.take(part), [each.gold[row] for row in part])
-            cards += _cards(
-                verbalizer, task, chunk, plan, seed + len(cards) * plan.thoughts, len(cards), placed
+            made, of_map = _cards(
+                verbalizer, task, chunk, plan, seed + len(cards) * plan.thoughts, len(cards)
             )
+            cards += made
+            placed += of_map
             progress(len(part))
     sites = {placed_at.site for placed_at in placed}
     references = [
@@ -130,20 +134,19 @@ def trace_report(
 
 
 def _cards(
-    verbalizer: Verbalizer, task: Task, chunk: Rows, plan: Asked, seed: int, first: int, placed: list[Placed]
-) -> list[TraceCard]:
-    """The cards of some traces; appends their vectors for the map."""
+    verbalizer: Verbalizer, task: Task, chunk: Rows, plan: Asked, seed: int, first: int
+) -> tuple[list[TraceCard], list[Placed]]:
+    """The cards of some traces, of which the first is number `first` of the report, and their vectors."""
     given, metric = chunk.given, verbalizer.metric
     traces = verbalizer.translate_given(given).traces
     options = _sampled(verbalizer, given, traces, plan.samples, seed)
-    searched = lens_steps(verbalizer.reasoner, given)
-    controls = control_texts(traces, verbalizer.references, searched)
+    controls = control_texts(traces, verbalizer.references, lens_steps(verbalizer.reasoner, given))
     questions = [question or "" for question in given.questions]
     changed: list[list[list[Effect]]] = [[[] for _ in rows] for rows in traces]
     if plan.effects:
         changed = effects(Model(verbalizer.reasoner, metric, task), questions, traces, controls)
     sites = list(given.slots)
-    cards = []
+    cards, placed = [], []
     for n, rows in enumerate(traces):
         targets = {map_site(site): given.targets[site][n] for site in sites}
         texts = [
@@ -152,27 +155,43 @@ def _cards(
             *(text for own in controls[n] for text in own.values()),
         ]
         matches = text_matches(metric, targets, texts, questions[n])
-        for site, row in zip(sites, rows, strict=True):
-            of, own = map_site(site), (first + n, row.translation)
-            placed.append(Placed(PointKind.THOUGHT, site, given.targets[site][n], *own))
-            placed.append(Placed(PointKind.TEXT, site, matches.predicted[of][row.translation], *own))
+        placed += _placed(rows, sites, targets, matches, first + n)
+        thoughts = [
+            _thought(row, map_site(site), options[n][k], controls[n][k], changed[n][k], matches, plan.samples)
+            for k, (site, row) in enumerate(zip(sites, rows, strict=True))
+        ]
         output = given.answers[n] or ""
+        answer = answer_of(verbalizer.reasoner, task, output) or output or None
+        heat = match_map(rows, options[n], matches.by_site)
         cards.append(
             TraceCard(
                 questions[n],
                 given.sources[n],
                 output,
-                answer_of(verbalizer.reasoner, task, output) or (output or None),
+                answer,
                 chunk.gold[n],
                 chain_text(rows),
-                [
-                    _thought(row, map_site(site), *rest, matches, plan.samples)
-                    for site, row, *rest in zip(sites, rows, options[n], controls[n], changed[n], strict=True)
-                ],
-                match_map(rows, options[n], matches.by_site),
+                thoughts,
+                heat,
             )
         )
-    return cards
+    return cards, placed
+
+
+def _placed(
+    rows: Sequence[Translation],
+    sites: Sequence[Site],
+    targets: Mapping[Site, Tensor],
+    matches: TextMatches,
+    trace: int,
+) -> list[Placed]:
+    """A trace's thoughts, and what their translations predict, for the map."""
+    found = []
+    for site, row in zip(sites, rows, strict=True):
+        of, text = map_site(site), row.translation
+        found.append(Placed(PointKind.THOUGHT, site, targets[of], trace, text))
+        found.append(Placed(PointKind.TEXT, site, matches.predicted[of][text], trace, text))
+    return found
 
 
 def _sampled(

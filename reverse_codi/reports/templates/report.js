@@ -32,6 +32,7 @@
       font: { color: ink, family: getComputedStyle(document.body).fontFamily, size: 12 },
       margin: { l: 48, r: 14, t: 12, b: 40 },
       legend: { orientation: "h", y: narrow ? -0.22 : 1.02, yanchor: narrow ? "top" : "bottom", x: 0, font: { color: soft } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: ink },
       hoverlabel: { bgcolor: surface, bordercolor: line, font: { color: ink } },
       xaxis: { ...axis, ...own.xaxis, title: title(own.xaxis) },
       yaxis: { ...axis, ...own.yaxis, title: title(own.yaxis) },
@@ -39,7 +40,7 @@
   };
   const draw = (place) => {
     const chart = charts[place.dataset.chart];
-    Plotly.react(place, chart.data, layoutOf(chart), { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
+    Plotly.react(place, chart.data, layoutOf(chart), { displaylogo: false, displayModeBar: innerWidth >= 700 && place.closest("#map") ? "hover" : false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] });
     if (!drawn.has(place)) {
       drawn.add(place);
       place.on("plotly_click", (event) => {
