@@ -79,4 +79,4 @@ def main(arguments: Sequence[str]) -> None:
         )
     )
     write_report(report, options.out)
-    console.print(f"report: {options.out}", markup=False)
+    console.print(f"report: {options.out}", markup=False, soft_wrap=True)

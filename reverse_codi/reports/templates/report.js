@@ -71,7 +71,7 @@
   }
 
   // ---- traces: search, filter, and one after the other
-  const traces = all(".trace");
+  const traces = all("article.trace"); // Plotly has a class of this name
   const search = one("#search"), site = one("#site"), trust = one("#trust"), output = one("#shown");
   const texts = new Map(traces.map((trace) => [trace, trace.textContent.toLowerCase().replace(/\s+/g, " ")]));
   const visible = () => traces.filter((trace) => !trace.hidden);

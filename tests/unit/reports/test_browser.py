@@ -1,4 +1,4 @@
-"""The page as people use it, in headless Chromium: search, filter, keys, themes, charts, widths, no errors."""
+"""The page as people use it, in headless Chromium: search, filters, keys, themes, charts, widths."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def opened(browser: webdriver.Chrome, file: Path) -> Iterator[Callable[..., webd
     assert browser.get_log("browser") == []
 
 
-def shown(browser: webdriver.Chrome, what: str = ".trace") -> list[str]:
+def shown(browser: webdriver.Chrome, what: str = "article.trace") -> list[str]:
     """The ids (or sites) of what can be seen."""
     script = (
         "return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility())"

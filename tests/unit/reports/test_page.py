@@ -17,7 +17,7 @@ from reverse_codi.reports.page import page, write_report
 from reverse_codi.reports.records import TraceReport
 from reverse_codi.reports.report import Report
 from reverse_codi.reports.runs import run_report
-from tests.unit.reports.test_runs import lines, run  # noqa: F401 - a fixture
+from tests.unit.reports.conftest import lines
 
 NASTY = "<script>alert('x')</script> & \"24 < 48\""
 VOID = {"meta", "link", "input", "br"}
