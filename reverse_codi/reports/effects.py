@@ -88,6 +88,8 @@ def effects(
         vectors = _vectors(model, kind, traced, texts)[[row for row, _ in pairs]]
         answers = answers_with(model.reasoner, model.task, single, vectors, where)
         for (row, thought), answer in zip(pairs, answers, strict=True):
+            if kind is Replacement.OTHER_TEXT and Control.OTHER not in controls[row][thought]:
+                continue  # no other thought gets another text
             own, text = traced.answers[row], None if texts is None else texts[row][thought]
             kept = answer is not None and answer == own
             found[row][thought].append(Effect(kind, text, answer, own, kept))
