@@ -9,14 +9,22 @@ import pytest
 import torch
 
 from reverse_codi import Site, TraceStore, Verbalizer
+from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.interventions.replace import Replacement, inputs_of_texts
+from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Patch
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.reports import traces as module
+from reverse_codi.reports.alternatives import alternatives
+from reverse_codi.reports.page import page
 from reverse_codi.reports.records import REPLACEMENTS, Control, PointKind, TraceReport
+from reverse_codi.reports.report import Report
 from reverse_codi.reports.text_matches import match_map
 from reverse_codi.reports.traces import Rows, task_of, trace_report
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.verbalize.translations.record import Translation
+from tests.tiny import make_problems, make_tiny_policy
 from tests.unit.reports.conftest import QUESTIONS, SAMPLES
 
 WORKED = (
@@ -137,12 +145,30 @@ def test_the_cost_is_counted(tiny_report: TraceReport) -> None:
     assert asked.thought == 20 * (2 + 6 * 6)  # once for the thoughts, once for the answers, six replacements
 
 
-def test_a_heat_map_leaves_out_the_rarest(tmp_path: Path) -> None:
-    from reverse_codi.reports.alternatives import alternatives
-
+def test_a_heat_map_leaves_out_the_rarest() -> None:
     rows = [Translation(None, "h0", "1 + 1 = 2.", 0.9, 1.0, None, None)]
     options = [alternatives("1 + 1 = 2.", ["2 + 2 = 4.", "3 + 3 = 6.", "3 + 3 = 6.", "so"])]
     matches = {Site("h", 0): {"1 + 1 = 2.": 0.9, "2 + 2 = 4.": 0.1, "3 + 3 = 6.": 0.2}}
     heat = match_map(rows, options, matches, most=2)
     assert list(heat.texts) == ["1 + 1 = 2.", "3 + 3 = 6."] and heat.left_out == 1
     assert list(heat.match) == [[0.9], [0.2]] and list(heat.greedy) == [[True], [False]]
+
+
+def test_a_verbalizer_of_whole_traces_has_one_card_a_trace(
+    tiny_folders: tuple[Path, Path], tiny_reasoner: CodiReasoner, tiny_metric: ThoughtMetric, tmp_path: Path
+) -> None:
+    make_tiny_policy(tiny_reasoner, n_slots=3).save(tmp_path)
+    asked = [problem.question for problem in make_problems(128)]
+    features = tiny_metric.reader.features([problem.claims[-1] for problem in make_problems(128)])
+    maps = {ANSWER: AffineMap.fit(features, tiny_reasoner.answer_states(asked), 0.1)}
+    ThoughtMetric(tiny_metric.reader, maps).save(tmp_path)
+    whole = Verbalizer.from_pretrained(tmp_path, reasoner=tiny_folders[0], max_new_tokens=6)
+    report = trace_report(whole, task_of(whole), [Rows.of_questions(whole, QUESTIONS)], SAMPLES)
+    assert [[card.row.site for card in trace.thoughts] for trace in report.traces] == [["answer"]] * 3
+    assert not report.asked.effects and report.asked.thought == 3
+    for trace in report.traces:
+        [card] = trace.thoughts
+        assert not card.effects and sum(option.count for option in card.options) == SAMPLES
+        # No lens search of whole traces; the others are those of this report.
+        assert Control.SEARCH not in {control.kind for control in card.controls}
+    assert '<article class="trace"' in page(Report("x", traces=report))
