@@ -26,7 +26,7 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """One line a row, with half widths of the 95 % intervals, or standard deviations over seeds."""
     from rich.table import Table
 
-    from reverse_codi.cli.jobs.ablation_figures import RUN_FIGURES
+    from reverse_codi.evaluation.ablation_figures import RUN_FIGURES
     from reverse_codi.evaluation.report import AIMS
 
     keys = [key for key in (*AIMS, *ALSO, *RUN_FIGURES) if any(key in found for found in rows.values())]

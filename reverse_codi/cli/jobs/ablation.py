@@ -19,7 +19,7 @@ import ray
 from pydantic import Field, model_validator
 from rich.console import Console
 
-from reverse_codi.cli.jobs.ablation_figures import Figures, averaged, run_figures
+from reverse_codi.evaluation.ablation_figures import Figures, averaged, run_figures
 from reverse_codi.evaluation.defaults import Size
 from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest, run
 from reverse_codi.evaluation.report import METRICS_FILE

@@ -48,6 +48,17 @@ class Given:
         """N."""
         return len(self.questions)
 
+    def take(self, rows: Sequence[int]) -> Given:
+        """The given rows, in order."""
+        index = list(rows)
+        return Given(
+            {site: slots[index] for site, slots in self.slots.items()},
+            {site: vectors[index] for site, vectors in self.targets.items()},
+            [self.questions[row] for row in index],
+            [self.answers[row] for row in index],
+            [self.sources[row] for row in index],
+        )
+
 
 def map_site(site: Site) -> Site:
     """The site whose map reads texts for `site`: a latent input's thought is read as its hidden state's."""

@@ -1,0 +1,59 @@
+"""The verb `report`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reverse_codi.cli.report import main
+from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.config import UserError
+from reverse_codi.utils.outputs import OutputError
+from tests.tiny import make_problems, make_tiny_reasoner, make_tiny_traces
+
+QUESTIONS = [problem.question for problem in make_problems(3)]
+
+
+@pytest.fixture
+def verb(tiny_folders: tuple[Path, Path], tiny_verbalizer: Path) -> Callable[..., None]:
+    """The verb on the tiny folders, quick."""
+    rest = ["--reasoner", str(tiny_folders[0]), "--verbalizer", str(tiny_verbalizer), "--samples", "1"]
+    return lambda *words: main([*words, *rest, "--no-effects"])
+
+
+def test_questions_and_stores_become_one_page(
+    verb: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, store, out = tmp_path / "q.txt", tmp_path / "store", tmp_path / "report.html"
+    file.write_text("\n".join(QUESTIONS[:2]) + "\n")
+    make_tiny_traces(make_tiny_reasoner(), store, 5)
+    verb(str(file), str(store), "--out", str(out), "--traces", "3")
+    printed = capsys.readouterr()
+    assert printed.out.split() == ["report:", str(out)]
+    assert "3 traces of 3 thoughts: 18 texts to write" in printed.err
+    assert "4 more are left out (--traces)" in printed.err
+    page = out.read_text()
+    assert page.count('<article class="trace"') == 3 and f"{store}[0]" in page and f"{store}[1]" not in page
+    assert all(question in page for question in QUESTIONS[:2])
+
+
+def test_a_run_without_a_verbalizer_shows_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 0.5, "kl": 0.1}) + "\n")
+    main([str(tmp_path), "--out", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
+    assert "the run has no verbalizer yet" in page and "KL to the policy before" in page
+    assert '<article class="trace"' not in page
+
+
+def test_what_cannot_be_reported_is_refused_before_any_work(tmp_path: Path, tiny_traces: TraceStore) -> None:
+    with pytest.raises(OutputError, match=r"end its name in \.html"):
+        main(["A question?", "--out", "report.pdf"])
+    (tmp_path / "stages.jsonl").write_text("")
+    with pytest.raises(UserError, match="which a report is of alone"):
+        main([str(tmp_path), "A question?", "--out", str(tmp_path / "x.html")])
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="is a folder, and no trace store"):
+        main([str(tmp_path / "folder"), "--out", str(tmp_path / "x.html")])
