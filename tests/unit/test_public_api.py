@@ -24,7 +24,7 @@ BLOCK = re.compile(r"(<!-- slow -->\n)?```(python|bash)\n(.*?)```", re.DOTALL)
 
 
 def test_the_names() -> None:
-    names = "Reasoner Recipe RewardBatch Site TraceStore Verbalizer evaluate reward train"
+    names = "Patch Reasoner Recipe RewardBatch Site TraceStore Verbalizer evaluate reward train"
     assert sorted(reverse_codi.__all__) == sorted(reverse_codi._PLACES) == names.split()
     assert set(reverse_codi.__all__) < set(dir(reverse_codi))
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", reverse_codi.__version__)
