@@ -16,17 +16,14 @@ QUESTION = "Umar has 12 cups. Then he picks 5 more. How many cups are left?"
 def bridge_of(reasoner):
     """The language model under TransformerLens' names. The bridge replaces its modules: use a copy."""
     tokenizer = copy.deepcopy(reasoner.tokenizer)  # the bridge gives it other special tokens
-    device = str(reasoner.lm.device)
-    return TransformerBridge.boot_transformers(
-        "reasoner", hf_model=reasoner.lm, tokenizer=tokenizer, device=device
-    )
+    return TransformerBridge.boot_transformers("reasoner", hf_model=reasoner.lm, tokenizer=tokenizer)
 
 
 def think(reasoner, bridge, question):
     """Hidden states h0..hK [K + 1, d], latent inputs z0..z(K-1) [K, d], and what the reasoner answers."""
     states, entered = [], []
     hooks = [
-        # h_k is the residual stream at the last position, after the final norm (hook_resid_post is before it).
+        # h_k is the residual stream at the last position, after the final norm.
         ("ln_final.hook_out", lambda vectors, hook: states.append(vectors[0, -1])),
         # Without position embeddings, what enters the first block is the latent input itself.
         ("blocks.0.hook_resid_pre", lambda vectors, hook: entered.append(vectors[0, -1])),

@@ -169,7 +169,8 @@ def test_everything_that_is_imported_is_declared() -> None:
     """What another package happens to bring may go with its next version."""
     assert {"torch", "pyarrow", "pyyaml", "vllm"} <= third_party("reverse_codi", "reward")
     assert third_party("reverse_codi", "reward") - declared("train", "vllm", "smollm2") == set()
-    assert third_party("tests", "scripts") - declared("train", "vllm", "smollm2", "dev") == set()
+    assert third_party("tests", "scripts") - declared("train", "vllm", "smollm2", "dev", "examples") == set()
+    assert third_party("examples") - declared("examples") == set()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "verbalizer/model.bin", "x/.DS_Store"])
