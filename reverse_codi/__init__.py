@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reverse_codi.evaluation.public import evaluate
-    from reverse_codi.reasoners.base import Reasoner
+    from reverse_codi.reasoners.base import Patch, Reasoner
     from reverse_codi.reasoners.sites import Site
     from reverse_codi.recipe.schema import Recipe
     from reverse_codi.rewards.batch import RewardBatch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Patch",
     "Reasoner",
     "Recipe",
     "RewardBatch",
@@ -37,6 +38,7 @@ __all__ = [
 
 # Where each public name lies. It is imported when it is asked for: most need torch, which takes seconds.
 _PLACES = {
+    "Patch": "reverse_codi.reasoners.base",
     "Reasoner": "reverse_codi.reasoners.base",
     "Recipe": "reverse_codi.recipe.schema",
     "RewardBatch": "reverse_codi.rewards.batch",

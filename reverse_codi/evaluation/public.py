@@ -19,7 +19,7 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.config import validated
 from reverse_codi.utils.files import figures_json, write_whole
-from reverse_codi.verbalize.translations.translations import data_frame
+from reverse_codi.utils.notebook import data_frame, html_line, html_table
 from reverse_codi.verbalize.verbalizer import verbalizer_folder
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ class EvaluationResult(Mapping[str, Interval]):
             cells = [f"{name} {figures[key]}" for name, figures in methods.items() if key in figures]
             lines.append(f"  {key:<24}{'; '.join(cells)}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The same, for notebooks."""
+        methods = [self.figures, *self.baselines.values()]
+        aimed = [key for key in AIMS if key in self.figures]
+        rows = [(key, AIMS[key], *(figures.get(key) for figures in methods)) for key in aimed]
+        head = ("figure", "aim", "verbalizer", *self.baselines)
+        return html_line(f"{len(self)} figures; those with an aim:") + html_table(head, rows)
 
 
 def evaluate(

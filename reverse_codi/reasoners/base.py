@@ -17,6 +17,13 @@ from torch import Tensor
 
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
+from reverse_codi.utils.notebook import data_frame, html_line, html_table
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]
+
+# Chains that `repr` shows.
+SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,44 @@ class Chains:
         if site.kind not in ("h", "z"):
             raise ValueError(f"a latent chain has no site {site}; ask for h0..hK or z0..z(K-1)")
         return (self.hidden_states if site.kind == "h" else self.latent_inputs)[:, site.index]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a thought, h0..hK: trace, thought, hidden_state, latent_input (None for K) and output."""
+        h, z = self.hidden_states.numpy(), self.latent_inputs.numpy()
+        return data_frame(
+            [
+                {
+                    "trace": row,
+                    "thought": k,
+                    "hidden_state": h[row, k],
+                    "latent_input": z[row, k] if k < z.shape[1] else None,
+                    "output": output,
+                }
+                for row, output in enumerate(self.outputs)
+                for k in range(h.shape[1])
+            ]
+        )
+
+    def __repr__(self) -> str:
+        """How many chains of which shape, and what the first ones ended with."""
+        return "\n".join([self._title(), *(f"  {output}" for output in self.outputs[:SHOWN]), *self._rest()])
+
+    def _repr_html_(self) -> str:
+        """The first chains, for notebooks: the norm of each hidden state, and the output."""
+        head = ("trace", *(f"|h{k}|" for k in range(self.hidden_states.shape[1])), "output")
+        norms = self.hidden_states[:SHOWN].norm(dim=-1).tolist()
+        rows = [
+            (row, *(f"{norm:.2f}" for norm in of_row), self.outputs[row]) for row, of_row in enumerate(norms)
+        ]
+        return html_line(self._title()) + html_table(head, rows) + "".join(map(html_line, self._rest()))
+
+    def _title(self) -> str:
+        _, k, d = self.latent_inputs.shape
+        return f"Chains: {len(self.outputs)}, each of {k} thoughts of width {d}"
+
+    def _rest(self) -> list[str]:
+        more = len(self.outputs) - SHOWN
+        return [f"... and {more} more; use to_pandas()"] if more > 0 else []
 
 
 @dataclass(frozen=True)

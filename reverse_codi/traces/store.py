@@ -9,7 +9,7 @@ import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -31,8 +31,16 @@ from reverse_codi.traces.files import (
 from reverse_codi.traces.publish import SHARDS, write_store
 from reverse_codi.utils.files import file_sha256
 from reverse_codi.utils.hub import fetched, is_hub_id, pushed
+from reverse_codi.utils.notebook import data_frame, html_line, html_table
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]
 
 __all__ = ["StoreError", "Trace", "TraceHeader", "TraceStore", "TraceWriter"]
+
+# Traces that a notebook shows, and the columns of a store that are no vectors.
+SHOWN = 10
+_TEXTS = ["question", "gold", "claims", "output", "answer", "correct"]
 
 
 class TraceWriter:
@@ -202,6 +210,29 @@ class TraceStore:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a trace: question, gold, claims, output, answer, correct; the vectors are `vectors(site)`."""
+        return data_frame(self.table.select(_TEXTS).to_pylist())
+
+    def __repr__(self) -> str:
+        """How many traces, whose, and how many of their answers are right."""
+        header = self.manifest.header
+        known = [correct for correct in self.correct if correct is not None]
+        right = f", {sum(known) / len(known):.1%} right" if known else ""
+        return (
+            f"TraceStore: {len(self)} traces ({header.split}) of {header.reasoner}, "
+            f"{header.n_thoughts} thoughts of width {header.width}{right}"
+        )
+
+    def _repr_html_(self) -> str:
+        """The same with the first traces, for notebooks."""
+        columns = ("question", "answer", "gold")
+        rows = self.table.slice(0, SHOWN).select(columns).to_pylist()
+        table = html_table(columns, [[row[name] for name in columns] for row in rows])
+        more = len(self) - SHOWN
+        rest = html_line(f"... and {more} more; use to_pandas()") if more > 0 else ""
+        return html_line(repr(self)) + table + rest
 
     def __getitem__(self, index: int) -> Trace:
         k, d = self.manifest.header.n_thoughts, self.manifest.header.width

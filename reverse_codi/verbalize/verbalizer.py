@@ -25,6 +25,7 @@ from reverse_codi.traces.store import TraceStore, check_reasoner
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.hub import pushed
+from reverse_codi.verbalize.counterfactual import Counterfactual, edited_sites, read_as, thoughts_with
 from reverse_codi.verbalize.publishing.card import verbalizer_card
 from reverse_codi.verbalize.publishing.folder import (
     EMBEDDED_FOLDER,
@@ -249,6 +250,40 @@ class Verbalizer:
             name, store = str(store), TraceStore.open(store)
         check_reasoner(Path(name), store.manifest.header, self.reasoner)
         return self.translate_given(stored(store, name, self.reasoner, self.metric), samples)
+
+    def latent_inputs(
+        self, texts: Sequence[str], site: str | Site, questions: Sequence[str] | None = None
+    ) -> Tensor:
+        """The latent inputs [N, d] that texts stand for at a thought: what to feed to make it say them.
+
+        Args:
+            texts: N texts, as "12 + 6 = 18.".
+            site: the thought, "h1".
+            questions: the question of each, for maps that read a text after its question.
+
+        Raises:
+            UserError: no map reads texts for this thought, or the questions are missing.
+        """
+        [at] = edited_sites(self.metric, [site])
+        return self.reasoner.project(read_as(self.metric, texts, [at] * len(texts), questions))
+
+    def counterfactual(self, question: str, edits: Mapping[str, str] | Mapping[Site, str]) -> Counterfactual:
+        """Let thoughts say something else, and see what the reasoner thinks after them and answers.
+
+        Args:
+            question: what the reasoner is asked.
+            edits: thought -> what it is to say, {"h0": "12 + 6 = 18."}. Later thoughts are thought anew
+                unless they are edited as well.
+
+        Raises:
+            QuestionError: the question cannot be asked.
+            UserError: no map reads texts for one of the thoughts.
+        """
+        sites = edited_sites(self.metric, list(edits))
+        texts = dict(zip(sites, edits.values(), strict=True))
+        before = self.translate(question)
+        after = self.translate_given(thoughts_with(self.reasoner, self.metric, question, texts))
+        return Counterfactual({str(site): text for site, text in texts.items()}, before, after)
 
     def thoughts_about(self, questions: Sequence[str]) -> Given:
         """What the reasoner thinks about N questions, to be translated."""

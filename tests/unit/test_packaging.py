@@ -55,7 +55,7 @@ def test_gpu_conflicts_stay_out_of_the_shared_constraints() -> None:
     assert pins("constraints.txt").keys().isdisjoint({"triton", "apache-tvm-ffi", "intel-openmp", "vllm"})
 
 
-@pytest.mark.parametrize("extra", ["", "train", "dev", "smollm2", "vllm-cpu"])
+@pytest.mark.parametrize("extra", ["", "train", "dev", "examples", "smollm2", "vllm-cpu"])
 def test_constraints_satisfy_every_direct_dependency(extra: str) -> None:
     pinned = pins(*CONSTRAINTS)
     wanted = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
@@ -184,7 +184,8 @@ def test_everything_that_is_imported_is_declared() -> None:
     """What another package happens to bring may go with its next version."""
     assert {"torch", "pyarrow", "pyyaml", "vllm"} <= third_party("reverse_codi", "reward")
     assert third_party("reverse_codi", "reward") - declared("train", "vllm", "smollm2") == set()
-    assert third_party("tests", "scripts") - declared("train", "vllm", "smollm2", "dev") == set()
+    assert third_party("tests", "scripts") - declared("train", "vllm", "smollm2", "dev", "examples") == set()
+    assert third_party("examples") - declared("examples") == set()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "verbalizer/model.bin", "x/.DS_Store"])

@@ -24,7 +24,7 @@ BLOCK = re.compile(r"(<!-- slow -->\n)?```(python|bash)\n(.*?)```", re.DOTALL)
 
 
 def test_the_names() -> None:
-    names = "Reasoner Recipe RewardBatch Site TraceStore Verbalizer evaluate reward train"
+    names = "Patch Reasoner Recipe RewardBatch Site TraceStore Verbalizer evaluate reward train"
     assert sorted(reverse_codi.__all__) == sorted(reverse_codi._PLACES) == names.split()
     assert set(reverse_codi.__all__) < set(dir(reverse_codi))
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", reverse_codi.__version__)
@@ -64,6 +64,8 @@ def signature(function: Any, *left_out: str) -> str:
         ("translate", Verbalizer.translate),
         ("translate_vectors", Verbalizer.translate_vectors),
         ("translate_store", Verbalizer.translate_store),
+        ("latent_inputs", Verbalizer.latent_inputs),
+        ("counterfactual", Verbalizer.counterfactual),
         ("TraceStore.open", TraceStore.open),
         ("Recipe.load", Recipe.load),
         ("evaluate", evaluate),
@@ -223,6 +225,7 @@ def test_every_quick_example_of_the_page_runs(
     names = run_examples(examples(slow=False))
     printed = capsys.readouterr().out
     assert "h0  28 - 4 = 24.   match 0.85  trust 1.00" in printed and "The answer is: 56" in printed
+    assert names["edited"].answers == ("The answer is: 56", "The answer is: 54")
     assert names["one"][0].text == "24 * 2 = 48." and names["fed"][0].match is None
     assert names["recipe"].reward.functions[0].name is names["near"]
     for _, code in examples(slow=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,10 @@ from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.scoring import LocalScorer
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import mean
+from reverse_codi.utils.notebook import data_frame, html_line, html_table
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]
 
 Values = list[float | None]
 
@@ -71,6 +76,41 @@ class Trial:
     def won_by(self) -> list[TextKind]:
         """Worthless kinds that score as well as gold: the lead's 95 % interval is not above 0."""
         return [kind for kind in WORTHLESS if self.lead(kind).low <= 0]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a kind of text: texts, n, mean, low, median, high, and how far gold leads (None for gold)."""
+        return data_frame(
+            [
+                {"texts": str(kind), **asdict(Spread.of(values)), "lead": lead and lead.value}
+                for kind, values in self.values.items()
+                for lead in [None if kind is TextKind.GOLD else self.lead(kind)]
+            ]
+        )
+
+    def __repr__(self) -> str:
+        """The mean of each kind of text, and which worthless kinds score as well as gold."""
+        means = [f"  {kind:<10}{Spread.of(values).mean:.3f}" for kind, values in self.values.items()]
+        return "\n".join([self._title(), *means, self._verdict()])
+
+    def _repr_html_(self) -> str:
+        """The same with quartiles, for notebooks."""
+        rows = []
+        for kind, values in self.values.items():
+            spread = Spread.of(values)
+            figures = (spread.mean, spread.low, spread.median, spread.high)
+            lead = None if kind is TextKind.GOLD else self.lead(kind)
+            rows.append((kind, spread.n, *(f"{figure:.3f}" for figure in figures), lead))
+        head = ("texts", "n", "mean", "25 %", "median", "75 %", "gold leads by")
+        return html_line(self._title()) + html_table(head, rows) + html_line(self._verdict())
+
+    def _title(self) -> str:
+        n, problems = len(self.problems), len(set(self.problems))
+        return f"Trial of {self.reward.name}: {n} thoughts of {problems} problems"
+
+    def _verdict(self) -> str:
+        if not self.won_by:
+            return "gold leads every worthless kind of text"
+        return f"{', '.join(self.won_by)} texts score as well as gold"
 
 
 def score(reward: RewardSpec, rows: Candidates, bench: Bench) -> Values:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.notebook import data_frame, html_line, html_table
 from reverse_codi.verbalize.translations.chain import chain_text
 from reverse_codi.verbalize.translations.record import Translation
 
@@ -98,18 +97,12 @@ class Translations(Sequence[Translation]):
     def _repr_html_(self) -> str:
         """The same, for notebooks."""
         names = ("thought", "translation", "match", "trust", "lens")
-        head = "".join(f"<th>{name}</th>" for name in names)
         parts = []
         for rows in self.traces[:SHOWN]:
-            body = "".join(
-                "<tr>"
-                + "".join(f"<td>{escape(cell)}</td>" for cell in (*_cells(row), " ".join(row.lens or ["-"])))
-                + "</tr>"
-                for row in rows
-            )
-            answer = f"<p>{escape(rows[0].answer)}</p>" if rows[0].answer else ""
-            parts.append(f"<p><b>{escape(_title(rows))}</b></p><table><tr>{head}</tr>{body}</table>{answer}")
-        return "".join([*parts, *(f"<p>{escape(line)}</p>" for line in self._rest())])
+            cells = [(*_cells(row), " ".join(row.lens or ["-"])) for row in rows]
+            parts += [html_line(_title(rows), bold=True), html_table(names, cells)]
+            parts += [html_line(rows[0].answer)] if rows[0].answer else []
+        return "".join([*parts, *map(html_line, self._rest())])
 
     def _rest(self) -> list[str]:
         more = len(self.traces) - SHOWN
@@ -124,19 +117,6 @@ def believed(row: Translation) -> str:
 def figure(value: float | None) -> str:
     """A match or trust, "-" where it is unknown."""
     return "-" if value is None else f"{value:.2f}"
-
-
-def data_frame(rows: Sequence[dict[str, Any]]) -> pandas.DataFrame:
-    """Rows of the same keys as a data frame.
-
-    Raises:
-        UserError: pandas is not installed.
-    """
-    try:
-        import pandas
-    except ModuleNotFoundError:
-        raise UserError("pandas is not installed; run `pip install pandas`, or use to_json()") from None
-    return pandas.DataFrame(rows)
 
 
 def _title(rows: Sequence[Translation]) -> str:

@@ -43,6 +43,15 @@ def test_a_result_prints_the_figures_that_have_an_aim() -> None:
     )
 
 
+def test_a_result_shows_the_same_in_a_notebook() -> None:
+    assert RESULT._repr_html_() == (
+        "<p>3 figures; those with an aim:</p><table><tr><th>figure</th><th>aim</th><th>verbalizer</th>"
+        "<th>constant</th></tr><tr><td>step_result.3</td><td>&gt;= 0.9</td>"
+        f"<td>{NOTHING}</td><td>-</td></tr><tr><td>operands</td><td>&gt;= 0.8</td>"
+        "<td>0.900 [0.800, 0.950]</td><td>0.100 [0.000, 0.200]</td></tr></table>"
+    )
+
+
 def test_what_cannot_be_evaluated_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no control is named 'constnat'; there are .*constant"):
         evaluate("embedded", baselines=["constnat"])

@@ -152,3 +152,22 @@ def test_bad_texts_name_their_line(bench: Bench, tmp_path: Path, content: str, m
         texts_of(read_records(str(path)), bench)
     with pytest.raises(UserError, match=r"no file .*none; check its name"):
         read_records(str(tmp_path / "none"))
+
+
+def test_a_trial_shows_itself() -> None:
+    won = trial(gold=[1.0, 2.0, 3.0, 4.0], constant=[1.0, 2.0, 3.0, 4.0], other=[None, 0.0, 0.0, 0.0])
+    lines = repr(won).splitlines()
+    assert lines[0] == "Trial of own: 4 thoughts of 4 problems"
+    assert "  gold      2.500" in lines and "  constant  2.500" in lines
+    assert lines[-1] == "constant texts score as well as gold"
+    html = won._repr_html_()
+    assert (
+        "<tr><td>gold</td><td>4</td><td>2.500</td><td>1.750</td><td>2.500</td><td>3.250</td><td>-</td></tr>"
+        in html
+    )
+    assert "<td>constant</td><td>4</td>" in html and "0.000 [0.000, 0.000]" in html
+    frame = won.to_pandas().set_index("texts")
+    assert list(frame.columns) == ["n", "mean", "low", "median", "high", "lead"]
+    assert frame.n["other"] == 3 and frame["mean"]["gold"] == 2.5
+    assert frame.lead["other"] == 3.0 and math.isnan(frame.lead["gold"])
+    assert repr(trial(gold=[1.0, 2.0])).endswith("gold leads every worthless kind of text")
