@@ -7,9 +7,11 @@ control.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 
 
@@ -23,24 +25,20 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Compare and print."""
-    options = parser().parse_args(arguments)
-    from rich.table import Table
-
     from reverse_codi.evaluation.paired import changes, texts_of
-    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.evaluation.report import flat
+    from reverse_codi.utils.tables import side_by_side
 
     before = texts_of(options.before)
     texts = {str(folder): texts_of(folder) for folder in options.after}
     found = {name: changes(before, after) for name, after in texts.items()}
-    table = Table(title=f"minus {options.before} [95 %, paired by problem]")
-    for name in ("", *next(iter(found.values()))):
-        table.add_column(name, overflow="fold")
-    for name, of_folder in found.items():
-        table.add_row(name, *map(str, of_folder.values()))
-    console = VerbConsole()
-    console.print(table)
+    title = f"minus {options.before} [95 %, paired by problem]"
+    cells = {name: [str(figure) for figure in of.values()] for name, of in found.items()}
+    out.show(*side_by_side(list(next(iter(found.values()))), cells, title=title))
     for name, after in texts.items():
         if all(one["text"] == other["text"] for one, other in zip(before, after, strict=True)):
-            console.print(f"{name}: every text is the same as in {options.before}", markup=False)
+            out.show(f"{name}: every text is the same as in {options.before}")
+    return {name: flat(of, {}) for name, of in found.items()}

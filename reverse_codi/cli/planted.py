@@ -8,9 +8,11 @@ where they miss it here too, the reading is what fails.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.arguments import count, positive, size
@@ -36,19 +38,16 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Plant, prepare, print the table."""
-    options, keys = parser().parse_with_keys(arguments)
-    recipe = load_recipe([options.recipe, *keys])
-
-    from rich.table import Table
+    recipe = load_recipe([options.recipe, *options.keys])
 
     from reverse_codi.evaluation.planted import plant, problems_of, recovered
     from reverse_codi.evaluation.true_size import with_random_weights
     from reverse_codi.reasoners.load import load_reasoner
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
+    from reverse_codi.utils.tables import Table
 
     check_folder(options.out, "--out")
     problems = problems_of(recipe, options.n, options.n_heldout)
@@ -56,11 +55,13 @@ def main(arguments: Sequence[str]) -> None:
         recipe = with_random_weights(
             recipe, problems[0], options.out / "model", options.random_weights, options.seed
         )
-    console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
+    reasoner = load_reasoner(recipe.reasoner)
     planted = plant(recipe, reasoner, problems, options.out, options.noise, options.seed)
-    table = Table("site", "planted", "found again", "retrieval", "optimum", "match")
-    for row in recovered(recipe, reasoner, planted, options.out / "reading"):
+    table = Table("site", "planted", "found again", "retrieval", "optimum", "match", texts=["planted"])
+    rows = recovered(recipe, reasoner, planted, options.out / "reading")
+    for row in rows:
         figures = (row.held, row.retrieval, row.optimum, row.match)
         shown = ("" if figure is None else f"{figure:.3f}" for figure in figures)
         table.add_row(str(row.site), str(row.plant), *shown)
-    console.print(table)
+    out.show(table)
+    return [{**vars(row), "site": str(row.site), "plant": str(row.plant)} for row in rows]
