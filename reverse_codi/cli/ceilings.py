@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.arguments import count, positive
+
+if TYPE_CHECKING:
+    from reverse_codi.utils.figures import Figures
+    from reverse_codi.utils.tables import Table
 
 
 def parser() -> Parser:
@@ -27,6 +31,17 @@ def parser() -> Parser:
     made.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("runs/ceilings"), help="folder of held-out traces"
     )
+    return made
+
+
+def table(found: Figures) -> Table:
+    """A line a probe."""
+    from reverse_codi.utils.tables import Table
+
+    made = Table("asked", "of", "probe", "right [95 %]", "n")
+    for name, figure in found.items():
+        what, kind, probe = name.rsplit(".", 2)
+        made.add_row(what, kind, probe, str(figure), str(figure.n))
     return made
 
 
@@ -42,7 +57,6 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.tasks.base import Split
     from reverse_codi.traces.collect import TraceRequest, collect
     from reverse_codi.utils.outputs import check_folder
-    from reverse_codi.utils.tables import Table
 
     check_folder(options.out, "--out")
     check_folder(recipe.trace.out, "trace.out")
@@ -55,10 +69,6 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     heldout = options.out / f"heldout-{options.n_test}-{seed}"
     asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n_test, seed, heldout)
     test = collect(reasoner, task, asked)
-    table = Table("asked", "of", "probe", "right [95 %]", "n")
     found = ceilings(train, test, reasoner.n_thoughts, options.seed)
-    for name, figure in found.items():
-        what, kind, probe = name.rsplit(".", 2)
-        table.add_row(what, kind, probe, str(figure), str(figure.n))
-    out.show(table)
+    out.show(table(found))
     return flat(found, {})

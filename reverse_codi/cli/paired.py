@@ -8,11 +8,18 @@ control.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from reverse_codi.utils.figures import Figures
+    from reverse_codi.utils.tables import Table
 
 
 def parser() -> Parser:
@@ -25,19 +32,25 @@ def parser() -> Parser:
     return made
 
 
+def tables(before: Path, found: Mapping[str, Figures]) -> list[Table | Text]:
+    """The changes of the others, side by side."""
+    from reverse_codi.utils.tables import side_by_side
+
+    cells = {name: [str(figure) for figure in of.values()] for name, of in found.items()}
+    title = f"minus {before} [95 %, paired by problem]"
+    return side_by_side(list(next(iter(found.values()))), cells, title=title)
+
+
 @verb(parser)
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Compare and print."""
     from reverse_codi.evaluation.paired import changes, texts_of
     from reverse_codi.evaluation.report import flat
-    from reverse_codi.utils.tables import side_by_side
 
     before = texts_of(options.before)
     texts = {str(folder): texts_of(folder) for folder in options.after}
     found = {name: changes(before, after) for name, after in texts.items()}
-    title = f"minus {options.before} [95 %, paired by problem]"
-    cells = {name: [str(figure) for figure in of.values()] for name, of in found.items()}
-    out.show(*side_by_side(list(next(iter(found.values()))), cells, title=title))
+    out.show(*tables(options.before, found))
     for name, after in texts.items():
         if all(one["text"] == other["text"] for one, other in zip(before, after, strict=True)):
             out.show(f"{name}: every text is the same as in {options.before}")

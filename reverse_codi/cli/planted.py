@@ -9,13 +9,18 @@ where they miss it here too, the reading is what fails.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.arguments import count, positive, size
+
+if TYPE_CHECKING:
+    from reverse_codi.evaluation.planted import Recovered
+    from reverse_codi.utils.tables import Table
 
 
 def parser() -> Parser:
@@ -38,6 +43,18 @@ def parser() -> Parser:
     return made
 
 
+def table(rows: Sequence[Recovered]) -> Table:
+    """A line a site."""
+    from reverse_codi.utils.tables import Table
+
+    made = Table("site", "planted", "found again", "retrieval", "optimum", "match", texts=["planted"])
+    for row in rows:
+        figures = (row.held, row.retrieval, row.optimum, row.match)
+        shown = ("" if figure is None else f"{figure:.3f}" for figure in figures)
+        made.add_row(str(row.site), str(row.plant), *shown)
+    return made
+
+
 @verb(parser)
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Plant, prepare, print the table."""
@@ -47,7 +64,6 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.evaluation.true_size import with_random_weights
     from reverse_codi.reasoners.load import load_reasoner
     from reverse_codi.utils.outputs import check_folder
-    from reverse_codi.utils.tables import Table
 
     check_folder(options.out, "--out")
     problems = problems_of(recipe, options.n, options.n_heldout)
@@ -57,11 +73,6 @@ def main(options: argparse.Namespace, out: Output) -> Any:
         )
     reasoner = load_reasoner(recipe.reasoner)
     planted = plant(recipe, reasoner, problems, options.out, options.noise, options.seed)
-    table = Table("site", "planted", "found again", "retrieval", "optimum", "match", texts=["planted"])
     rows = recovered(recipe, reasoner, planted, options.out / "reading")
-    for row in rows:
-        figures = (row.held, row.retrieval, row.optimum, row.match)
-        shown = ("" if figure is None else f"{figure:.3f}" for figure in figures)
-        table.add_row(str(row.site), str(row.plant), *shown)
-    out.show(table)
+    out.show(table(rows))
     return [{**vars(row), "site": str(row.site), "plant": str(row.plant)} for row in rows]
