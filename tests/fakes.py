@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console, RenderableType
+from rich.console import Console
+from rich.text import Text
 from torch import Tensor
 
 from reverse_codi.cli.output import Output, shown
@@ -18,6 +19,7 @@ from reverse_codi.rewards.batch import RewardBatch
 from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.tables import Table
 from tests.tiny import make_batch, make_rows, make_table_metric
 
 
@@ -145,7 +147,7 @@ def output(console: Console | None = None) -> Output:
     return Output(console, console)
 
 
-def lines_of(*parts: RenderableType, width: int = 80) -> list[str]:
+def lines_of(*parts: Table | Text | str, width: int = 80) -> list[str]:
     """What a verb prints, line by line."""
     console = screen(width)
     shown(console, *parts)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,10 @@ from reverse_codi.utils.libraries import silenced
 from reverse_codi.utils.standard_output import kept_for_the_result
 
 if TYPE_CHECKING:  # they take a tenth of a second, which `--help` need not
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+    from rich.text import Text
+
+    from reverse_codi.utils.tables import Table
 
 Work = Callable[[argparse.Namespace, "Output"], Any]
 
@@ -66,7 +70,7 @@ class Output:
             return cls(results, results)
         return cls(results, VerbConsole(stderr=True, quiet=quiet))
 
-    def show(self, *parts: RenderableType) -> None:
+    def show(self, *parts: Table | Text | str) -> None:
         """Print results: tables, and texts as they stand, which go on in the next line between words."""
         shown(self.results, *parts)
 
@@ -75,14 +79,25 @@ class Output:
         self.notes.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def shown(console: Console, *parts: RenderableType) -> None:
-    """Print tables, an empty line before each, and texts as they stand."""
+def shown(console: Console, *parts: Table | Text | str) -> None:
+    """Print tables, an empty line before each, and texts; long lines go on in the next, between words."""
+    from rich.text import Text
+
     from reverse_codi.utils.tables import Table
 
     for part in parts:
         if isinstance(part, Table):
-            console.print()
-        console.print(part, markup=False, highlight=False, overflow="ignore", crop=False)
+            console.print("", part, sep="\n")
+            continue
+        plain, style = (part.plain, part.style) if isinstance(part, Text) else (part, "")
+        lines = (line for long in plain.split("\n") for line in _wrapped(long, console.width))
+        console.print(Text("\n".join(lines), style=style), soft_wrap=True)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()))
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(line, width, subsequent_indent=indent, **whole) if len(line) > width else [line]
 
 
 def verb(

@@ -19,7 +19,7 @@ from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.arguments import count, positive, size
 
 if TYPE_CHECKING:
-    from reverse_codi.evaluation.planted import Recovered
+    from reverse_codi.evaluation.planted import PlantedRow
     from reverse_codi.utils.tables import Table
 
 
@@ -43,7 +43,7 @@ def parser() -> Parser:
     return made
 
 
-def table(rows: Sequence[Recovered]) -> Table:
+def table(rows: Sequence[PlantedRow]) -> Table:
     """A line a site."""
     from reverse_codi.utils.tables import Table
 

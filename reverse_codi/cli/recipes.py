@@ -22,13 +22,8 @@ def parser() -> Parser:
     return made
 
 
-@verb(parser)
-def main(options: argparse.Namespace, out: Output) -> Any:
-    """Print names with what they are for, or one recipe as it is."""
-    if options.recipe is not None:
-        file = recipe_file(options.recipe)
-        out.results.print(read_text(file).rstrip(), soft_wrap=True)
-        return read_yaml(file)
+def list_recipes(out: Output) -> dict[str, str]:
+    """Print the names with what they are for."""
     from reverse_codi.utils.tables import Table
 
     purposes = {name: purpose(file) for name, file in recipes().items()}
@@ -37,3 +32,13 @@ def main(options: argparse.Namespace, out: Output) -> Any:
         table.add_row(*row)
     out.show(table)
     return purposes
+
+
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
+    """Print names with what they are for, or one recipe as it is."""
+    if options.recipe is not None:
+        file = recipe_file(options.recipe)
+        out.results.print(read_text(file).rstrip(), soft_wrap=True)
+        return read_yaml(file)
+    return list_recipes(out)

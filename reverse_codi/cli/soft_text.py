@@ -22,6 +22,9 @@ from reverse_codi.utils.arguments import count, positive
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reverse_codi.utils.figures import Figures
+    from reverse_codi.utils.tables import Table
+
 
 def parser() -> Parser:
     """The options of the verb."""
@@ -32,6 +35,16 @@ def parser() -> Parser:
     add("--steps", type=positive, default=DESCENT_STEPS, help="of gradient descent")
     add("--seed", type=count, default=0, help="of the problems")
     add("--out", metavar="DIR", type=Path, default=Path("runs/soft"), help="folder of their traces")
+    return made
+
+
+def table(found: Figures) -> Table:
+    """A line a kind of text."""
+    from reverse_codi.utils.tables import Table
+
+    made = Table("text", "match [95 %]", "n")
+    for name, figure in found.items():
+        made.add_row(name, str(figure), str(figure.n))
     return made
 
 
@@ -49,9 +62,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.tasks.base import Split
     from reverse_codi.traces.collect import TraceRequest, collect
     from reverse_codi.utils import figures
-    from reverse_codi.utils.figures import Figures
     from reverse_codi.utils.outputs import check_folder
-    from reverse_codi.utils.tables import Table
     from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
     from reverse_codi.verbalize.translator import Translator
 
@@ -70,11 +81,10 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     constant = [CONSTANT] * len(thoughts)
     descent = Descent(steps=options.steps)
 
-    table, found = Table("text", "match [95 %]", "n", texts=["text"]), Figures()
+    found: Figures = {}
 
     def row(name: str, match: Tensor) -> None:
-        found[name] = figure = figures.mean(match.tolist(), thoughts.problems)
-        table.add_row(name, str(figure), str(figure.n))
+        found[name] = figures.mean(match.tolist(), thoughts.problems)
 
     def as_words(texts: Sequence[str]) -> Tensor:
         predicted = metric.predict(texts, thoughts.sites)
@@ -89,5 +99,5 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     row("constant", as_words(constant))
     row("soft text, begun at the gold claim", as_vectors(thoughts.gold))
     row("soft text, begun at the constant", as_vectors(constant))
-    out.show(table)
+    out.show(table(found))
     return flat(found, {})

@@ -75,8 +75,8 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], 
     """
     console = log_console()
     if console is not None and console.is_terminal and not console.quiet:
-        with _bar(console, title, total, done) as advance:
-            yield advance
+        with _bar(console, title, total, done) as move:
+            yield move
         return
     first, begun, reported = done, monotonic(), monotonic()
 

@@ -76,16 +76,22 @@ def shown_iterations(iterations: int) -> list[int]:
 
 
 def tables_of(rows: Sequence[TokenRow], iterations: int) -> list[Table]:
-    """Two tables, with a line a token in each: class and numbers, and what the lens says."""
+    """Tables with a line a token in each: what the lens says, two iterations beside each other; numbers."""
     shown = shown_iterations(iterations)
-    names = ("last step", "settled", "period", "recurrence", "straightness", "decay")
-    numbers = Table("site", "token", "class", *names, texts=["token"])
-    lens = Table("site", "token", *(f"lens {i}" for i in shown), texts=[f"lens {i}" for i in shown])
+    made = []
+    for pair in (shown[:2], shown[2:]):
+        names = [f"lens {i}" for i in pair]
+        lens = Table("site", "token", *names, texts=names)
+        for row in rows:
+            tops = (" ".join(map(repr, row.lens[i])) for i in pair)
+            lens.add_row(f"t{row.site.index}", repr(row.token), *tops)
+        made.append(lens)
+    names = ["last step", "settled", "period", "recurrence", "straightness", "decay"]
+    numbers = Table("site", "class", *names)
     for row in rows:
-        s, site = row.summary, f"t{row.site.index}"
+        s = row.summary
         numbers.add_row(
-            site,
-            repr(row.token),
+            f"t{row.site.index}",
             str(s.kind),
             f"{s.last_step:.4f}",
             f"{s.settled:.3f}",
@@ -94,8 +100,7 @@ def tables_of(rows: Sequence[TokenRow], iterations: int) -> list[Table]:
             f"{s.straightness:.2f}",
             f"{s.decay:.2f}",
         )
-        lens.add_row(site, repr(row.token), *(" ".join(map(repr, row.lens[i])) for i in shown))
-    return [numbers, lens]
+    return [*made, numbers]
 
 
 def asked_of(options: argparse.Namespace) -> list[str | Filled]:
