@@ -96,8 +96,11 @@ def shown(console: Console, *parts: Table | Text | str) -> None:
 
 def _wrapped(line: str, width: int) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()))
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(line, width, subsequent_indent=indent, **whole) if len(line) > width else [line]
+    if len(line) <= width:
+        return [line]
+    wrapper = textwrap.TextWrapper(width, subsequent_indent=indent)
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    return wrapper.wrap(line)
 
 
 def verb(

@@ -43,7 +43,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> Table:
     """A line for every rule: rows counted over all seeds; shares as their mean, with those of the seeds."""
     from reverse_codi.utils.tables import Table
 
-    made = Table("samples", "rule", *COUNTED, texts=COUNTED[1:3])
+    made = Table("texts", "rule", *COUNTED, texts=COUNTED[1:3])
     for n, name in dict.fromkeys((record["samples"], record["rule"]) for record in records):
         of_rule = [record for record in records if (record["samples"], record["rule"]) == (n, name)]
         garbled, active, inactive, wrong = ([record[key] for record in of_rule] for key in COUNTED)

@@ -77,7 +77,10 @@ class Table:
         if self.title:
             yield Text(self.title, style="bold")
         widths = self.widths(options.max_width)
-        right = [all(_FIGURE.fullmatch(cell) for cell in cells if cell) for _, cells in self._cells()]
+        right = [
+            name not in self.texts and all(_FIGURE.fullmatch(cell) for cell in cells if cell)
+            for name, cells in self._cells()
+        ]
 
         def lines(row: Sequence[str], style: str = "") -> RenderResult:
             wrapped = [Text(cell).wrap(console, width) for cell, width in zip(row, widths, strict=True)]
