@@ -61,15 +61,12 @@ class Table:
         """The width of each column in a console of `room` columns.
 
         A column of figures is as wide as the widest of them; its header goes on in the next line where that
-        is wider. Texts share what is left.
+        is wider. Texts share what is left, and then headers.
         """
-        wanted = [_longest(name, *cells) for name, cells in self._cells()]
         widths = [self._least(place) for place in range(len(self.columns))]
-        for _ in range(room - _GAP * (len(widths) - 1) - sum(widths)):  # to what would take the most lines
-            place = max(range(len(widths)), key=lambda i: wanted[i] / max(1, widths[i]))
-            if widths[place] >= wanted[place]:
-                break
-            widths[place] += 1
+        room -= _GAP * (len(widths) - 1)
+        _widen(widths, [_longest(*cells) for _, cells in self._cells()], room)
+        _widen(widths, [_longest(name) for name in self.columns], room)
         return widths
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -140,6 +137,15 @@ def side_by_side(
         shown.append(table(rest[:many]))
         rest, title = rest[many:], ""
     return shown
+
+
+def _widen(widths: list[int], wanted: Sequence[int], room: int) -> None:
+    """Give columns up to `wanted` of what is left of the room: first to those that would take most lines."""
+    for _ in range(room - sum(widths)):
+        place = max(range(len(widths)), key=lambda i: wanted[i] / max(1, widths[i]))
+        if widths[place] >= wanted[place]:
+            break
+        widths[place] += 1
 
 
 def _longest(*texts: str) -> int:

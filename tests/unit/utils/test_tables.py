@@ -40,10 +40,10 @@ def test_a_text_goes_on_between_words_and_nothing_else_does() -> None:
 def test_a_header_that_is_wider_than_its_figures_goes_on_between_words() -> None:
     table = Table("process", "most of its resident memory", "its proportional share", texts=["process"])
     table.add_row("ray::RolloutActor of the first node of two, which has the GPUs", "1.5", "0.5")
-    [_, *header] = lines_of(table)[:4]
-    assert all(len(line) <= 80 for line in lines_of(table))
-    words = " ".join(" ".join(header).replace("─", "").split()).split()
+    assert all(len(line) <= 80 for line in lines_of(table)) and table.fits()
+    words = " ".join(lines_of(table)).split()
     assert {"most", "resident", "memory", "proportional", "share"} <= set(words)
+    assert table.widths(80)[1:] == [len("resident"), len("proportional")]
 
 
 def test_what_is_long_and_has_no_spaces_is_broken_in_a_column_of_texts_alone() -> None:
