@@ -28,9 +28,9 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     folder = reasoner_folder(section)
     report = import_report(folder)
     message = f"{folder} is in the own format" if report is None else str(report)
-    out.show(message)
+    out.show_whole(message)
     reasoner = load_reasoner(section)
-    out.show(f"loaded from    {folder}; hash {reasoner.content_hash[:12]}")
+    out.show_whole(f"loaded from    {folder}; hash {reasoner.content_hash[:12]}")
     return {
         "folder": str(folder),
         "hash": reasoner.content_hash,

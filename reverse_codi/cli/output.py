@@ -74,6 +74,10 @@ class Output:
         """Print results: tables, and texts as they stand, which go on in the next line between words."""
         shown(self.results, *parts)
 
+    def show_whole(self, text: str) -> None:
+        """Print a result whose lines are not broken: a file, or a report with a line a fact."""
+        self.results.print(text, soft_wrap=True, markup=False, highlight=False)
+
     def note(self, text: str) -> None:
         """Print a line about what goes on; it is not broken."""
         self.notes.print(text, soft_wrap=True, markup=False, highlight=False)

@@ -39,6 +39,6 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     """Print names with what they are for, or one recipe as it is."""
     if options.recipe is not None:
         file = recipe_file(options.recipe)
-        out.results.print(read_text(file).rstrip(), soft_wrap=True)
+        out.show_whole(read_text(file).rstrip())
         return read_yaml(file)
     return list_recipes(out)

@@ -52,7 +52,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
         log.warning(line)
     if options.dry_run:
         resolved, stages = recipe.model_dump(mode="json"), [stage.plan for stage in recipe.stages]
-        out.results.print(yaml.safe_dump(resolved, sort_keys=False), soft_wrap=True)
+        out.show_whole(yaml.safe_dump(resolved, sort_keys=False))
         out.show(placement(recipe), *stages, gold_steps(recipe))
         check(recipe, options.resume, fetch=False)
         # Before the machine is looked at: one without the GPUs of a run shows what they would hold.

@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from datasets import Dataset
 from peft import PeftModel
+from transformers import PrinterCallback
 from transformers.integrations.integration_utils import WandbCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -200,6 +201,7 @@ def build_trainer(
         advantages=Advantages.of(section, rewards),
         micro_batch=rows_of(policy, section),
     )
+    trainer.remove_callback(PrinterCallback)  # the monitor prints
     if (reporting := trainer.pop_callback(WandbCallback)) is not None:
         trainer.add_callback(reporting)  # as the last, so that it sends what the monitor adds to a step's log
     return trainer
