@@ -140,12 +140,12 @@ def side_by_side(
 
 
 def _widen(widths: list[int], wanted: Sequence[int], room: int) -> None:
-    """Give columns up to `wanted` of what is left of the room: first to those that would take most lines."""
+    """Give columns up to `wanted` of what is left, the narrowest first: short texts stay whole."""
     for _ in range(room - sum(widths)):
-        place = max(range(len(widths)), key=lambda i: wanted[i] / max(1, widths[i]))
-        if widths[place] >= wanted[place]:
+        short = [place for place, width in enumerate(widths) if width < wanted[place]]
+        if not short:
             break
-        widths[place] += 1
+        widths[min(short, key=widths.__getitem__)] += 1
 
 
 def _longest(*texts: str) -> int:
