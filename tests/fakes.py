@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
+from rich.text import Text
 from torch import Tensor
 
+from reverse_codi.cli.output import Output, shown
 from reverse_codi.reasoners.base import Chains, Patch, Reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.batch import RewardBatch
 from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.tables import Table
 from tests.tiny import make_batch, make_rows, make_table_metric
 
 
@@ -136,3 +139,16 @@ def printed(console: Console) -> str:
     """What was printed on a `screen`."""
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def output(console: Console | None = None) -> Output:
+    """A verb's output, on one console; on none if it is None."""
+    console = Console(quiet=True) if console is None else console
+    return Output(console, console)
+
+
+def lines_of(*parts: Table | Text | str, width: int = 80) -> list[str]:
+    """What a verb prints, line by line."""
+    console = screen(width)
+    shown(console, *parts)
+    return printed(console).splitlines()

@@ -7,35 +7,34 @@ stopped table goes on where it was; `--row NAME` runs some alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.utils.arguments import count
 from reverse_codi.utils.config import RecipeError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
+
+    from reverse_codi.utils.tables import Table
 
 # Figures beside those with an aim.
 ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
 
 
-def table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    """One line a row, with half widths of the 95 % intervals, or standard deviations over seeds."""
-    from rich.table import Table
-
+def tables(rows: Mapping[str, Mapping[str, Any]]) -> list[Table | Text]:
+    """Rows side by side, with half widths of the 95 % intervals, or standard deviations over seeds."""
     from reverse_codi.evaluation.ablation_figures import RUN_FIGURES
     from reverse_codi.evaluation.report import AIMS
+    from reverse_codi.utils.tables import side_by_side
 
     keys = [key for key in (*AIMS, *ALSO, *RUN_FIGURES) if any(key in found for found in rows.values())]
-    shown = Table(title="ablations")
-    for name in ("row", *keys):
-        shown.add_column(name, overflow="fold")
-    for name, found in rows.items():
-        shown.add_row(name, *(_cell(found.get(key)) for key in keys))
-    return shown
+    cells = {name: [_cell(found.get(key)) for key in keys] for name, found in rows.items()}
+    return side_by_side(keys, cells, title="ablations")
 
 
 def _cell(figure: Mapping[str, float] | None) -> str:
@@ -57,14 +56,12 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Run rows and print the table of all that are finished."""
-    options = parser().parse_args(arguments)
     import torch
 
     from reverse_codi.cli.jobs.ablation import check, found, read_ablation, run_row
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
 
     ablation = read_ablation(options.ablation)
@@ -73,9 +70,10 @@ def main(arguments: Sequence[str]) -> None:
     check_folder(options.out, "--out")
     if options.threads:
         torch.set_num_threads(options.threads)
-    console = show_log(VerbConsole(width=200))
     check(ablation, options.row or list(ablation.rows), options.out)
     for name in options.row or ablation.rows:
-        run_row(ablation, name, options.out, console)
-    rows = {name: found(ablation, name, options.out) for name in ablation.rows}
-    console.print(table({name: figures for name, figures in rows.items() if figures is not None}))
+        run_row(ablation, name, options.out, out.notes)
+    every = {name: found(ablation, name, options.out) for name in ablation.rows}
+    rows = {name: figures for name, figures in every.items() if figures is not None}
+    out.show(*tables(rows))
+    return rows

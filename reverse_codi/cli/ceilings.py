@@ -8,12 +8,18 @@ model's own wrong answer, off the thought of the last step, in wrong traces.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.arguments import count, positive
+
+if TYPE_CHECKING:
+    from reverse_codi.utils.figures import Figures
+    from reverse_codi.utils.tables import Table
 
 
 def parser() -> Parser:
@@ -28,35 +34,41 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Collect traces, fit the probes, print the table."""
-    options, keys = parser().parse_with_keys(arguments)
-    recipe = load_recipe([options.recipe, *keys])
+def table(found: Figures) -> Table:
+    """A line a probe."""
+    from reverse_codi.utils.tables import Table
 
-    from rich.table import Table
+    made = Table("asked", "of", "probe", "right [95 %]", "n")
+    for name, figure in found.items():
+        what, kind, probe = name.rsplit(".", 2)
+        made.add_row(what, kind, probe, str(figure), str(figure.n))
+    return made
+
+
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
+    """Collect traces, fit the probes, print the table."""
+    recipe = load_recipe([options.recipe, *options.keys])
 
     from reverse_codi.evaluation.ceilings import ceilings
     from reverse_codi.evaluation.draw import FIRST_SEED
+    from reverse_codi.evaluation.report import flat
     from reverse_codi.reasoners.load import load_reasoner
     from reverse_codi.tasks.base import Split
     from reverse_codi.traces.collect import TraceRequest, collect
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
 
     check_folder(options.out, "--out")
     check_folder(recipe.trace.out, "trace.out")
-    console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
+    reasoner = load_reasoner(recipe.reasoner)
 
     section, task = recipe.trace, recipe.task.build()
     asked = TraceRequest.of_training(recipe, Split.TRAIN, section.n, section.seed, section.out)
     train = collect(reasoner, task, asked)
     seed = FIRST_SEED + 10 * options.seed + 5
-    out = options.out / f"heldout-{options.n_test}-{seed}"
-    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n_test, seed, out)
+    heldout = options.out / f"heldout-{options.n_test}-{seed}"
+    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n_test, seed, heldout)
     test = collect(reasoner, task, asked)
-    table = Table("asked", "of", "probe", "right [95 %]", "n")
-    for name, figure in ceilings(train, test, reasoner.n_thoughts, options.seed).items():
-        what, kind, probe = name.rsplit(".", 2)
-        table.add_row(what, kind, probe, str(figure), str(figure.n))
-    console.print(table)
+    found = ceilings(train, test, reasoner.n_thoughts, options.seed)
+    out.show(table(found))
+    return flat(found, {})

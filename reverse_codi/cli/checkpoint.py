@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from dataclasses import asdict
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 
@@ -15,21 +18,21 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Load the reasoner and print the report."""
-    options, keys = parser().parse_with_keys(arguments)
-    section = load_recipe([options.recipe, *keys]).reasoner
+    section = load_recipe([options.recipe, *options.keys]).reasoner
 
     from reverse_codi.reasoners.load import import_report, load_reasoner, reasoner_folder
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
 
-    console = show_log(VerbConsole(soft_wrap=True))
     folder = reasoner_folder(section)
     report = import_report(folder)
     message = f"{folder} is in the own format" if report is None else str(report)
-    console.print(message, markup=False, highlight=False)
+    out.show_whole(message)
     reasoner = load_reasoner(section)
-    console.print(
-        f"loaded from    {folder}; hash {reasoner.content_hash[:12]}", markup=False, highlight=False
-    )
+    out.show_whole(f"loaded from    {folder}; hash {reasoner.content_hash[:12]}")
+    return {
+        "folder": str(folder),
+        "hash": reasoner.content_hash,
+        "report": None if report is None else asdict(report),
+    }

@@ -6,10 +6,18 @@ and the seconds that the stages took: as a table, and as a page with curves that
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from reverse_codi.training.curves import Point
+    from reverse_codi.utils.tables import Table
 
 SHOWN = ("claim", "result", "match", "retrieval")
 
@@ -24,14 +32,28 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Write the page and print the table."""
-    options = parser().parse_args(arguments)
-    from rich.table import Table
+def tables(title: str, of_run: Sequence[Point], figures: Sequence[str]) -> list[Table]:
+    """A line a point; four figures at most in one table."""
+    from reverse_codi.utils.tables import SIDE_BY_SIDE, Table
 
+    made = []
+    for start in range(0, len(figures), SIDE_BY_SIDE):
+        part = figures[start : start + SIDE_BY_SIDE]
+        table = Table("stage", "step", "texts", "seconds", *part, title="" if start else title)
+        for point in of_run:
+            step = "" if point.step is None else f"{point.step:,}"
+            values = [point.figures.get(name) for name in part]
+            shown = ["" if value is None else f"{value:.3f}" for value in values]
+            table.add_row(point.stage, step, f"{point.texts:,}", f"{point.seconds:,.0f}", *shown)
+        made.append(table)
+    return made
+
+
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
+    """Write the page and print the table."""
     from reverse_codi.training.curves import plot, points
     from reverse_codi.utils.config import UserError
-    from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.outputs import check_file
     from reverse_codi.utils.pages import write_page
 
@@ -43,13 +65,7 @@ def main(arguments: Sequence[str]) -> None:
             f"no run has the held-out figure {unknown[0]!r}; there are {', '.join(sorted(known))}"
         )
     write_page(options.out, plot(runs, options.figures))
-    console = VerbConsole()
     for run, of_run in runs.items():
-        table = Table("stage", "step", "texts", "seconds", *options.figures, title=run)
-        for point in of_run:
-            step = "" if point.step is None else f"{point.step:,}"
-            values = [point.figures.get(name) for name in options.figures]
-            shown = ["" if value is None else f"{value:.3f}" for value in values]
-            table.add_row(point.stage, step, f"{point.texts:,}", f"{point.seconds:,.0f}", *shown)
-        console.print(table)
-    console.print(f"curves: {options.out}", markup=False)
+        out.show(*tables(run, of_run, options.figures))
+    out.show(f"curves: {options.out}")
+    return {run: [asdict(point) for point in of_run] for run, of_run in runs.items()}

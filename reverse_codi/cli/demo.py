@@ -6,9 +6,11 @@ Ray, translates the same problems again, and writes demo.json.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 
@@ -19,30 +21,28 @@ def parser() -> Parser:
     add = made.add_argument
     add("--recipe", metavar="RECIPE", default="demo", help="file or name of the recipe")
     add("--out", metavar="DIR", type=Path, default=Path("runs/demo"), help="folder, which is cleared first")
-    add("--json", metavar="FILE", type=Path, default=Path("demo.json"), help="file of the figures")
+    add("--figures", metavar="FILE", type=Path, default=Path("demo.json"), help="JSON file of the figures")
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Run the demo and write demo.json."""
-    options, keys = parser().parse_with_keys(arguments)
-    recipe = load_recipe([options.recipe, *keys])
+    recipe = load_recipe([options.recipe, *options.keys])
 
     import ray
 
     from reverse_codi.cli.jobs.demo import demo
     from reverse_codi.training.runtime import placement, with_available_engine
-    from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_file, check_folder
 
-    console = show_log(VerbConsole())
     check_folder(options.out, "--out")
-    check_file(options.json, (".json",))
+    check_file(options.figures, (".json",))
     recipe = with_available_engine(recipe)
-    console.print(placement(recipe), markup=False)
-    figures = demo(recipe, options.out, console)
+    out.note(placement(recipe))
+    figures = demo(recipe, options.out, out)
     ray.shutdown()
-    write_whole(options.json, figures_json(figures, indent=2) + "\n")
-    console.print_json(figures_json(figures))
+    write_whole(options.figures, figures_json(figures, indent=2) + "\n")
+    out.show(figures_json(figures, indent=2))
+    return figures

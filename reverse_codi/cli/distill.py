@@ -5,8 +5,10 @@ A run that stopped goes on from its newest checkpoint when the same command is g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 
@@ -18,17 +20,16 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Train the reasoner of a recipe."""
-    options, keys = parser().parse_with_keys(arguments)
-    recipe = load_recipe([options.recipe, *keys])
+    recipe = load_recipe([options.recipe, *options.keys])
 
     import torch
 
     from reverse_codi.reasoners.distill.run import distill
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
 
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    show_log(VerbConsole())
-    distill(recipe)
+    reasoner = distill(recipe)
+    out.show(f"reasoner: {recipe.distill.out}")
+    return {"reasoner": recipe.distill.out, "hash": reasoner.content_hash}

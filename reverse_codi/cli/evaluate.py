@@ -7,10 +7,12 @@ first whether a checkpoint loaded right: its accuracy beside the published one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST, Size, check_controls
 from reverse_codi.recipe.reasoner import EMBEDDED
@@ -57,9 +59,9 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Evaluate and print."""
-    options, keys = parser().parse_with_keys(arguments)
     check_controls(options.baseline or ())
     if options.reasoner and options.what is not None:
         raise RecipeError(f"--reasoner and {options.what!r} do not go together; give one of them")
@@ -72,10 +74,7 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.evaluation.evaluate import CheckRequest, EvaluationRequest, check, find, run
     from reverse_codi.evaluation.report import METRICS_FILE, flat, log_wandb, tables
     from reverse_codi.reasoners.load import ASSETS
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
 
-    console = show_log(VerbConsole())
     torch.manual_seed(options.seed)
     if options.reasoner:
         request = CheckRequest(
@@ -84,12 +83,12 @@ def main(arguments: Sequence[str]) -> None:
             problems=options.problems,
             seed=options.seed,
             out=options.out,
-            overrides=keys,
+            overrides=options.keys,
         )
-        console.print(check(request))
-        console.print(f"{options.out / accuracy.FILE}")
-        return
-    evaluated = find(options.what, keys)
+        shown, figures = check(request)
+        out.show(*shown, f"{options.out / accuracy.FILE}")
+        return figures
+    evaluated = find(options.what, options.keys)
     if options.reading:
         reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
         evaluated = replace(evaluated, reading=reading)
@@ -107,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
             second=options.lm,
         ),
     )
-    for table in tables(found, baselines):
-        console.print(table)
+    file = options.out / METRICS_FILE
+    out.show(*tables(found, baselines, file), f"{file}")
     log_wandb(evaluated.recipe.log, options.out, flat(found, baselines))
-    console.print(f"{options.out / METRICS_FILE}")
+    return flat(found, baselines)

@@ -6,9 +6,11 @@ that translate a thought in transformers and behind vLLM's OpenAI server.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reasoner import EMBEDDED
 
@@ -25,17 +27,14 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Merge and write."""
-    options = parser().parse_args(arguments)
-
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import notes, show_log
     from reverse_codi.verbalize.publishing.merged import check_target, export_merged
     from reverse_codi.verbalize.verbalizer import Verbalizer
 
-    console = show_log(VerbConsole())
     check_target(options.merged)
     verbalizer = Verbalizer.from_pretrained(options.verbalizer, options.reasoner)
     folder = export_merged(verbalizer, options.merged, options.license, options.repo)
-    notes(console, style="")(f"{folder}: model, tokenizer, and README.md with the lines that serve it")
+    out.show_whole(f"{folder}: model, tokenizer, and README.md with the lines that serve it")
+    return {"folder": str(folder)}

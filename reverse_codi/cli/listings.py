@@ -6,10 +6,12 @@ stand in it, or those of a task's data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.answers import stated
@@ -24,8 +26,6 @@ from reverse_codi.utils.outputs import check_file
 from reverse_codi.utils.text_files import read_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from reverse_codi.utils.figures import Figures
 
 
@@ -60,7 +60,7 @@ def gold_results(name: str, source: str | None) -> Mapping[str, list[str]]:
 
 
 def run(
-    path: Path, console: Console, task: str | None = None, source: str | None = None, out: Path | None = None
+    path: Path, output: Output, task: str | None = None, source: str | None = None, out: Path | None = None
 ) -> Figures:
     """Read, count, print, and keep the figures.
 
@@ -90,13 +90,12 @@ def run(
     right = sum(stated(q.prediction, canonical_number, "") == canonical_number(q.answer) for q in answered)
     if out is not None:
         write_whole(out, figures_json(report.flat(found, {}), indent=1) + "\n")
-    console.print(f"{len(questions):,} questions, {len(problems):,} with gold steps", highlight=False)
+    output.show(f"{len(questions):,} questions, {len(problems):,} with gold steps")
     if answered:
-        console.print(f"{right:,} of {len(answered):,} predictions are right", highlight=False)
-    console.print(by_steps(problems, found))
-    console.print(by_latent(found))
+        output.show(f"{right:,} of {len(answered):,} predictions are right")
+    output.show(by_steps(problems, found), by_latent(found))
     if out is not None:
-        console.print(f"written to {out}")
+        output.show(f"written to {out}")
     return found
 
 
@@ -110,12 +109,11 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Read the log and print the tables."""
-    options = parser().parse_args(arguments)
     if options.path is not None and options.task is None:
         raise UsageError(f"--path {options.path} is data of which task? give --task")
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
+    from reverse_codi.evaluation.report import flat
 
-    run(options.file, show_log(VerbConsole()), options.task, options.path, options.out)
+    return flat(run(options.file, out, options.task, options.path, options.out), {})

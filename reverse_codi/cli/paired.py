@@ -7,10 +7,19 @@ control.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from reverse_codi.utils.figures import Figures
+    from reverse_codi.utils.tables import Table
 
 
 def parser() -> Parser:
@@ -23,24 +32,26 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Compare and print."""
-    options = parser().parse_args(arguments)
-    from rich.table import Table
+def tables(before: Path, found: Mapping[str, Figures]) -> list[Table | Text]:
+    """The changes of the others, side by side."""
+    from reverse_codi.utils.tables import side_by_side
 
+    cells = {name: [str(figure) for figure in of.values()] for name, of in found.items()}
+    title = f"minus {before} [95 %, paired by problem]"
+    return side_by_side(list(next(iter(found.values()))), cells, title=title)
+
+
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
+    """Compare and print."""
     from reverse_codi.evaluation.paired import changes, texts_of
-    from reverse_codi.utils.console import VerbConsole
+    from reverse_codi.evaluation.report import flat
 
     before = texts_of(options.before)
     texts = {str(folder): texts_of(folder) for folder in options.after}
     found = {name: changes(before, after) for name, after in texts.items()}
-    table = Table(title=f"minus {options.before} [95 %, paired by problem]")
-    for name in ("", *next(iter(found.values()))):
-        table.add_column(name, overflow="fold")
-    for name, of_folder in found.items():
-        table.add_row(name, *map(str, of_folder.values()))
-    console = VerbConsole()
-    console.print(table)
+    out.show(*tables(options.before, found))
     for name, after in texts.items():
         if all(one["text"] == other["text"] for one, other in zip(before, after, strict=True)):
-            console.print(f"{name}: every text is the same as in {options.before}", markup=False)
+            out.show(f"{name}: every text is the same as in {options.before}")
+    return {name: flat(of, {}) for name, of in found.items()}

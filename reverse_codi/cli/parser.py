@@ -45,6 +45,7 @@ class Parser(argparse.ArgumentParser):
         prog: what the user wrote before them, `reverse-codi VERB`.
         description: what the verb does; its module's docstring.
         takes_recipe: whether `--section.key VALUE` may stand among the words, and the help lists all keys.
+        prints: whether it has `--quiet` and `--json`; a parser whose sub-verbs have them has not.
         **how: see `argparse.ArgumentParser`.
 
     Attributes:
@@ -52,13 +53,23 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(
-        self, prog: str | None = None, description: str | None = None, takes_recipe: bool = False, **how: Any
+        self,
+        prog: str | None = None,
+        description: str | None = None,
+        takes_recipe: bool = False,
+        prints: bool = True,
+        **how: Any,
     ) -> None:
         text = inspect.cleandoc(description) if description else None
         how = {"formatter_class": HelpFormatter, "allow_abbrev": False, **how}
         super().__init__(prog=prog, description=text, **how)
         self.takes_recipe = takes_recipe
         self.parts: list[Parser] = []
+        if prints:
+            self.add_argument("--quiet", action="store_true", help="print results and errors alone")
+            self.add_argument(
+                "--json", action="store_true", help="print JSON alone; all else goes to standard error"
+            )
 
     def add_recipe(self, default: str | None = None) -> None:
         """Add the argument RECIPE, which must be given if it has no default."""

@@ -6,8 +6,10 @@ thoughts say before and after it. Called again, it goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 
@@ -19,10 +21,10 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Run all stages and write pipeline.json."""
-    options, keys = parser().parse_with_keys(arguments)
-    recipe = load_recipe([options.recipe, *keys])
+    recipe = load_recipe([options.recipe, *options.keys])
 
     from pathlib import Path
 
@@ -31,17 +33,14 @@ def main(arguments: Sequence[str]) -> None:
 
     from reverse_codi.cli.jobs.pipeline import FIGURES, run
     from reverse_codi.training.runtime import placement, with_available_engine
-    from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
-    from reverse_codi.utils.log import show_log
 
-    console = show_log(VerbConsole())
     recipe = with_available_engine(recipe)
-    console.print(placement(recipe), markup=False)
+    out.note(placement(recipe))
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    figures = run(recipe, console)
+    figures = run(recipe, out)
     ray.shutdown()
     file = Path(recipe.train.out) / FIGURES
     write_whole(file, figures_json(figures, indent=1) + "\n")
-    console.print_json(figures_json(figures))
-    console.print(f"{file}")
+    out.show(figures_json(figures, indent=2), f"{file}")
+    return figures

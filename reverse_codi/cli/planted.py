@@ -8,12 +8,19 @@ where they miss it here too, the reading is what fails.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.arguments import count, positive, size
+
+if TYPE_CHECKING:
+    from reverse_codi.evaluation.planted import PlantedRow
+    from reverse_codi.utils.tables import Table
 
 
 def parser() -> Parser:
@@ -36,18 +43,26 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Plant, prepare, print the table."""
-    options, keys = parser().parse_with_keys(arguments)
-    recipe = load_recipe([options.recipe, *keys])
+def table(rows: Sequence[PlantedRow]) -> Table:
+    """A line a site."""
+    from reverse_codi.utils.tables import Table
 
-    from rich.table import Table
+    made = Table("site", "planted", "found again", "retrieval", "optimum", "match", texts=["planted"])
+    for row in rows:
+        figures = (row.held, row.retrieval, row.optimum, row.match)
+        shown = ("" if figure is None else f"{figure:.3f}" for figure in figures)
+        made.add_row(str(row.site), str(row.plant), *shown)
+    return made
+
+
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
+    """Plant, prepare, print the table."""
+    recipe = load_recipe([options.recipe, *options.keys])
 
     from reverse_codi.evaluation.planted import plant, problems_of, recovered
     from reverse_codi.evaluation.true_size import with_random_weights
     from reverse_codi.reasoners.load import load_reasoner
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
 
     check_folder(options.out, "--out")
@@ -56,11 +71,8 @@ def main(arguments: Sequence[str]) -> None:
         recipe = with_random_weights(
             recipe, problems[0], options.out / "model", options.random_weights, options.seed
         )
-    console, reasoner = show_log(VerbConsole()), load_reasoner(recipe.reasoner)
+    reasoner = load_reasoner(recipe.reasoner)
     planted = plant(recipe, reasoner, problems, options.out, options.noise, options.seed)
-    table = Table("site", "planted", "found again", "retrieval", "optimum", "match")
-    for row in recovered(recipe, reasoner, planted, options.out / "reading"):
-        figures = (row.held, row.retrieval, row.optimum, row.match)
-        shown = ("" if figure is None else f"{figure:.3f}" for figure in figures)
-        table.add_row(str(row.site), str(row.plant), *shown)
-    console.print(table)
+    rows = recovered(recipe, reasoner, planted, options.out / "reading")
+    out.show(table(rows))
+    return [{**vars(row), "site": str(row.site), "plant": str(row.plant)} for row in rows]

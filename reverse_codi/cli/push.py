@@ -7,9 +7,11 @@ evaluation went, how it is used. `--dry-run DIR` writes what would be uploaded i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 
 
@@ -29,25 +31,22 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Upload, and print where."""
-    options = parser().parse_args(arguments)
-
-    from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.hub import pushed
-    from reverse_codi.utils.log import notes, show_log
     from reverse_codi.verbalize.publishing.kinds import CardSettings, writer
 
-    console = show_log(VerbConsole())
     settings = CardSettings(options.reasoner, options.metrics, options.base_model, options.license)
     shared = writer(options.what, options.repo, settings)
-    say = notes(console, style="")
     if options.dry_run is not None:
         shared.write(options.dry_run)
         files = sorted(file for file in options.dry_run.rglob("*") if file.is_file())
         for file in files:
-            say(f"{file.relative_to(options.dry_run)}  {file.stat().st_size:,} bytes")
-        say(f"{options.dry_run}: nothing was uploaded")
-        return
+            out.show_whole(f"{file.relative_to(options.dry_run)}  {file.stat().st_size:,} bytes")
+        out.show_whole(f"{options.dry_run}: nothing was uploaded")
+        return {"commit": None, "files": [str(file.relative_to(options.dry_run)) for file in files]}
     how = {"private": options.private, "revision": options.revision}
-    say(pushed(shared.write, options.repo, shared.repo_type, **how))
+    commit = pushed(shared.write, options.repo, shared.repo_type, **how)
+    out.show_whole(commit)
+    return {"commit": commit}

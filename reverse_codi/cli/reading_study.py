@@ -5,20 +5,24 @@ Prints the reading study of a recipe's reasoner, as tables: each way of reading,
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reading import Map, Point, Prefix, ReadSpec
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.config import validated
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
     from reverse_codi.evaluation.reading_study import StudyRow
+    from reverse_codi.utils.bootstrap import Interval
+    from reverse_codi.utils.tables import Table
 
 # The naive readings, then the affine map in its forms: layers, point, ridge, question.
 SPECS = (
@@ -35,74 +39,74 @@ SPECS = (
 )
 
 
-def table(rows: Sequence[StudyRow], title: str) -> Table:
-    """One line a ReadSpec and site."""
-    from rich.table import Table
+def tables(rows: Sequence[StudyRow], title: str) -> list[Table | Text]:
+    """A table a ReadSpec, and in it a line a site; half widths of 95 % intervals."""
+    from rich.text import Text
 
-    shown = Table(title=title)
-    for name in ("read", "ridge", "site", "gold", "retrieved", "chain", "best hard negative", "margin"):
-        shown.add_column(name)
-    for row in rows:
-        best = row.match[row.best_negative]
-        shown.add_row(
-            str(row.spec),
-            str(row.spec.ridge) if row.spec.map is Map.AFFINE else "",
-            str(row.site),
-            str(row.match["gold"]),
-            f"{row.retrieval['gold']:.2f}",
-            f"{row.match['chain'].value:.2f}",
-            f"{row.best_negative} {best.value:.2f}",
-            str(row.margin),
-        )
-    return shown
+    from reverse_codi.utils.tables import Table
+
+    made: list[Table | Text] = [Text(f"\n{title}")]
+    for spec in dict.fromkeys(row.spec for row in rows):
+        strength = f", ridge {spec.ridge:g}" if spec.map is Map.AFFINE else ""
+        names = ("site", "gold", "retrieved", "chain", "best hard negative", "its match", "margin")
+        table = Table(*names, title=f"read: {spec}{strength}")
+        for row in (row for row in rows if row.spec == spec):
+            table.add_row(
+                str(row.site),
+                _half(row.match["gold"]),
+                f"{row.retrieval['gold']:.2f}",
+                f"{row.match['chain'].value:.2f}",
+                row.best_negative,
+                f"{row.match[row.best_negative].value:.2f}",
+                _half(row.margin),
+            )
+        made.append(table)
+    return made
 
 
-def negatives_table(rows: Sequence[StudyRow], spec: ReadSpec) -> Table:
-    """Match of every text kind under one spec."""
-    from rich.table import Table
+def _half(figure: Interval) -> str:
+    return f"{figure.value:.3f} ±{(figure.high - figure.low) / 2:.3f}"
 
+
+def negatives(rows: Sequence[StudyRow], spec: ReadSpec) -> list[Table | Text]:
+    """Match of every text kind under one spec, the sites side by side."""
     from reverse_codi.reading.hard_negatives import HARD_NEGATIVES
+    from reverse_codi.utils.tables import side_by_side
 
-    shown = Table(title=f"match of every kind of text, read as: {spec}")
     kinds = ("gold", "chain", *HARD_NEGATIVES)
-    for name in ("site", *kinds):
-        shown.add_column(name)
-    for row in rows:
-        if row.spec == spec:
-            shown.add_row(str(row.site), *(f"{row.match[kind].value:.2f}" for kind in kinds))
-    return shown
+    sites = {
+        str(row.site): [f"{row.match[kind].value:.2f}" for kind in kinds] for row in rows if row.spec == spec
+    }
+    return side_by_side(kinds, sites, title=f"match of every kind of text, read: {spec}", label="text")
 
 
 def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi reading-study", __doc__, takes_recipe=True)
     made.add_recipe(default="tiny")
-    made.add_argument("--json", metavar="FILE", type=Path, help="also write every figure here")
+    made.add_argument("--out", metavar="FILE", type=Path, help="JSON file of every figure")
     made.add_argument("--ridge", type=float, nargs="*", default=[], help="further ridge strengths to study")
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Run the study and print it."""
-    options, keys = parser().parse_with_keys(arguments)
-    recipe = load_recipe([options.recipe, *keys])
+    recipe = load_recipe([options.recipe, *options.keys])
 
     from reverse_codi.evaluation.reading_study import Study, choose
     from reverse_codi.reading.claims import find_encoded_steps
     from reverse_codi.reasoners.load import load_reasoner
     from reverse_codi.training.prepare import moved_by_swaps, trace_both
-    from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_file, check_folder
     from reverse_codi.verbalize.self_generated_cot import self_generated_claims
     from reverse_codi.verbalize.thoughts import thought_sites
 
     more = [validated(ReadSpec, {"ridge": ridge}, "--ridge") for ridge in options.ridge]
     check_folder(recipe.trace.out, "trace.out")
-    if options.json:
-        check_file(options.json, (".json",))
-    console = show_log(VerbConsole(width=160))
+    if options.out:
+        check_file(options.out, (".json",))
     reasoner = load_reasoner(recipe.reasoner)
     train, heldout = trace_both(recipe, reasoner)
     sites = thought_sites(reasoner.n_thoughts)
@@ -114,26 +118,25 @@ def main(arguments: Sequence[str]) -> None:
     )
     for (site, n_steps), accuracy in encoded.accuracy.items():
         line = "  ".join(f"step {i + 1} {a:.2f}" for i, a in enumerate(accuracy))
-        console.print(f"probe {site}, {n_steps}-step problems: {line}")
+        out.show(f"probe {site}, {n_steps}-step problems: {line}")
     specs = (*SPECS, *more)
     study = Study(reasoner, sites, encoded, train, heldout)
     rows = [row for spec in specs for row in study.rows(spec, train.claims)]
     best = choose(rows)
     written = study.rows(best, self_generated_claims(reasoner, train.questions))
     bare = study.rows(best, train.claims, framed=0)
-    console.print(table(rows, "maps fitted on gold claims"))
-    console.print(
-        table(bare, "the best one, its map fitted on bare claims only: it is sensitive to nothing else")
+    records = [
+        {**asdict(row), "spec": row.spec.model_dump(mode="json"), "site": str(row.site)}
+        for row in [*rows, *bare, *written]
+    ]
+    found = {"default": best.model_dump(mode="json"), "rows": records}
+    if options.out:
+        write_whole(options.out, figures_json(found, indent=1) + "\n")
+    out.show(
+        *tables(rows, "maps fitted on gold claims"),
+        *tables(bare, "the best one, its map fitted on bare claims only: it is sensitive to nothing else"),
+        *tables(written, "the best one, its map fitted on the model's self-generated CoT (no labels)"),
+        *negatives(rows, best),
+        f"default ReadSpec: {best.model_dump(mode='json')}",
     )
-    console.print(
-        table(written, "the best one, its map fitted on the model's self-generated CoT (no labels)")
-    )
-    console.print(negatives_table(rows, best))
-    console.print(f"[bold]default ReadSpec:[/bold] {best.model_dump(mode='json')}")
-    if options.json:
-        records = [
-            {**asdict(row), "spec": row.spec.model_dump(mode="json"), "site": str(row.site)}
-            for row in [*rows, *bare, *written]
-        ]
-        found = {"default": best.model_dump(mode="json"), "rows": records}
-        write_whole(options.json, figures_json(found, indent=1) + "\n")
+    return found

@@ -5,10 +5,13 @@ Every verb that takes a RECIPE takes such a name too: `reverse-codi train tiny`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.find import purpose, recipe_file, recipes
+from reverse_codi.utils.config import read_yaml
 from reverse_codi.utils.text_files import read_text
 
 
@@ -19,13 +22,23 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+def list_recipes(out: Output) -> dict[str, str]:
+    """Print the names with what they are for."""
+    from reverse_codi.utils.tables import Table
+
+    purposes = {name: purpose(file) for name, file in recipes().items()}
+    table = Table("recipe", "what it is for", texts=["what it is for"])
+    for row in purposes.items():
+        table.add_row(*row)
+    out.show(table)
+    return purposes
+
+
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Print names with what they are for, or one recipe as it is."""
-    name = parser().parse_args(arguments).recipe
-    if name is not None:
-        print(read_text(recipe_file(name)).rstrip())
-        return
-    known = recipes()
-    width = max(map(len, known), default=0) + 2
-    for name, file in known.items():
-        print(f"{name:<{width}}{purpose(file)}".rstrip())
+    if options.recipe is not None:
+        file = recipe_file(options.recipe)
+        out.show_whole(read_text(file).rstrip())
+        return read_yaml(file)
+    return list_recipes(out)

@@ -8,10 +8,11 @@ texts, and the same of its held-out traces. Of the folder of an ablation table i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.traces import OnBad
 from reverse_codi.utils.arguments import count, positive
@@ -33,13 +34,8 @@ def parser() -> Parser:
     add("--traces", metavar="N", type=positive, default=20, help="traces that are shown, the first ones")
     add("--samples", metavar="N", type=count, default=16, help="texts sampled a thought; 0 for none")
     add("--no-effects", action="store_true", help="replace no thoughts: they take most of the time")
-    add("--reasoner", metavar="FOLDER", help="folder of the reasoner; the verbalizer's own if none")
-    add(
-        "--verbalizer",
-        metavar="FOLDER",
-        type=Path,
-        help="folder of the verbalizer; the run's, or the embedded one, if none",
-    )
+    add("--reasoner", metavar="ID", help="folder or hub id; by default what the verbalizer's recipe names")
+    add("--verbalizer", metavar="ID", help="folder or hub id; the run's, or the embedded one, if none")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where model and verbalizer run")
     add("--seed", type=count, default=0, help="of the samples")
     add(
@@ -51,19 +47,14 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser, aside=True)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Compute a report and write its page."""
-    verb = parser()
-    options = verb.parse_args(arguments)
     from reverse_codi.reports.make import Wanted, make_report
     from reverse_codi.reports.page import write_report
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_file
 
     check_file(options.out, (".html",))
-    console = VerbConsole()
-    show_log(VerbConsole(stderr=True))
     report = make_report(
         Wanted(
             what=options.what,
@@ -79,4 +70,5 @@ def main(arguments: Sequence[str]) -> None:
         )
     )
     write_report(report, options.out)
-    console.print(f"report: {options.out}", markup=False, soft_wrap=True)
+    out.show_whole(f"report: {options.out}")
+    return {"report": str(options.out)}

@@ -9,13 +9,14 @@ NAME is what a recipe would say: a name of the list, module:function or ./path.p
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.evaluation.defaults import TRIAL_PROBLEMS
 from reverse_codi.utils.arguments import count, positive
@@ -23,8 +24,6 @@ from reverse_codi.utils.config import override, validated
 from reverse_codi.utils.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from reverse_codi.evaluation.reward_trials.bench import TrialSource
     from reverse_codi.evaluation.reward_trials.trial import Trial, Values
     from reverse_codi.rewards.candidates import Candidates
@@ -39,57 +38,61 @@ def worst_of(record: RewardSpec) -> str:
     return "the least of a step" if record.worst is None else f"{record.worst:g}"
 
 
-def list_rewards(console: Console) -> None:
+def list_rewards(out: Output) -> Any:
     """Print the functions of `reward/` and of other packages."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from reverse_codi.rewards import registry
+    from reverse_codi.utils.tables import Table
 
-    table = Table("name", "worst", "labels", "what it says")
+    table = Table("name", "worst", "labels", "what it says", texts=["worst", "what it says"])
     records = registry.names() | {name: registry.declared(name) for name in registry.entry_points()}
     for name, record in sorted(records.items()):
-        labels = "[yellow]supervised[/yellow]" if record.supervised else ""
-        table.add_row(name, worst_of(record), labels, escape(record.description))
-    console.print(table)
+        labels = "supervised" if record.supervised else ""
+        table.add_row(name, worst_of(record), labels, record.description)
+    out.show(table)
+    return {
+        name: {"worst": record.worst, "supervised": record.supervised, "description": record.description}
+        for name, record in sorted(records.items())
+    }
 
 
-def show_reward(name: str, console: Console) -> None:
+def show_reward(name: str, out: Output) -> Any:
     """Print what a function's docstring and options say."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from reverse_codi.rewards import registry
     from reverse_codi.rewards.signatures import config_model
+    from reverse_codi.utils.tables import Table
 
     record = registry.declared(name)
     function: Any = record.function
     note = "; supervised: it uses gold labels, for ablations only" if record.supervised else ""
-    console.print(f"[bold]{record.name}[/bold], worst {worst_of(record)}{note}")
-    console.print(str(inspect.getsourcefile(function)), markup=False)
-    for documented in (function, inspect.getmodule(function)):
-        console.print(f"\n{inspect.getdoc(documented) or ''}", markup=False)
+    file = str(inspect.getsourcefile(function))
+    texts = [inspect.getdoc(documented) or "" for documented in (function, inspect.getmodule(function))]
+    out.show(f"{record.name}, worst {worst_of(record)}{note}", file, *(f"\n{text}" for text in texts))
     model = config_model(record)
-    if model is None:
-        console.print("\nno options")
-        return
-    table = Table("option", "default", "what it does")
-    for key, field in model.model_fields.items():
+    fields = {} if model is None else model.model_fields
+    table = Table("option", "default", "what it does", texts=["default", "what it does"])
+    for key, field in fields.items():
         default = (
             ""
             if field.is_required()
             else json.dumps(field.get_default(call_default_factory=True), default=str)
         )
-        table.add_row(key, escape(default), escape(" ".join((field.description or "").split())))
-    console.print(table)
+        table.add_row(key, default, " ".join((field.description or "").split()))
+    out.show(table if fields else "\nno options")
+    return {
+        "name": record.name,
+        "worst": record.worst,
+        "supervised": record.supervised,
+        "file": file,
+        "description": "\n\n".join(texts),
+        "options": {key: {"default": default, "description": what} for key, default, what in table.rows},
+    }
 
 
-def show_trial(trial: Trial, console: Console) -> None:
+def show_trial(trial: Trial, out: Output) -> None:
     """Print the distribution over each kind of text, and a warning where gold does not lead."""
-    from rich.table import Table
-
     from reverse_codi.evaluation.reward_trials.bench import TextKind
     from reverse_codi.evaluation.reward_trials.trial import Spread
+    from reverse_codi.utils.tables import Table
 
     name, n = trial.reward.name, len(trial.problems)
     title = f"{name} on {n} thoughts of {len(set(trial.problems))} problems"
@@ -99,8 +102,7 @@ def show_trial(trial: Trial, console: Console) -> None:
         figures = [f"{x:.3f}" for x in (spread.mean, spread.low, spread.median, spread.high)]
         lead = "" if kind is TextKind.GOLD else str(trial.lead(kind))
         table.add_row(kind, f"{spread.n / n:.0%}", *figures, lead)
-    console.print(table)
-    console.print(verdict(trial), markup=False)
+    out.show(table, verdict(trial))
 
 
 def verdict(trial: Trial) -> str:
@@ -119,21 +121,19 @@ def verdict(trial: Trial) -> str:
     )
 
 
-def show_texts(rows: Candidates, values: Values, console: Console) -> None:
+def show_texts(rows: Candidates, values: Values, out: Output) -> None:
     """Print the given texts with their values."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from reverse_codi.evaluation.reward_trials.trial import Spread
+    from reverse_codi.utils.tables import Table
 
-    table = Table("site", "text", "value", "question")
+    table = Table("site", "text", "value", "question", texts=["text", "value", "question"])
     for row in range(min(SHOWN, len(rows))):
         value = values[row]
         shown = "does not apply" if value is None else f"{value:.3f}"
-        table.add_row(str(rows.sites[row]), escape(rows.texts[row]), shown, escape(rows.questions[row]))
-    console.print(table)
+        table.add_row(str(rows.sites[row]), rows.texts[row], shown, rows.questions[row])
     spread = Spread.of(values)
-    console.print(f"{len(rows)} texts, mean {spread.mean:.3f}; of {spread.n} to which it applies")
+    left = f" (the first {SHOWN} are shown, --json has all)" if len(rows) > SHOWN else ""
+    out.show(table, f"{len(rows)} texts{left}, mean {spread.mean:.3f}; of {spread.n} to which it applies")
 
 
 def as_json(trial: Trial, given: tuple[Candidates, Values] | None) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def try_reward(
 
 def parser() -> Parser:
     """The options of the verb."""
-    made = Parser("reverse-codi rewards", __doc__)
+    made = Parser("reverse-codi rewards", __doc__, prints=False)
     verbs = made.add_subparsers(dest="verb", required=True, metavar="list|show|try")
     verbs.add_parser("list", help="all reward functions with a name")
     showing = verbs.add_parser("show", help="one of them with its options")
@@ -205,42 +205,31 @@ def parser() -> Parser:
     add("--verbalizer", metavar="FOLDER", type=Path, help="its folder; the embedded one if none")
     add("--problems", metavar="N", type=positive, help=f"how many, {TRIAL_PROBLEMS} if not given")
     add("--seed", metavar="N", type=count, help="of problems, samples and shuffled words")
-    add("--json", action="store_true", help="print JSON")
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """List, show or try."""
-    options = parser().parse_args(arguments)
-    from reverse_codi.utils.console import VerbConsole
-
-    console = VerbConsole()
     if options.verb == "list":
-        list_rewards(console)
-    elif options.verb == "show":
-        show_reward(options.name, console)
-    else:
-        from reverse_codi.evaluation.reward_trials.bench import TrialSource
-        from reverse_codi.recipe.reward import RewardItem, RewardSection
-        from reverse_codi.rewards.registry import find_functions
-        from reverse_codi.utils.files import figures_json
-        from reverse_codi.utils.standard_output import kept_for_the_result
+        return list_rewards(out)
+    if options.verb == "show":
+        return show_reward(options.name, out)
+    from reverse_codi.evaluation.reward_trials.bench import TrialSource
+    from reverse_codi.recipe.reward import RewardItem, RewardSection
+    from reverse_codi.rewards.registry import find_functions
 
-        given = {key: getattr(options, key) for key in TrialSource.model_fields}
-        known = {key: value for key, value in given.items() if value is not None}
-        source = validated(TrialSource, known, "command line")
-        if bare := [setting for setting in options.set if "=" not in setting]:
-            raise UsageError(
-                f"--set {bare[0]}: an option of the reward needs a value; write --set {bare[0]}=VALUE"
-            )
-        settings = override({}, [f"--{setting}" for setting in options.set])
-        item = RewardItem(name=options.name, options=settings)
-        with kept_for_the_result(options.json):
-            [record] = find_functions(RewardSection(functions=[item]))
-            trial, texts = try_reward(record, source, options.texts)
-        if options.json:
-            print(figures_json(as_json(trial, texts), indent=1))  # not through rich, which wraps
-            return
-        show_trial(trial, console)
-        if texts is not None:
-            show_texts(*texts, console)
+    given = {key: getattr(options, key) for key in TrialSource.model_fields}
+    known = {key: value for key, value in given.items() if value is not None}
+    source = validated(TrialSource, known, "command line")
+    if bare := [setting for setting in options.set if "=" not in setting]:
+        raise UsageError(
+            f"--set {bare[0]}: an option of the reward needs a value; write --set {bare[0]}=VALUE"
+        )
+    settings = override({}, [f"--{setting}" for setting in options.set])
+    [record] = find_functions(RewardSection(functions=[RewardItem(name=options.name, options=settings)]))
+    trial, texts = try_reward(record, source, options.texts)
+    show_trial(trial, out)
+    if texts is not None:
+        show_texts(*texts, out)
+    return as_json(trial, texts)

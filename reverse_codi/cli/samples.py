@@ -8,16 +8,19 @@ trusted and wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.utils.arguments import count, positive
 
 if TYPE_CHECKING:
     from reverse_codi.evaluation.samples import Choice
+    from reverse_codi.utils.tables import Table
 
 
 def parser() -> Parser:
@@ -33,25 +36,37 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print the table, seeds pooled."""
-    options, keys = parser().parse_with_keys(arguments)
-    import torch
-    from rich.table import Table
+COUNTED = ("no claim", "active right", "inactive right", "trusted, wrong")
 
+
+def table(records: Sequence[Mapping[str, Any]]) -> Table:
+    """A line for every rule: rows counted over all seeds; shares as their mean, with those of the seeds."""
+    from reverse_codi.utils.tables import Table
+
+    made = Table("texts", "rule", *COUNTED, texts=COUNTED[1:3])
+    for n, name in dict.fromkeys((record["samples"], record["rule"]) for record in records):
+        of_rule = [record for record in records if (record["samples"], record["rule"]) == (n, name)]
+        garbled, active, inactive, wrong = ([record[key] for record in of_rule] for key in COUNTED)
+        shares = (
+            f"{sum(c) / len(c):.3f} ({' '.join(f'{share:.3f}' for share in c)})" for c in (active, inactive)
+        )
+        made.add_row(str(n), name, str(sum(garbled)), *shares, str(sum(wrong)))
+    return made
+
+
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
+    """Print the table, seeds pooled."""
     from reverse_codi.evaluation.evaluate import find
     from reverse_codi.evaluation.samples import by_margin, counts, held_out, nearest_of_all, tried
     from reverse_codi.reading.best_of import MARGIN
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
     from reverse_codi.verbalize.translations.reference_texts import kept_reference_texts
 
     check_folder(options.out, "--out")
-    evaluated, console = find(options.what, keys), show_log(VerbConsole())
+    evaluated = find(options.what, options.keys)
     rules: dict[str, Choice] = {"nearest of all": nearest_of_all}
     rules |= {f"margin {margin:g}": by_margin(margin) for margin in options.margins or (0.0, MARGIN)}
-    table = Table("samples", "rule", "no claim", "active right", "inactive right", "trusted, wrong", "rows")
     tables: dict[tuple[int, str], list[tuple[int, float, float, int]]] = {}
     rows = 0
     for seed in options.seeds:
@@ -65,8 +80,10 @@ def main(arguments: Sequence[str]) -> None:
         chosen |= {(n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()}
         for key, texts in chosen.items():
             tables.setdefault(key, []).append(counts(references, metric, thoughts, texts))
-    for (n, name), found in tables.items():
-        garbled, active, inactive, wrong = (torch.tensor(column) for column in zip(*found, strict=True))
-        shares = (f"{c.mean():.3f} ({' '.join(f'{v:.3f}' for v in c.tolist())})" for c in (active, inactive))
-        table.add_row(str(n), name, str(int(garbled.sum())), *shares, str(int(wrong.sum())), str(rows))
-    console.print(table)
+    records = [
+        {"samples": n, "rule": name, "seed": seed, **dict(zip(COUNTED, of_seed, strict=True))}
+        for (n, name), found in tables.items()
+        for seed, of_seed in zip(options.seeds, found, strict=True)
+    ]
+    out.show(table(records), f"{rows:,} rows")
+    return {"rows": rows, "counts": records}

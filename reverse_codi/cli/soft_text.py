@@ -8,10 +8,12 @@ reading.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.evaluation.defaults import DESCENT_STEPS
 from reverse_codi.recipe.reasoner import EMBEDDED
@@ -19,6 +21,9 @@ from reverse_codi.utils.arguments import count, positive
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from reverse_codi.utils.figures import Figures
+    from reverse_codi.utils.tables import Table
 
 
 def parser() -> Parser:
@@ -33,13 +38,22 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Match of gold claims, translations and soft texts on the same held-out causally active thoughts."""
-    options, keys = parser().parse_with_keys(arguments)
-    from rich.table import Table
+def table(found: Figures) -> Table:
+    """A line a kind of text."""
+    from reverse_codi.utils.tables import Table
 
+    made = Table("text", "match [95 %]", "n")
+    for name, figure in found.items():
+        made.add_row(name, str(figure), str(figure.n))
+    return made
+
+
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
+    """Match of gold claims, translations and soft texts on the same held-out causally active thoughts."""
     from reverse_codi.evaluation.draw import FIRST_SEED
     from reverse_codi.evaluation.evaluate import find
+    from reverse_codi.evaluation.report import flat
     from reverse_codi.evaluation.soft_text import Descent, softened
     from reverse_codi.reading.claims import EncodedSteps
     from reverse_codi.reading.hard_negatives import CONSTANT
@@ -48,32 +62,29 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.tasks.base import Split
     from reverse_codi.traces.collect import TraceRequest, collect
     from reverse_codi.utils import figures
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
     from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
     from reverse_codi.verbalize.translator import Translator
 
-    evaluated = find(options.what, keys)
+    evaluated = find(options.what, options.keys)
     check_folder(options.out, "--out")
-    recipe, folder, console = evaluated.recipe, evaluated.verbalizer, show_log(VerbConsole())
+    recipe, folder = evaluated.recipe, evaluated.verbalizer
     reasoner = load_reasoner(recipe.reasoner)
     metric = ThoughtMetric.load(folder, reasoner)
     encoded = EncodedSteps.load(folder)
     seed = FIRST_SEED + 10 * options.seed
-    out = options.out / f"heldout-{options.n}-{seed}"
-    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n, seed, out)
+    heldout = options.out / f"heldout-{options.n}-{seed}"
+    asked = TraceRequest.of_training(recipe, Split.HELDOUT, options.n, seed, heldout)
     traces = collect(reasoner, recipe.task.build(), asked)
     thoughts = thoughts_of(traces, thought_sites(reasoner.n_thoughts), encoded, active_only=True)
     translator = Translator(reasoner, folder, recipe.grpo.max_new_tokens)
     constant = [CONSTANT] * len(thoughts)
     descent = Descent(steps=options.steps)
 
-    table = Table("text", "match [95 %]", "n")
+    found: Figures = {}
 
     def row(name: str, match: Tensor) -> None:
-        figure = figures.mean(match.tolist(), thoughts.problems)
-        table.add_row(name, str(figure), str(figure.n))
+        found[name] = figures.mean(match.tolist(), thoughts.problems)
 
     def as_words(texts: Sequence[str]) -> Tensor:
         predicted = metric.predict(texts, thoughts.sites)
@@ -88,4 +99,5 @@ def main(arguments: Sequence[str]) -> None:
     row("constant", as_words(constant))
     row("soft text, begun at the gold claim", as_vectors(thoughts.gold))
     row("soft text, begun at the constant", as_vectors(constant))
-    console.print(table)
+    out.show(table(found))
+    return flat(found, {})

@@ -9,18 +9,21 @@ A run that stopped goes on where it was when the same command is given again.
 
 from __future__ import annotations
 
+import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from reverse_codi.recipe.schema import Recipe
     from reverse_codi.traces.store import TraceStore
+
+log = logging.getLogger(__name__)
 
 
 def parser() -> Parser:
@@ -47,7 +50,7 @@ def import_parser() -> Parser:
     return made
 
 
-def trace(recipe: Recipe, console: Console) -> TraceStore:
+def trace(recipe: Recipe, out: Output) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
     from reverse_codi.reasoners.load import load_reasoner
     from reverse_codi.traces.collect import TraceRequest, collect
@@ -59,15 +62,13 @@ def trace(recipe: Recipe, console: Console) -> TraceStore:
     asked = TraceRequest.of_training(recipe, section.split, section.n, section.seed, section.out)
     store = collect(load_reasoner(recipe.reasoner), recipe.task.build(), asked)
     right = sum(map(bool, store.correct))
-    console.print(
-        f"{len(store):,} traces in {section.out}; {right / len(store):.1%} of their answers are right"
-    )
+    out.show(f"{len(store):,} traces in {section.out}; {right / len(store):.1%} of their answers are right")
     return store
 
 
-def import_vectors(arguments: Sequence[str], console: Console) -> TraceStore:
+@verb(import_parser)
+def import_vectors(options: argparse.Namespace, out: Output) -> Any:
     """Make a store from files of vectors."""
-    options = import_parser().parse_args(arguments)
     from reverse_codi.reasoners.load import open_reasoner
     from reverse_codi.traces.imports import columns_of_rows, import_arrays, not_projected
     from reverse_codi.utils.outputs import check_folder
@@ -79,9 +80,9 @@ def import_vectors(arguments: Sequence[str], console: Console) -> TraceStore:
         reasoner = open_reasoner(options.reasoner)
         strange = not_projected(reasoner, arrays)
         if strange:
-            console.print(
-                f"[yellow]{strange:,} latent inputs are not the projection of their hidden states: replaced "
-                "thoughts, another numbering (z0 is made of h0), or another reasoner's[/yellow]"
+            log.warning(
+                f"{strange:,} latent inputs are not the projection of their hidden states: replaced "
+                "thoughts, another numbering (z0 is made of h0), or another reasoner's"
             )
         header = {
             "reasoner": type(reasoner).__name__,
@@ -90,21 +91,21 @@ def import_vectors(arguments: Sequence[str], console: Console) -> TraceStore:
         }
     manifest = {**columns_of_rows(options.rows), **header, "split": options.split}
     store = import_arrays(options.out, arrays, manifest)
-    console.print(f"{len(store):,} traces in {options.out}")
-    return store
+    out.show(f"{len(store):,} traces in {options.out}")
+    return {"folder": str(options.out), "traces": len(store)}
+
+
+@verb(parser)
+def collect(options: argparse.Namespace, out: Output) -> Any:
+    """Collect the traces of a recipe."""
+    recipe = load_recipe([options.recipe, *options.keys])
+    store = trace(recipe, out)
+    return {"folder": recipe.trace.out, "traces": len(store), "right": sum(map(bool, store.correct))}
 
 
 def main(arguments: Sequence[str]) -> None:
     """Collect or import."""
-    recipe = None
-    if list(arguments[:1]) != ["import"]:
-        options, keys = parser().parse_with_keys(arguments)
-        recipe = load_recipe([options.recipe, *keys])
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
-
-    console = show_log(VerbConsole())
-    if recipe is None:
-        import_vectors(arguments[1:], console)
+    if list(arguments[:1]) == ["import"]:
+        import_vectors(arguments[1:])
     else:
-        trace(recipe, console)
+        collect(arguments)

@@ -5,10 +5,15 @@ A run writes everything into the folder `train.out`, and ends with a verbalizer 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import logging
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
+
+log = logging.getLogger(__name__)
 
 
 def parser() -> Parser:
@@ -24,10 +29,10 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Train, or say with `--dry-run` what would be done, or why it would be refused."""
-    options, keys = parser().parse_with_keys(arguments)
-    recipe = load_recipe([options.recipe, *keys])
+    recipe = load_recipe([options.recipe, *options.keys])
 
     import ray
     import yaml
@@ -35,36 +40,37 @@ def main(arguments: Sequence[str]) -> None:
     from reverse_codi.reasoners.load import refuse_recurrent_depth
     from reverse_codi.train import train
     from reverse_codi.training.plan_check import check_plan, planned_run
-    from reverse_codi.training.plan_table import summary, table
+    from reverse_codi.training.plan_table import plan_record, summary, tables
     from reverse_codi.training.preflight import check_actors
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.memory import machine
 
     refuse_recurrent_depth(recipe.reasoner)  # before a long recipe is printed
-    console = show_log(VerbConsole())
     recipe = with_available_engine(recipe)
     if line := fleeting(recipe.train.out):
-        console.print(f"[yellow]{line}[/yellow]")
+        log.warning(line)
     if options.dry_run:
-        console.print(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), markup=False)
-        console.print(placement(recipe), markup=False)
-        console.print("\n".join(stage.plan for stage in recipe.stages), markup=False)
-        console.print(gold_steps(recipe))
+        resolved, stages = recipe.model_dump(mode="json"), [stage.plan for stage in recipe.stages]
+        out.show_whole(yaml.safe_dump(resolved, sort_keys=False))
+        out.show(placement(recipe), *stages, gold_steps(recipe))
         check(recipe, options.resume, fetch=False)
         # Before the machine is looked at: one without the GPUs of a run shows what they would hold.
         if (planned := planned_run(recipe)) is None:
-            later = f"memory: {recipe.reasoner.path} is not here; its plan comes once it is"
-            console.print(later, markup=False)
+            out.show(f"memory: {recipe.reasoner.path} is not here; its plan comes once it is")
         else:
-            console.print(table(planned))
-            console.print(summary(planned, machine()), markup=False)
+            out.show(*tables(planned), summary(planned, machine()))
         check_actors(recipe)
         if planned is not None:
             check_plan(planned)
-        return
+        return {
+            "recipe": resolved,
+            "placement": placement(recipe).splitlines(),
+            "stages": stages,
+            "gold_steps": gold_steps(recipe),
+            "memory": None if planned is None else plan_record(planned),
+        }
     folder = train(recipe, options.resume)
-    console.print(f"verbalizer: {folder}")
+    out.show(f"verbalizer: {folder}")
     ray.shutdown()
+    return {"verbalizer": str(folder)}

@@ -8,9 +8,10 @@ gets trajectories.json, with the lens of every iteration, and a Plotly page a te
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.find import recipes
 from reverse_codi.recipe.schema import load_recipe
@@ -35,22 +36,19 @@ def parser() -> Parser:
     return made
 
 
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def named(options: argparse.Namespace) -> argparse.Namespace:
     """The options, with the model and the device that a recipe names."""
-    options: argparse.Namespace = parser().parse_args(arguments)
     path = Path(options.model)
     if path.suffix == ".yaml" or (options.model in recipes() and not path.exists()):
-        named = load_recipe([options.model]).reasoner
-        options.model, options.device = named.path, options.device or named.device
+        section = load_recipe([options.model]).reasoner
+        options.model, options.device = section.path, options.device or section.device
     options.device = options.device or "cpu"
     return options
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Follow every text, print the tables, write the files."""
-    options = parsed(arguments)
     from reverse_codi.cli.jobs.trajectories import run
-    from reverse_codi.utils.console import VerbConsole
-    from reverse_codi.utils.log import show_log
 
-    run(options, show_log(VerbConsole()))
+    return run(named(options), out)

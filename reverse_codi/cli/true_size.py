@@ -8,10 +8,12 @@ means nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.arguments import count, positive
@@ -30,19 +32,17 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser)
+def main(options: argparse.Namespace, output: Output) -> Any:
     """Run all stages, print the tables and write true_size.json."""
-    options, words = parser().parse_with_keys(arguments)
+    words = options.keys
     asked = load_recipe([options.recipe])
 
     from reverse_codi.cli.jobs.true_size import RESULT, Key, Part, as_record, in_own_process, run_all, shown
     from reverse_codi.evaluation.true_size import generated_rows, layout_of, overrides, plant, write_model
-    from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.files import figures_json, write_whole
-    from reverse_codi.utils.log import show_log
     from reverse_codi.utils.outputs import check_folder
 
-    console = show_log(VerbConsole())
     layout_of(asked)
     out = options.out or Path("runs/true-size") / Path(options.recipe).stem
     check_folder(out, "--out")
@@ -52,14 +52,14 @@ def main(arguments: Sequence[str]) -> None:
     keys = [Key(*row) for row in overrides(asked, out, data, written) if f"--{row[0]}" not in given]
     keys += [Key(name[2:], value, "given on the command line") for name, value in given.items()]
     for key in keys:
-        console.print(f"{key.name} = {key.value}: {key.why}", markup=False, highlight=False, soft_wrap=True)
+        output.note(f"{key.name} = {key.value}: {key.why}")
     planted = partial(plant, seed=options.random_seed)
     parts: list[Part] = []
     try:
-        parts.extend(run_all(options.recipe, keys, planted, options.write, console))
+        parts.extend(run_all(options.recipe, keys, planted, options.write, output))
     finally:  # what was measured before a stage failed
         if parts:
-            for table in shown(parts):
-                console.print(table)
+            output.show(*shown(parts))
             write_whole(out / RESULT, figures_json(as_record(parts, keys), indent=1) + "\n")
-    console.print(f"{out / RESULT}")
+    output.show(f"{out / RESULT}")
+    return as_record(parts, keys)

@@ -8,11 +8,14 @@ answer. A verbalizer of target `answer` has one row a question, the whole chain.
 
 from __future__ import annotations
 
+import argparse
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from reverse_codi.cli.output import Output, shown, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.traces import OnBad
@@ -24,27 +27,30 @@ if TYPE_CHECKING:
 
     from reverse_codi.verbalize.translations.record import Translation
 
+log = logging.getLogger(__name__)
+
 
 def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
     """Print one trace's translations."""
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
+    from reverse_codi.utils.tables import Table
     from reverse_codi.verbalize.translations.chain import chain_text
     from reverse_codi.verbalize.translations.translations import believed, figure
 
     first = rows[0]
-    console.print(f"\n[bold]{escape(first.question or first.source or '')}[/bold]")
+    shown(console, Text(f"\n{first.question or first.source or ''}", style="bold"))
     if chain:
-        console.print(chain_text(rows), markup=False)
+        shown(console, chain_text(rows))
     else:
-        table = Table("thought", "translation", "match", "trust", "logit lens")
+        texts = ("translation", "logit lens")
+        table = Table("thought", "translation", "match", "trust", "logit lens", texts=texts)
         for row in rows:
             figures = map(figure, (row.match, row.trust))
-            table.add_row(row.site, escape(believed(row)), *figures, escape(" ".join(row.lens or ["-"])))
-        console.print(table)
+            table.add_row(row.site, believed(row), *figures, " ".join(row.lens or ["-"]))
+        shown(console, table)
     if first.answer:
-        console.print(first.answer, markup=False)
+        shown(console, first.answer)
 
 
 def save(rows: Sequence[Translation], path: Path) -> None:
@@ -97,21 +103,19 @@ def parser() -> Parser:
     return made
 
 
-def main(arguments: Sequence[str]) -> None:
+@verb(parser, aside=True)
+def main(options: argparse.Namespace, out: Output) -> Any:
     """Translate and print."""
-    verb = parser()
-    options = verb.parse_args(arguments)
     if (options.vectors is None) != (options.sites is None):
-        verb.error("--vectors and --sites go together: --vectors z.npy --sites z0..")
+        parser().error("--vectors and --sites go together: --vectors z.npy --sites z0..")
     if options.vectors and options.questions:
-        verb.error("give questions or --vectors; a .parquet file of vectors may have their column")
+        parser().error("give questions or --vectors; a .parquet file of vectors may have their column")
 
     from reverse_codi.reasoners.load import load_reasoner
     from reverse_codi.reasoners.question_checks import understood
     from reverse_codi.traces.files import is_store
     from reverse_codi.traces.store import TraceStore
-    from reverse_codi.utils.console import VerbConsole, counted
-    from reverse_codi.utils.log import notes, show_log
+    from reverse_codi.utils.console import counted
     from reverse_codi.utils.outputs import check_file
     from reverse_codi.utils.rows_file import SUFFIXES
     from reverse_codi.verbalize.questions import read_questions
@@ -121,12 +125,11 @@ def main(arguments: Sequence[str]) -> None:
 
     if options.out:
         check_file(options.out, SUFFIXES)
-    console, aside = VerbConsole(), show_log(VerbConsole(stderr=True))
     vectors = read_vectors(options.vectors, options.sites) if options.vectors else None
     stores = [word for word in options.questions if is_store(word)]
     asked = [] if vectors else read_questions(options.questions)
     if not asked and not stores and not vectors:
-        verb.error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
+        parser().error('no question; write one in quotes: reverse-codi verbalize "Ann has 12 apples. ..."')
     folder = verbalizer_folder(options.verbalizer)
     reasoner = load_reasoner(options.reasoner or reasoner_source(folder, options.verbalizer), options.device)
     opened = {name: TraceStore.open(name, reasoner) for name in stores}
@@ -137,7 +140,6 @@ def main(arguments: Sequence[str]) -> None:
             )
     if vectors:
         check_width(vectors, reasoner.width)
-    say = notes(aside)
     asked = understood(reasoner, asked, options.on_bad_question, "--on-bad-question")
     questions = [one.question for one in asked]
     verbalizer = Verbalizer.from_pretrained(folder, reasoner)
@@ -149,10 +151,11 @@ def main(arguments: Sequence[str]) -> None:
         rows = [trace for of in given for trace in verbalizer.translate_given(of, options.samples).traces]
     unscored = (row.reason for of_question in rows for row in of_question if row.trusted is None)
     for why in dict.fromkeys(unscored):
-        say(why)
+        log.warning(why)
     if options.out:
         save([row for of_question in rows for row in of_question], options.out)
     for of_question in rows:
-        show(console, of_question, options.chain)
+        show(out.results, of_question, options.chain)
     if options.out:
-        console.print(f"{sum(map(len, rows))} rows written to {options.out}")
+        out.show(f"{sum(map(len, rows))} rows written to {options.out}")
+    return [asdict(row) for of_question in rows for row in of_question]

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from reverse_codi.evaluation import report
@@ -25,6 +23,7 @@ from reverse_codi.tasks.base import Split, Task
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.tables import Table
 
 FILE = "accuracy.json"
 
@@ -110,7 +109,7 @@ def verdict(found: Accuracies, published: Published | None) -> list[str]:
     return lines
 
 
-def shown(name: str, found: Accuracies, published: Published | None) -> Group:
+def shown(name: str, found: Accuracies, published: Published | None) -> list[Table | Text]:
     """The table and the verdict, to be printed."""
     table = Table("thoughts", "accuracy [95 %]", title=f"{name}, {found.own.n} held-out problems")
     table.add_row("its own", str(found.own))
@@ -121,7 +120,7 @@ def shown(name: str, found: Accuracies, published: Published | None) -> Group:
         table.add_row("solutions that hold a step", str(found.steps))
     if published:
         table.add_row("its own, published", f"{published.accuracy:.3f}")
-    return Group(table, *map(Text, verdict(found, published)))
+    return [table, *map(Text, verdict(found, published))]
 
 
 def save(figures: Mapping[str, FlatFigure], out: Path) -> Path:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import RenderableType
+from rich.text import Text
 
 from reverse_codi.evaluation import accuracy, iterations
 from reverse_codi.evaluation.baselines import Tools, baseline
@@ -23,7 +23,7 @@ from reverse_codi.evaluation.chain_method import ChainMethod
 from reverse_codi.evaluation.defaults import AMONG
 from reverse_codi.evaluation.draw import EvalSetRequest, draw
 from reverse_codi.evaluation.eval_set import EvalContext
-from reverse_codi.evaluation.report import METRICS_FILE, save, save_texts
+from reverse_codi.evaluation.report import METRICS_FILE, FlatFigure, save, save_texts
 from reverse_codi.evaluation.suite.predictions import Method, Predictions
 from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.run import evaluate, shared_figures
@@ -39,11 +39,12 @@ from reverse_codi.recipe.schema import Recipe, load_recipe, recipe_beside
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.config import RecipeError, override, validated
-from reverse_codi.utils.console import busy
+from reverse_codi.utils.console import progress
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.hub import is_hub_id
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
+from reverse_codi.utils.tables import Table
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.publishing.folder import reasoner_source, verbalizer_folder
@@ -155,18 +156,21 @@ def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict
     reconstructor = tools.reconstructor() if request.reconstruct else None
     other = LanguageModel.load(request.second, recipe.reasoner.device) if request.second else None
     found: Figures = {}
-    if not request.alone:
-        with timed("verbalizer"):
-            predictions = Predictions(eval_set, tools.write)
-            found = evaluate(predictions, reconstructor=reconstructor, second=other)
-            found |= shared_figures(eval_set) | prompt(predictions)
-        save(found, {}, out)
-        save_texts(predictions, out)
     baselines: dict[str, Figures] = {}
-    for name in request.controls:
-        with timed(name):
-            baselines[name] = baseline(name, tools, reconstructor)
-        save(found, baselines, out)
+    with progress("evaluation", len(request.controls) + (not request.alone)) as advance:
+        if not request.alone:
+            with timed("verbalizer"):
+                predictions = Predictions(eval_set, tools.write)
+                found = evaluate(predictions, reconstructor=reconstructor, second=other)
+                found |= shared_figures(eval_set) | prompt(predictions)
+            save(found, {}, out)
+            save_texts(predictions, out)
+            advance(1)
+        for name in request.controls:
+            with timed(name):
+                baselines[name] = baseline(name, tools, reconstructor)
+            save(found, baselines, out)
+            advance(1)
     return found, baselines
 
 
@@ -179,10 +183,9 @@ def _method(translator: Translator, context: EvalContext) -> Method:
 
 @contextmanager
 def timed(name: str) -> Iterator[None]:
-    """Show what is under way, and log how long it took."""
+    """Log how long something took."""
     start = time.perf_counter()
-    with busy(name):
-        yield
+    yield
     log.info(f"{name}: {time.perf_counter() - start:.0f} s")
 
 
@@ -207,11 +210,11 @@ class CheckRequest:
     overrides: Sequence[str] = ()
 
 
-def check(request: CheckRequest) -> RenderableType:
+def check(request: CheckRequest) -> tuple[list[Table | Text], dict[str, FlatFigure]]:
     """Accuracy of a reasoner with and without its thoughts (or iterations), beside the published figure.
 
     Returns:
-        Table and verdict, to be printed; the figures are in accuracy.json.
+        Table and verdict, to be printed, and the figures as accuracy.json has them.
     """
     reasoner, task, out = request.reasoner, request.task, request.out
     problems, seed, overrides = request.problems, request.seed, request.overrides
@@ -231,4 +234,4 @@ def check(request: CheckRequest) -> RenderableType:
         figures = accuracy.flat(found)
         shown = accuracy.shown(name, found, published(reasoner, task, thinker.n_thoughts))
     accuracy.save(figures, out)
-    return shown
+    return shown, figures

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from reverse_codi.evaluation import report
@@ -26,6 +24,7 @@ from reverse_codi.recipe.traces import OnBad
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.tables import Table
 
 COUNTS = (1, 4, 8, 16, 32)
 SHOTS = 8
@@ -134,14 +133,14 @@ def verdict(found: Iterated, published: Published | None) -> list[str]:
     return lines
 
 
-def shown(name: str, found: Iterated, published: Published | None) -> Group:
+def shown(name: str, found: Iterated, published: Published | None) -> list[Table | Text]:
     """The table and the verdict, to be printed."""
     table = Table("iterations", "accuracy [95 %]", title=f"{name}, {found.own.n} held-out problems")
     for count, figure in found.by_iterations.items():
         table.add_row(str(count), str(figure))
     if published:
         table.add_row("published", f"{published.accuracy:.3f}")
-    return Group(table, *map(Text, verdict(found, published)))
+    return [table, *map(Text, verdict(found, published))]
 
 
 def flat(found: Iterated) -> dict[str, FlatFigure]:

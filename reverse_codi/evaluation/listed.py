@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.table import Table
-
 from reverse_codi.tasks.listings import Listed
 from reverse_codi.tasks.numbers import canonical_number, whole_number
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import Figures
+from reverse_codi.utils.tables import Table
 
 # Steps that have a column of their own in the table by latent.
 _STEPS = 3
@@ -87,17 +86,17 @@ def _named(problems: Sequence[Lensed], read: Sequence[Lensed], k: int) -> Interv
 
 
 def by_steps(problems: Sequence[Lensed], found: Figures) -> Table:
-    """The table by number of intermediate steps."""
+    """The table by number of intermediate steps: a line for each list of tokens, and one for the control."""
     k = top_of(problems)
-    table = Table(
-        "steps between", "problems", "results", "top 1 [95 %]", f"top {k}", "another problem's latents"
-    )
+    table = Table("steps between", "problems", "results", "named by", "share [95 %]")
     for n in sorted({len(problem.results) for problem in problems} - {0}):
         group = [problem for problem in problems if len(problem.results) == n]
         results = sum(result is not None for problem in group for result in problem.results)
-        shares = [found[f"steps.{n}.{key}"] for key in ("top1", f"top{k}", "shuffled")]
-        shown = [str(share) if share.n else "-" for share in shares]
-        table.add_row(str(n), f"{len(group):,}", f"{results:,}", *shown)
+        of = {"top 1": "top1", f"top {k}": f"top{k}", "another problem's latents": "shuffled"}
+        for name, key in of.items():
+            share = found[f"steps.{n}.{key}"]
+            counts = (str(n), f"{len(group):,}", f"{results:,}")
+            table.add_row(*counts, name, str(share) if share.n else "-")
     return table
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
+from rich.text import Text
 
 from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.recipe.run import LogSection
@@ -16,6 +16,7 @@ from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import METRICS_FILE as METRICS_FILE
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.tables import SIDE_BY_SIDE, Table, side_by_side
 from reverse_codi.utils.tracker import log_point, tracked
 
 FlatFigure = dict[str, float | int | str | None]
@@ -127,9 +128,7 @@ def save_texts(predictions: Predictions, out: Path) -> Path:
 
 def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
     """Figures with intervals and, where there is one, the aim."""
-    table = Table(title=title)
-    for name in ("figure", "value [95 %]", "problems", "aim"):
-        table.add_column(name)
+    table = Table("figure", "value [95 %]", "problems", "aim", title=title, texts=["value [95 %]"])
     for key in keys:
         aim = AIMS.get(key)
         verdict = "" if aim is None else f"{aim} {'met' if aim.met(found[key].value) else 'MISSED'}"
@@ -137,26 +136,38 @@ def figure_table(found: Figures, keys: Iterable[str], title: str) -> Table:
     return table
 
 
-def comparison(found: Figures, baselines: Mapping[str, Figures]) -> Table:
-    """The figures that have an aim, the verbalizer beside every control; one line for each method."""
-    methods = {**({"verbalizer": found} if found else {}), **baselines}
+# Controls that stand beside the verbalizer first: what a translation could be, and what it must beat.
+FIRST = ("gold", "question_only", "logit_lens")
+
+
+def comparison(found: Figures, baselines: Mapping[str, Figures], file: Path) -> list[Table | Text]:
+    """The figures that have an aim, the verbalizer beside controls; a line names those that have no room.
+
+    Args:
+        found: the verbalizer's.
+        baselines: name of a control -> its figures.
+        file: where all of them are.
+    """
+    order = [name for name in FIRST if name in baselines]
+    methods = {**({"verbalizer": found} if found else {}), **{name: baselines[name] for name in order}}
+    methods |= baselines
     keys = [key for key in AIMS if any(key in figures for figures in methods.values())]
-    table = Table(title="verbalizer and controls")
-    for name in ("method", *keys):
-        table.add_column(name, overflow="fold")
-    for name, figures in methods.items():
-        table.add_row(name, *(_value(figures.get(key)) for key in keys))
-    return table
+    names = list(methods)
+    cells = {name: [_value(methods[name].get(key)) for key in keys] for name in names[:SIDE_BY_SIDE]}
+    shown = side_by_side(keys, cells, title="verbalizer and controls")
+    if left := names[SIDE_BY_SIDE:]:
+        shown.append(Text(f"{len(left)} more controls are in {file}: {', '.join(left)}"))
+    return shown
 
 
-def tables(found: Figures, baselines: Mapping[str, Figures]) -> list[Table]:
-    """Every figure of the verbalizer, and the controls beside it."""
-    shown = []
+def tables(found: Figures, baselines: Mapping[str, Figures], file: Path) -> list[Table | Text]:
+    """Every figure of the verbalizer, and the controls beside it, of which `file` has all."""
+    shown: list[Table | Text] = []
     if found:
         first = [key for key in AIMS if key in found]
         shown.append(figure_table(found, first, "figures with an aim"))
         shown.append(figure_table(found, [key for key in found if key not in first], "all other figures"))
-    return [*shown, comparison(found, baselines)]
+    return [*shown, *comparison(found, baselines, file)]
 
 
 def _value(figure: Interval | None) -> str:

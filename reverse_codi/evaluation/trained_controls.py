@@ -23,7 +23,7 @@ from reverse_codi.verbalize.greedy import greedy_engine, greedy_texts
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.translator import Translator
-from reverse_codi.verbalize.warm_start import SftPairs, examples, fine_tune, fit
+from reverse_codi.verbalize.warm_start import SftJob, SftPairs, examples, fine_tune, fit
 
 CONTROL = WarmStartSection(steps=600)
 """Default of a control's training; long enough for a LoRA on a model of 1M parameters."""
@@ -96,7 +96,7 @@ def more_sft(
                 f"{len(targets)} target texts for {len(thoughts)} training thoughts; give one each"
             )
         policy = Policy.load(warm, context.reasoner, trainable=True)
-        teach(policy, thoughts, targets, section, out, schedule="linear")
+        teach(policy, thoughts, targets, section, out, SftJob(schedule="linear"))
         return policy
 
     trained_into(out, context.reasoner, train)
@@ -202,11 +202,11 @@ def teach(
     texts: Sequence[str],
     section: WarmStartSection,
     out: Path,
-    schedule: str = "cosine",
+    job: SftJob | None = None,
 ) -> None:
     """Fine-tune a policy on N thoughts with N texts."""
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), texts)
-    fine_tune(policy, pairs, section, out, schedule=schedule)
+    fine_tune(policy, pairs, section, out, job or SftJob())
 
 
 def greedy_method(reasoner: CodiReasoner, folder: Path) -> Method:

@@ -25,6 +25,7 @@ from torch import Tensor
 from reverse_codi.reading.probes import ReadOut, above_guessing, part_labels, read_out
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks.claims import PartialClaim, claims_of, result_of
+from reverse_codi.utils.console import progress
 from reverse_codi.utils.files import strict_json
 
 ENCODED_FILE = "encoded_steps.json"
@@ -221,20 +222,26 @@ def find_encoded_steps(
     """
     lengths = sorted({len(c) for c in claims} - {0})
     parts: dict[tuple[Site, int], list[list[float]]] = {(site, n): [] for site in vectors for n in lengths}
-    for step in range(max(lengths, default=0)):
-        rows = [i for i, c in enumerate(claims) if len(c) > step]
-        if len(rows) < LEAST_TRACES:  # nothing to fit a probe on
-            for (_, n), found in parts.items():
-                found += [[0.0]] * (n > step)
-            continue
-        columns = part_labels(claims[i][step] for i in rows)  # a column of labels for each slot
-        of_length = {n: {j for j, i in enumerate(rows) if len(claims[i]) == n} for n in lengths if n > step}
-        for site, all_vectors in vectors.items():
-            read = read_out(all_vectors[rows], columns)
-            pairs = zip(read, columns, strict=True)
-            of_slots = [_scores(slot, labels, of_length) for slot, labels in pairs]
-            for n in of_length:
-                parts[site, n].append([scores[n] for scores in of_slots])
+    n_steps = max(lengths, default=0)
+    with progress("probes", n_steps * len(vectors)) as advance:
+        for step in range(n_steps):
+            rows = [i for i, c in enumerate(claims) if len(c) > step]
+            if len(rows) < LEAST_TRACES:  # nothing to fit a probe on
+                for (_, n), found in parts.items():
+                    found += [[0.0]] * (n > step)
+                advance(len(vectors))
+                continue
+            columns = part_labels(claims[i][step] for i in rows)  # a column of labels for each slot
+            of_length = {
+                n: {j for j, i in enumerate(rows) if len(claims[i]) == n} for n in lengths if n > step
+            }
+            for site, all_vectors in vectors.items():
+                read = read_out(all_vectors[rows], columns)
+                pairs = zip(read, columns, strict=True)
+                of_slots = [_scores(slot, labels, of_length) for slot, labels in pairs]
+                for n in of_length:
+                    parts[site, n].append([scores[n] for scores in of_slots])
+                advance(1)
     accuracy = {key: [min(slots) for slots in row] for key, row in parts.items()}
     return EncodedSteps(accuracy, threshold, moved or {}, parts)
 

@@ -26,6 +26,7 @@ from reverse_codi.reading.ridge import ridge, standardized
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import MEMORY_GIB
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.console import progress
 from reverse_codi.utils.memory import GIB
 
 log = logging.getLogger(__name__)
@@ -121,14 +122,16 @@ def unexplained(
         claims: N lists.
     """
     targets = {site: standardized(found.double()) for site, found in thoughts.items()}
-    missed = {}
-    for content in contents:
-        features = reader.features([content.text(of) for of in claims], traces.questions)
-        scaled = standardized(features.double())
-        strengths = [strength * features.shape[1] for strength in STRENGTHS]
-        solved = ridge(scaled, list(targets.values()), strengths)
-        for (site, target), one in zip(targets.items(), solved, strict=True):
-            missed[content, site] = float(one.left_out.square().sum() / target.square().sum())
+    missed, every = {}, list(contents)
+    with progress("contents", len(every)) as advance:
+        for content in every:
+            features = reader.features([content.text(of) for of in claims], traces.questions)
+            scaled = standardized(features.double())
+            strengths = [strength * features.shape[1] for strength in STRENGTHS]
+            solved = ridge(scaled, list(targets.values()), strengths)
+            for (site, target), one in zip(targets.items(), solved, strict=True):
+                missed[content, site] = float(one.left_out.square().sum() / target.square().sum())
+            advance(1)
     return missed
 
 

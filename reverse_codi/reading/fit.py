@@ -22,6 +22,7 @@ from reverse_codi.reading.wording import worded
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import FRAMED, MEMORY_GIB, Map
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils.console import progress
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,10 @@ def fit_metric(
     texts = {site: map_texts(site, encoded, train, train_claims, framed) for site in sites}
     reader = within_memory(reader, texts, train.questions, memory_gib * 2**30)
     maps, began = {}, time.perf_counter()
-    for site in sites:
-        maps[site] = fit_map(reader, site, encoded, train, train_claims, framed)
+    with progress("maps", len(sites)) as advance:
+        for site in sites:
+            maps[site] = fit_map(reader, site, encoded, train, train_claims, framed)
+            advance(1)
     each = (time.perf_counter() - began) / max(1, len(sites))
     log.info(f"{len(sites)} maps on {len(train):,} texts: {each:.1f} s each, with reading them")
     return ThoughtMetric(reader, maps)

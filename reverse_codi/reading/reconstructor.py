@@ -28,6 +28,7 @@ from reverse_codi.reading.reconstructor_network import (
 )
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.console import progress
 from reverse_codi.utils.files import strict_json, whole_file
 from reverse_codi.utils.finite import check_loss
 
@@ -163,10 +164,12 @@ class Reconstructor:
         generator = torch.Generator().manual_seed(seed)
         [group] = self.optimizer.param_groups
         rate, losses = group["lr"], []
-        for step in range(steps):
-            group["lr"] = rate * (1 - step / steps)
-            rows = torch.randperm(len(texts), generator=generator)[:batch_size].tolist()
-            losses.append(self.update([texts[i] for i in rows], [sites[i] for i in rows], targets[rows]))
+        with progress("reconstructor", steps) as advance:
+            for step in range(steps):
+                group["lr"] = rate * (1 - step / steps)
+                rows = torch.randperm(len(texts), generator=generator)[:batch_size].tolist()
+                losses.append(self.update([texts[i] for i in rows], [sites[i] for i in rows], targets[rows]))
+                advance(1)
         group["lr"] = rate
         return losses
 

@@ -16,7 +16,7 @@ from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
-from reverse_codi.verbalize.warm_start import SftPairs, fine_tune
+from reverse_codi.verbalize.warm_start import SftJob, SftPairs, fine_tune
 
 
 def distil(
@@ -37,7 +37,8 @@ def distil(
         on_point: called with the step every `eval_steps` and at the end.
         report_to: "wandb" or "none".
     """
-    fine_tune(policy, examples, _fine_tuning(section), out, on_point=on_point, report_to=report_to)
+    job = SftJob(title="distillation", report_to=report_to)
+    fine_tune(policy, examples, _fine_tuning(section), out, job, on_point=on_point)
 
 
 def _fine_tuning(section: DistilSection) -> WarmStartSection:

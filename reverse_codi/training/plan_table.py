@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from rich.table import Table
+from rich.text import Text
 
 from reverse_codi.training.holding import Holding, Plan
 from reverse_codi.training.memory_log import PLAN
 from reverse_codi.utils.files import strict_json, write_whole
 from reverse_codi.utils.memory import GIB
+from reverse_codi.utils.tables import Table, side_by_side
 
 # Lines, and the parts of a holding that they sum.
 LINES = {
@@ -24,16 +26,13 @@ LINES = {
 }
 
 
-def table(planned: Plan) -> Table:
+def tables(planned: Plan) -> list[Table | Text]:
     """A column for each stage of the trainer and each kind of actor, in GiB of each process."""
-    made = Table(title="memory of each process, GiB", title_justify="left", show_footer=True)
-    made.add_column("", footer="sum")
+    columns = {}
     for holding in planned.holdings:
-        made.add_column(_named(holding), footer=_shown(holding.gpu or holding.host), justify="right")
-    for name, parts in LINES.items():
-        sums = [sum(holding.parts.get(part, 0.0) for part in parts) for holding in planned.holdings]
-        made.add_row(name, *map(_shown, sums))
-    return made
+        sums = [sum(holding.parts.get(part, 0.0) for part in parts) for parts in LINES.values()]
+        columns[_named(holding)] = [*map(_shown, sums), _shown(holding.gpu or holding.host)]
+    return side_by_side([*LINES, "sum"], columns, title="memory of each process, GiB", label="part")
 
 
 def summary(planned: Plan, has: float | None) -> str:
@@ -45,10 +44,14 @@ def summary(planned: Plan, has: float | None) -> str:
 
 
 def write_plan(planned: Plan, out: Path) -> None:
-    """Write `plan.json`: GiB of each process, whole (`peaks`) and by parts (`parts`)."""
+    """Write `plan.json`, see `plan_record`."""
+    write_whole(out / PLAN, strict_json(plan_record(planned), indent=2) + "\n")
+
+
+def plan_record(planned: Plan) -> dict[str, Any]:
+    """GiB of each process, whole (`peaks`) and by parts (`parts`), and of the machine (`host`)."""
     parts = {h.name: {part: round(size / GIB, 3) for part, size in h.parts.items()} for h in planned.holdings}
-    values = {"host": round(planned.host / GIB, 3), "peaks": planned.peaks, "parts": parts}
-    write_whole(out / PLAN, strict_json(values, indent=2) + "\n")
+    return {"host": round(planned.host / GIB, 3), "peaks": planned.peaks, "parts": parts}
 
 
 def _named(holding: Holding) -> str:

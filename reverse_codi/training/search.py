@@ -35,6 +35,7 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
+from reverse_codi.utils.console import progress
 
 log = logging.getLogger(__name__)
 
@@ -170,10 +171,13 @@ def _nearest(pool: Sequence[str], n: int, rows: CandidateRows, metric: ThoughtMe
     nearest = {
         site: Nearest(metric.map_of(site), thoughts.targets[own], n) for site, own in owners.items() if own
     }
-    for start in range(0, len(pool), BLOCK):
-        features = metric.reader.features(pool[start : start + BLOCK])
-        for of_site in nearest.values():
-            of_site.add(features)
+    with progress("texts compared", len(pool)) as advance:
+        for start in range(0, len(pool), BLOCK):
+            block = pool[start : start + BLOCK]
+            features = metric.reader.features(block)
+            for of_site in nearest.values():
+                of_site.add(features)
+            advance(len(block))
     log.info(
         f"{len(thoughts):,} thoughts compared with {len(pool):,} distinct texts in "
         f"{time.perf_counter() - began:.0f} s"
@@ -232,12 +236,14 @@ def _scored(
     """Combined reward and match of each text, in the given order; each request is a step of its own."""
     total: list[float] = []
     match: list[float] = []
-    for start in range(0, len(texts), ROWS):
-        asked = texts[start : start + ROWS]
-        ids = tokenizer(list(asked), add_special_tokens=False).input_ids
-        ended = [[*own, tokenizer.eos_token_id] for own in ids]
-        batch = rows.of(owners[start : start + ROWS], asked, ended, [True] * len(asked), version)
-        scores = rewards.score(batch)
-        total += scores.total
-        match += [float("nan") if near is None else near for near in scores.match]
+    with progress("texts rewarded", len(texts)) as advance:
+        for start in range(0, len(texts), ROWS):
+            asked = texts[start : start + ROWS]
+            ids = tokenizer(list(asked), add_special_tokens=False).input_ids
+            ended = [[*own, tokenizer.eos_token_id] for own in ids]
+            batch = rows.of(owners[start : start + ROWS], asked, ended, [True] * len(asked), version)
+            scores = rewards.score(batch)
+            total += scores.total
+            match += [float("nan") if near is None else near for near in scores.match]
+            advance(len(asked))
     return total, match

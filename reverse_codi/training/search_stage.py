@@ -21,6 +21,7 @@ from reverse_codi.training.learning_signal import NothingLearntError
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.search import Written, coverage, drawn, search
 from reverse_codi.training.sync import CANARY_TEXTS, Canary, PolicySync
+from reverse_codi.utils.console import progress
 from reverse_codi.verbalize.greedy import prompts_of
 from reverse_codi.verbalize.lens_search import lens_search
 from reverse_codi.verbalize.policy import Policy
@@ -100,20 +101,22 @@ class SearchStage:
         rows = drawn(len(self.thoughts), section, stage.number)
         n, texts = section.samples_in(stage.round), dict[int, list[str]]()
         version = self._synced(policy, self.thoughts.take(rows[:CANARY_TEXTS]))
-        for start in range(0, len(rows), ASKED):
-            began = time.perf_counter()
-            part = rows[start : start + ASKED]
-            sampling = Sampling(
-                max_new_tokens=self.grpo.max_new_tokens,
-                temperature=section.temperature_in(stage.round),
-                seed=section.seed * 1_000_003 + 1_009 * stage.number + start,
-                stop_ids=(policy.tokenizer.eos_token_id,),
-            )
-            texts |= self._sampled(part, n, sampling, policy, version)
-            log.info(
-                f"{start + len(part):,} of {len(rows):,} thoughts have {n} texts "
-                f"({len(part) * n / (time.perf_counter() - began):,.0f} texts/s)"
-            )
+        with progress(f"{stage.name}: thoughts with texts", len(rows)) as advance:
+            for start in range(0, len(rows), ASKED):
+                began = time.perf_counter()
+                part = rows[start : start + ASKED]
+                sampling = Sampling(
+                    max_new_tokens=self.grpo.max_new_tokens,
+                    temperature=section.temperature_in(stage.round),
+                    seed=section.seed * 1_000_003 + 1_009 * stage.number + start,
+                    stop_ids=(policy.tokenizer.eos_token_id,),
+                )
+                texts |= self._sampled(part, n, sampling, policy, version)
+                log.info(
+                    f"{start + len(part):,} of {len(rows):,} thoughts have {n} texts "
+                    f"({len(part) * n / (time.perf_counter() - began):,.0f} texts/s)"
+                )
+                advance(len(part))
         return Written(texts, version)
 
     def _synced(self, policy: Policy, probe: Thoughts) -> int:

@@ -24,7 +24,7 @@ from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.self_generated_cot import candidates, nearest_steps
 from reverse_codi.verbalize.thoughts import Thoughts
-from reverse_codi.verbalize.warm_start import SftPairs, fine_tune
+from reverse_codi.verbalize.warm_start import SftJob, SftPairs, fine_tune
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ def warm_start(recipe: Recipe, prepared: Prepared, out: Path) -> Policy:
     log.info(f"warm start ({section.kind}) on {len(thoughts):,} thoughts")
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
     with tracked(recipe.log, "warm start") as report_to:
-        fine_tune(policy, pairs, section, out / "sft", on_point=point, report_to=report_to)
+        job = SftJob(title="warm start", report_to=report_to)
+        fine_tune(policy, pairs, section, out / "sft", job, on_point=point)
     policy.save(folder)
     return policy
 

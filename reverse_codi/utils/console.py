@@ -1,4 +1,4 @@
-"""The terminal of a verb: closed pipes, and bars that show how far long work is."""
+"""The terminal of a verb: closed pipes, and bars or lines that show how far long work is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from time import monotonic
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,7 +21,13 @@ PAUSE = 30.0
 
 
 class VerbConsole(Console):
-    """A console that falls silent when its reader closes the pipe (`| head -1`); the work goes on."""
+    """A console of a verb: what it prints is printed as it stands, without markup and colours of its own.
+
+    It falls silent when its reader closes the pipe (`| head -1`); the work goes on.
+    """
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**{"markup": False, "highlight": False, "emoji": False, **how})
 
     def on_broken_pipe(self) -> None:
         """Print no more; see `rich.console.Console.on_broken_pipe`, which would end the program."""
@@ -36,27 +42,41 @@ def silence(stream: IO[str]) -> None:
     os.close(nowhere)
 
 
+# The bars on a verb's terminal, while there are any: those of a part of a job stand below those of the job.
+_shown: list[Progress] = []
+
+
 @contextmanager
-def busy(title: str) -> Iterator[None]:
-    """Show on a verb's terminal that something is under way."""
-    with ExitStack() as stack:
-        if (console := log_console()) is not None:
-            stack.enter_context(console.status(title))
-        yield
+def _bar(console: Console, title: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
+    if _shown and _shown[0].live.console is console:
+        [bars] = _shown
+        task = bars.add_task(title, total=total, completed=done)
+        try:
+            yield lambda n: bars.advance(task, n)
+        finally:
+            bars.remove_task(task)
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bars:
+        _shown[:] = [bars]
+        try:
+            task = bars.add_task(title, total=total, completed=done)
+            yield lambda n: bars.advance(task, n)
+        finally:
+            _shown.clear()
 
 
 @contextmanager
 def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Show how far a long job is: a bar on a verb's terminal, with the time left; else a line now and then.
 
-    Yields what is called with the number of items that have been done since the last call.
+    Jobs may be parts of others. Yields what is called with the number of items that have been done since the
+    last call.
     """
     console = log_console()
-    if console is not None and console.is_terminal:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console, transient=True) as bars:
-            bar = bars.add_task(title, total=total, completed=done)
-            yield lambda n: bars.advance(bar, n)
+    if console is not None and console.is_terminal and not console.quiet:
+        with _bar(console, title, total, done) as move:
+            yield move
         return
     first, begun, reported = done, monotonic(), monotonic()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.utils.config import UserError
+from reverse_codi.utils.console import progress
 from reverse_codi.utils.files import strict_json, write_whole
 
 # Traces between two writes of the file.
@@ -35,10 +36,12 @@ def kept_claims(
         UserError: the file is damaged, or of other questions or another reasoner.
     """
     claims = read_claims(file, key, reasoner, questions)
-    for start in range(len(claims), len(questions), CHUNK):
-        end = min(start + CHUNK, len(questions))
-        claims += find(start, end)
-        write_whole(file, strict_json({**_origin(reasoner, questions[:end]), key: claims}))
+    with progress(f"{key} steps", len(questions), len(claims)) as advance:
+        for start in range(len(claims), len(questions), CHUNK):
+            end = min(start + CHUNK, len(questions))
+            claims += find(start, end)
+            write_whole(file, strict_json({**_origin(reasoner, questions[:end]), key: claims}))
+            advance(end - start)
     return claims
 
 

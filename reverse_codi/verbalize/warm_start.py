@@ -28,6 +28,7 @@ from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
+from reverse_codi.utils.trainer_progress import steps_shown
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing, end_checkpointing
 from reverse_codi.verbalize.policy import Policy
@@ -122,15 +123,29 @@ class Curve(TrainerCallback):
             self.evaluate(state.global_step)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SftJob:
+    """What is said of a fine-tuning, and how its rate falls.
+
+    Attributes:
+        title: beside its progress; the name of its folder if empty.
+        schedule: of the learning rate after its warmup, a name that transformers knows.
+        report_to: "wandb" or "none".
+    """
+
+    title: str = ""
+    schedule: str = "cosine"
+    report_to: str = "none"
+
+
 def fine_tune(
     policy: Policy,
     pairs: SftPairs,
     section: WarmStartSection,
     out: Path,
+    job: SftJob = SftJob(),
     *,
-    schedule: str = "cosine",
     on_point: Callable[[int], None] | None = None,
-    report_to: str = "none",
 ) -> None:
     """Fine-tune a policy's LoRA weights in place on thoughts with texts; other arguments as in `fit`.
 
@@ -139,9 +154,8 @@ def fine_tune(
         pairs: training thoughts with texts.
         section: hyperparameters.
         out: folder of the trainer's logs.
-        schedule: of the learning rate after its warmup.
+        job: its title, schedule and tracker.
         on_point: called with the step every `eval_steps` and at the end, with the model in evaluation mode.
-        report_to: "wandb" or "none".
     """
 
     def evaluate(step: int) -> None:
@@ -155,7 +169,7 @@ def fine_tune(
     if curve and section.steps == 0:
         evaluate(0)
     with policy.embedding.bank(pairs.vectors.flatten(0, 1)):
-        fit(policy, dataset, section, out, schedule=schedule, callbacks=curve, report_to=report_to)
+        fit(policy, dataset, section, out, job, callbacks=curve)
 
 
 def fit(
@@ -163,10 +177,9 @@ def fit(
     dataset: Dataset,
     section: WarmStartSection,
     out: Path,
+    job: SftJob = SftJob(),
     *,
-    schedule: str = "cosine",
     callbacks: Sequence[TrainerCallback] = (),
-    report_to: str = "none",
 ) -> None:
     """Fine-tune a policy's LoRA weights in place on examples; the bank that they index is in use already.
 
@@ -175,9 +188,8 @@ def fit(
         dataset: what `examples` makes.
         section: hyperparameters; 0 steps change nothing.
         out: folder of the trainer's logs.
-        schedule: of the learning rate after its warmup, a name that transformers knows.
+        job: its title, schedule and tracker.
         callbacks: called while training.
-        report_to: "wandb" or "none".
     """
     if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
         return
@@ -195,7 +207,7 @@ def fit(
                 max_steps=section.steps,
                 per_device_train_batch_size=section.batch_size,
                 learning_rate=section.learning_rate,
-                lr_scheduler_type=schedule,
+                lr_scheduler_type=job.schedule,
                 warmup_steps=max(1, section.steps // 50),
                 max_grad_norm=1.0,
                 seed=section.seed,
@@ -206,7 +218,7 @@ def fit(
                 remove_unused_columns=False,
                 dataset_kwargs={"skip_prepare_dataset": True},  # these are examples already
                 max_length=None,
-                report_to=report_to,
+                report_to=job.report_to,
                 disable_tqdm=True,
                 **checkpointing(section.gradient_checkpointing),
                 **precision,
@@ -217,7 +229,8 @@ def fit(
             callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks],
         )
         trainer.micro_batch = rows_of(policy, dataset, section)
-        trainer.train()
+        with steps_shown(trainer, job.title or out.name):
+            trainer.train()
         end_checkpointing(policy.model)
         # Else every later forward of the model, GRPO's too, would go on in bfloat16: accelerate wraps it.
         trainer.accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from reverse_codi.cli.jobs import pipeline
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.log import show_log
 from tests.bases import make_base
+from tests.fakes import output
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
 
@@ -41,7 +42,7 @@ def test_one_command_leads_to_translations_and_a_second_one_does_nothing_twice(
         f"train: {{out: {tmp_path / 'train'}}}\n"
     )
     recipe = load_recipe([str(tmp_path / "recipe.yaml")])
-    first = pipeline.run(recipe, show_log(Console()))
+    first = pipeline.run(recipe, output(show_log(VerbConsole())))
     shown = capsys.readouterr().out
     assert "already" not in shown and "match" in shown
     assert set(first["seconds"]) == {"distillation", "accuracy", "traces, warm start, RL", "translations"}
@@ -50,7 +51,7 @@ def test_one_command_leads_to_translations_and_a_second_one_does_nothing_twice(
     rows = [json.loads(line) for line in (tmp_path / "train/translations.jsonl").read_text().splitlines()]
     assert len({row["question"] for row in rows}) == 2 and {row["site"] for row in rows} == {"h0", "h1"}
 
-    again = pipeline.run(recipe, show_log(Console()))
+    again = pipeline.run(recipe, output(show_log(VerbConsole())))
     shown = capsys.readouterr().out
     assert shown.count("already there") == 2 and "all 1 steps are done" in shown
     assert again["accuracy"] == first["accuracy"]

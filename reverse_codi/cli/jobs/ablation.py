@@ -238,7 +238,7 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> Figur
             take_over(ASSETS / "verbalizer", folder / "train" / READING, READING_FILES)
             if WARM in ablation.rows[name].takes:
                 take_over(ASSETS / "warm", folder / "train" / WARM)
-        console.rule(f"{name}: {ablation.rows[name].why}")
+        console.print(f"\n{name}: {ablation.rows[name].why}", markup=False, soft_wrap=True)
         verbalizer = train(recipe, resume=True)
         ray.shutdown()  # the next row may place other actors
         if ablation.figures == "run":

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from reverse_codi.cli.output import Output
 from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.schema import Recipe
@@ -33,11 +32,14 @@ from reverse_codi.training.stage_folders import READING, READING_FILES
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.figures import change
 from reverse_codi.utils.stages import take_over
+from reverse_codi.utils.tables import Table
 from reverse_codi.utils.tracker import start_wandb
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import CLIP, Scored, match_gain, score
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
 from reverse_codi.verbalize.translator import Translator
+
+log = logging.getLogger(__name__)
 
 # Other problems than those that the best checkpoint is chosen on.
 TEST_PROBLEMS, TEST_SEED = 300, 90_001
@@ -90,16 +92,16 @@ def control(prepared: Prepared, thoughts: Thoughts, text: str) -> float:
     return scored.match
 
 
-def show(console: Console, thoughts: Thoughts, before: Scored, after: Scored, problems: int) -> None:
+def show(out: Output, thoughts: Thoughts, before: Scored, after: Scored, problems: int) -> None:
     """Print some thoughts' translations side by side."""
-    table = Table("thought", "gold claim", "warm start", "after reinforcement", title="held-out thoughts")
+    names = ("thought", "gold claim", "warm start", "after reinforcement")
+    table = Table(*names, title="held-out thoughts", texts=names[1:])
     shown = [row for row, problem in enumerate(thoughts.problems) if problem < problems]
     for row in shown:
         if row == 0 or thoughts.problems[row] != thoughts.problems[row - 1]:
-            table.add_section()
-            console.print(f"{thoughts.questions[row]}", markup=False)
+            out.show(thoughts.questions[row])
         table.add_row(str(thoughts.sites[row]), thoughts.gold[row], before.texts[row], after.texts[row])
-    console.print(table)
+    out.show(table)
 
 
 def kept_step(out: Path) -> int:
@@ -108,17 +110,17 @@ def kept_step(out: Path) -> int:
     return int(json.loads(file.read_text())["step"]) if file.is_file() else 0
 
 
-def show_changes(console: Console, before: Scored, after: Scored, problems: Sequence[int], step: int) -> None:
+def show_changes(out: Output, before: Scored, after: Scored, problems: Sequence[int], step: int) -> None:
     """Print means over thoughts before and after, and their change with its 95 % interval.
 
     Args:
-        console: where to.
+        out: shows them.
         before: the warm start's texts.
         after: those of the kept policy.
         problems: the problem of each thought.
         step: the kept policy's, see `kept_step`.
     """
-    table = Table("a thought's", "warm start", "after reinforcement", "change")
+    table = Table("a thought's", "warm start", "after reinforcement", "change", texts=["a thought's"])
     for title, x, y, span in (
         (f"match, clipped at {CLIP:g}", before.clipped, after.clipped, 1.0 - CLIP),
         ("results right", before.result, after.result, 1.0),
@@ -129,14 +131,14 @@ def show_changes(console: Console, before: Scored, after: Scored, problems: Sequ
             rows = x.isfinite().nonzero().flatten().tolist()  # a partial claim leaves its operation open
             x, y, asked = x[rows], y[rows], [problems[row] for row in rows]
             table.add_row(title, f"{x.mean():.3f}", f"{y.mean():.3f}", str(change(x, y, asked, span)))
-    console.print(table)
+    out.show(table)
     if step == 0:
-        console.print(
+        out.show(
             "The best policy is the warm start: no later one was better on the held-out thoughts that it is "
             "chosen on, so both columns are of the same weights. stages.jsonl has the later figures."
         )
     elif before.texts == after.texts:
-        console.print(f"Stage {step} writes the same texts as the warm start, every one.")
+        out.show(f"Stage {step} writes the same texts as the warm start, every one.")
 
 
 def label_efficiency(claims: float) -> str:
@@ -157,15 +159,15 @@ def label_efficiency(claims: float) -> str:
     )
 
 
-def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
+def demo(recipe: Recipe, out: Path, output: Output) -> dict[str, float]:
     """Run it; returns what demo.json holds."""
     start = time.perf_counter()
     check_is_ours(out)
     for line in preflight.check(recipe, fetch=True, reuse=False):  # those in `out` are made anew
-        console.print(f"[yellow]{line}[/yellow]")
+        log.warning(line)
     preflight.check_actors(recipe)
     empty(out)
-    console.print(gold_steps(recipe))
+    output.note(gold_steps(recipe))
     embedded_reading(out)
     if recipe.log.wandb:
         start_wandb(recipe.log.project)
@@ -173,19 +175,19 @@ def demo(recipe: Recipe, out: Path, console: Console) -> dict[str, float]:
     check_thoughts(recipe, prepared)
     run = RunFolder(out)
     take_over(ASSETS / "warm", run.warm)
-    console.print((run.warm / "warm_curve.csv").read_text(), markup=False)
-    console.print("the curve above is the warm start's, on held-out thoughts, to its plateau")
+    output.note((run.warm / "warm_curve.csv").read_text())
+    output.note("the curve above is the warm start's, on held-out thoughts, to its plateau")
     thoughts = test_thoughts(recipe, prepared, out)
     before = translated(recipe, prepared, run.warm, thoughts)
     if recipe.stages:
         reinforce(recipe, prepared, Policy.load(run.warm, prepared.reasoner, trainable=True), run)
     folder, step = run.save(recipe, prepared), kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
-    show(console, thoughts, before, after, problems=4)
-    show_changes(console, before, after, thoughts.problems, step)
+    show(output, thoughts, before, after, problems=4)
+    show_changes(output, before, after, thoughts.problems, step)
     gain = match_gain(before, after, thoughts.problems)
     claims = change(before.claim, after.claim, thoughts.problems)
-    console.print(label_efficiency(float(after.claim.mean())))
+    output.show(label_efficiency(float(after.claim.mean())))
     gold = score(thoughts, thoughts.gold, prepared.metric)
     return {
         "match_before": before.match,

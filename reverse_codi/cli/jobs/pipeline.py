@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from reverse_codi.cli import verbalize
 from reverse_codi.cli.jobs.demo import control, kept_step, show_changes, test_thoughts, translated
+from reverse_codi.cli.output import Output
 from reverse_codi.evaluation import accuracy
 from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
@@ -51,7 +50,7 @@ def check_reasoner_is_made_here(recipe: Recipe) -> None:
         )
 
 
-def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
+def checked(recipe: Recipe, out: Path, output: Output) -> dict[str, Any]:
     """The reasoner's accuracy with its thoughts, without them and in CoT mode."""
     reasoner = load_reasoner(recipe.reasoner)
     file = out / accuracy.FILE
@@ -62,13 +61,13 @@ def checked(recipe: Recipe, out: Path, console: Console) -> dict[str, Any]:
         "seed": recipe.distill.seed,
     }
     if finished(out, inputs, (accuracy.FILE,)):
-        console.print(f"already there: {file}")
+        output.note(f"already there: {file}")
     else:
         record(out, inputs)
         on_bad = recipe.trace.on_bad_question
         found = accuracy.metric(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, on_bad)
         accuracy.save(accuracy.flat(found), out)
-        console.print(accuracy.shown(recipe.reasoner.path, found, None))
+        output.show(*accuracy.shown(recipe.reasoner.path, found, None))
     figures: dict[str, Any] = json.loads(file.read_text())
     return figures
 
@@ -79,20 +78,20 @@ def trained(recipe: Recipe) -> Path:
 
 
 def final_figures(
-    recipe: Recipe, verbalizer: Path, out: Path, console: Console
+    recipe: Recipe, verbalizer: Path, out: Path, output: Output
 ) -> dict[str, Mapping[str, float]]:
     """Translate fresh held-out thoughts by warm start and verbalizer; show, keep and score the texts."""
     prepared = prepare(recipe, out)
     thoughts = test_thoughts(recipe, prepared, out, TESTED)
     before = translated(recipe, prepared, out / "warm", thoughts)
     after = translated(recipe, prepared, verbalizer, thoughts)
-    show_changes(console, before, after, thoughts.problems, kept_step(out))
+    show_changes(output, before, after, thoughts.problems, kept_step(out))
     translator = Translator(prepared.reasoner, verbalizer, recipe.grpo.max_new_tokens)
     questions = list(dict.fromkeys(thoughts.questions))[:SHOWN]
     rows = Verbalizer(translator, prepared.metric).translate(questions)
     verbalize.save(list(rows), out / TRANSLATIONS)
     for of_question in rows.traces:
-        verbalize.show(console, of_question, chain=False)
+        verbalize.show(output.results, of_question, chain=False)
     gold = score(thoughts, thoughts.gold, prepared.metric)
     fixed = {"constant": CONSTANT, "empty": ""}
     return {
@@ -103,7 +102,7 @@ def final_figures(
     }
 
 
-def run(recipe: Recipe, console: Console) -> dict[str, Any]:
+def run(recipe: Recipe, output: Output) -> dict[str, Any]:
     """Every stage; returns what pipeline.json holds."""
     check_reasoner_is_made_here(recipe)
     check_folder(recipe.distill.out, "distill.out")
@@ -114,21 +113,21 @@ def run(recipe: Recipe, console: Console) -> dict[str, Any]:
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:
-        console.rule(name)
+        output.note(f"\n{name}")
         start = time.perf_counter()
         yield
         seconds[name] = time.perf_counter() - start
-        console.print(f"{name}: {seconds[name] / 60:.1f} minutes")
+        output.note(f"{name}: {seconds[name] / 60:.1f} minutes")
 
     with stage("distillation"):
         if finished(Path(recipe.distill.out), made_from(recipe), (CONFIG_FILE,)):
-            console.print(f"already there: {recipe.distill.out}")
+            output.note(f"already there: {recipe.distill.out}")
         else:
             distill(recipe)
     with stage("accuracy"):
-        found = checked(recipe, Path(recipe.distill.out) / "accuracy", console)
+        found = checked(recipe, Path(recipe.distill.out) / "accuracy", output)
     with stage("traces, warm start, RL"):
         verbalizer = trained(recipe)
     with stage("translations"):
-        figures = final_figures(recipe, verbalizer, out, console)
+        figures = final_figures(recipe, verbalizer, out, output)
     return {"accuracy": found, "translations": figures, "seconds": seconds}

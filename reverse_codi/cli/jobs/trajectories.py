@@ -14,10 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from reverse_codi.cli.output import Output
 from reverse_codi.reasoners.codi import CheckpointError
 from reverse_codi.reasoners.huginn.plot import figure
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
@@ -28,6 +26,7 @@ from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.pages import write_page
+from reverse_codi.utils.tables import Table
 
 RESULT = "trajectories.json"
 LENS_TOP = 3
@@ -76,16 +75,23 @@ def shown_iterations(iterations: int) -> list[int]:
     return sorted({1, iterations // 4, iterations // 2, iterations})
 
 
-def table_of(rows: Sequence[TokenRow], iterations: int) -> Table:
-    """Rows for the terminal."""
+def tables_of(rows: Sequence[TokenRow], iterations: int) -> list[Table]:
+    """Tables with a line a token in each: what the lens says, two iterations beside each other; numbers."""
     shown = shown_iterations(iterations)
-    numbers = ("last step", "settled", "period", "recurrence", "straightness", "decay")
-    table = Table("site", "token", "class", *numbers, *(f"lens {i}" for i in shown))
+    made = []
+    for pair in (shown[:2], shown[2:]):
+        names = [f"lens {i}" for i in pair]
+        lens = Table("site", "token", *names, texts=names)
+        for row in rows:
+            tops = (" ".join(map(repr, row.lens[i])) for i in pair)
+            lens.add_row(f"t{row.site.index}", repr(row.token), *tops)
+        made.append(lens)
+    names = ["last step", "settled", "period", "recurrence", "straightness", "decay"]
+    numbers = Table("site", "class", *names)
     for row in rows:
         s = row.summary
-        table.add_row(
+        numbers.add_row(
             f"t{row.site.index}",
-            escape(repr(row.token)),
             str(s.kind),
             f"{s.last_step:.4f}",
             f"{s.settled:.3f}",
@@ -93,9 +99,8 @@ def table_of(rows: Sequence[TokenRow], iterations: int) -> Table:
             f"{s.recurrence:.2f}",
             f"{s.straightness:.2f}",
             f"{s.decay:.2f}",
-            *(escape(" ".join(map(repr, row.lens[i]))) for i in shown),
         )
-    return table
+    return [*made, numbers]
 
 
 def asked_of(options: argparse.Namespace) -> list[str | Filled]:
@@ -103,7 +108,7 @@ def asked_of(options: argparse.Namespace) -> list[str | Filled]:
     return [Filled(text) if options.template else text for text in options.text]
 
 
-def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+def run(options: argparse.Namespace, out: Output) -> dict[str, Any]:
     """Follow every text, print the tables, write the files.
 
     Returns what trajectories.json holds.
@@ -128,7 +133,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     except (CheckpointError, FileNotFoundError, ValueError) as error:
         raise RecipeError(str(error)) from None
     options.out.mkdir(parents=True, exist_ok=True)
-    texts = [_one_text(reasoner, i, iterations, options, console) for i in range(len(options.text))]
+    texts = [_one_text(reasoner, i, iterations, options, out) for i in range(len(options.text))]
     result = {
         "model": options.model,
         "reasoner_hash": reasoner.content_hash,
@@ -138,23 +143,22 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "texts": texts,
     }
     write_whole(options.out / RESULT, figures_json(result, indent=1) + "\n")
-    console.print(f"written to {options.out}")
+    out.show(f"written to {options.out}")
     return result
 
 
 def _one_text(
-    reasoner: HuginnReasoner, number: int, iterations: int, options: argparse.Namespace, console: Console
+    reasoner: HuginnReasoner, number: int, iterations: int, options: argparse.Namespace, out: Output
 ) -> dict[str, Any]:
     text = asked_of(options)[number]
     rows, states = follow(reasoner, text, iterations, options.seed)
     counts = Counter(str(row.summary.kind) for row in rows)
-    console.print(table_of(rows, iterations))
-    console.print(", ".join(f"{count} x {kind}" for kind, count in counts.most_common()))
+    out.show(*tables_of(rows, iterations), ", ".join(f"{n} x {kind}" for kind, n in counts.most_common()))
     answers: dict[str, str] = {}
     if options.answer_tokens:
         for n in shown_iterations(iterations):
             [answers[str(n)]] = reasoner.answer([text], n, options.seed, options.answer_tokens)
-            console.print(f"after {n} iterations a token: {escape(repr(answers[str(n)]))}")
+            out.show(f"after {n} iterations a token: {answers[str(n)]!r}")
     if not options.no_plot:
         names = [f"t{row.site.index} {row.token!r}" for row in rows]
         notes = [[" ".join(map(repr, top)) for top in row.lens] for row in rows]

@@ -17,15 +17,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.table import Table
-
+from reverse_codi.cli.output import Output
 from reverse_codi.evaluation.defaults import Size
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.training.preflight import heldout
 from reverse_codi.training.stage_folders import READING
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.process_memory import Peaks, watched
+from reverse_codi.utils.tables import Table
 
 T = TypeVar("T")
 
@@ -159,7 +158,7 @@ def _work(recipe: Recipe) -> tuple[int, int]:
     return max(1, warm.steps) * warm.batch_size, max(1, grpo.steps) * grpo.thoughts_per_step * grpo.samples
 
 
-def run_command(words: Sequence[str], log: Path, console: Console) -> list[tuple[str, float, Peaks]]:
+def run_command(words: Sequence[str], log: Path, out: Output) -> list[tuple[str, float, Peaks]]:
     """Run `reverse-codi` with these words, show what it says, and measure it part by part.
 
     Returns:
@@ -189,7 +188,7 @@ def run_command(words: Sequence[str], log: Path, console: Console) -> list[tuple
                 parts.append((name, time.perf_counter() - began, taken()))
                 name, began = found, time.perf_counter()
             file.write(line)
-            console.print(f"  {line.rstrip()}", markup=False, highlight=False, soft_wrap=True)
+            out.note(f"  {line.rstrip()}")
         code = process.wait()
         parts.append((name, time.perf_counter() - began, taken()))
     if code:
@@ -198,7 +197,7 @@ def run_command(words: Sequence[str], log: Path, console: Console) -> list[tuple
 
 
 def run_all(
-    word: str, keys: Sequence[Key], plant: Callable[[Recipe, int], Path], writes: int, console: Console
+    word: str, keys: Sequence[Key], plant: Callable[[Recipe, int], Path], writes: int, out: Output
 ) -> Iterator[Part]:
     """Every stage, measured; a second call begins anew, but for the weights and their conversion.
 
@@ -207,23 +206,23 @@ def run_all(
         keys: what lies over it.
         plant: puts content into the thoughts once they are there, see `evaluation.true_size.plant`.
         writes: number of training questions that the model solves in writing.
-        console: where to.
+        out: shows what they say.
 
     Raises:
         UserError: a stage failed; those before it have been yielded.
     """
     words = [word, *(part for key in keys for part in (f"--{key.name}", key.value))]
     recipe, asked = load_recipe(words), load_recipe([word])
-    out = Path(recipe.train.out)
-    prepare, logs, reasoner = (out.with_name(name) for name in ("prepare", "logs", REASONER))
-    for folder in (out, prepare, logs, out.with_name("evaluate"), recipe.trace.out, heldout(recipe)):
+    run = Path(recipe.train.out)
+    prepare, logs, reasoner = (run.with_name(name) for name in ("prepare", "logs", REASONER))
+    for folder in (run, prepare, logs, run.with_name("evaluate"), recipe.trace.out, heldout(recipe)):
         shutil.rmtree(folder, ignore_errors=True)
     for number, stage in enumerate(stages(recipe, asked, writes), start=1):
         name, of_recipe = f"{number}. {stage.verb}", stage.takes == "recipe"
-        console.rule(name)
+        out.note(f"\n{name}")
         said = stage.command([f"{word} (and the keys above)"]) if of_recipe else stage.command([])
-        console.print(f"reverse-codi {' '.join(said)}", markup=False, highlight=False, soft_wrap=True)
-        parts = run_command(stage.command(words), logs / f"{number}-{stage.verb}.log", console)
+        out.note(f"reverse-codi {' '.join(said)}")
+        parts = run_command(stage.command(words), logs / f"{number}-{stage.verb}.log", out)
         yield from (Part(name, of, seconds, stage.times.get(of, 1.0), peaks) for of, seconds, peaks in parts)
         if stage.verb == "trace":
             began = time.perf_counter()
@@ -232,8 +231,8 @@ def run_all(
                 yield Part(PLANTED, "", time.perf_counter() - began, 1.0, taken())
             reasoner.unlink(missing_ok=True)
             reasoner.symlink_to(converted.resolve())
-        if (prepare / READING).is_dir() and not (out / READING).is_dir():
-            shutil.copytree(prepare / READING, out / READING)
+        if (prepare / READING).is_dir() and not (run / READING).is_dir():
+            shutil.copytree(prepare / READING, run / READING)
 
 
 def shown(parts: Sequence[Part]) -> list[Table]:
@@ -245,7 +244,9 @@ def shown(parts: Sequence[Part]) -> list[Table]:
     total = sum(part.seconds for part in parts)
     whole = sum(part.seconds * part.times for part in parts) / 3600
     times.add_row("all", "", f"{total:.0f}", f"x {whole * 3600 / total:,.4g}", f"{whole:.1f}")
-    memory = Table("stage", "process", "peak, GiB (VmHWM)", "its share (PSS)", title="memory")
+    memory = Table(
+        "stage", "process", "peak, GiB (VmHWM)", "its share (PSS)", title="memory", texts=["process"]
+    )
     for stage in dict.fromkeys(part.stage for part in parts):
         of = [part.peaks for part in parts if part.stage == stage]
         merged = Peaks(total=max(peaks.total for peaks in of))
@@ -257,7 +258,7 @@ def shown(parts: Sequence[Part]) -> list[Table]:
                 known.share = max(known.share, peak.share)
         for peak in merged.by_name():
             memory.add_row(stage, peak.name, f"{peak.resident:.2f}", f"{peak.share:.2f}")
-        memory.add_row(stage, "all at one moment", "", f"{merged.total:.2f}", end_section=True)
+        memory.add_row(stage, "all at one moment", "", f"{merged.total:.2f}")
     return [times, memory]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.suite import (
     causal,
@@ -17,6 +19,7 @@ from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reading.reconstructor import Reconstructor
 from reverse_codi.utils import figures
+from reverse_codi.utils.console import progress
 from reverse_codi.utils.figures import Figures
 
 
@@ -34,20 +37,28 @@ def evaluate(
         second: a second language model for `readability.nll_second`.
     """
     eval_set = predictions.eval_set
-    found = {**matching.matching(predictions, reconstructor), **content.claims(predictions)}
+    sections: list[Callable[[], Figures]] = [
+        lambda: matching.matching(predictions, reconstructor),
+        lambda: content.claims(predictions),
+    ]
     if eval_set.active and eval_set.candidates.enough:
-        found |= retrieving.retrieval(predictions)
+        sections.append(lambda: retrieving.retrieval(predictions))
     if eval_set.gold_steps:
-        found |= {**content.steps(predictions), **content.exact(predictions)}
-        found |= causal.counterfactual(predictions)
-    found |= faithful.wrong_traces(predictions)
-    found |= faithful.swaps(predictions)
-    found |= faithful.agreement(predictions)
+        sections.append(lambda: {**content.steps(predictions), **content.exact(predictions)})
+        sections.append(lambda: causal.counterfactual(predictions))
+    sections.append(lambda: faithful.wrong_traces(predictions))
+    sections.append(lambda: faithful.swaps(predictions))
+    sections.append(lambda: faithful.agreement(predictions))
     if reasons.can_replace(eval_set):
-        found |= causal.replaced(predictions)
+        sections.append(lambda: causal.replaced(predictions))
     if eval_set.active:
-        found |= matching.robustness(predictions)
-        found |= readable.readability(predictions, second)
+        sections.append(lambda: matching.robustness(predictions))
+        sections.append(lambda: readable.readability(predictions, second))
+    found: Figures = {}
+    with progress("its sections of figures", len(sections)) as advance:
+        for section in sections:
+            found |= section()
+            advance(1)
     return reasons.completed(found, reasons.OF_METHOD, eval_set)
 
 

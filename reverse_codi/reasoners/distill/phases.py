@@ -28,6 +28,7 @@ from reverse_codi.utils.trainer_checkpoints import (
     last_complete_checkpoint,
     set_aside,
 )
+from reverse_codi.utils.trainer_progress import steps_shown
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def train_phase(
             remove_unused_columns=False,
             label_names=[],
             report_to=job.report_to,
-            disable_tqdm=False,
+            disable_tqdm=True,
             **precision,
         )
         trainer = trainer_of(
@@ -167,4 +168,5 @@ def train_phase(
             callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out)],
         )
         set_aside(out, WEIGHTS, log.warning)
-        trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))
+        with steps_shown(trainer, f"phase {out.name}"):
+            trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))

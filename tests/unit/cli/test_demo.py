@@ -8,7 +8,7 @@ import torch
 from reverse_codi.cli.jobs.demo import empty, kept_step, label_efficiency, show_changes
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.verbalize.scores import Scored
-from tests.fakes import printed, screen
+from tests.fakes import output, printed, screen
 
 
 def test_an_earlier_demo_is_cleared_and_nothing_else(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def scored(texts: list[str], result: float) -> Scored:
 
 def shown(before: Scored, after: Scored, step: int) -> str:
     console = screen(200)
-    show_changes(console, before, after, list(range(len(before.texts))), step)
+    show_changes(output(console), before, after, list(range(len(before.texts))), step)
     return printed(console)
 
 

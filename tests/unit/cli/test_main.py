@@ -27,7 +27,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_verb_has_a_module_of_its_name_with_a_parser() -> None:
     folder = Path(reverse_codi.__file__).parent / "cli"
-    helpers = {"__init__", "__main__", "main", "parser", "recipe_keys", "commands_page"}
+    helpers = {"__init__", "__main__", "main", "output", "parser", "recipe_keys", "commands_page"}
     modules = {file.stem.replace("_", "-") for file in folder.glob("*.py") if file.stem not in helpers}
     assert modules == set(VERBS)
     for verb in VERBS:

@@ -28,7 +28,7 @@ def test_list_names_every_reward_and_says_which_are_supervised(capsys: pytest.Ca
     lines = capsys.readouterr().out.splitlines()
     for name in names():
         assert any(name in line for line in lines)
-    assert [line.split("│")[1].strip() for line in lines if "supervised" in line] == ["gold_claim"]
+    assert [line.split()[0] for line in lines if "supervised" in line] == ["gold_claim"]
 
 
 def test_show_tells_docstring_source_and_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from reverse_codi.cli.jobs.trajectories import run
-from reverse_codi.cli.trajectories import main, parsed
+from reverse_codi.cli.trajectories import main, named, parser
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.utils.config import RecipeError
-from tests.fakes import printed, screen
+from tests.fakes import output, printed, screen
 from tests.huginn import BOS, make_tiny_huginn
 
 TEXT = "12 + 5 = 17."
@@ -29,7 +29,7 @@ def go(folder: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any], str]
     def go(*options: str) -> tuple[dict[str, Any], str]:
         console = screen(250)
         words = [str(folder), "--text", TEXT, "--out", str(tmp_path), "--no-plot", *options]
-        result = run(parsed(words), console)
+        result = run(named(parser().parse_args(words)), output(console))
         return result, printed(console)
 
     return go

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from reverse_codi.cli.jobs.true_size import (
     FIGURES,
@@ -23,6 +21,7 @@ from reverse_codi.cli.main import main, verb_module
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.process_memory import Peaks, ProcessPeak
+from tests.fakes import output, printed, screen
 
 FEWER = (
     "--trace.n 70 --warm_start.steps 10 --warm_start.batch_size 64 --grpo.steps 2 --grpo.samples 8 "
@@ -52,13 +51,13 @@ def test_each_stage_is_a_command_that_its_verb_can_parse() -> None:
 
 
 def test_a_command_is_run_shown_logged_and_measured(tmp_path: Path) -> None:
-    said, log = io.StringIO(), tmp_path / "logs/1-recipes.log"
-    [(name, seconds, peaks)] = run_command(["recipes"], log, Console(file=said))
+    said, log = screen(), tmp_path / "logs/1-recipes.log"
+    [(name, seconds, peaks)] = run_command(["recipes"], log, output(said))
     assert name == "" and seconds > 0
-    assert "codi-gpt2" in said.getvalue() and "codi-gpt2" in log.read_text()
+    assert "codi-gpt2" in printed(said) and "codi-gpt2" in log.read_text()
     assert isinstance(peaks, Peaks)
     with pytest.raises(UserError, match=rf"`reverse-codi recipes` ended with status 2; .* in {log}"):
-        run_command(["recipes", "no-such-recipe"], log, Console(file=said))
+        run_command(["recipes", "no-such-recipe"], log, output(said))
     assert "no-such-recipe" in log.read_text()
 
 
@@ -66,12 +65,7 @@ def test_tables_and_record_hold_the_same_figures() -> None:
     one = Peaks({1: ProcessPeak("train", 2.0, 1.5), 2: ProcessPeak("ray RewardActor", 1.0, 0.5)}, total=2.0)
     two = Peaks({1: ProcessPeak("train", 3.0, 2.5)}, total=2.5)
     parts = [Part("1. train", "", 36.0, 100.0, one), Part("1. train", "maps", 4.0, 1.0, two)]
-    console = Console(file=io.StringIO(), width=110)
-    for table in shown(parts):
-        console.print(table)
-    assert isinstance(console.file, io.StringIO)
-    rows = [line for line in console.file.getvalue().splitlines() if "│" in line]
-    cells = [[cell.strip() for cell in row.strip("│").split("│")] for row in rows]
+    cells = [row for table in shown(parts) for row in table.rows]
     assert ["1. train", "", "36", "x 100", "1.00"] in cells
     assert ["all", "", "40", "x 90.1", "1.0"] in cells
     assert ["1. train", "train", "3.00", "2.50"] in cells

@@ -54,7 +54,7 @@ def test_what_is_unknown_is_shown_as_such() -> None:
     text = shown(row)
     assert "z.npy[3]" in text and "12 + 5 = 17 ." in text
     assert "I do not know" not in text and "None" not in text
-    assert text.count(" - ") == 3
+    assert text.split()[-3:] == ["-"] * 3
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])

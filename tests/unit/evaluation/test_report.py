@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import RenderableType
 
 from reverse_codi.evaluation.controls import gold_claims
 from reverse_codi.evaluation.eval_set import EvalSet
@@ -24,6 +23,8 @@ from reverse_codi.evaluation.report import (
 from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.tables import Table
+from tests.fakes import lines_of
 
 NAN = float("nan")
 FOUND = {
@@ -38,15 +39,8 @@ SILENT = {
 }
 
 
-def printed(table: Table) -> str:
-    console = Console(width=200, force_terminal=False)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
-
-
-def line(text: str, name: str) -> str:
-    (only,) = [of_text for of_text in text.splitlines() if of_text.startswith(f"│ {name} ")]
+def line(table: RenderableType, name: str) -> str:
+    (only,) = [of_text for of_text in lines_of(table) if of_text.startswith(f"{name} ")]
     return only
 
 
@@ -99,31 +93,37 @@ def test_aims(aim: Aim, value: float, met: bool, message: str) -> None:
 
 
 def test_the_table_says_which_aims_are_met() -> None:
-    text = printed(figure_table(FOUND, FOUND, "all"))
-    assert ">= 0.98 met" in line(text, "operation")
-    assert ">= 0.8 MISSED" in line(text, "operands")
-    assert "<= 0.05 met" in line(text, "robust.paraphrase_drop")
-    assert "0.500 [0.400, 0.600]" in line(text, "operands")
-    assert "met" not in line(text, "top_share").lower() and "missed" not in line(text, "top_share").lower()
-    silent = printed(figure_table(SILENT, SILENT, "silent"))
+    table = figure_table(FOUND, FOUND, "all")
+    assert ">= 0.98 met" in line(table, "operation")
+    assert ">= 0.8 MISSED" in line(table, "operands")
+    assert "<= 0.05 met" in line(table, "robust.paraphrase_drop")
+    assert "0.500 [0.400, 0.600]" in line(table, "operands")
+    assert "met" not in line(table, "top_share").lower() and "missed" not in line(table, "top_share").lower()
+    silent = figure_table(SILENT, SILENT, "silent")
     assert "nothing to count" in line(silent, "robust.paraphrase_drop")
     assert "MISSED" in line(silent, "robust.paraphrase_drop")
 
 
-def test_methods_stand_below_each_other_one_line_each() -> None:
-    table = comparison(FOUND, {"empty": SILENT, "constant": {}})
-    assert table.row_count == 3
-    columns = [str(column.header) for column in table.columns]
-    assert columns == ["method", *(key for key in AIMS if key in FOUND)]
-    text = printed(table)
-    assert "0.99" in line(text, "verbalizer") and "0.50" in line(text, "verbalizer")
-    assert "nan" not in line(text, "empty")
+def test_methods_stand_beside_each_other_a_line_a_figure() -> None:
+    [table] = comparison(FOUND, {"empty": SILENT, "constant": {}}, Path(METRICS_FILE))
+    assert isinstance(table, Table) and table.columns == ["figure", "verbalizer", "empty", "constant"]
+    assert table.column("figure") == [key for key in AIMS if key in FOUND]
+    assert line(table, "operation").split() == ["operation", "0.99", "0.00"]
+    assert line(table, "operands").split() == ["operands", "0.50"]
+    assert "nan" not in line(table, "robust.paraphrase_drop")
+
+
+def test_four_methods_have_room_and_a_line_says_where_the_others_are() -> None:
+    controls = dict.fromkeys(("empty", "logit_lens", "shuffled", "question_only", "gold"), SILENT)
+    *shown, rest = comparison(FOUND, controls, Path("runs/a/metrics.json"))
+    columns = [name for table in shown if isinstance(table, Table) for name in table.columns]
+    assert columns == ["figure", "verbalizer", "gold", "question_only", "logit_lens"]
+    assert str(rest) == "2 more controls are in runs/a/metrics.json: empty, shuffled"
 
 
 def test_a_control_alone_stands_without_the_verbalizer() -> None:
-    table = comparison({}, {"empty": SILENT})
-    assert table.row_count == 1
-    assert "verbalizer" not in line(printed(table), "empty")
+    [table] = comparison({}, {"empty": SILENT}, Path(METRICS_FILE))
+    assert isinstance(table, Table) and table.columns == ["figure", "empty"]
 
 
 def test_every_text_is_kept_beside_its_gold_text(eval_set: EvalSet, tmp_path: Path) -> None:

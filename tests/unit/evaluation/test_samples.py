@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from torch import Tensor
 
-from reverse_codi.cli.samples import main
+from reverse_codi.cli.samples import main, table
 from reverse_codi.evaluation import samples
 from reverse_codi.evaluation.samples import Tried, by_margin, counts, nearest_of_all, tried
 from reverse_codi.reading.metric import ThoughtMetric
@@ -74,16 +75,18 @@ def test_the_verb_prints_a_row_for_every_rule(
     thoughts = thoughts_of(tiny_traces.select(range(6)), thought_sites(3), make_encoded(3))
     drawn = Writes(tiny_reasoner, thoughts.gold), tiny_metric, thoughts
     monkeypatch.setattr(samples, "held_out", lambda *ignored: drawn)
-    monkeypatch.setenv("COLUMNS", "160")
-    main(["--seeds", "1", "2", "--samples", "2", "--margins", "0.05", "--out", str(tmp_path)])
-    shown = [
-        [cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()
-    ]
-    rows = {tuple(row[:2]): row[2:] for row in shown if row}
+    words = ["--seeds", "1", "2", "--samples", "2", "--margins", "0.05", "--out", str(tmp_path)]
+    main([*words, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"] == 36 and len(found["counts"]) == 6
+    made = table(found["counts"])
+    rows = {tuple(row[:2]): row[2:] for row in made.rows}
     assert rows.keys() == {("0", "greedy"), ("2", "nearest of all"), ("2", "margin 0.05")}
     assert rows["0", "greedy"] == rows["2", "margin 0.05"]
     assert rows["0", "greedy"][:3] == ["0", "1.000 (1.000 1.000)", "1.000 (1.000 1.000)"]
-    assert rows["0", "greedy"][-1] == "36"
+    main(words)
+    shown = capsys.readouterr().out
+    assert "36 rows" in shown and "1.000 (1.000 1.000)" in shown and "nearest of all" in shown
 
 
 def test_a_verbalizer_of_whole_traces_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

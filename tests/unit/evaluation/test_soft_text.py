@@ -37,6 +37,6 @@ def test_the_verb_bounds_the_embedded_verbalizers_match(
 ) -> None:
     main(["embedded", "--n", "8", "--steps", "2", "--out", str(tmp_path)])
     shown = capsys.readouterr().out
-    match = {name: float(value) for name, value in re.findall(r"│ (\D+?) +│ (-?[\d.]+) \[", shown)}
+    match = {name: float(value) for name, value in re.findall(r"^([^\d\n]+?) +(-?[\d.]+) \[", shown, re.M)}
     assert match["soft text, begun at the gold claim"] >= match["gold claim"] > match["constant"]
     assert match["soft text, begun at the constant"] > match["constant"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,13 @@ def test_huginn_is_read_and_refused_for_translation_before_anything_is_fetched(
     for verb, words in ((train.main, [path, "--dry-run"]), (train.main, [path]), (trace.main, [path])):
         with pytest.raises(RecipeError, match=r"huginn-0125: .*no thoughts to translate.*trajectories"):
             verb(words)
-    options = trajectories.parsed([path, "--text", "12 + 5 =", "--out", "runs/huginn"])
+
+    def of(words: list[str]) -> argparse.Namespace:
+        return trajectories.named(trajectories.parser().parse_args(words))
+
+    options = of([path, "--text", "12 + 5 =", "--out", "runs/huginn"])
     assert (options.model, options.device) == ("tomg-group-umd/huginn-0125", "cuda")
-    asked = trajectories.parsed([path, "--text", "12 + 5 =", "--out", "runs/huginn", "--device", "cpu"])
+    asked = of([path, "--text", "12 + 5 =", "--out", "runs/huginn", "--device", "cpu"])
     assert asked.device == "cpu"
 
 

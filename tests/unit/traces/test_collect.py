@@ -27,6 +27,7 @@ from reverse_codi.training.preflight import check_traces
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.log import show_log
 from tests.bases import make_base
+from tests.fakes import output
 from tests.tiny import make_problems
 
 LONG = "cups " * 2_500
@@ -67,7 +68,7 @@ def test_a_question_that_does_not_fit_is_refused_before_any_work(
     with pytest.raises(
         QuestionError, match=r"own\.jsonl:5: the question has 2500 tokens; 240 fit.*on_bad_question to skip"
     ):
-        trace(recipe, Console(quiet=True))
+        trace(recipe, output())
     assert not out.exists()
 
 
@@ -77,7 +78,7 @@ def test_skipped_questions_make_fewer_traces(
     out = tmp_path / "traces"
     console = show_log(Console(file=io.StringIO(), width=100))
     recipe = recipe_of(source, tiny_folders[0], out, on_bad_question="skip")
-    store = trace(recipe, console)
+    store = trace(recipe, output(console))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert printed.count("1 of 4 questions skipped:") == 1 and "own.jsonl:5: the question has 2500" in printed
     assert "1 of 3 questions hold words or numbers unknown to the model" in printed
@@ -87,7 +88,7 @@ def test_skipped_questions_make_fewer_traces(
     chains = tiny_reasoner.think(asked)
     rows = [store.questions.index(question) for question in asked]
     assert store.hidden_states[rows].allclose(chains.hidden_states, atol=1e-5)
-    assert trace(recipe, console).questions == store.questions  # called again, nothing is left to do
+    assert trace(recipe, output(console)).questions == store.questions  # called again, nothing is left to do
     assert len(TraceStore.open(out, tiny_reasoner)) == 3
     check_traces(recipe)  # a run that skips, too, goes on with this store
     with pytest.raises(StoreError, match="holds 3 traces of other settings"):

@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from rich.console import Console
 
 from reverse_codi.cli.trace import import_vectors
 from reverse_codi.reasoners.base import Chains, Patch
@@ -542,7 +541,8 @@ def import_command(folder: Path, arrays: dict[str, Any], rows: str) -> list[str]
 def test_the_import_command(tmp_path: Path, arrays: dict[str, Any]) -> None:
     rows = [{"question": f"Q{i}?", "gold": str(i), "claims": ["1 + 1 = 2"]} for i in range(4)]
     text = "".join(json.dumps(row) + "\n" for row in [*rows, {"question": "last", "answer": "3"}])
-    store = import_vectors(import_command(tmp_path, arrays, text), Console(quiet=True))
+    import_vectors(import_command(tmp_path, arrays, text))
+    store = TraceStore.open(tmp_path / "out")
     assert store.questions[-1] == "last" and store.gold == ["0", "1", "2", "3", None]
     assert store.claims == [["1 + 1 = 2"]] * 4 + [[]]
     assert torch.equal(store.latent_inputs, torch.tensor(arrays["latent_inputs"], dtype=torch.float32))
@@ -587,7 +587,7 @@ def test_files_of_others_stay(tmp_path: Path, arrays: dict[str, Any]) -> None:
 )
 def test_a_bad_row_is_named(tmp_path: Path, arrays: dict[str, Any], row: str, named: str) -> None:
     with pytest.raises(TaskError, match=rf"rows\.jsonl:2: .*{named}"):
-        import_vectors(import_command(tmp_path, arrays, '{"question": "Q"}\n' + row), Console(quiet=True))
+        import_vectors(import_command(tmp_path, arrays, '{"question": "Q"}\n' + row))
 
 
 if __name__ == "__main__":  # the process that test_a_killed_process_... kills

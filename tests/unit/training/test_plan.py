@@ -19,11 +19,12 @@ from reverse_codi.training.memory_log import MEMORY, MemoryLog
 from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.plan import plan
 from reverse_codi.training.plan_check import check_gpus, check_host, planned_run, shared_gpus
-from reverse_codi.training.plan_table import summary, table, write_plan
+from reverse_codi.training.plan_table import summary, tables, write_plan
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.sync_choice import choice, settled
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.memory import GIB, Peak
+from reverse_codi.utils.tables import Table
 from tests.tiny import make_tiny_policy
 
 GPT2 = VerbalizerSection(rank=32, target_modules=["c_attn", "c_proj", "c_fc"])
@@ -227,10 +228,10 @@ def test_too_little_memory_names_what_takes_most_and_its_key() -> None:
 def test_the_table_and_the_file_say_the_same(tmp_path: Path) -> None:
     planned = planned_run(recipe())
     assert planned is not None
-    shown = table(planned)
-    assert [column.footer for column in shown.columns][1:] == [
-        f"{h.host / GIB:.2f}" for h in planned.holdings
-    ]
+    shown = [table for table in tables(planned) if isinstance(table, Table)]
+    assert all(table.rows[-1][0] == "sum" for table in shown)
+    sums = [cell for table in shown for cell in table.rows[-1][1:]]
+    assert sums == [f"{h.host / GIB:.2f}" for h in planned.holdings]
     write_plan(planned, tmp_path)
     written = json.loads((tmp_path / "plan.json").read_text())
     for holding in planned.holdings:

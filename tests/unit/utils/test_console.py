@@ -14,7 +14,7 @@ from rich.console import Console
 
 from reverse_codi.utils import console as module
 from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.console import VerbConsole, busy, counted, progress
+from reverse_codi.utils.console import VerbConsole, counted, progress
 from reverse_codi.utils.log import hide_log, log_console, notes, show_log
 
 log = logging.getLogger("reverse_codi.somewhere")
@@ -120,17 +120,34 @@ def test_jobs_that_follow_one_another_have_a_bar_each() -> None:
     assert "3/3" in shown and "5/5" in shown and "8/" not in shown
 
 
-def test_what_is_under_way_shows_on_a_verbs_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    with busy("oracle"):
-        pass
-    show_log(plain := Console(file=io.StringIO(), width=100))
-    with busy("oracle"):
-        pass
-    assert printed_on(plain) == "" and capsys.readouterr() == ("", "")
+def test_the_bar_of_a_part_stands_below_that_of_the_job_and_goes_with_it() -> None:
     console = terminal()
-    with busy("oracle"):
+    with progress("evaluation", 19) as advance:
+        for _ in range(2):
+            with progress("warm start", 600, done=100) as step:
+                step(150)
+            advance(1)
+    shown = printed_on(console)
+    assert "evaluation" in shown and "2/19" in shown and "warm start" in shown
+    with progress("again", 1):
         pass
-    assert "oracle" in printed_on(console)
+    assert "again" in printed_on(console)
+
+
+def test_a_job_that_fails_leaves_no_bar_behind() -> None:
+    console = terminal()
+    with pytest.raises(ValueError, match="no"), progress("first", 3), progress("part", 2):
+        raise ValueError("no")
+    with progress("second", 3) as advance:
+        advance(3)
+    assert "3/3" in printed_on(console).rpartition("second")[2]
+
+
+def test_a_silent_console_shows_no_bar() -> None:
+    console = show_log(Console(file=io.StringIO(), force_terminal=True, quiet=True))
+    with progress("traces", 2) as advance:
+        advance(1)
+    assert printed_on(console) == ""
 
 
 def test_json_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:

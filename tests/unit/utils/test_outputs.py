@@ -127,13 +127,13 @@ NOWHERE = "reasoner: {path: no/such/reasoner}\n"
         (pipeline.main, ["RECIPE", "--train.out", "FILE", "--distill.out", "no/such/reasoner"]),
         (evaluate.main, ["--reasoner", "no/such", "--task", "arithmetic", "--out", "FILE"]),
         (evaluate.main, ["embedded", "--out", "FILE", "--reading", "no/such"]),
-        (demo.main, ["--recipe", "RECIPE", "--json", "FILE/demo.json"]),
+        (demo.main, ["--recipe", "RECIPE", "--figures", "FILE/demo.json"]),
         (demo.main, ["--recipe", "RECIPE", "--out", "FILE"]),
         (trajectories.main, ["no/such", "--text", "a", "--out", "FILE"]),
         (ceilings.main, ["RECIPE", "--out", "FILE"]),
         (soft_text.main, ["embedded", "--out", "FILE"]),
-        (reading_study.main, ["RECIPE", "--json", "FILE/a.json"]),
-        (bench_rewards.main, ["--json", "FILE/a.json"]),
+        (reading_study.main, ["RECIPE", "--out", "FILE/a.json"]),
+        (bench_rewards.main, ["--out", "FILE/a.json"]),
     ],
 )
 def test_every_verb_checks_its_output_before_it_works(

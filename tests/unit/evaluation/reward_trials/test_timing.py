@@ -12,4 +12,4 @@ def test_the_read_is_paid_once_for_five_rewards(tiny_metric: ThoughtMetric) -> N
     timings = measured(tiny_metric, rows, rounds=1)
     assert [timing.read for timing in timings] == [12, 12, 12, 60]
     assert all(timing.rate > 0 for timing in timings)
-    assert shown(timings).row_count == 4
+    assert len(shown(timings).rows) == 4
