@@ -70,10 +70,11 @@ def main(arguments: Sequence[str]) -> None:
 
     from reverse_codi.evaluation import accuracy
     from reverse_codi.evaluation.evaluate import CheckRequest, EvaluationRequest, check, find, run
-    from reverse_codi.evaluation.report import METRICS_FILE, flat, log_wandb, tables
+    from reverse_codi.evaluation.report import METRICS_FILE, flat, log_evaluation, tables
     from reverse_codi.reasoners.load import ASSETS
     from reverse_codi.utils.console import VerbConsole
     from reverse_codi.utils.log import show_log
+    from reverse_codi.utils.tracker import check_trackers
 
     console = show_log(VerbConsole())
     torch.manual_seed(options.seed)
@@ -90,6 +91,7 @@ def main(arguments: Sequence[str]) -> None:
         console.print(f"{options.out / accuracy.FILE}")
         return
     evaluated = find(options.what, keys)
+    check_trackers(evaluated.recipe.log)
     if options.reading:
         reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
         evaluated = replace(evaluated, reading=reading)
@@ -109,5 +111,5 @@ def main(arguments: Sequence[str]) -> None:
     )
     for table in tables(found, baselines):
         console.print(table)
-    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines))
+    log_evaluation(evaluated.recipe, options.out, flat(found, baselines), evaluated.verbalizer.parent)
     console.print(f"{options.out / METRICS_FILE}")

@@ -55,8 +55,8 @@ def warm_start(recipe: Recipe, prepared: Prepared, out: Path) -> Policy:
     point = Selection.of(recipe, prepared).curve(policy, out / WARM_CURVE, "warm start")
     log.info(f"warm start ({section.kind}) on {len(thoughts):,} thoughts")
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
-    with tracked(recipe.log, "warm start") as report_to:
-        fine_tune(policy, pairs, section, out / "sft", on_point=point, report_to=report_to)
+    with tracked(recipe, "warm start", out) as reporting:
+        fine_tune(policy, pairs, section, out / "sft", on_point=point, reporting=reporting)
     policy.save(folder)
     return policy
 

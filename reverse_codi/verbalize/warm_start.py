@@ -130,7 +130,7 @@ def fine_tune(
     *,
     schedule: str = "cosine",
     on_point: Callable[[int], None] | None = None,
-    report_to: str = "none",
+    reporting: Sequence[TrainerCallback] = (),
 ) -> None:
     """Fine-tune a policy's LoRA weights in place on thoughts with texts; other arguments as in `fit`.
 
@@ -141,7 +141,7 @@ def fine_tune(
         out: folder of the trainer's logs.
         schedule: of the learning rate after its warmup.
         on_point: called with the step every `eval_steps` and at the end, with the model in evaluation mode.
-        report_to: "wandb" or "none".
+        reporting: callbacks that send the trainer's figures to trackers.
     """
 
     def evaluate(step: int) -> None:
@@ -155,7 +155,7 @@ def fine_tune(
     if curve and section.steps == 0:
         evaluate(0)
     with policy.embedding.bank(pairs.vectors.flatten(0, 1)):
-        fit(policy, dataset, section, out, schedule=schedule, callbacks=curve, report_to=report_to)
+        fit(policy, dataset, section, out, schedule=schedule, callbacks=[*curve, *reporting])
 
 
 def fit(
@@ -166,7 +166,6 @@ def fit(
     *,
     schedule: str = "cosine",
     callbacks: Sequence[TrainerCallback] = (),
-    report_to: str = "none",
 ) -> None:
     """Fine-tune a policy's LoRA weights in place on examples; the bank that they index is in use already.
 
@@ -177,7 +176,6 @@ def fit(
         out: folder of the trainer's logs.
         schedule: of the learning rate after its warmup, a name that transformers knows.
         callbacks: called while training.
-        report_to: "wandb" or "none".
     """
     if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
         return
@@ -206,7 +204,7 @@ def fit(
                 remove_unused_columns=False,
                 dataset_kwargs={"skip_prepare_dataset": True},  # these are examples already
                 max_length=None,
-                report_to=report_to,
+                report_to="none",  # `reporting` sends them
                 disable_tqdm=True,
                 **checkpointing(section.gradient_checkpointing),
                 **precision,
