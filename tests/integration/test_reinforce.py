@@ -39,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.yaml").write_text(
         yaml.safe_dump(
             {
-                "log": {"wandb": False},
+                "log": {"report_to": []},
                 "reasoner": {"path": str(folder / "reasoner")},
                 "trace": {"out": str(folder / "traces"), "n": 120, "n_heldout": 40, "shard_rows": 120},
                 "reading": {"encoded_threshold": 0.01, "fit_on": "gold"},
