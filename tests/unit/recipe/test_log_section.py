@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.training import preflight
 from reverse_codi.utils import tracker
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.tracker import TrackerError, check_trackers
@@ -67,8 +68,6 @@ def test_a_tracker_that_is_not_installed_is_refused_with_the_line_that_installs_
 def test_a_dry_run_and_a_run_refuse_it_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reverse_codi.training import preflight
-
     monkeypatch.setattr(tracker.importlib.util, "find_spec", lambda asked: None)
     recipe = Recipe.load("tiny", log={"report_to": ["trackio"]}, train={"out": str(tmp_path / "out")})
     with pytest.raises(TrackerError, match="trackio"):
