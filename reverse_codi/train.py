@@ -55,17 +55,18 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     """
     recipe = with_available_engine(recipe)
     run = RunFolder.begin(recipe, resume)
-    with run.memory.stage("traces"):
-        traces = collect_traces(recipe)
-    with run.memory.stage("reading"):
-        prepared = fit_reading(recipe, traces, run.reading)
-    check_thoughts(recipe, prepared)
-    with run.memory.stage("warm start"):
-        policy = warm_start(recipe, prepared, run.path)
-    run.write_recipe(recipe)
-    if recipe.stages:
-        reinforce(recipe, prepared, policy, run)
-    return run.save(recipe, prepared)
+    with run.tracked(recipe, resume):
+        with run.memory.stage("traces"):
+            traces = collect_traces(recipe)
+        with run.memory.stage("reading"):
+            prepared = fit_reading(recipe, traces, run.reading)
+        check_thoughts(recipe, prepared)
+        with run.memory.stage("warm start"):
+            policy = warm_start(recipe, prepared, run.path)
+        run.write_recipe(recipe)
+        if recipe.stages:
+            reinforce(recipe, prepared, policy, run)
+        return run.save(recipe, prepared)
 
 
 if __name__ == "__main__":  # `python -m reverse_codi.train ...` is `reverse-codi train ...`, run by its name

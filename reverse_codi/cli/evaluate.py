@@ -72,8 +72,9 @@ def main(options: argparse.Namespace, out: Output) -> Any:
 
     from reverse_codi.evaluation import accuracy
     from reverse_codi.evaluation.evaluate import CheckRequest, EvaluationRequest, check, find, run
-    from reverse_codi.evaluation.report import METRICS_FILE, flat, log_wandb, tables
+    from reverse_codi.evaluation.report import METRICS_FILE, flat, log_evaluation, tables
     from reverse_codi.reasoners.load import ASSETS
+    from reverse_codi.utils.tracker import check_trackers
 
     torch.manual_seed(options.seed)
     if options.reasoner:
@@ -89,6 +90,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
         out.show(*shown, f"{options.out / accuracy.FILE}")
         return figures
     evaluated = find(options.what, options.keys)
+    check_trackers(evaluated.recipe.log)
     if options.reading:
         reading = ASSETS / "verbalizer" if options.reading == EMBEDDED else Path(options.reading)
         evaluated = replace(evaluated, reading=reading)
@@ -108,5 +110,5 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     )
     file = options.out / METRICS_FILE
     out.show(*tables(found, baselines, file), f"{file}")
-    log_wandb(evaluated.recipe.log, options.out, flat(found, baselines))
+    log_evaluation(evaluated.recipe, options.out, flat(found, baselines), evaluated.verbalizer.parent)
     return flat(found, baselines)

@@ -1,4 +1,4 @@
-"""The table of an evaluation: on the terminal, in metrics.json, in W&B."""
+"""The table of an evaluation: on the terminal, in metrics.json, in trackers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.text import Text
 
 from reverse_codi.evaluation.suite.predictions import Predictions
-from reverse_codi.recipe.run import LogSection
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import METRICS_FILE as METRICS_FILE
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.tables import SIDE_BY_SIDE, Table, side_by_side
-from reverse_codi.utils.tracker import log_point, tracked
+from reverse_codi.utils.tracker import log_artifact, log_point, tracked
 
 FlatFigure = dict[str, float | int | str | None]
 """A figure as JSON holds it: value, low, high and n; where nothing was counted, nulls with the reason."""
@@ -178,8 +178,19 @@ def _short(figure: Interval) -> str:
     return str(figure) if figure.n or figure.reason else "nothing to count"
 
 
-def log_wandb(log: LogSection, out: Path, flat_figures: Mapping[str, FlatFigure]) -> None:
-    """Log every figure's value as one W&B run, if the recipe asks for W&B; see `tracker` for offline runs."""
-    with tracked(log, "evaluate", out):
+def log_evaluation(
+    recipe: Recipe, out: Path, flat_figures: Mapping[str, FlatFigure], training: Path | None = None
+) -> None:
+    """Send every figure's value, and the files of the evaluation, to the recipe's trackers as one run.
+
+    Args:
+        recipe: names the trackers.
+        out: folder of the evaluation.
+        flat_figures: what `flat` makes.
+        training: folder of the training that the verbalizer is of; the run joins its group.
+    """
+    with tracked(recipe, "evaluate", out, files=out, beside=training):
         values = {key: figure["value"] for key, figure in flat_figures.items()}
         log_point({key: value for key, value in values.items() if not isinstance(value, str)})
+        files = [file for name in (METRICS_FILE, TEXTS_FILE) if (file := out / name).is_file()]
+        log_artifact("evaluation", "evaluation", files)

@@ -211,7 +211,7 @@ def overrides(asked: Recipe, out: Path, data: Path, written: Written) -> list[tu
         "task.path": data,
         "trace.out": out / "traces",
         "train.out": out / "train",
-        "log.wandb": "false",
+        "log.report_to": "[]",
     }
     machine = {
         "reasoner.device": "cpu",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from reverse_codi.utils.config import Section
+
+TrackerName = Literal["wandb", "tensorboard", "trackio"]
 
 
 class TrainSection(Section):
@@ -19,7 +24,31 @@ class TrainSection(Section):
 class LogSection(Section):
     """Where figures go besides metrics.jsonl."""
 
-    wandb: bool = True
-    """Log to Weights & Biases; offline unless the user is logged in."""
+    report_to: list[TrackerName] = ["wandb"]
+    """Trackers: wandb (offline unless the user is logged in), tensorboard, trackio; [] for none."""
     project: str = "reverse_codi"
-    """W&B project."""
+    """Project of W&B and trackio."""
+    completions: int = Field(default=64, ge=0)
+    """Number of texts with their rewards that a tracker shows of each step; completions.jsonl has all."""
+    artifacts: bool = True
+    """Keep the finished verbalizer, and the files of an evaluation, as artifacts of the tracker."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_key(cls, values: Any) -> Any:
+        """`wandb: true|false`, as recipes and the recipe.yaml of older runs have it."""
+        if not isinstance(values, Mapping) or "wandb" not in values:
+            return values
+        rest = {key: value for key, value in values.items() if key != "wandb"}
+        if "report_to" in rest or not isinstance(values["wandb"], bool):
+            raise ValueError("wandb is the older key; give report_to alone, a list such as [wandb], or []")
+        return {**rest, "report_to": ["wandb"] if values["wandb"] else []}
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _as_a_list(cls, value: Any) -> Any:
+        """One name, "none" or null, as transformers takes them; each name once."""
+        if value is None or value == "none":
+            return []
+        names = [value] if isinstance(value, str) else value
+        return list(dict.fromkeys(names)) if isinstance(names, list) else names

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from transformers import TrainerCallback
 
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.recipe.reinforce import DistilSection
@@ -25,7 +26,7 @@ def distil(
     section: DistilSection,
     out: Path,
     on_point: Callable[[int], None],
-    report_to: str = "none",
+    reporting: Sequence[TrainerCallback] = (),
 ) -> None:
     """Fine-tune a policy in place; optimizer and schedule are new.
 
@@ -35,9 +36,9 @@ def distil(
         section: hyperparameters.
         out: folder of the trainer's logs.
         on_point: called with the step every `eval_steps` and at the end.
-        report_to: "wandb" or "none".
+        reporting: callbacks that send the trainer's figures to trackers.
     """
-    job = SftJob(title="distillation", report_to=report_to)
+    job = SftJob(title="distillation", reporting=reporting)
     fine_tune(policy, examples, _fine_tuning(section), out, job, on_point=on_point)
 
 

@@ -15,8 +15,7 @@ from typing import Any, cast
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PrinterCallback
-from transformers.integrations.integration_utils import WandbCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from reverse_codi.recipe.grpo import GrpoSection
@@ -146,7 +145,7 @@ def build_trainer(
     recipe: Recipe,
     out: Path,
     callbacks: list[Any],
-    report_to: list[str],
+    reporting: Sequence[TrainerCallback],
 ) -> ThoughtTrainer:
     """Wire TRL's trainer to the rollouts.
 
@@ -158,7 +157,7 @@ def build_trainer(
             returns (`reward`).
         out: folder of checkpoints.
         callbacks: of transformers' Trainer.
-        report_to: W&B or nothing.
+        reporting: callbacks that send the trainer's figures to trackers, with what `callbacks` added.
     """
     section, rewards = recipe.grpo, recipe.reward
     # A Trainer takes a GPU if there is one, also where the recipe says reasoner.device: cpu.
@@ -199,7 +198,7 @@ def build_trainer(
         save_steps=section.save_every,
         save_total_limit=2,
         dataloader_pin_memory=not on_cpu,
-        report_to=report_to,
+        report_to="none",
         disable_tqdm=True,
         **checkpointing(section.gradient_checkpointing),
     )
@@ -210,14 +209,12 @@ def build_trainer(
         args=config,
         train_dataset=Dataset.from_dict({"prompt": [str(row) for row in order(lengths, section)]}),
         rollout_func=rollout_func,
-        callbacks=callbacks,
+        callbacks=[*callbacks, *reporting],
         advantages=Advantages.of(section, rewards),
         micro_batch=rows_of(policy, section),
         card=checkpoints_card(policy.verbalizer_config),
     )
     trainer.remove_callback(PrinterCallback)  # the monitor prints
-    if (reporting := trainer.pop_callback(WandbCallback)) is not None:
-        trainer.add_callback(reporting)  # as the last, so that it sends what the monitor adds to a step's log
     return trainer
 
 

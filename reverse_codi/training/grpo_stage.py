@@ -53,7 +53,9 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
     run.rewind()
     with (
         policy.embedding.bank(policy.verbalizer_config.inject(thoughts.slots.flatten(0, 1))),
-        tracked(recipe.log, "reinforcement learning") as report_to,
+        tracked(
+            recipe, run.stage, run.path, job="grpo", again=start.done > 0, first=start.done + 1
+        ) as reporting,
     ):
         canary = Canary.of(policy, thoughts, section, recipe.rollout.engine)
         sync = PolicySync(policy, pool, run.policies, canary)
@@ -64,7 +66,7 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
         stop = StopAtNonFinite("grpo.learning_rate", run.checkpoints, POLICY_WEIGHTS)
         lengths = [len(claims) for claims in thoughts.claims]
         trainer = build_trainer(
-            policy, rollouts, lengths, recipe, run.checkpoints, [stop, monitor], [report_to]
+            policy, rollouts, lengths, recipe, run.checkpoints, [stop, monitor], reporting
         )
         with steps_shown(trainer, "GRPO", losses=False):  # the monitor has a line a step
             trainer.train(resume_from_checkpoint=start.checkpoint)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reverse_codi.training.records import JsonLog
 from reverse_codi.utils.memory import Peak, peak, restart_peak
+from reverse_codi.utils.tracker import log_point
 
 MEMORY, PLAN = "memory.jsonl", "plan.json"
 TRAINER = "trainer"
@@ -37,7 +38,9 @@ class MemoryLog:
         restart_peak()
         began = time.perf_counter()
         yield
-        self._write(name, TRAINER, peak(), {"seconds": round(time.perf_counter() - began, 1)})
+        seconds, most = round(time.perf_counter() - began, 1), peak()
+        self._write(name, TRAINER, most, {"seconds": seconds})
+        log_point({f"seconds/{name}": seconds, f"peak_gib/{name}": round(most.host, 3)})
 
     def actors(self, stage: str, peaks: Mapping[str, Peak]) -> None:
         """Note what actors, by name, have taken so far."""

@@ -32,6 +32,7 @@ from reverse_codi.training.stage_folders import check_stages
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import check_device, check_ray
 from reverse_codi.utils.outputs import check_folder
+from reverse_codi.utils.tracker import check_trackers
 
 
 def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:
@@ -48,6 +49,7 @@ def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:
     Raises:
         UserError: the first thing that would fail.
     """
+    check_trackers(recipe.log)
     check_folder(recipe.train.out, "train.out")
     check_folder(recipe.trace.out, "trace.out")
     check_folder(heldout(recipe), "trace.out-heldout")

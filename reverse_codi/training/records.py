@@ -13,6 +13,7 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import figures_json, whole_folder, write_whole
+from reverse_codi.utils.tracker import log_table
 from reverse_codi.verbalize.policy import Policy
 
 METRICS, COMPLETIONS, STAGES = "metrics.jsonl", "completions.jsonl", "stages.jsonl"
@@ -41,6 +42,11 @@ class JsonLog:
         with self.path.open("a") as file:
             file.write(figures_json(record) + "\n")
             file.flush()
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The records of a file that is written whole; none where it is not there."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
 def rewind(out: Path, step: int) -> str:
@@ -113,23 +119,26 @@ def keep_best(out: Path, policy: Policy, figures: Mapping[str, Any]) -> None:
 
 
 class Completions:
-    """Saves every sampled text with its rewards."""
+    """Saves every sampled text with its rewards; trackers show some of them as a table of the step."""
 
     def __init__(self, path: Path) -> None:
         self.log = JsonLog(path)
 
     def __call__(self, step: int, rows: Candidates, scores: Scores) -> None:
         """Append one batch: each reward as its function gave it, and what they add up to."""
-        for i, text in enumerate(rows.texts):
-            self.log.write(
-                {
-                    "step": step,
-                    "policy": rows.policy_version,
-                    "site": str(rows.sites[i]),
-                    "question": rows.questions[i],
-                    "text": text,
-                    "match": scores.match[i],
-                    "total": scores.total[i],
-                    **{figure(name): values[i] for name, values in scores.raw.items()},
-                }
-            )
+        records = [
+            {
+                "step": step,
+                "policy": rows.policy_version,
+                "site": str(rows.sites[i]),
+                "question": rows.questions[i],
+                "text": text,
+                "match": scores.match[i],
+                "total": scores.total[i],
+                **{figure(name): values[i] for name, values in scores.raw.items()},
+            }
+            for i, text in enumerate(rows.texts)
+        ]
+        for record in records:
+            self.log.write(record)
+        log_table("completions", records, step)

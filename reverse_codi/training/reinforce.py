@@ -17,7 +17,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,12 @@ from reverse_codi.recipe.reinforce import DistilSection, SearchSection, Stage
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.training.actors import Actors
-from reverse_codi.training.best_texts import BestTexts
+from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.distil import distil, empty_thoughts, pairs
 from reverse_codi.training.grpo_stage import grpo
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import CURVE, STAGES, heldout, keep_best
+from reverse_codi.training.records import CURVE, STAGES, heldout, keep_best, read_lines
 from reverse_codi.training.resuming import start_of
 from reverse_codi.training.run_folder import RunFolder, write_recipe
 from reverse_codi.training.search_stage import SearchStage
@@ -46,7 +46,7 @@ from reverse_codi.training.stage_folders import (
 from reverse_codi.training.warm_start import gold_texts, taught_thoughts, warm_texts
 from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.stages import file_hash, finished, record
-from reverse_codi.utils.tracker import log_point, tracked
+from reverse_codi.utils.tracker import continued, log_point, log_table, tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored
@@ -114,6 +114,8 @@ class Reinforcement:
         """Folder of the policy that the next stage starts from."""
         self.best = -math.inf
         self.lines: list[dict[str, Any]] = []
+        self.sent = read_lines(run.path / STAGES) if continued() else []
+        """The lines of an earlier process, which trackers have."""
 
     def run_all(self) -> None:
         """Run the stages that are not finished yet; each writes a line, and the best policy is kept."""
@@ -142,7 +144,10 @@ class Reinforcement:
         """Run one stage into its folder; returns what it cost."""
         section = stage.section
         if isinstance(section, SearchSection):
-            found, figures = self.searching(stage, section, self.policy, self.store)
+            with tracked(self.recipe, stage.name, self.run.path, job="search"):
+                found, figures = self.searching(stage, section, self.policy, self.store)
+                log_point(figures, 0)
+                log_table("texts", self._shown(found), 0)
             BestTexts(found).save(folder)
             return {**figures}
         if isinstance(section, DistilSection):
@@ -159,15 +164,16 @@ class Reinforcement:
             replayed = taught, warm_texts(self.recipe, self.prepared, taught)
         empty = empty_thoughts(self.prepared)
         examples = pairs(self.policy, self.store, section, self.thoughts, empty, replayed)
-        with tracked(self.recipe.log, "distil") as report_to:
+        with tracked(self.recipe, folder.name, self.run.path, job="distil") as reporting:
             point = self.selection.curve(self.policy, folder / CURVE, folder.name)
-            distil(self.policy, examples, section, folder / "sft", point, report_to)
+            distil(self.policy, examples, section, folder / "sft", point, reporting)
         self.policy.save(folder)
         return {"pairs": len(examples.texts), "shown": section.steps * section.batch_size}
 
     def _grpo(self, stage: Stage, folder: Path) -> None:
         recipe = stage_recipe(self.recipe, stage)
-        inner = RunFolder(folder, start_of(recipe, folder, resume=True))  # `RunFolder.begin` asked the user
+        start = start_of(recipe, folder, resume=True)  # `RunFolder.begin` asked the user
+        inner = RunFolder(folder, start, stage.name)
         write_recipe(recipe, inner.path)
         grpo(recipe, self.prepared, self.policy, inner, self.actors)
 
@@ -199,9 +205,15 @@ class Reinforcement:
         self.lines.append(line)
         write_whole(self.run.path / STAGES, "".join(figures_json(line) + "\n" for line in self.lines))
         figures = {name: value for name, value in line.items() if isinstance(value, int | float)}
-        log_point(figures, len(self.lines) - 1)
+        if line not in self.sent:
+            log_point(figures, len(self.lines) - 1)
         shown = "  ".join(f"{name} {value:,.3f}".removesuffix(".000") for name, value in figures.items())
         log.info(f"{line['stage']}: {shown}")
+
+    def _shown(self, found: Sequence[Found]) -> list[dict[str, Any]]:
+        """Texts of a search for a table: what they were found for, and what they are worth."""
+        rows = found[: self.recipe.log.completions]
+        return [{"question": self.thoughts.questions[row.thought], **vars(row)} for row in rows]
 
     def _stored(self) -> dict[str, float]:
         """What the best texts found so far are worth."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -19,14 +21,15 @@ from reverse_codi.training.memory_log import MemoryLog
 from reverse_codi.training.plan_check import check_plan, planned_run
 from reverse_codi.training.plan_table import summary, write_plan
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import BEST, METRICS, JsonLog, rewind
+from reverse_codi.training.records import BEST, METRICS, STAGES, JsonLog, read_lines, rewind
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES, WARM, check_starts
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.files import whole_folder, write_whole
 from reverse_codi.utils.memory import machine
-from reverse_codi.utils.tracker import start_wandb
+from reverse_codi.utils.tracker import STAGES as STAGE_AXIS
+from reverse_codi.utils.tracker import WHOLE, log_artifact, start_trackers, tracked
 from reverse_codi.verbalize.publishing.card import verbalizer_card
 from reverse_codi.verbalize.publishing.place import Place
 from reverse_codi.verbalize.translations.reference_texts import keep_reference_texts
@@ -68,10 +71,12 @@ class RunFolder:
     Attributes:
         path: `train.out`.
         start: where RL starts.
+        stage: name of the stage of reinforcement whose folder it is, in trackers.
     """
 
     path: Path
     start: Start = NEW
+    stage: str = "grpo"
 
     @classmethod
     def begin(cls, recipe: Recipe, resume: bool = False) -> Self:
@@ -96,8 +101,7 @@ class RunFolder:
             write_plan(planned, run.path)
             log.info(summary(planned, machine()))
         log.info(gold_steps(recipe))
-        if recipe.log.wandb:
-            start_wandb(recipe.log.project)
+        start_trackers(recipe.log)
         return run
 
     @property
@@ -130,6 +134,18 @@ class RunFolder:
         """Where it is noted what the run's processes took."""
         return MemoryLog(self.path)
 
+    @contextmanager
+    def tracked(self, recipe: Recipe, resume: bool = False) -> Iterator[None]:
+        """The run of the whole training in the recipe's trackers, around those of its stages.
+
+        Args:
+            recipe: of the run.
+            resume: go on with the one that an earlier process began; one whose stages are there goes on too.
+        """
+        n = len(read_lines(self.path / STAGES))
+        with tracked(recipe, WHOLE, self.path, again=resume or n > 0, first=n, axis=STAGE_AXIS):
+            yield
+
     def write_recipe(self, recipe: Recipe) -> None:
         """Note what the run follows, in place of an earlier recipe."""
         write_recipe(recipe, self.path)
@@ -161,6 +177,7 @@ class RunFolder:
         keep_reference_texts(translator, prepared.metric)
         place = Place.of(prepared.reasoner, recipe.reasoner)
         write_card(folder, verbalizer_card(translator, prepared.metric, place, str(folder)))
+        log_artifact("verbalizer", "model", [folder])
         return folder
 
 

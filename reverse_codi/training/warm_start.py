@@ -55,8 +55,8 @@ def warm_start(recipe: Recipe, prepared: Prepared, out: Path) -> Policy:
     point = Selection.of(recipe, prepared).curve(policy, out / WARM_CURVE, "warm start")
     log.info(f"warm start ({section.kind}) on {len(thoughts):,} thoughts")
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
-    with tracked(recipe.log, "warm start") as report_to:
-        job = SftJob(title="warm start", report_to=report_to)
+    with tracked(recipe, "warm start", out) as reporting:
+        job = SftJob(title="warm start", reporting=reporting)
         fine_tune(policy, pairs, section, out / "sft", job, on_point=point)
     policy.save(folder)
     return policy

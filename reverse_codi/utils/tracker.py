@@ -1,139 +1,235 @@
-"""Weights & Biases: whether it can be used, asked before any long work, and one run a stage."""
+"""Trackers of a run: Weights & Biases, TensorBoard, trackio, as the recipe's `log.report_to` names them.
+
+A training is a group of runs: one for each stage, whose curves are of one trainer, and around them one for
+the whole (`train`), with what each stage cost and was worth. What is logged goes to the innermost open run.
+"""
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import requests
-import wandb
-from wandb.sdk import wandb_setup
-from wandb.sdk.lib import wbauth
+from reverse_codi.utils.errors import UserError
+from reverse_codi.utils.files import nulled
+from reverse_codi.utils.trackers.base import Row, RunSpec, Tracker
+from reverse_codi.utils.trackers.kept_runs import KeptRuns
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:  # it takes seconds, and a recipe may ask for no tracker
+    from transformers import TrainerCallback
 
-# W&B itself tries for 90 s and then ends the run.
-ANSWER_S = 5.0
+WHOLE = "train"
+"""The run around those of the stages."""
+STEPS, STAGES = "train/global_step", "stage"
+"""What steps count: in the run of a stage, as transformers calls it, and in the one around them."""
+EXTRAS = {"wandb": "train", "tensorboard": "trackers", "trackio": "trackers"}
+"""The extra of the package that brings each tracker."""
+
+
+class TrackerError(UserError):
+    """A tracker cannot be used; the message says what to do."""
 
 
 class LogSettings(Protocol):
-    """What a recipe says of W&B, its section `log`."""
+    """What a recipe says of trackers, its section `log`."""
 
     @property
-    def wandb(self) -> bool:
-        """Whether to use it."""
+    def report_to(self) -> Sequence[str]:
+        """Names of trackers."""
         ...
 
     @property
     def project(self) -> str:
-        """The W&B project."""
+        """What all runs lie in."""
+        ...
+
+    @property
+    def completions(self) -> int:
+        """Rows of a table."""
+        ...
+
+    @property
+    def artifacts(self) -> bool:
+        """Whether files are kept."""
         ...
 
 
-def start_wandb(project: str) -> None:
-    """Send runs to the user's W&B project, or keep them offline where it cannot be used.
+class Logged(Protocol):
+    """A recipe."""
 
-    The log gets one line where runs are kept offline and the user did not ask for that.
+    @property
+    def log(self) -> LogSettings:
+        """Its section `log`."""
+        ...
 
-    Args:
-        project: W&B project, unless `WANDB_PROJECT` names one.
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        ...
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """The same run in each tracker.
+
+    Attributes:
+        trackers: one for each name of `log.report_to`.
+        kept: the group.
+        again: an earlier process began it.
+        settings: the recipe's.
     """
-    os.environ.setdefault("WANDB_PROJECT", project)
-    # Its service needs more than the default 30 s on a busy machine, and a late start would end the run.
-    os.environ.setdefault("WANDB__SERVICE_WAIT", "300")
-    settings = wandb_setup.singleton().settings
-    if settings.mode in ("offline", "dryrun", "disabled"):
-        return
-    login = wbauth.authenticate_session(
-        host=settings.base_url, source="reverse_codi", prompt=False, update_session=False
-    )
-    if login is None:
-        _go_offline("nobody is logged in (`wandb login`)")
-        return
-    key = login.api_key if isinstance(login, wbauth.AuthApiKey) else None
-    if problem := refusal(settings.base_url, key, ANSWER_S):
-        _go_offline(f"{settings.base_url} {problem}")
+
+    trackers: Sequence[Tracker]
+    kept: KeptRuns
+    again: bool
+    settings: LogSettings
+
+    def log(self, figures: Mapping[str, Any], step: int | None = None) -> None:
+        """Send what is a number."""
+        numbers = {name: value for name, value in figures.items() if isinstance(value, int | float)}
+        for tracker in self.trackers if numbers else ():
+            tracker.log(numbers, step)
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Keep settings."""
+        for tracker in self.trackers:
+            tracker.configure(values)
 
 
-def refusal(host: str, key: str | None, seconds: float) -> str:
-    """Why a W&B server cannot be used; "" if it can.
+_open: list[OpenRun] = []
 
-    Args:
-        host: its address.
-        key: the API key; None where the login is no key, and only an answer is asked for.
-        seconds: for everything. A name that is looked up and a server that sends its answer by drops have no
-            time limit of their own, so a thread waits for them.
+
+def check_trackers(settings: LogSettings) -> None:
+    """Refuse trackers whose package is not installed; imports none.
+
+    Raises:
+        TrackerError: names the package and how to install it.
     """
-    found: list[str] = []
-    asking = threading.Thread(target=lambda: found.append(_asked(host, key, seconds)), daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return found[0] if found else _silence(seconds)
+    for name in settings.report_to:
+        if importlib.util.find_spec(name) is None:
+            raise TrackerError(
+                f"log.report_to names {name}, which is not installed: "
+                f"pip install 'reverse_codi[{EXTRAS[name]}]', or take it out of log.report_to"
+            )
 
 
-def _silence(seconds: float) -> str:
-    """What both time limits come to: the thread's here, and that of the library in the thread."""
-    return f"does not answer in {seconds:g} s"
+def start_trackers(settings: LogSettings) -> None:
+    """`check_trackers`, and ask W&B's server now whether it can be used: a run is kept offline if not."""
+    check_trackers(settings)
+    if "wandb" in settings.report_to:
+        from reverse_codi.utils.trackers.wandb_server import start_wandb
 
-
-def _asked(host: str, key: str | None, seconds: float) -> str:
-    try:
-        answer = requests.post(
-            f"{host.rstrip('/')}/graphql",
-            json={"query": "query Viewer { viewer { id } }"},
-            auth=None if key is None else ("api", key),
-            timeout=seconds,
-        )
-    except requests.Timeout:
-        return _silence(seconds)
-    except requests.ConnectionError:
-        return "cannot be reached"
-    except requests.RequestException as error:
-        return f"cannot be asked ({type(error).__name__})"
-    if answer.status_code in (401, 403):
-        return "" if key is None else f"does not take the API key (HTTP {answer.status_code})"
-    return "" if answer.ok else f"answers HTTP {answer.status_code}"
-
-
-def _go_offline(reason: str) -> None:
-    os.environ["WANDB_MODE"] = "offline"
-    wandb.teardown()  # it has read its settings by now, and would not look at the mode again
-    kept = "figures are kept offline in wandb/, and `wandb sync` sends them later"
-    log.warning(f"W&B: {reason}; {kept}")
+        start_wandb(settings.project)
 
 
 @contextmanager
-def tracked(settings: LogSettings, stage: str, out: Path | None = None) -> Iterator[str]:
-    """A W&B run of one stage, where the recipe asks for W&B; the end of the block ends it.
+def tracked(
+    recipe: Logged,
+    stage: str,
+    out: Path,
+    *,
+    job: str = "",
+    again: bool = False,
+    first: int = 0,
+    axis: str = STEPS,
+    files: Path | None = None,
+    beside: Path | None = None,
+) -> Iterator[list[TrainerCallback]]:
+    """A run of one stage in each tracker of the recipe; the end of the block ends it.
+
+    Within the run of the whole training, the group is that one's, wherever the stage has its folder.
 
     Args:
-        settings: the recipe's.
-        stage: the run's job type, such as "warm start".
-        out: folder of the run's files; `wandb/` in the working directory if None.
+        recipe: names the trackers; all of it is the run's configuration.
+        stage: name of the run.
+        out: folder of the training; its `trackers.json` keeps group and ids.
+        job: kind of the stage; its name if "".
+        again: go on with the run that an earlier process began.
+        first: the first step that this process sends.
+        axis: what steps count.
+        files: where W&B keeps its files; `wandb/` in the working directory if None.
+        beside: a folder whose group the run joins, if there is one.
 
     Yields:
-        What a Trainer's `report_to` takes: "wandb" or "none".
+        Callbacks for a Trainer, which send what it logs; to be called after all that add figures.
     """
-    if not settings.wandb:
-        yield "none"
+    settings = recipe.log
+    if not settings.report_to:
+        yield []
         return
-    start_wandb(settings.project)
-    folder = None if out is None else str(out)
-    try:
-        run = wandb.init(job_type=stage, dir=folder)
-    except wandb.errors.CommError as error:  # the network went since it was asked
-        _go_offline(str(error).splitlines()[0])
-        run = wandb.init(job_type=stage, dir=folder)
-    with run:
-        yield "wandb"
+    from reverse_codi.utils.trackers.reporting import Reporting
+
+    kept = _open[0].kept if _open else KeptRuns(out, beside)
+    again = again and stage in kept.runs
+    spec = RunSpec(
+        project=settings.project,
+        group=kept.group,
+        stage=stage,
+        job=job or stage,
+        id=kept.id_of(stage, again),
+        again=again,
+        first=first if again else 0,
+        out=kept.folder,
+        files=files,
+        axis=axis,
+        config=recipe.model_dump(mode="json"),
+    )
+    with ExitStack() as stack:
+        trackers = []
+        for name in settings.report_to:
+            tracker = _opened(name, spec)
+            stack.push(lambda kind, *_, tracker=tracker: tracker.close(failed=kind is not None))
+            trackers.append(tracker)
+        run = OpenRun(trackers, kept, again, settings)
+        _open.append(run)
+        stack.callback(_open.remove, run)
+        yield [Reporting(run.log, run.configure)]
+
+
+def _opened(name: str, spec: RunSpec) -> Tracker:
+    """Begin a run in one tracker; only now is its package imported."""
+    if name == "wandb":
+        from reverse_codi.utils.trackers import wandb_runs
+
+        return wandb_runs.open_run(spec)
+    if name == "tensorboard":
+        from reverse_codi.utils.trackers import tensorboard_runs
+
+        return tensorboard_runs.open_run(spec)
+    from reverse_codi.utils.trackers import trackio_runs
+
+    return trackio_runs.open_run(spec)
+
+
+def continued() -> bool:
+    """Whether the open run goes on from what an earlier process sent."""
+    return bool(_open) and _open[-1].again
 
 
 def log_point(figures: Mapping[str, float | int | None], step: int | None = None) -> None:
-    """Send figures to the run of this stage, if there is one; for a point of a curve, with its step."""
-    if wandb.run is not None:
-        wandb.run.log({**figures} if step is None else {**figures, "train/global_step": step})
+    """Send figures to the open run, if there is one; for a point of a curve, with its step."""
+    if _open:
+        _open[-1].log(figures, step)
+
+
+def log_table(name: str, rows: Sequence[Row], step: int) -> None:
+    """Send the first `log.completions` rows of a step's table to the open run, if there is one."""
+    if _open and (shown := rows[: _open[-1].settings.completions]):
+        for tracker in _open[-1].trackers:
+            tracker.table(name, nulled(shown), step)
+
+
+def log_artifact(name: str, kind: str, paths: Sequence[Path]) -> None:
+    """Keep files in the open run, if there is one and the recipe wants that.
+
+    Args:
+        name: what it is, such as "verbalizer"; the group's name is added.
+        kind: such as "model".
+        paths: files, or folders with all their files.
+    """
+    if _open and _open[-1].settings.artifacts:
+        run = _open[-1]
+        for tracker in run.trackers:
+            tracker.artifact(f"{name}-{run.kept.group}", kind, paths)

@@ -130,12 +130,12 @@ class SftJob:
     Attributes:
         title: beside its progress; the name of its folder if empty.
         schedule: of the learning rate after its warmup, a name that transformers knows.
-        report_to: "wandb" or "none".
+        reporting: callbacks that send the trainer's figures to trackers.
     """
 
     title: str = ""
     schedule: str = "cosine"
-    report_to: str = "none"
+    reporting: Sequence[TrainerCallback] = ()
 
 
 def fine_tune(
@@ -154,7 +154,7 @@ def fine_tune(
         pairs: training thoughts with texts.
         section: hyperparameters.
         out: folder of the trainer's logs.
-        job: its title, schedule and tracker.
+        job: its title, schedule and trackers.
         on_point: called with the step every `eval_steps` and at the end, with the model in evaluation mode.
     """
 
@@ -188,7 +188,7 @@ def fit(
         dataset: what `examples` makes.
         section: hyperparameters; 0 steps change nothing.
         out: folder of the trainer's logs.
-        job: its title, schedule and tracker.
+        job: its title, schedule and trackers.
         callbacks: called while training.
     """
     if section.steps == 0:  # the Trainer would take 0 for "until the epochs are over"
@@ -218,7 +218,7 @@ def fit(
                 remove_unused_columns=False,
                 dataset_kwargs={"skip_prepare_dataset": True},  # these are examples already
                 max_length=None,
-                report_to=job.report_to,
+                report_to="none",  # `job.reporting` sends them
                 disable_tqdm=True,
                 **checkpointing(section.gradient_checkpointing),
                 **precision,
@@ -226,7 +226,7 @@ def fit(
             train_dataset=dataset,
             data_collator=collate,
             processing_class=policy.tokenizer,
-            callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks],
+            callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks, *job.reporting],
         )
         trainer.micro_batch = rows_of(policy, dataset, section)
         with steps_shown(trainer, job.title or out.name):

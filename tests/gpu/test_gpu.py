@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gpu")
     make_sharp_reasoner(hidden=64).save_pretrained(folder / "reasoner")
     recipe: dict[str, Any] = {
-        "log": {"wandb": False},
+        "log": {"report_to": []},
         "reasoner": {"path": str(folder / "reasoner"), "device": "cuda"},
         "trace": {"out": str(folder / "traces"), "n": 120, "n_heldout": 40, "shard_rows": 120},
         "reading": {"encoded_threshold": 0.01, "fit_on": "gold"},
@@ -98,7 +98,7 @@ def test_the_gpu_translates_as_the_processor_does() -> None:
 
 def test_a_reasoner_is_distilled_on_the_gpu(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(
-        "log: {wandb: false}\n"
+        "log: {report_to: []}\n"
         "distill:\n"
         f"  out: {tmp_path / 'reasoner'}\n"
         "  shape: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 4}\n"

@@ -30,7 +30,7 @@ STEPS = 30
 def recipe_file(folder: Path) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(
-        "log: {wandb: false}\n"
+        "log: {report_to: []}\n"
         "distill:\n"
         f"  out: {folder / 'reasoner'}\n"
         "  shape: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 4}\n"
@@ -133,7 +133,7 @@ def test_recall_comes_first_is_kept_and_may_fail(
 
 
 def test_without_a_login_the_run_is_kept_offline(tmp_path: Path) -> None:
-    given = [str(recipe_file(tmp_path)), "--log.wandb=true", "--distill.n_thoughts=0"]
+    given = [str(recipe_file(tmp_path)), "--log.report_to=[wandb]", "--distill.n_thoughts=0"]
     few = ["--distill.written.steps=1", "--distill.latent.steps=1"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}

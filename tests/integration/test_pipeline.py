@@ -24,7 +24,7 @@ def test_one_command_leads_to_translations_and_a_second_one_does_nothing_twice(
         monkeypatch.setattr(pipeline, name, n)
     make_base(tmp_path / "base")
     (tmp_path / "recipe.yaml").write_text(
-        "log: {wandb: false}\n"
+        "log: {report_to: []}\n"
         # So few operands that probes read some from an untrained model.
         "task: {options: {max_value: 12, max_operand: 3, step_weights: [[1, 1.0]], heldout_percent: 50}}\n"
         f"reasoner: {{path: {tmp_path / 'reasoner'}}}\n"

@@ -18,6 +18,7 @@ from reverse_codi.training.best_texts import BestTexts
 from reverse_codi.utils.config import RecipeError, UserError
 from reverse_codi.utils.stages import StageError
 from tests.tiny import make_sharp_reasoner
+from tests.trackers import scalars, texts
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
 
@@ -39,7 +40,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.yaml").write_text(
         yaml.safe_dump(
             {
-                "log": {"wandb": False},
+                "log": {"report_to": ["tensorboard"], "completions": 4},
                 "reasoner": {"path": str(folder / "reasoner")},
                 "trace": {"out": str(folder / "traces"), "n": 120, "n_heldout": 40, "shard_rows": 120},
                 "reading": {"encoded_threshold": 0.01, "fit_on": "gold"},
@@ -110,6 +111,26 @@ def test_the_last_policy_is_the_verbalizer_where_the_recipe_says_so(trained: Pat
     assert json.loads((trained / "best.json").read_text())["step"] == 6
 
 
+def test_every_stage_is_a_run_of_the_tracker_and_their_worth_one_more(trained: Path) -> None:
+    runs = trained / "tensorboard"
+    assert {path.name for path in runs.iterdir()} == {
+        "train", "warm-start", "01-search", "02-search", "03-distil", "04-search", "05-distil", "06-grpo",
+    }  # fmt: skip
+    found = lines(trained)
+    worth = [(at, line["heldout/match"]) for at, line in enumerate(found) if "heldout/match" in line]
+    assert scalars(runs / "train", "heldout/match") == [(at, pytest.approx(value)) for at, value in worth]
+    assert len(scalars(runs / "train", "seconds/06-grpo")) == 1
+    assert len(scalars(runs / "warm-start", "train/loss")) == 1  # logged every 50 of 60 steps
+    metrics = (trained / "reinforce/06-grpo/metrics.jsonl").read_text().splitlines()
+    logged = [json.loads(line) for line in metrics]
+    losses = [(line["step"], pytest.approx(line["loss"], abs=1e-6)) for line in logged if "loss" in line]
+    assert scalars(runs / "06-grpo", "train/loss") == losses
+    assert len(scalars(runs / "06-grpo", "train/seconds/train")) == 2  # the monitor's phase times
+    tables = texts(runs / "06-grpo", "completions")
+    assert [(step, table.count("\n")) for step, table in tables] == [(0, 5), (1, 5)]  # head, rule, 4 rows
+    assert "| question | thought | site | text |" in texts(runs / "02-search", "texts")[0][1]
+
+
 def test_finished_stages_are_used_again(trained: Path, root: Path) -> None:
     shutil.copytree(trained, root / "again")
     for name in ("05-distil", "06-grpo"):
@@ -143,8 +164,13 @@ def test_a_grpo_stage_that_was_stopped_goes_on_with_resume_alone(trained: Path, 
     (stage / "figures.json").unlink()
     with pytest.raises(RecipeError, match="--resume"):
         train(recipe(root, "stopped"))
+    kept = (root / "stopped/trackers.json").read_text()
     train(recipe(root, "stopped"), resume=True)
     assert (stage / "figures.json").is_file()
+    assert (root / "stopped/trackers.json").read_text() == kept
+    # Stages that the first process has sent are not sent again.
+    steps = [step for step, _ in scalars(root / "stopped/tensorboard/train", "total/texts")]
+    assert steps[:7] == list(range(7)) and set(steps[7:]) <= {6}
 
 
 def test_a_search_whose_texts_claim_nothing_says_so(root: Path) -> None:

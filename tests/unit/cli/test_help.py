@@ -100,7 +100,7 @@ def test_types_and_defaults_are_as_yaml_has_them() -> None:
     assert "--distill.written.steps int Optimizer steps. (default: 700)" in words
     assert "--distill.latent.steps int Optimizer steps. (default: 3000)" in words
     assert "--distill.lora.rank int LoRA rank. (default: 128)" in words
-    assert "--log.wandb bool" in words and "(default: true)" in words
+    assert "--log.artifacts bool" in words and "(default: true)" in words
     assert "schedule.to float Final weight. (required)" in words
 
 

@@ -117,7 +117,7 @@ def test_distillation_refuses_or_skips_what_its_base_cannot_hold(
         {
             "task": {"name": "jsonl", "path": str(source), "options": {"heldout_percent": 1}},
             "distill": keys,
-            "log": {"wandb": False},
+            "log": {"report_to": []},
         }
     )
     named = r"own\.jsonl:5: question, thoughts and solution have 25\d\d tokens; the base has 2048 positions"

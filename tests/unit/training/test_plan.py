@@ -49,7 +49,7 @@ def sizes_of_llama_1b() -> ModelSizes:
 
 
 def recipe(**overrides: Any) -> Recipe:
-    return Recipe.load("tiny", **{"log.wandb": False, **overrides})
+    return Recipe.load("tiny", **{"log.report_to": [], **overrides})
 
 
 # ---- sizes

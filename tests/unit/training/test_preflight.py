@@ -38,7 +38,7 @@ from reverse_codi.utils.stages import StageError, record
 
 def made(tmp_path: Path, folders: tuple[Path, Path], *words: str) -> Recipe:
     values: dict[str, Any] = {
-        "log": {"wandb": False},
+        "log": {"report_to": []},
         "reasoner": {"path": str(folders[0])},
         "train": {"out": str(tmp_path / "run")},
         "trace": {"out": str(tmp_path / "traces"), "n": 20, "n_heldout": 10},
@@ -257,7 +257,7 @@ def test_an_output_folder_under_a_file_is_refused(
 def test_other_verbs_check_their_folders_before_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     bad = str(tmp_path / "file/x")
-    (tmp_path / "r.yaml").write_text("log: {wandb: false}\n")
+    (tmp_path / "r.yaml").write_text("log: {report_to: []}\n")
     given = str(tmp_path / "r.yaml")
     for verb, words in (
         (distill_main, [given, "--distill.out", bad]),

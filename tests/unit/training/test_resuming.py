@@ -92,7 +92,7 @@ def test_what_decides_what_is_learnt_or_compared_is_refused(begun: Path, key: st
 
 def test_what_the_rest_of_a_run_follows_is_taken_over_and_recorded(begun: Path) -> None:
     words = ["--grpo.learning_rate", "3e-5", "--grpo.steps", "20", "--grpo.max_new_tokens", "40"]
-    silent = ["--log.wandb", "false", "--train.threads", "1", "--distill.seed", "4"]
+    silent = ["--log.report_to", "[]", "--train.threads", "1", "--distill.seed", "4"]
     start = start_of(recipe(*words, *silent, "--rollout.actors", "2"), begun, resume=True)
     assert start.changed == {
         "grpo.steps": (10, 20),

@@ -20,6 +20,7 @@ from reverse_codi.utils.stages import StageError
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, candidates
 from reverse_codi.verbalize.targets import nearest_texts
 from reverse_codi.verbalize.warm_start import SftPairs
+from tests.trackers import wandb_files
 
 
 def test_gold_texts_are_gold_whatever_the_maps_are_fitted_on(prepared: Prepared) -> None:
@@ -54,7 +55,7 @@ def test_only_the_labelled_problems_are_taught(
     monkeypatch.setattr(module, "fine_tune", lambda policy, pairs, *rest, **how: taught.append(pairs))
     for problems in (7, 0):
         section = WarmStartSection(kind="gold", problems=problems)
-        recipe = Recipe(warm_start=section, log=LogSection(wandb=False))
+        recipe = Recipe(warm_start=section, log=LogSection(report_to=[]))
         warm_start(recipe, prepared, tmp_path / str(problems))
     assert [len(pairs.texts) for pairs in taught] == [7 * 3, len(prepared.train) * 3]
 
@@ -79,7 +80,7 @@ def test_a_warm_start_with_other_settings_is_refused(
 
     def warm(values: dict[str, dict[str, Any]]) -> None:
         gold = {"kind": "gold", "problems": 7, **values.get("warm_start", {})}
-        recipe = Recipe.model_validate({**values, "warm_start": gold, "log": {"wandb": False}})
+        recipe = Recipe.model_validate({**values, "warm_start": gold, "log": {"report_to": []}})
         warm_start(recipe, prepared, tmp_path)
 
     warm({})
@@ -108,10 +109,15 @@ def test_losses_and_curve_of_the_warm_start_reach_wandb_as_a_run_of_their_own(
     warm_start(recipe, prepared, tmp_path / "run")
     assert wandb.run is None  # RL begins another
     wandb.teardown()
-    [file] = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    written = file.read_bytes()
-    for part in (b"warm start", b"train/loss", b"train/global_step", b"heldout/claim", b"heldout/match"):
-        assert part in written
+    [run] = wandb_files(tmp_path / "wandb")
+    assert (run.job, run.project) == ("warm start", "mine")
+    assert [step for step, _ in run.points("train/loss")] == [50]
+    curve = (tmp_path / "run/warm_curve.csv").read_text().splitlines()[1:]
+    match = [float(line.split(",")[2]) for line in curve]
+    assert [step for step, _ in run.points("heldout/match")] == [25, 50]
+    assert [value for _, value in run.points("heldout/match")] == pytest.approx(match, abs=1e-4)
+    assert all(0 <= value <= 1 for _, value in run.points("heldout/claim"))
+    assert run.config["warm_start"]["steps"] == 50 and run.config["trainer"]["max_steps"] == 50
     assert (tmp_path / "run/warm_curve.csv").read_text().count("\n") == 3
 
 

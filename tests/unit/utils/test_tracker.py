@@ -15,9 +15,12 @@ import wandb
 from rich.console import Console
 
 from reverse_codi.recipe.run import LogSection
-from reverse_codi.utils import tracker
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.log import show_log
-from reverse_codi.utils.tracker import log_point, refusal, start_wandb, tracked
+from reverse_codi.utils.tracker import log_point, tracked
+from reverse_codi.utils.trackers import wandb_server as tracker
+from reverse_codi.utils.trackers.wandb_server import refusal, start_wandb
+from tests.trackers import wandb_files
 
 KEY = "0123456789" * 4
 
@@ -137,14 +140,14 @@ def test_without_network_a_run_is_kept_offline_and_one_line_says_so(
         host in message and "figures are kept offline in wandb/, and `wandb sync` sends them later" in message
     )
     assert started() == ""  # asked and printed once
-    with tracked(LogSection(project="mine"), "a stage") as report_to:
-        assert report_to == "wandb"
+    with tracked(Recipe(log=LogSection(project="mine")), "a stage", tmp_path / "out") as reporting:
+        assert len(reporting) == 1
         log_point({"heldout/match": 0.25}, 3)
     assert wandb.run is None
     wandb.teardown()  # its service may still be writing
-    [folder] = (tmp_path / "wandb").glob("offline-run-*")
-    written = b"".join(file.read_bytes() for file in folder.glob("*.wandb"))
-    assert b"heldout/match" in written and b"a stage" in written and b"mine" in written
+    [run] = wandb_files(tmp_path / "wandb")
+    assert run.points("heldout/match") == [(3, 0.25)]
+    assert (run.job, run.project) == ("a stage", "mine")
 
 
 def test_without_a_login_no_server_is_asked(monkeypatch: pytest.MonkeyPatch, answering: HTTPServer) -> None:
@@ -187,13 +190,13 @@ def test_a_network_that_goes_between_question_and_run_costs_no_run(
         return init(**how)
 
     monkeypatch.setattr(wandb, "init", lost)
-    with tracked(LogSection(), "a stage"):
+    with tracked(Recipe(), "a stage", tmp_path / "out"):
         log_point({"x": 1.0})
     assert "W&B: Timed out while retrying: Post; figures are kept" in caplog.text
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
-def test_without_wandb_in_the_recipe_nothing_is_started(tmp_path: Path) -> None:
-    with tracked(LogSection(wandb=False), "a stage") as report_to:
+def test_without_trackers_in_the_recipe_nothing_is_started(tmp_path: Path) -> None:
+    with tracked(Recipe(log=LogSection(report_to=[])), "a stage", tmp_path / "out") as reporting:
         log_point({"x": 1.0}, 1)
-    assert report_to == "none" and not (tmp_path / "wandb").exists()
+    assert reporting == [] and not list(tmp_path.iterdir())

@@ -175,7 +175,7 @@ def test_distill_trains_stage_after_stage_and_goes_on(tmp_path: Path) -> None:
         "written": {"steps": 2, "batch_size": 4, "student": 0, "distill": 0},
         "latent": {"steps": 6, "batch_size": 4},
     }
-    recipe = Recipe.model_validate({"distill": section, "log": {"wandb": False}})
+    recipe = Recipe.model_validate({"distill": section, "log": {"report_to": []}})
     reasoner = distill(recipe)
     made = {path.parent.name for path in (tmp_path / "coconut").glob("*/model.safetensors")}
     assert made == {"written", "stage-1", "stage-2", "answer"}

@@ -31,7 +31,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recipe_of(base: Path, out: Path) -> Recipe:
     (out / "recipe.yaml").write_text(
-        "log: {wandb: false}\n"
+        "log: {report_to: []}\n"
         f"reasoner: {{path: {out / 'reasoner'}}}\n"
         "distill:\n"
         f"  out: {out / 'reasoner'}\n"

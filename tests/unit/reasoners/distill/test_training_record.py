@@ -17,7 +17,7 @@ from reverse_codi.utils.stages import TAKEN_OVER, record
 def test_distillation_keeps_the_length_of_its_longest_question(tmp_path: Path) -> None:
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     section = {"out": str(tmp_path), "shape": shape, "n_thoughts": 2, "projection_width": 8, "n_problems": 50}
-    recipe = Recipe.model_validate({"distill": section, "log": {"wandb": False}})
+    recipe = Recipe.model_validate({"distill": section, "log": {"report_to": []}})
     model, reasoner = new_model(recipe.distill, recipe.task.build(), 0)
     for phase in ("written", "latent"):  # both are done, so that nothing is trained here
         record(tmp_path / phase, {TAKEN_OVER: "an untrained model"})
