@@ -33,7 +33,7 @@ def alternatives(greedy: str, samples: Sequence[str]) -> list[Alternative]:
 
     >>> found = alternatives("12 + 5 = 17.", ["12+5=17", "9 + 9 = 18.", "9 + 9 = 18", "so", "no", "so"])
     >>> [(each.text, each.count, each.claims) for each in found]
-    [('12 + 5 = 17.', 1, True), ('9 + 9 = 18.', 2, True), ('so', 3, False)]
+    [('12 + 5 = 17.', 1, True), ('9 + 9 = 18', 2, True), ('so', 3, False)]
     """
     own = content(greedy)
     words: dict[object, Counter[str]] = {own: Counter()}
