@@ -35,7 +35,9 @@ class Counted(Translator):
 
 
 @pytest.fixture
-def translator(tiny_reasoner: CodiReasoner, tiny_verbalizer: Path, tmp_path: Path) -> Counted:
+def translator(
+    tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tiny_verbalizer: Path, tmp_path: Path
+) -> Counted:
     shutil.copytree(tiny_verbalizer, tmp_path / "verbalizer")
     return Counted(tiny_reasoner, tmp_path / "verbalizer", SHORT)
 
