@@ -6,9 +6,9 @@ figures of a stage, the trainer's and ours.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import yaml
@@ -46,9 +46,9 @@ class TensorboardRun:
         self.writer.flush()
 
     def configure(self, values: Mapping[str, Any]) -> None:
-        """A text for each entry, in JSON."""
+        """A text for each entry."""
         for name, value in values.items():
-            self.text(name, f"```json\n{json.dumps(value, indent=1, default=str)}\n```", self.first)
+            self.text(name, f"```\n{pformat(value)}\n```", self.first)
 
     def log(self, figures: Mapping[str, Number], step: int | None) -> None:
         """A point of each figure's curve."""

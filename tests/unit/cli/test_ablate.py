@@ -132,8 +132,8 @@ def test_a_row_after_no_row_above_it_is_refused_with_the_table(
 
 def test_a_table_that_asks_too_few_problems_or_takes_what_there_is_not_is_refused(tmp_path: Path) -> None:
     values = make_ablation(tmp_path, main={}).model_dump()
-    with pytest.raises(RecipeError, match=r"table: size\.problems = 63: .*greater than or equal to 64"):
-        validated(Ablation, values | {"size": {"problems": 63}}, "table")
+    with pytest.raises(RecipeError, match=r"table: size\.problems = 15: .*greater than or equal to 16"):
+        validated(Ablation, values | {"size": {"problems": 15}}, "table")
     with pytest.raises(RecipeError, match=r"table: rows\.rl\.takes\.0 = 'cold'"):
         make_ablation(tmp_path, main={}, rl={"after": "main", "takes": ["cold"]})
 
