@@ -24,7 +24,7 @@ def outputs(notebook: Any) -> list[tuple[str, str]]:
         for cell in notebook.cells
         if cell.cell_type == "code"
         for output in cell.outputs
-        for text in (output.get("text", ""), *(output.get("data", {}).values()))
+        for text in (output.get("text", ""), *(text for _, text in sorted(output.get("data", {}).items())))
     ]
 
 
@@ -54,9 +54,7 @@ def test_it_gives_what_it_keeps() -> None:
     again, before = outputs(module.executed(TOUR)), outputs(kept())
     assert len(again) == len(before)
     for (source, now), (_, then) in zip(again, before, strict=True):
-        # Widths of columns follow the figures.
-        assert NUMBER.sub("#", now).split() == NUMBER.sub("#", then).split(), (
-            f"{source}\n\nrun scripts/make_tour"
-        )
+        words, wanted = (NUMBER.sub("#", text).split() for text in (now, then))  # columns fit their figures
+        assert words == wanted, f"{source}\n\nrun scripts/make_tour"
         figures = zip(NUMBER.findall(now), NUMBER.findall(then), strict=True)
         assert all(abs(float(a) - float(b)) <= TOLERANCE for a, b in figures), source
