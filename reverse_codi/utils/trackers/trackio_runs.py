@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import trackio
+from trackio.run import Run
 
 from reverse_codi.utils.files import nulled
 from reverse_codi.utils.trackers.base import Number, Row, RunSpec, slug
@@ -39,7 +40,7 @@ class TrackioRun:
         run: trackio's.
     """
 
-    def __init__(self, run: trackio.Run) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
 
     def configure(self, values: Mapping[str, Any]) -> None:
