@@ -120,7 +120,7 @@ fi
 "$py" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$pin"
 
 begin "installing the project and its development tools"
-pip_install --no-build-isolation -e ".[train,trackers,dev,examples]"
+pip_install --no-build-isolation -e ".[train,trackers,app,dev,examples]"
 
 if [ $gpu = yes ]; then
   vllm=vllm

@@ -19,6 +19,7 @@ GROUPS = {
         "train": "train a verbalizer as a recipe says: traces, metric, warm start, GRPO",
         "verbalize": "say in words what each thought of a question, a trace store or a file holds",
         "report": "show traces, a run or an ablation table as one page to read in a browser",
+        "app": "ask, read the thoughts and change one, on a page of your browser",
         "evaluate": "measure whether translations are true, beside controls",
         "pipeline": "go all the way from a base model to translations",
         "push": "share a verbalizer, a reasoner or a trace store on the hub, with a card",

@@ -64,7 +64,7 @@ ANSWERING = "The answer is: 7"
 LENS = [" 1,024", "<|begin_of_thought|>", "\n", " 48", "multiplication"]
 TEXT = "I do not know (128 * 2.5 = 320.): 11% of wrong thoughts fit as well"
 # What prints no table: a line, a recipe, or what another verb shows.
-WITHOUT = {"distill", "checkpoint", "trace", "export", "push", "report"}
+WITHOUT = {"distill", "checkpoint", "trace", "app", "export", "push", "report"}
 
 
 class Kept:

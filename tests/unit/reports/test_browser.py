@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 from reverse_codi.reports.page import write_report
 from reverse_codi.reports.records import TraceReport
 from reverse_codi.reports.report import Report
+from tests.browser import headless, needs_browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium and chromedriver; apt-get install chromium chromium-driver"
-)
+pytestmark = needs_browser
 NASTY = "<img src=x onerror=\"document.title='broken'\"> <script>document.title='broken'</script>"
 
 
@@ -47,14 +43,8 @@ def file(tiny_report: TraceReport, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield chrome
-    chrome.quit()
+    with headless() as chrome:
+        yield chrome
 
 
 @pytest.fixture
