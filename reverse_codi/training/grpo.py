@@ -7,6 +7,7 @@ adapter that training started from) and the loss.
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ from reverse_codi.utils.trainer_checkpoints import take_rate
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.publishing.adapter_card import checkpoints_card
+
+# TRL says in every run that `rollout_func` is experimental. Contract tests pin what we lean on.
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 RolloutFunc = Callable[[list[str], GRPOTrainer], dict[str, list[Any]]]
 """TRL's: prompts in, each repeated G times in a run; columns out."""
