@@ -9,9 +9,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from reverse_codi.recipe.reasoner import EMBEDDED
+from reverse_codi.recipe.traces import OnBad
 
 KEYS_USAGE = "[--section.key VALUE ...]"
 # Wider lines are hard to read.
@@ -81,6 +82,15 @@ class Parser(argparse.ArgumentParser):
         """Add the argument RECIPE|VERBALIZER, which `evaluation.evaluate.find` looks up."""
         meaning = f"a recipe, a verbalizer's folder, or {EMBEDDED!r}"
         self.add_argument("what", metavar="RECIPE|VERBALIZER", nargs="?", default=default, help=meaning)
+
+    def add_on_bad_question(self) -> None:
+        """Add what to do with questions that cannot be asked, see `reasoners.question_checks.understood`."""
+        self.add_argument(
+            "--on-bad-question",
+            choices=get_args(OnBad),
+            default="error",
+            help="what to do where the model cannot be asked a question: empty, or longer than its positions",
+        )
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse words of which all are known; an unknown one is an error that proposes the nearest option."""

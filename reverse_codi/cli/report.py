@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
-from reverse_codi.recipe.traces import OnBad
 from reverse_codi.utils.arguments import count, positive
 
 
@@ -38,12 +37,7 @@ def parser() -> Parser:
     add("--verbalizer", metavar="ID", help="folder or hub id; the run's, or the embedded one, if none")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where model and verbalizer run")
     add("--seed", type=count, default=0, help="of the samples")
-    add(
-        "--on-bad-question",
-        choices=get_args(OnBad),
-        default="error",
-        help="what to do where the model cannot be asked a question: empty, or longer than its positions",
-    )
+    made.add_on_bad_question()
     return made
 
 

@@ -13,12 +13,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, shown, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reasoner import EMBEDDED
-from reverse_codi.recipe.traces import OnBad
 from reverse_codi.utils.arguments import count
 from reverse_codi.utils.errors import UserError
 
@@ -94,12 +93,7 @@ def parser() -> Parser:
     add("--reasoner", metavar="ID", help="folder or hub id; by default what the verbalizer's recipe names")
     add("--verbalizer", metavar="ID", default=EMBEDDED, help="folder or hub id of the verbalizer")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where model and verbalizer run")
-    add(
-        "--on-bad-question",
-        choices=get_args(OnBad),
-        default="error",
-        help="what to do where the model cannot be asked a question: empty, or longer than its positions",
-    )
+    made.add_on_bad_question()
     return made
 
 

@@ -24,6 +24,7 @@ from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import CachedReader
 from reverse_codi.reasoners.base import Chains
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.question_checks import knows
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.base import Problem, Task
 from reverse_codi.tasks.equations import parse_equations
@@ -76,8 +77,7 @@ class EvalContext:
 
     def knows(self, text: str) -> bool:
         """Whether the tokenizer knows every word of a text."""
-        unknown = self.reasoner.tokenizer.unk_token_id
-        return unknown is None or unknown not in self.reasoner.ids(text)
+        return knows(self.reasoner, text)
 
     def written(self, questions: list[str]) -> list[list[str]]:
         """The steps that the model writes for N questions in CoT mode; none is asked twice."""

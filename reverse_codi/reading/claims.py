@@ -59,6 +59,12 @@ def claimed(text: str) -> tuple[str, ...] | None:
     return claims or (() if re.sub(r"[\s().]", "", text).lower() == "nostep" else None)
 
 
+def stated(text: str) -> object:
+    """What makes two texts the same: their claims, or their words where no claim can be read."""
+    claims = claimed(text)
+    return text.strip() if claims is None else claims
+
+
 @dataclass(frozen=True)
 class Content:
     """What the thoughts of a site hold of their problems' steps.

@@ -217,6 +217,12 @@ def all_notices(reasoner: CodiReasoner, asked: Sequence[Asked], trained: int | N
     return shortened(found)
 
 
+def knows(reasoner: CodiReasoner, text: str) -> bool:
+    """Whether the tokenizer knows every word of a text."""
+    unknown = reasoner.tokenizer.unk_token_id
+    return unknown is None or unknown not in reasoner.ids(text)
+
+
 def understood(reasoner: CodiReasoner, asked: Sequence[A], on_bad: OnBad, key: str) -> list[A]:
     """Those of N questions that a reasoner can take; logs what it will not understand of them.
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reverse_codi.reading.claims import claimed
+from reverse_codi.reading.claims import claimed, stated
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ def alternatives(greedy: str, samples: Sequence[str]) -> list[Alternative]:
     >>> [(each.text, each.count, each.claims) for each in found]
     [('12 + 5 = 17.', 1, True), ('9 + 9 = 18', 2, True), ('so', 3, False)]
     """
-    own = content(greedy)
+    own = stated(greedy)
     words: dict[object, Counter[str]] = {own: Counter()}
     for text in samples:
-        of = content(text)
+        of = stated(text)
         words.setdefault(of if of == own or claimed(text) is not None else None, Counter())[text] += 1
     found = [
         Alternative(text, spelled.total(), of == own, claimed(text) is not None)
@@ -46,12 +46,6 @@ def alternatives(greedy: str, samples: Sequence[str]) -> list[Alternative]:
         for text in [greedy if of == own else _commonest(spelled)]
     ]
     return sorted(found, key=lambda each: (not each.greedy, not each.claims, -each.count))
-
-
-def content(text: str) -> object:
-    """What makes two texts the same: their claims, or their words where no claim can be read."""
-    claims = claimed(text)
-    return text.strip() if claims is None else claims
 
 
 def _commonest(spelled: Counter[str]) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from reverse_codi.reading.claims import NO_STEP
+from reverse_codi.reading.claims import NO_STEP, stated
 from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.reports.alternatives import content
 from reverse_codi.reports.records import Control
 from reverse_codi.tasks.claims import parse_belongings
 from reverse_codi.tasks.numbers import whole_number
@@ -80,7 +79,7 @@ def _of_thought(row: Translation, others: Sequence[str], turn: int, constant: st
     if row.lens is not None:
         texts[Control.LENS] = f"{row.lens[0]}." if whole_number(row.lens[0]) is not None else NO_STEP
     turned = [others[(turn + i) % len(others)] for i in range(len(others))]
-    other = next((text for text in turned if content(text) != content(row.translation)), None)
+    other = next((text for text in turned if stated(text) != stated(row.translation)), None)
     if other is not None:
         texts[Control.OTHER] = other
     return texts

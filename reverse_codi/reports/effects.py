@@ -26,6 +26,7 @@ from reverse_codi.reading.interventions.replace import (
 from reverse_codi.reading.interventions.traced import Traced
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.question_checks import knows
 from reverse_codi.reports.control_texts import Texts
 from reverse_codi.reports.records import REPLACEMENTS, Control, Effect
 from reverse_codi.tasks.answers import answer_of
@@ -144,7 +145,7 @@ def _edited(
         if not chain or result_of(chain[-1]) != answer:
             continue  # the translations do not lead to the answer, so no edit implies another
         for step, (thought, _) in enumerate(steps):
-            edit = edited_step(chain, step, rng, lambda text: _knows(model.reasoner, text))
+            edit = edited_step(chain, step, rng, lambda text: knows(model.reasoner, text))
             if edit is not None:
                 edits.rows.append(row)
                 edits.thoughts.append(thought)
@@ -168,9 +169,3 @@ def _steps(rows: Sequence[Translation]) -> list[tuple[int, str]]:
         for thought, claims in said
         if len(claims) == 1 and rows[thought].trusted is not False
     ]
-
-
-def _knows(reasoner: CodiReasoner, text: str) -> bool:
-    """Whether the tokenizer knows every word of a text."""
-    unknown = reasoner.tokenizer.unk_token_id
-    return unknown is None or unknown not in reasoner.ids(text)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from reverse_codi.reading.claims import stated
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.reports.alternatives import Alternative, content
+from reverse_codi.reports.alternatives import Alternative
 from reverse_codi.reports.records import MatchMap
 from reverse_codi.verbalize.translations.record import Translation
 
@@ -74,16 +75,16 @@ def match_map(
     """
     texts: dict[object, str] = {}
     for row in rows:
-        texts.setdefault(content(row.translation), row.translation)
+        texts.setdefault(stated(row.translation), row.translation)
     others = [each for own in options for each in own if each.claims]
     others.sort(key=lambda each: -each.count)
     for each in others:
-        texts.setdefault(content(each.text), each.text)
+        texts.setdefault(stated(each.text), each.text)
     shown = list(texts.items())[: max(most, len(rows))]
     return MatchMap(
         [row.site for row in rows],
         [text for _, text in shown],
         [[of_site[text] for of_site in matches.values()] for _, text in shown],
-        [[content(row.translation) == of for row in rows] for of, _ in shown],
+        [[stated(row.translation) == of for row in rows] for of, _ in shown],
         len(texts) - len(shown),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverse_codi.reading.claims import claimed
+from reverse_codi.reading.claims import stated
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.verbalize.translations.given import map_site
 
@@ -52,20 +52,14 @@ def sharing_of(references: Mapping[Site, Sequence[str]], site: Site, texts: Sequ
         site: of all texts; an h or its z, or the answer.
         texts: N texts.
     """
-    contents = [_content(text) for text in texts]
+    contents = [stated(text) for text in texts]
     if site == ANSWER:
         if len(contents) < FEWEST:
             return Sharing(None, [None] * len(contents))
         counts = Counter(contents)
         return Sharing(None, [(counts[own] - 1) / (len(contents) - 1) for own in contents])
-    others = [_content(text) for text in references.get(map_site(site), ())]
+    others = [stated(text) for text in references.get(map_site(site), ())]
     if not others:
         return Sharing(None, [None] * len(contents))
     alike = torch.tensor([[other == own for other in others] for own in contents])
     return Sharing(alike, alike.float().mean(1).tolist())
-
-
-def _content(text: str) -> object:
-    """What makes two texts the same: their claims, or their words where no claim can be read."""
-    claims = claimed(text)
-    return text.strip() if claims is None else claims

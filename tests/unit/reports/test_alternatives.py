@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reverse_codi.reports.alternatives import Alternative, alternatives, content
+from reverse_codi.reading.claims import stated
+from reverse_codi.reports.alternatives import Alternative, alternatives
 
 
 def test_equal_claims_are_counted_together_in_the_words_that_occur_most() -> None:
@@ -29,4 +30,4 @@ def test_a_greedy_text_without_a_claim_is_not_counted_with_others_of_its_kind() 
 
 
 def test_operands_make_another_content() -> None:
-    assert content("8 + 9 = 17.") != content("12 + 5 = 17.") == content("12+5 = 17")
+    assert stated("8 + 9 = 17.") != stated("12 + 5 = 17.") == stated("12+5 = 17")
