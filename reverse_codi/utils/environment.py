@@ -50,7 +50,7 @@ def check_device(device: str, key: str) -> None:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise MachineError(
             f"{key} = {device}, but torch {torch.__version__} finds no GPU on this machine; set it to cpu, "
-            "or run where there is one (docs/training.md)"
+            "or run where there is one (docs/operations.md)"
         )
 
 
