@@ -3,7 +3,8 @@
 Of questions (from the arguments, a file or standard input) and of trace stores it shows every thought: its
 translation with match and trust beside controls, logit-lens words, sampled alternatives, and what replacing
 it does to the answer. Of a training run (its `train.out`) it shows curves, phase times, memory and sampled
-texts, and the same of its held-out traces; the run's trackers keep the page as an artifact. Of the folder of an ablation table it shows the table.
+texts, and the same of its held-out traces; the run's trackers keep the page as an artifact. Of the folder of
+an ablation table it shows the table.
 """
 
 from __future__ import annotations

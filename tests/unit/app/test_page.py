@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from selenium import webdriver
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
 from reverse_codi import Verbalizer
+from tests.app_page import MATCH, TRANSLATION, ask, cell, edit, find, listening, until, wait_for, write
 from tests.browser import headless, needs_browser, sized
 
 app = pytest.importorskip("reverse_codi.app.page", exc_type=ImportError)
-QUESTION = "Umar owns 9 cups. Then he picks 3 more. How many cups are left?"
-TRANSLATION, MATCH = 1, 2
+QUESTION, ANSWER = "Umar owns 9 cups. Then he picks 3 more. How many cups are left?", "The answer is: 12"
 pytestmark = needs_browser
 
 
@@ -29,80 +26,30 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def chrome() -> Iterator[webdriver.Chrome]:
+def chrome() -> Iterator[Chrome]:
     with headless() as browser:
         yield browser
 
 
 @pytest.fixture
-def opened(chrome: webdriver.Chrome, address: str) -> Iterator[Callable[..., webdriver.Chrome]]:
-    """Opens the page, on which nothing was asked; no test may leave an error in the console."""
+def asked(chrome: Chrome, address: str) -> Iterator[Callable[..., Chrome]]:
+    """Opens the page and asks; no test may leave an error in the console."""
 
-    def open_page(width: int = 1300, theme: str = "light") -> webdriver.Chrome:
+    def open_page(width: int = 1300, theme: str = "light") -> Chrome:
         sized(chrome, width)
         chrome.get(f"{address}?__theme={theme}")
-        # Until the page listens, a click does nothing.
-        until(chrome, lambda: (find(chrome, "sample").click(), "no question has been asked" in told(chrome))[1])
+        until(chrome, lambda: listening(chrome))
+        ask(chrome, QUESTION, ANSWER)
         return chrome
 
     yield open_page
-    serious = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
-    assert serious == []
+    assert [entry["message"] for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def until(page: webdriver.Chrome, holds: Callable[[], bool]) -> None:
-    WebDriverWait(page, 60, poll_frequency=0.3).until(lambda _: holds())
-
-
-def find(page: webdriver.Chrome, name: str, inside: str = "") -> WebElement:
-    return WebDriverWait(page, 60).until(
-        lambda seen: seen.find_element(By.CSS_SELECTOR, f"#{name} {inside}".strip())
-    )
-
-
-def told(page: webdriver.Chrome) -> str:
-    return " ".join(each.text for each in page.find_elements(By.CSS_SELECTOR, ".toast-body"))
-
-
-def value(page: webdriver.Chrome, name: str) -> str:
-    return find(page, name, ":is(textarea, input)").get_attribute("value") or ""
-
-
-def wait_for(page: webdriver.Chrome, name: str, wanted: str) -> None:
-    WebDriverWait(page, 60).until(lambda seen: value(seen, name) == wanted)
-
-
-def cell(page: webdriver.Chrome, row: int, column: int, table: str = "thoughts") -> WebElement:
-    return find(page, table, f'[data-testid="cell-{row}-{column}"]')
-
-
-def ask(page: webdriver.Chrome) -> None:
-    find(page, "question", "textarea").send_keys(QUESTION)
-    find(page, "think").click()
-    wait_for(page, "answer", "The answer is: 12")
-    until(page, lambda: bool(page.find_elements(By.CSS_SELECTOR, '#thoughts [data-testid="cell-3-1"]')))
-
-
-def edit(page: webdriver.Chrome, row: int, text: str) -> None:
-    """Double-click a translation, write another text, press Enter."""
-    ActionChains(page).double_click(cell(page, row, TRANSLATION)).perform()
-    written(page, row, text)
-
-
-def written(page: webdriver.Chrome, row: int, text: str) -> None:
-    box = find(page, "thoughts", f'[data-testid="cell-{row}-{TRANSLATION}"] textarea')
-    box.send_keys(Keys.CONTROL, "a")
-    box.send_keys(text or Keys.DELETE)
-    box.send_keys(Keys.ENTER)
-
-
-def test_a_translation_is_edited_in_the_table_and_the_answer_follows(
-    opened: Callable[..., webdriver.Chrome],
-) -> None:
-    page = opened()
-    ask(page)
+def test_a_translation_is_edited_in_the_table_and_the_answer_follows(asked: Callable[..., Chrome]) -> None:
+    page = asked()
     assert cell(page, 0, TRANSLATION).text == "9 + 3 = 12."
-    assert not page.find_element(By.ID, "after").is_displayed()
+    assert not page.find_elements(By.CSS_SELECTOR, "#after table")
 
     edit(page, 0, "9 + 4 = 13.")
     wait_for(page, "answer", "The answer is: 12 → The answer is: 13")
@@ -113,55 +60,48 @@ def test_a_translation_is_edited_in_the_table_and_the_answer_follows(
     wait_for(page, "answer", "The answer is: 12 → The answer is: 14")
 
     edit(page, 0, "")  # the thought is taken back
-    wait_for(page, "answer", "The answer is: 12")
+    wait_for(page, "answer", ANSWER)
     until(page, lambda: cell(page, 0, TRANSLATION).text == "9 + 3 = 12.")
-    until(page, lambda: not page.find_element(By.ID, "after").is_displayed())
+    until(page, lambda: not page.find_elements(By.CSS_SELECTOR, "#after table"))
 
 
-def test_what_was_measured_cannot_be_edited(opened: Callable[..., webdriver.Chrome]) -> None:
-    page = opened()
-    ask(page)
+def test_what_was_measured_cannot_be_edited(asked: Callable[..., Chrome]) -> None:
+    page = asked()
     ActionChains(page).double_click(cell(page, 0, MATCH)).send_keys("9").perform()
     assert page.find_elements(By.CSS_SELECTOR, "#thoughts textarea") == []
 
 
-def test_the_thought_that_is_clicked_is_sampled(opened: Callable[..., webdriver.Chrome]) -> None:
-    page = opened()
-    ask(page)
-    cell(page, 1, MATCH).click()
-    wait_for(page, "site", "h1")
-    cell(page, 0, MATCH).click()
-    wait_for(page, "site", "h0")
+def test_the_thought_that_is_clicked_is_sampled(asked: Callable[..., Chrome]) -> None:
+    page = asked()
+    for row, site in ((1, "h1"), (0, "h0")):
+        cell(page, row, MATCH).click()
+        wait_for(page, "site", site)
     find(page, "sample").click()
     until(page, lambda: "100%" in find(page, "others").text)
     assert cell(page, 0, 0, "others").text == "9 + 3 = 12."
 
 
-@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (390, "light"), (1300, "dark")])
-def test_the_page_fits_the_screen_and_a_double_tap_edits(
-    opened: Callable[..., webdriver.Chrome], width: int, theme: str
-) -> None:
-    page = opened(width, theme)
-    ask(page)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_on_a_phone_a_double_tap_edits(asked: Callable[..., Chrome], theme: str) -> None:
+    page = asked(390, theme)
     place = cell(page, 0, TRANSLATION)
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", place)
-    middle = page.execute_script(
-        "const box = arguments[0].getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]",
-        place,
+    middle = (
+        "const box = arguments[0].getBoundingClientRect();"
+        "return [box.x + box.width / 2, box.y + box.height / 2]"
     )
-    assert 0 < middle[0] < width  # it is seen without scrolling to the side
-    tap = {"x": middle[0], "y": middle[1], "tapCount": 2, "gestureSourceType": "touch"}
+    x, y = page.execute_script(middle, place)
+    assert 0 < x < 390  # it is seen without scrolling to the side
+    tap = {"x": x, "y": y, "tapCount": 2, "gestureSourceType": "touch"}
     page.execute_cdp_cmd("Input.synthesizeTapGesture", tap)
-    written(page, 0, "9 + 4 = 13.")
+    write(page, 0, "9 + 4 = 13.")
     wait_for(page, "answer", "The answer is: 12 → The answer is: 13")
-    assert page.execute_script("return document.documentElement.scrollWidth") <= width
-    paper = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    paper: str = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     red = int(paper.partition("(")[2].partition(",")[0])
     assert (red < 64) == (theme == "dark")
 
 
-def test_nothing_is_asked_of_another_machine(opened: Callable[..., webdriver.Chrome], address: str) -> None:
-    page = opened()
-    ask(page)
-    asked = page.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
-    assert asked and [name for name in asked if not name.startswith((address, "data:", "blob:"))] == []
+def test_nothing_is_asked_of_another_machine(asked: Callable[..., Chrome], address: str) -> None:
+    loaded = asked().execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
+    assert loaded and [name for name in loaded if not name.startswith((address, "data:", "blob:"))] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,10 @@ def test_a_tracker_that_is_gone_costs_no_report(
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 0.5, "kl": 0.1}) + "\n")
     (tmp_path / "recipe.yaml").write_text("log: {report_to: [trackio]}\n")
     (tmp_path / "trackers.json").write_text(json.dumps({"group": "g", "runs": {}}))
-    monkeypatch.setattr(tracker.importlib.util, "find_spec", lambda asked: None)
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        tracker.importlib.util, "find_spec", lambda asked: None if asked == "trackio" else known(asked)
+    )
     main([str(tmp_path), "--out", str(tmp_path / "report.html")])
     assert "KL to the policy before" in (tmp_path / "report.html").read_text()
     assert "is no artifact of the run's trackers: log.report_to names trackio" in capsys.readouterr().err
