@@ -51,16 +51,12 @@ _PLACES = {
 }
 
 
-def _settle() -> None:
-    from reverse_codi.utils.environment import settle
-
-    settle()
-
-
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _settle()
+    from reverse_codi.utils.environment import settle_and_say
+
+    settle_and_say()
     value = getattr(_imported(_PLACES[name]), name)
     globals()[name] = value
     return value
@@ -98,4 +94,4 @@ sys.modules[__name__].__class__ = _Package
 
 # A program of ours begins, by `python -m` or as a worker of Ray, and imports what it needs itself.
 if os.path.basename((getattr(sys, "argv", None) and sys.argv[0]) or "") in ("-m", "default_worker.py"):
-    _settle()
+    importlib.import_module("reverse_codi.utils.environment").settle()  # the verb says what there is to say

@@ -26,3 +26,11 @@ def headless() -> Iterator[webdriver.Chrome]:
     chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     yield chrome
     chrome.quit()
+
+
+def sized(chrome: webdriver.Chrome, width: int, height: int = 900, scale: float = 1) -> None:
+    """Give it a screen; one of less than 600 columns is a phone's."""
+    phone = width < 600
+    metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    chrome.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": phone})

@@ -5,8 +5,8 @@ Shapes: N = 1 question, K thoughts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reverse_codi.reasoners.question_checks import understood
@@ -26,12 +26,16 @@ class Thinking:
     """A question that was thought about.
 
     Attributes:
+        verbalizer: who translates.
         question: what was asked.
         given: the thoughts, K sites of one row.
+        rows: their translations, in order; fewer than K while they are written.
     """
 
+    verbalizer: Verbalizer
     question: str
     given: Given
+    rows: Sequence[Translation] = ()
 
     @classmethod
     def about(cls, verbalizer: Verbalizer, question: str) -> Thinking:
@@ -41,7 +45,7 @@ class Thinking:
             QuestionError: the question cannot be asked.
         """
         understood(verbalizer.reasoner, [Question(question, "")], "error", "the question")
-        return cls(question, verbalizer.thoughts_about([question]))
+        return cls(verbalizer, question, verbalizer.thoughts_about([question]))
 
     @property
     def answer(self) -> str:
@@ -53,26 +57,43 @@ class Thinking:
         """The thoughts, in order."""
         return list(self.given.slots)
 
-    def at(self, site: Site) -> Given:
-        """One thought of it."""
-        targets = {site: self.given.targets[site]} if site in self.given.targets else {}
-        given = self.given
-        return Given({site: given.slots[site]}, targets, given.questions, given.answers, given.sources)
+    def one_by_one(self) -> Iterator[Thinking]:
+        """The same, each time with one translation more."""
+        rows: list[Translation] = []
+        for site in self.sites:
+            rows += self.verbalizer.translate_given(self.given.at(site))
+            yield replace(self, rows=tuple(rows))
 
+    def edits(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Those of the texts, by site, that differ from the translation; an empty one is no edit."""
+        own = {row.site: row.text for row in self.rows}
+        return {site: text for site, text in texts.items() if text.strip() and text != own.get(site, text)}
 
-def one_by_one(verbalizer: Verbalizer, thinking: Thinking) -> Iterator[list[Translation]]:
-    """The translations so far, one more each time."""
-    rows: list[Translation] = []
-    for site in thinking.sites:
-        rows += verbalizer.translate_given(thinking.at(site))
-        yield list(rows)
+    def with_edits(self, edits: Mapping[str, str]) -> Counterfactual:
+        """The question thought about again, with texts in the place of some thoughts.
 
+        Raises:
+            UserError: this verbalizer reads no text as a single thought.
+        """
+        if ANSWER in self.verbalizer.sites:
+            raise UserError("this verbalizer writes one text for all thoughts; none can be edited alone")
+        return self.verbalizer.counterfactual(self.question, edits)
 
-def sampled(verbalizer: Verbalizer, thinking: Thinking, site: Site, n: int) -> list[tuple[str, float]]:
-    """What `n` samples of a thought say, with the share of each content."""
-    slots = thinking.given.slots[site]
-    [greedy], [texts] = verbalizer.translator.greedy(slots), verbalizer.translator.sampled(slots, n)
-    return [(each.text, each.count / n) for each in alternatives(greedy, texts)]
+    def samples(self, site: Site, n: int) -> list[tuple[str, float]]:
+        """What `n` samples of a thought say, with the share of each content."""
+        slots, translator = self.given.slots[site], self.verbalizer.translator
+        [greedy], [texts] = translator.greedy(slots), translator.sampled(slots, n)
+        return [(each.text, each.count / n) for each in alternatives(greedy, texts)]
+
+    def save(self, file: Path) -> Path:
+        """Write question, answer, translations and hidden states as JSON; returns the file."""
+        rows = self.verbalizer.translate_given(self.given).to_dicts()
+        for row, site in zip(rows, self.sites, strict=True):
+            vector = self.given.targets.get(site)
+            row["hidden_state"] = None if vector is None else vector[0].tolist()
+        kept = {"question": self.question, "answer": self.answer, "thoughts": rows}
+        write_whole(file, strict_json(kept, indent=1) + "\n")
+        return file
 
 
 def compared(verbalizers: Mapping[str, Verbalizer], question: str) -> list[list[str]]:
@@ -82,27 +103,3 @@ def compared(verbalizers: Mapping[str, Verbalizer], question: str) -> list[list[
     }
     sites = list(dict.fromkeys(site for of in texts.values() for site in of))
     return [[site, *(of.get(site, "") for of in texts.values())] for site in sites]
-
-
-def edited(verbalizer: Verbalizer, question: str, site: str, text: str) -> Counterfactual:
-    """The question thought about again, with a text in a thought's place.
-
-    Raises:
-        UserError: no thought is chosen, or the text is empty.
-    """
-    if ANSWER in verbalizer.sites:
-        raise UserError("this verbalizer writes one text for all thoughts; none can be edited alone")
-    if not text.strip():
-        raise UserError("the text is empty; write what the thought shall say, as 12 + 6 = 18.")
-    return verbalizer.counterfactual(question, {site: text})
-
-
-def save(verbalizer: Verbalizer, thinking: Thinking, file: Path) -> Path:
-    """Write question, answer, translations and hidden states as JSON; returns the file."""
-    rows = verbalizer.translate_given(thinking.given).to_dicts()
-    for row, site in zip(rows, thinking.sites, strict=True):
-        vector = thinking.given.targets.get(site)
-        row["hidden_state"] = None if vector is None else vector[0].tolist()
-    kept = {"question": thinking.question, "answer": thinking.answer, "thoughts": rows}
-    write_whole(file, strict_json(kept, indent=1) + "\n")
-    return file

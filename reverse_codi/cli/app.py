@@ -13,8 +13,6 @@ from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.utils.arguments import count
 
-LOOPBACK = "127.0.0.1"
-
 
 def parser() -> Parser:
     """The options of the verb."""
@@ -37,7 +35,7 @@ def parser() -> Parser:
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Load, and serve until it is stopped."""
     try:
-        from reverse_codi.app.page import build
+        from reverse_codi.app.page import build, serve
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
@@ -48,14 +46,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
 
     names = list(dict.fromkeys(options.verbalizers))
     page = build({name: Verbalizer.from_pretrained(name, device=options.device) for name in names})
-    _, address, _ = page.queue().launch(
-        server_name=LOOPBACK,
-        server_port=options.port or None,
-        inbrowser=options.open,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-    )
+    address = serve(page, options.port, options.open)
     out.show_whole(f"the page is at {address} (Ctrl-C ends it)")
     page.block_thread()
     return {"address": address}

@@ -1,7 +1,9 @@
 """Find how well thoughts can be read at all, in one guess.
 
 Probes with labels, linear and with a hidden layer, on hidden states and on latent inputs, are trained on the
-recipe's training traces. What they cannot tell, no translation of a single thought can be expected to.
+recipe's training traces. A translation of a single thought cannot be expected to state what they cannot
+read.
+
 `step_result.K` is the gold result of step K, off the thought of that step, in right traces; `wrong` is the
 model's own wrong answer, off the thought of the last step, in wrong traces.
 """

@@ -44,7 +44,8 @@ def tables(title: str, of_run: Sequence[Point], figures: Sequence[str]) -> list[
             step = "" if point.step is None else f"{point.step:,}"
             values = [point.figures.get(name) for name in part]
             shown = ["" if value is None else f"{value:.3f}" for value in values]
-            table.add_row(point.stage, step, f"{point.texts:,}", f"{point.seconds:,.0f}", *shown)
+            seconds = "" if point.seconds is None else f"{point.seconds:,.0f}"
+            table.add_row(point.stage, step, f"{point.texts:,}", seconds, *shown)
         made.append(table)
     return made
 

@@ -130,10 +130,12 @@ def verb(
             options.keys = keys
             plain = options.quiet or not (sys.stdout.isatty() and sys.stderr.isatty())
             with silenced(bars=plain, notices=options.quiet), kept_for_the_result(options.json):
+                from reverse_codi.utils.environment import settle_and_say
                 from reverse_codi.utils.log import show_log
 
                 out = Output.of(quiet=options.quiet, json=options.json, aside=aside)
                 show_log(out.notes)
+                settle_and_say()
                 found = work(options, out)
             if options.json:
                 print(figures_json(found, indent=1))

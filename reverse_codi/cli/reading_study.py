@@ -121,7 +121,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
         out.show(f"probe {site}, {n_steps}-step problems: {line}")
     specs = (*SPECS, *more)
     study = Study(reasoner, sites, encoded, train, heldout)
-    rows = [row for spec in specs for row in study.rows(spec, train.claims)]
+    rows = study.every(specs, train.claims)
     best = choose(rows)
     written = study.rows(best, self_generated_claims(reasoner, train.questions))
     bare = study.rows(best, train.claims, framed=0)

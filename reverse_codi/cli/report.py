@@ -3,7 +3,8 @@
 Of questions (from the arguments, a file or standard input) and of trace stores it shows every thought: its
 translation with match and trust beside controls, logit-lens words, sampled alternatives, and what replacing
 it does to the answer. Of a training run (its `train.out`) it shows curves, phase times, memory and sampled
-texts, and the same of its held-out traces. Of the folder of an ablation table it shows the table.
+texts, and the same of its held-out traces; the run's trackers keep the page as an artifact. Of the folder of
+an ablation table it shows the table.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def parser() -> Parser:
 @verb(parser, aside=True)
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Compute a report and write its page."""
+    from reverse_codi.reports.artifact import keep_report
     from reverse_codi.reports.make import Wanted, make_report
     from reverse_codi.reports.page import write_report
     from reverse_codi.utils.outputs import check_file
@@ -64,5 +66,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
         )
     )
     write_report(report, options.out)
+    if report.run is not None:
+        keep_report(Path(report.run.folder), options.out)
     out.show_whole(f"report: {options.out}")
     return {"report": str(options.out)}

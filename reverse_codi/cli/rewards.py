@@ -115,9 +115,9 @@ def verdict(trial: Trial) -> str:
     if not trial.won_by:
         return f"Gold leads every worthless kind of text: {name} is sensitive to content."
     return (
-        f"Warning: {', '.join(trial.won_by)} texts score as well as gold. {name} does not tell content, or "
-        "not all of it: alone it can be won without. Only use it beside a reward that does (contrastive, "
-        "hidden_match)."
+        f"Warning: {', '.join(trial.won_by)} texts score as well as gold. {name} is not sensitive to "
+        "content, or not to all of it: alone it can be won without. Only use it beside a reward that is "
+        "(contrastive, hidden_match)."
     )
 
 

@@ -60,6 +60,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.evaluation.evaluate import find
     from reverse_codi.evaluation.samples import by_margin, counts, held_out, nearest_of_all, tried
     from reverse_codi.reading.best_of import MARGIN
+    from reverse_codi.utils.console import counted, progress
     from reverse_codi.utils.outputs import check_folder
     from reverse_codi.verbalize.translations.reference_texts import kept_reference_texts
 
@@ -69,17 +70,20 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     rules |= {f"margin {margin:g}": by_margin(margin) for margin in options.margins or (0.0, MARGIN)}
     tables: dict[tuple[int, str], list[tuple[int, float, float, int]]] = {}
     rows = 0
-    for seed in options.seeds:
-        translator, metric, thoughts = held_out(
-            evaluated.recipe, evaluated.verbalizer, options.problems, seed, options.out
-        )
-        made = tried(translator, metric, thoughts, max(options.samples), seed)
-        references = kept_reference_texts(translator, metric)
-        rows += len(thoughts)
-        chosen = {(0, "greedy"): made.chosen(0, nearest_of_all)}
-        chosen |= {(n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()}
-        for key, texts in chosen.items():
-            tables.setdefault(key, []).append(counts(references, metric, thoughts, texts))
+    with progress("seeds", len(options.seeds)) as advance:
+        for seed in options.seeds:
+            translator, metric, thoughts = held_out(
+                evaluated.recipe, evaluated.verbalizer, options.problems, seed, options.out
+            )
+            with counted("texts") as translator.engine.progress:
+                made = tried(translator, metric, thoughts, max(options.samples), seed)
+                references = kept_reference_texts(translator, metric)
+            rows += len(thoughts)
+            chosen = {(0, "greedy"): made.chosen(0, nearest_of_all)}
+            chosen |= {(n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()}
+            for key, texts in chosen.items():
+                tables.setdefault(key, []).append(counts(references, metric, thoughts, texts))
+            advance(1)
     records = [
         {"samples": n, "rule": name, "seed": seed, **dict(zip(COUNTED, of_seed, strict=True))}
         for (n, name), found in tables.items()

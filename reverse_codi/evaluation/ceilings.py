@@ -22,8 +22,11 @@ from reverse_codi.tasks.claims import result_of
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.console import progress
 
-HIDDEN, STEPS_OF_SGD, BATCH, RATE = 256, 4_000, 512, 3e-3
+STEPS_OF_SGD, BATCH, RATE = 4_000, 512, 3e-3
+# Name of a probe -> width of its hidden layer, 0 for none.
+PROBES = {"linear": 0, "hidden": 256}
 # Wrong answers are rare, and the only ones where thinking and solving part.
 WRONG_WEIGHT = 8.0
 
@@ -109,15 +112,17 @@ def ceilings(train: TraceStore, test: TraceStore, n_thoughts: int, seed: int = 0
     }
     lengths = range(1, n_thoughts + 1)
     groups["wrong"] = [(answered(train, n, False), answered(test, n, True)) for n in lengths]
+    usable = {name: [(a, b) for a, b in pairs if a.rows and b.rows] for name, pairs in groups.items()}
+    probes = [(kind, name, hidden) for kind in ("h", "z") for name, hidden in PROBES.items()]
     found = {}
-    for name, pairs in groups.items():
-        usable = [(a, b) for a, b in pairs if a.rows and b.rows]
-        for kind in ("h", "z"):
-            for probe, hidden in (("linear", 0), ("hidden", HIDDEN)):
+    with progress("probes", len(probes) * sum(map(len, usable.values()))) as advance:
+        for name, pairs in usable.items():
+            for kind, probe, hidden in probes:
                 hits: list[float] = []
-                for one, other in usable:
+                for one, other in pairs:
                     site = Site("h", one.site.index) if kind == "h" else Site("z", one.site.index)
                     vectors = train.vectors(site)[one.rows], test.vectors(site)[other.rows]
                     hits += probe_hits((vectors[0], one), (vectors[1], other), hidden, seed)
+                    advance(1)
                 found[f"{name}.{kind}.{probe}"] = figures.share(hits, range(len(hits)))
     return found

@@ -25,6 +25,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import FRAMED, ReadSpec
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.bootstrap import Interval, explained, interval
+from reverse_codi.utils.console import progress
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,17 @@ class Study:
     train: TraceStore
     test: TraceStore
 
+    def every(
+        self, specs: Sequence[ReadSpec], claims: Sequence[Sequence[str]], framed: float = FRAMED
+    ) -> list[StudyRow]:
+        """Study each ReadSpec on every site; see `rows`."""
+        found: list[StudyRow] = []
+        with progress("ways of reading", len(specs)) as advance:
+            for spec in specs:
+                found += self.rows(spec, claims, framed)
+                advance(1)
+        return found
+
     def rows(self, spec: ReadSpec, claims: Sequence[Sequence[str]], framed: float = FRAMED) -> list[StudyRow]:
         """Study one ReadSpec on every site.
 
@@ -76,12 +88,14 @@ class Study:
         """
         reader = CachedReader(Reader(self.reasoner, spec))  # most hard negatives are the same at every site
         rows = []
-        for site in self.sites:
-            # Problems with nothing at this site have no gold text to compare with hard negatives.
-            use = [i for i, c in enumerate(self.test.claims) if self.encoded.steps(site, len(c))]
-            if len(use) >= 64:
-                map_ = fit_map(reader, site, self.encoded, self.train, claims, framed)
-                rows.append(_row(reader, spec, site, map_, self.encoded, self.test, use))
+        with progress("sites", len(self.sites)) as advance:
+            for site in self.sites:
+                # Problems with nothing at this site have no gold text to compare with hard negatives.
+                use = [i for i, c in enumerate(self.test.claims) if self.encoded.steps(site, len(c))]
+                if len(use) >= 64:
+                    map_ = fit_map(reader, site, self.encoded, self.train, claims, framed)
+                    rows.append(_row(reader, spec, site, map_, self.encoded, self.test, use))
+                advance(1)
         return rows
 
 

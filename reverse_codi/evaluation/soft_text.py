@@ -20,6 +20,7 @@ from reverse_codi.evaluation.defaults import DESCENT_STEPS
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.console import progress
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,20 @@ def softened(
     """
     best = torch.full((len(texts),), -torch.inf)
     lengths = [len(reasoner.ids(text)) for text in texts]
-    for length in sorted(set(lengths)):
-        rows = [row for row, n in enumerate(lengths) if n == length]
-        targets, at, words = thoughts[rows], [sites[row] for row in rows], [texts[row] for row in rows]
-        start = torch.stack([reasoner.embed(text) for text in words])  # [N, T, d]
-        soft = start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([soft], lr=descent.rate * float(start.std()))
-        for step in range(descent.steps + 1):
-            match = metric.match(targets, metric.apply(_features(reasoner, metric, soft, words), at), at)
-            best[rows] = torch.maximum(best[rows], match.detach())
-            if step < descent.steps:
-                (soft.grad,) = torch.autograd.grad(-match.sum(), soft)  # the frozen model collects none
-                optimizer.step()
+    with progress("soft texts", len(texts) * (descent.steps + 1)) as advance:
+        for length in sorted(set(lengths)):
+            rows = [row for row, n in enumerate(lengths) if n == length]
+            targets, at, words = thoughts[rows], [sites[row] for row in rows], [texts[row] for row in rows]
+            start = torch.stack([reasoner.embed(text) for text in words])  # [N, T, d]
+            soft = start.clone().requires_grad_()
+            optimizer = torch.optim.Adam([soft], lr=descent.rate * float(start.std()))
+            for step in range(descent.steps + 1):
+                match = metric.match(targets, metric.apply(_features(reasoner, metric, soft, words), at), at)
+                best[rows] = torch.maximum(best[rows], match.detach())
+                if step < descent.steps:
+                    (soft.grad,) = torch.autograd.grad(-match.sum(), soft)  # the frozen model collects none
+                    optimizer.step()
+                advance(len(rows))
     return best
 
 

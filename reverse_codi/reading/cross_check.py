@@ -1,7 +1,7 @@
-"""Probes checked by the reading: do the maps tell a thought's own text from others, where probes read a step?
+"""Probes checked by the reading: do the maps find a thought's own text where probes read a step?
 
 Probes go from thoughts to labels, maps from texts to thoughts. A site where probes read a step and the map
-tells nothing apart would be trained on texts that no reward can judge.
+finds no own text would be trained on texts that no reward can judge.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AMONG, MOST = 64, 512
 
 @dataclass(frozen=True)
 class SiteCheck:
-    """How well one site's map tells held-out thoughts apart by their gold texts.
+    """How often one site's map finds the gold text of a held-out thought among others.
 
     Attributes:
         site: the site.
@@ -82,12 +82,12 @@ def cross_check(metric: ThoughtMetric, encoded: EncodedSteps, heldout: TraceStor
 
 
 def report(checks: list[SiteCheck]) -> None:
-    """Log each check, and warn of a site whose map tells nothing apart."""
+    """Log each check, and warn of a site whose map finds no own text."""
     for check in checks:
         log.info(str(check))
         if check.match <= 0 or check.retrieval < 2 / AMONG:
             log.warning(
-                f"{check.site}: probes read a step there and its map tells no thought from another, so no "
+                f"{check.site}: probes read a step there, but its map finds no thought's own text, so no "
                 "reward can judge its texts; raise trace.n, set reading.spec.ridge: auto, or see "
                 "`reverse-codi planted`"
             )

@@ -31,7 +31,7 @@ class LogSection(Section):
     completions: int = Field(default=64, ge=0)
     """Number of texts with their rewards that a tracker shows of each step; completions.jsonl has all."""
     artifacts: bool = True
-    """Keep the finished verbalizer, and the files of an evaluation, as artifacts of the tracker."""
+    """Keep the finished verbalizer, the files of an evaluation and reports as artifacts of the tracker."""
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from reverse_codi.reports.records import Point, PointKind, ThoughtMap
 
 Chart = dict[str, Any]
 
-# Told apart by people of any colour vision, on white and on black (Okabe and Ito 2008; yellow is left out).
+# Distinct for people of any colour vision, on white and on black (Okabe and Ito 2008; yellow is left out).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a68c9", "#8a8f98")
 # Lines of whose names a legend has no more room.
 MOST_SHOWN = 5

@@ -22,14 +22,14 @@ class Point:
         stage: name of the stage, "00-warm" for the warm start.
         step: optimizer step within a distillation; None at the end of another stage.
         texts: sampled so far, by all stages.
-        seconds: of all stages so far.
+        seconds: of all stages so far; None where an older run did not write them down.
         figures: name -> value.
     """
 
     stage: str
     step: int | None
     texts: int
-    seconds: float
+    seconds: float | None
     figures: Mapping[str, float]
 
 
@@ -67,7 +67,8 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 def _within(stage: str, row: dict[str, str], texts: int, began: float) -> Point:
     figures = {name: float(value) for name, value in row.items() if name not in ("step", "seconds")}
-    return Point(stage, int(row["step"]), texts, began + float(row["seconds"]), figures)
+    seconds = began + float(row["seconds"]) if "seconds" in row else None
+    return Point(stage, int(row["step"]), texts, seconds, figures)
 
 
 def plot(runs: Mapping[str, Sequence[Point]], figures: Sequence[str]) -> dict[str, Any]:
@@ -75,8 +76,9 @@ def plot(runs: Mapping[str, Sequence[Point]], figures: Sequence[str]) -> dict[st
     lines = []
     for run, of_run in runs.items():
         for name in figures:
-            there = [point for point in of_run if name in point.figures]
+            measured = [point for point in of_run if name in point.figures]
             for axis, across in (("", "texts"), ("2", "seconds")):
+                there = [point for point in measured if getattr(point, across) is not None]
                 lines.append(
                     {
                         "type": "scatter",

@@ -8,15 +8,17 @@ name of the public API is first asked for.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import secrets
 import socket
-import sys
 import tempfile
 from pathlib import Path
 
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.outputs import OutputError, check_folder
+
+log = logging.getLogger(__name__)
 
 ADDRESS = "RAY_ADDRESS"
 # A cluster on the same network answers in milliseconds; one that shares busy cores takes seconds.
@@ -203,19 +205,23 @@ def _token(file: Path) -> dict[str, str]:
     return {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
-def settle_home_and_say() -> None:
-    """`settle_home`, with what it says on standard error."""
-    if message := settle_home():
-        print(message, file=sys.stderr)
-
-
 @functools.cache
-def settle() -> None:
+def settle() -> str:
     """Make the environment fit, once a process, before a library is imported that reads it then.
 
     With WANDB_MODE=offline transformers prints a line to standard output as it is imported, where a program
     may read a result; W&B knows that mode by an older name too.
+
+    Returns:
+        What `settle_home` has to say.
     """
     if os.environ.get("WANDB_MODE") == "offline":
         os.environ["WANDB_MODE"] = "dryrun"
-    settle_home_and_say()
+    return settle_home()
+
+
+@functools.cache
+def settle_and_say() -> None:
+    """`settle`, with what it says in the log, once a process: a verb may be silent (`--quiet`)."""
+    if message := settle():
+        log.warning(message)

@@ -298,3 +298,13 @@ def test_the_wheel_trains_outside_the_checkout(wheel: Path, tmp_path: Path) -> N
     assert (tmp_path / "run/verbalizer/maps.safetensors").is_file()
     cards = [tmp_path / "run" / name / "README.md" for name in ("warm", "best", "grpo", "verbalizer")]
     assert all("reverse_codi" in card.read_text() for card in cards)
+
+
+@pytest.mark.skipif(not (ROOT / ".venv/bin/python").exists(), reason="no .venv: make setup")
+def test_the_figures_of_the_layout_are_printed_when_the_script_is_called_by_its_name() -> None:
+    done = subprocess.run(["scripts/layout_figures"], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.rsplit(maxsplit=1) for line in done.stdout.splitlines())
+    there = [path for path in (ROOT / "reverse_codi").iterdir() if path.name != "__pycache__"]
+    assert int(found["entries"]) == len(there) and int(found["rooms"]) > 10
+    assert found["upward"] == found["circles"] == "0"

@@ -22,6 +22,7 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.answers import answer_of
 from reverse_codi.tasks.base import Problem, Task
 from reverse_codi.utils.bootstrap import Floats
+from reverse_codi.utils.console import progress
 
 
 def swapped(reasoner: Reasoner, questions: Sequence[str], donor_inputs: Tensor, thought: int) -> Chains:
@@ -87,11 +88,13 @@ def causal_activity(
     questions, donor_inputs = [recipients[i].question for i in used], donor_chains.latent_inputs[used]
     lengths = np.array([len(recipients[i].steps) for i in used])
     swaps: dict[tuple[Site, int], Swaps] = {}
-    for k in range(reasoner.n_thoughts):
-        outputs = swapped(reasoner, questions, donor_inputs, k).outputs
-        answers = [answer_of(reasoner, task, output) for output in outputs]
-        to_donor = kept(answers, [theirs[i] for i in used])
-        moved = 1 - kept(answers, [own[i] for i in used])
-        for n in sorted(set(lengths.tolist())):
-            swaps[Site("h", k), n] = Swaps(to_donor[lengths == n], moved[lengths == n])
+    with progress("swaps", reasoner.n_thoughts) as advance:
+        for k in range(reasoner.n_thoughts):
+            outputs = swapped(reasoner, questions, donor_inputs, k).outputs
+            answers = [answer_of(reasoner, task, output) for output in outputs]
+            to_donor = kept(answers, [theirs[i] for i in used])
+            moved = 1 - kept(answers, [own[i] for i in used])
+            for n in sorted(set(lengths.tolist())):
+                swaps[Site("h", k), n] = Swaps(to_donor[lengths == n], moved[lengths == n])
+            advance(1)
     return CausalActivity(swaps)

@@ -35,6 +35,7 @@ from reverse_codi.reasoners.distill.loss import token_logits
 from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.recipe.distill import WARM_UP, Recall
 from reverse_codi.utils.config import UserError
+from reverse_codi.utils.console import progress
 from reverse_codi.utils.finite import check_loss
 
 log = logging.getLogger(__name__)
@@ -164,24 +165,29 @@ def learn(
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / WARM_UP, total_iters=WARM_UP)
     left_out, right = 1.0, 0.0
     model.train()
-    for step in range(1, PATIENCES * section.patience + 1):
-        batch = statements.recital(rng, section.batch_size, section.statements, left_out, model.bot_id, pad)
-        loss, hits = _loss(model, batch)
-        check_loss(loss, step, "distill.recall.learning_rate", section.learning_rate)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        warm_up.step()
-        right = DECAY * right + (1 - DECAY) * hits
-        if right > KNOWN:
-            left_out = max(0.0, left_out - 1 / RETURN)
-        if step % 250 == 0:
-            log.info(f"recall {step}: {right:.3f} right, {left_out:.2f} of common words left out")
-        if left_out == 0.0 and right > DONE:
-            return True
-        if step == section.patience and left_out == 1.0:
-            return False
+    longest = PATIENCES * section.patience
+    with progress("recall, at most", longest) as advance:
+        for step in range(1, longest + 1):
+            batch = statements.recital(
+                rng, section.batch_size, section.statements, left_out, model.bot_id, pad
+            )
+            loss, hits = _loss(model, batch)
+            check_loss(loss, step, "distill.recall.learning_rate", section.learning_rate)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            warm_up.step()
+            advance(1)
+            right = DECAY * right + (1 - DECAY) * hits
+            if right > KNOWN:
+                left_out = max(0.0, left_out - 1 / RETURN)
+            if step % 250 == 0:
+                log.info(f"recall {step}: {right:.3f} right, {left_out:.2f} of common words left out")
+            if left_out == 0.0 and right > DONE:
+                return True
+            if step == section.patience and left_out == 1.0:
+                return False
     return False
 
 

@@ -43,5 +43,5 @@ def _group_of(folder: Path | None) -> str | None:
 
 
 def _new_group(folder: Path) -> str:
-    """As "tiny-train-1f2e3d4c" of runs/tiny/train: two of one name are told apart."""
+    """As "tiny-train-1f2e3d4c" of runs/tiny/train: two of one name get two groups."""
     return "-".join([*map(slug, folder.resolve().parts[-2:]), secrets.token_hex(4)])

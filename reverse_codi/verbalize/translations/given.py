@@ -10,7 +10,7 @@ Shapes: N rows, K thoughts, S slots, d width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,6 +58,11 @@ class Given:
             [self.answers[row] for row in index],
             [self.sources[row] for row in index],
         )
+
+    def at(self, site: Site) -> Given:
+        """One site of every row."""
+        targets = {site: self.targets[site]} if site in self.targets else {}
+        return replace(self, slots={site: self.slots[site]}, targets=targets)
 
 
 def map_site(site: Site) -> Site:

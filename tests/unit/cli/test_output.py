@@ -208,3 +208,17 @@ def test_a_translation_that_is_piped_has_no_bars_and_no_colours(tmp_path: Path) 
     rows = json.loads(done.stdout)
     assert {row["site"] for row in rows} == {"h0", "h1", "h2", "h3"} and rows[0]["question"] == question
     assert b"\r" not in done.stderr and b"\x1b" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(("option", "stream"), [("--quiet", None), ("--json", "err"), ("--no-such", None), ("", "out")])
+def test_where_caches_go_is_a_notice_like_others(option: str, stream: str | None, tmp_path: Path) -> None:
+    """The home folder cannot be written to, which is known before the options are."""
+    gone = ("HF_", "WANDB_", "VLLM_", "TRITON_", "XDG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(gone)}
+    given = kept | {"HOME": "/proc/nowhere", "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "reverse_codi.cli", "recipes", *filter(None, [option])]
+    done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=120)
+    assert done.returncode == (2 if option == "--no-such" else 0), done.stderr
+    notices = {name: text.count("caches go to") for name, text in (("out", done.stdout), ("err", done.stderr))}
+    assert notices == {"out": int(stream == "out"), "err": int(stream == "err")}
+    assert option != "--json" or "tiny" in json.loads(done.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from reverse_codi.cli.report import main
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils import tracker
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.outputs import OutputError
 from tests.tiny import make_problems, make_tiny_reasoner, make_tiny_traces
@@ -57,3 +59,18 @@ def test_what_cannot_be_reported_is_refused_before_any_work(tmp_path: Path, tiny
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="is a folder, and no trace store"):
         main([str(tmp_path / "folder"), "--out", str(tmp_path / "x.html")])
+
+
+def test_a_tracker_that_is_gone_costs_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 0.5, "kl": 0.1}) + "\n")
+    (tmp_path / "recipe.yaml").write_text("log: {report_to: [trackio]}\n")
+    (tmp_path / "trackers.json").write_text(json.dumps({"group": "g", "runs": {}}))
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        tracker.importlib.util, "find_spec", lambda asked: None if asked == "trackio" else known(asked)
+    )
+    main([str(tmp_path), "--out", str(tmp_path / "report.html")])
+    assert "KL to the policy before" in (tmp_path / "report.html").read_text()
+    assert "is no artifact of the run's trackers: log.report_to names trackio" in capsys.readouterr().err

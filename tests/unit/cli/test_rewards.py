@@ -51,7 +51,7 @@ def test_try_prints_the_distribution_and_what_can_win(capsys: pytest.CaptureFixt
     message = " ".join(capsys.readouterr().out.split())  # as wide as it may be
     assert all(kind in message for kind in TextKind)
     assert "Warning: other, shuffled, constant texts score as well as gold." in message
-    assert "brevity does not tell content" in message
+    assert "brevity is not sensitive to content" in message
 
 
 def test_try_scores_given_texts_as_json(

@@ -9,7 +9,8 @@ from reverse_codi.evaluation import ceilings
 from reverse_codi.evaluation.ceilings import ProbedStep, answered, intermediate, probe_hits
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.traces.store import TraceStore
-from tests.fakes import make_store
+from reverse_codi.utils.log import show_log
+from tests.fakes import make_store, printed, screen
 
 
 @pytest.fixture
@@ -20,7 +21,9 @@ def traces(tmp_path: Path) -> TraceStore:
         ["4 + 2 = 6", "6 - 1 = 5"],
         ["2 + 2 = 4", "4 / 2 = 2"],
     ]
-    return make_store(tmp_path, ["2", "6", "4", None], claims=claims, correct=[True, True, False, False])
+    states = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    correct = [True, True, False, False]
+    return make_store(tmp_path, ["2", "6", "4", None], None, claims, correct, states)
 
 
 def test_a_result_is_asked_of_right_traces_that_go_on_after_it(traces: TraceStore) -> None:
@@ -34,6 +37,21 @@ def test_own_answers_are_asked_of_the_last_thought_and_errors_weigh_more(traces:
     assert (every.site, every.rows, every.labels) == (Site("h", 1), [1, 2], ["6", "4"])
     assert every.weights == [1.0, ceilings.WRONG_WEIGHT]
     assert (wrong.rows, wrong.labels) == ([2], ["4"])
+
+
+def test_a_bar_shows_how_many_probes_were_fitted(
+    traces: TraceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four for each group of traces that has rows: one of step results, one of wrong answers."""
+    monkeypatch.setattr(ceilings, "STEPS_OF_SGD", 2)
+    console = show_log(screen(terminal=True))
+    found = ceilings.ceilings(traces, traces, 2)
+    assert "probes" in printed(console) and "8/8" in printed(console)
+    assert {name: figure.n for name, figure in found.items() if name.endswith("z.hidden")} == {
+        "step_result.1.z.hidden": 1,
+        "step_result.2.z.hidden": 0,
+        "wrong.z.hidden": 1,
+    }
 
 
 @pytest.mark.parametrize(("hidden", "low", "high"), [(0, 0.0, 0.75), (16, 0.95, 1.0)])

@@ -19,6 +19,8 @@ from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.log import hide_log, show_log
+from tests.fakes import printed, screen
 from tests.tiny import make_problems
 
 SITE, WIDTH = Site("h", 0), 12
@@ -72,7 +74,12 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[StudyRow]:
         ReadSpec(point=Point.LAST, ridge=0.1),
     ]
     study = Study(Constructed(), [SITE], encoded, train, test)  # type: ignore[arg-type]
-    return [row for spec in specs for row in study.rows(spec, train.claims, framed=0)]
+    console = show_log(screen(terminal=True))
+    made = study.every(specs, train.claims, framed=0)
+    shown = printed(console)
+    assert "ways of reading" in shown and "2/2" in shown and "1/1" in shown  # of a part, its one site
+    hide_log()
+    return made
 
 
 def test_gold_wins_where_the_reading_is_right(rows: list[StudyRow]) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from torch import Tensor
@@ -12,6 +14,7 @@ from reverse_codi.evaluation.samples import Tried, by_margin, counts, nearest_of
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.utils import console
 from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
 from reverse_codi.verbalize.translations.reference_texts import reference_texts
@@ -28,11 +31,15 @@ class Writes(Translator):
         self.reasoner = reasoner
         self.texts = texts
         self.folder = Path("kept nothing")
+        self.engine: Any = SimpleNamespace(progress=None)
 
     def greedy(self, slots: Tensor) -> list[str]:
         return self.texts[: len(slots)] + [f"{i} + 1 = {i + 1}." for i in range(len(slots) - len(self.texts))]
 
     def sampled(self, slots: Tensor, n: int, seed: int = 0, temperature: float = 1.0) -> list[list[str]]:
+        if self.engine.progress is not None:
+            for done in (3, 7):
+                self.engine.progress(done, 7)
         return [[text, *["(no no)"] * (n - 1)] for text in self.texts]
 
 
@@ -75,6 +82,7 @@ def test_the_verb_prints_a_row_for_every_rule(
     thoughts = thoughts_of(tiny_traces.select(range(6)), thought_sites(3), make_encoded(3))
     drawn = Writes(tiny_reasoner, thoughts.gold), tiny_metric, thoughts
     monkeypatch.setattr(samples, "held_out", lambda *ignored: drawn)
+    monkeypatch.setattr(console, "PAUSE", 0.0)  # a line for every step
     words = ["--seeds", "1", "2", "--samples", "2", "--margins", "0.05", "--out", str(tmp_path)]
     main([*words, "--json"])
     found = json.loads(capsys.readouterr().out)
@@ -86,6 +94,7 @@ def test_the_verb_prints_a_row_for_every_rule(
     assert rows["0", "greedy"][:3] == ["0", "1.000 (1.000 1.000)", "1.000 (1.000 1.000)"]
     main(words)
     shown = capsys.readouterr().out
+    assert "seeds: 1 of 2, 0.0 minutes left" in shown and "texts: 3 of 7, 0.0 minutes left" in shown
     assert "36 rows" in shown and "1.000 (1.000 1.000)" in shown and "nearest of all" in shown
 
 

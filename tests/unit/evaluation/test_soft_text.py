@@ -9,6 +9,8 @@ import torch
 from reverse_codi.cli.soft_text import main
 from reverse_codi.evaluation.soft_text import Descent, softened
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.utils.log import show_log
+from tests.fakes import printed, screen
 from tests.tiny import make_problems, make_tiny_metric, make_tiny_reasoner
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5. 5 + 2 = 7.", "6 * 4 = 24."]
@@ -24,7 +26,9 @@ def test_vectors_begin_at_the_words_and_come_nearer_while_the_model_stays() -> N
 
     words = metric.match(thoughts, metric.predict(TEXTS, SITES), SITES)
     begun = softened(reasoner, metric, thoughts, SITES, TEXTS, Descent(steps=0))
+    console = show_log(screen(terminal=True))
     moved = softened(reasoner, metric, thoughts, SITES, TEXTS, Descent(steps=30))
+    assert "soft texts" in printed(console) and "93/93" in printed(console)  # 31 readings of 3 texts
 
     assert begun.tolist() == pytest.approx(words.tolist(), abs=1e-3)
     assert bool((moved > begun).all())

@@ -51,4 +51,4 @@ def test_a_map_that_tells_nothing_apart_is_warned_of(caplog: pytest.LogCaptureFi
         report([SiteCheck(H0, 128, 0.9, 0.7), SiteCheck(H1, 128, 0.02, -0.4)])
     assert "h0: the own text of 128 held-out thoughts is the nearest of 64 for 0.90" in caplog.text
     [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert warning.getMessage().startswith("h1: probes read a step there and its map tells no thought")
+    assert warning.getMessage().startswith("h1: probes read a step there, but its map finds no")

@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from reverse_codi.reports.page import write_report
 from reverse_codi.reports.records import TraceReport
 from reverse_codi.reports.report import Report
-from tests.browser import headless, needs_browser
+from tests.browser import headless, needs_browser, sized
 
 pytestmark = needs_browser
 NASTY = "<img src=x onerror=\"document.title='broken'\"> <script>document.title='broken'</script>"
@@ -52,8 +52,7 @@ def opened(browser: webdriver.Chrome, file: Path) -> Iterator[Callable[..., webd
     """Opens the report at a width and with the system's theme; no test may leave a message in the console."""
 
     def open_page(width: int = 1300, dark: bool = False) -> webdriver.Chrome:
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        sized(browser, width)
         theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
         browser.get(file.as_uri())

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reverse_codi.cli.curves import main
+from reverse_codi.cli.curves import main, tables
+from reverse_codi.reports.runs import run_report
 from reverse_codi.training.curves import plot, points
 from reverse_codi.utils.config import UserError
 
@@ -43,6 +44,18 @@ def test_a_figure_is_drawn_against_both(run: Path) -> None:
     assert texts["y"] == seconds["y"] == [0.1, 0.5, 0.7, 0.8]
     assert texts["text"][1] == "02-distil, step 10"
     assert plot({"a": points(run)}, ["match"])["data"][0]["x"] == [800, 800]  # where it was measured
+
+
+def test_an_older_run_without_seconds_within_a_stage_is_shown_against_texts(run: Path) -> None:
+    (run / "reinforce/02-distil/curve.csv").write_text("step,match,claim\n10,0.2,0.5\n20,0.4,0.7\n")
+    assert [(p.step, p.seconds) for p in points(run)] == [(None, 0), (10, None), (20, None), (None, 200)]
+    texts, seconds = plot({"a": points(run)}, ["claim"])["data"]
+    assert (texts["x"], texts["y"]) == ([0, 800, 800, 1000], [0.1, 0.5, 0.7, 0.8])
+    assert (seconds["x"], seconds["y"]) == ([0, 200], [0.1, 0.8])
+    [table] = tables("a", points(run), ["claim"])
+    assert table.column("seconds") == ["0", "", "", "200"]
+    [stages] = [each for each in run_report(run).overall if each.across == "texts sampled"]
+    assert (stages.series[0].name, list(stages.series[0].y)) == ("claim", [0.1, 0.5, 0.7, 0.8])
 
 
 def test_the_command_prints_a_line_a_point_and_writes_the_page(

@@ -12,6 +12,8 @@ from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split, Task
+from reverse_codi.utils.log import show_log
+from tests.fakes import printed, screen
 
 PAIRS = Arithmetic().minimal_pairs(Split.TRAIN, 60, seed=0)
 
@@ -53,6 +55,12 @@ def test_values_are_those_of_the_swaps(sharp: CodiReasoner, task: Task) -> None:
             o == theirs.outputs[i] for o, i in zip(outputs, rows, strict=True)
         ]
         assert (values.to_donor <= values.moved).all()
+
+
+def test_a_bar_shows_how_many_thoughts_were_swapped(sharp: CodiReasoner, task: Task) -> None:
+    console = show_log(screen(terminal=True))
+    causal_activity(sharp, task, PAIRS[:4])
+    assert "swaps" in printed(console) and "3/3" in printed(console)
 
 
 def test_live_is_a_matter_of_the_share_moved(sharp: CodiReasoner, task: Task) -> None:

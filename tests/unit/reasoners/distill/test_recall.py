@@ -17,6 +17,8 @@ from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.graph import Graph
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.finite import NotFiniteError
+from reverse_codi.utils.log import show_log
+from tests.fakes import printed, screen
 from tests.tiny import make_tiny_reasoner
 
 GRAPH = Graph(step_weights=((3, 1.0),), distractors=0, extra_links=0)
@@ -78,7 +80,9 @@ def fresh_model() -> LatentLM:
 
 def test_patience_ends_an_attempt(statements: Statements) -> None:
     section = Recall(patience=101, batch_size=2, learning_rate=1e-6)
+    console = show_log(screen(terminal=True))
     assert not learn(fresh_model(), statements, section, 0, 0)
+    assert "recall, at most" in printed(console) and "101/303" in printed(console)
 
 
 def test_what_is_learnt_ends_with_all_common_words(
