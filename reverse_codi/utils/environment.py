@@ -216,6 +216,7 @@ def settle() -> None:
     With WANDB_MODE=offline transformers prints a line to standard output as it is imported, where a program
     may read a result; W&B knows that mode by an older name too.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL tells the hub of every trainer that is made
     if os.environ.get("WANDB_MODE") == "offline":
         os.environ["WANDB_MODE"] = "dryrun"
     settle_home_and_say()
