@@ -29,6 +29,7 @@ from reverse_codi.traces.collect import TraceRequest, collect, traces_of
 from reverse_codi.traces.files import Manifest, decode
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
+from reverse_codi.utils.files import TEMPORARY
 from tests.fakes import FakeReasoner
 
 K, D, N = 3, 8, 20
