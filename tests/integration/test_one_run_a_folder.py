@@ -36,7 +36,7 @@ def contents(folder: Path) -> list[str]:
         ("train.out", lambda out: train(recipe(train=str(out)))),
         ("distill.out", lambda out: distill(recipe(distill=str(out)))),
         ("--out", lambda out: run(Evaluated(recipe(), Path("nowhere")), EvaluationRequest(out=out))),
-        ("--out", lambda out: demo(recipe(), out, Output(Console()))),
+        ("--out", lambda out: demo(recipe(), out, Output(Console(), Console()))),
         (
             "--out",
             lambda out: run_row(
