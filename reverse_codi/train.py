@@ -54,8 +54,7 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
             that teach nothing.
     """
     recipe = with_available_engine(recipe)
-    run = RunFolder.begin(recipe, resume)
-    with run.tracked(recipe, resume):
+    with RunFolder.begun(recipe, resume) as run:
         with run.memory.stage("traces"):
             traces = collect_traces(recipe)
         with run.memory.stage("reading"):

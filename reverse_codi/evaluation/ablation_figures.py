@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reverse_codi.training.records import COMPLETIONS, HELDOUT, METRICS, STAGES, WARM_CURVE
+from reverse_codi.utils.json_lines import json_lines
 
 Figures = Mapping[str, Mapping[str, Any]]
 """Name -> value with the ends of its interval, None where there is none."""
@@ -26,10 +26,10 @@ def run_figures(train: Path) -> dict[str, dict[str, Any]]:
             start into `warm_curve.csv`.
     """
     if (train / STAGES).is_file():
-        lines = _lines(train / STAGES)
+        lines = list(json_lines(train / STAGES))
         found = _heldout(lines) | {name: float(lines[-1][f"total/{name}"]) for name in ("texts", "seconds")}
     elif (train / METRICS).is_file():
-        lines = _lines(train / METRICS)
+        lines = list(json_lines(train / METRICS))
         with (train / COMPLETIONS).open() as file:
             texts = float(sum(1 for _ in file))
         found = _heldout(lines) | {
@@ -41,10 +41,6 @@ def run_figures(train: Path) -> dict[str, dict[str, Any]]:
             last = list(csv.DictReader(file))[-1]
         found = {f"heldout.{name}": float(last[name]) for name in SHOWN if name in last}
     return {name: _figure(value, None) for name, value in found.items()}
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def _heldout(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:

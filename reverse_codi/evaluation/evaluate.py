@@ -42,6 +42,7 @@ from reverse_codi.utils.config import RecipeError, override, validated
 from reverse_codi.utils.console import progress
 from reverse_codi.utils.figures import Figures
 from reverse_codi.utils.hub import is_hub_id
+from reverse_codi.utils.lock import owned
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tables import Table
@@ -119,9 +120,14 @@ def run(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict
 
     Raises:
         StageError: `request.out` holds figures or controls of another verbalizer, size or seed.
+        InUseError: another evaluation has `request.out`.
     """
+    with owned(request.out, "--out"):
+        return _evaluated(evaluated, request)
+
+
+def _evaluated(evaluated: Evaluated, request: EvaluationRequest) -> tuple[Figures, dict[str, Figures]]:
     out, given = request.out, request.given
-    check_folder(out, "--out")
     if given is not None and not (given / MANIFEST).is_file():
         raise RecipeError(f"{given} is no trace store; collect one: reverse-codi trace RECIPE")
     recipe, folder = evaluated.recipe, evaluated.verbalizer

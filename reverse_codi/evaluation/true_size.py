@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from reverse_codi.traces.store import TraceStore, TraceWriter
 from reverse_codi.training.prepare import trace_both
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.folders import whole_folder
 from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.self_generated_cot import FILE
 from reverse_codi.verbalize.thoughts import thought_sites
@@ -148,19 +148,16 @@ def as_large_as(hidden: Tensor, thoughts: Tensor) -> Tensor:
 
 def rewrite(store: TraceStore, folder: Path, hidden: Tensor, latents: Tensor) -> None:
     """Put vectors [N, K + 1, d] and [N, K, d] in place of a store's own."""
-    temporary = folder.with_name(f"{folder.name}.planted")
-    shutil.rmtree(temporary, ignore_errors=True)
-    writer = TraceWriter.open(temporary, store.manifest.header, len(store))
-    for start in range(0, len(store), _SHARD_ROWS):
-        rows = range(start, min(start + _SHARD_ROWS, len(store)))
-        writer.append_shard(
-            [
-                replace(store[row], hidden_states=hidden[row].numpy(), latent_inputs=latents[row].numpy())
-                for row in rows
-            ]
-        )
-    shutil.rmtree(folder)
-    temporary.rename(folder)
+    with whole_folder(folder) as temporary:
+        writer = TraceWriter.open(temporary, store.manifest.header, len(store))
+        for start in range(0, len(store), _SHARD_ROWS):
+            rows = range(start, min(start + _SHARD_ROWS, len(store)))
+            writer.append_shard(
+                [
+                    replace(store[row], hidden_states=hidden[row].numpy(), latent_inputs=latents[row].numpy())
+                    for row in rows
+                ]
+            )
 
 
 @dataclass(frozen=True)

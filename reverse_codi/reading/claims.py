@@ -26,7 +26,8 @@ from reverse_codi.reading.probes import ReadOut, above_guessing, part_labels, re
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks.claims import PartialClaim, claims_of, result_of
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.files import strict_json
+from reverse_codi.utils.files import DamagedError, strict_json
+from reverse_codi.utils.manifest import check_files
 
 ENCODED_FILE = "encoded_steps.json"
 NO_STEP = "(no step)"
@@ -177,12 +178,18 @@ class EncodedSteps:
 
         Raises:
             FileNotFoundError: there is none; the message names the fix.
+            DamagedError: it is cut, or not what was written.
         """
         file, former = Path(folder) / ENCODED_FILE, Path(folder) / "held_steps.json"
         if not file.is_file():
             fix = f"rename {former}, its name before" if former.is_file() else "train the verbalizer first"
             raise FileNotFoundError(f"{file} is missing; {fix}")
-        return EncodedSteps.from_json(file.read_text())
+        fix = "restore it from a copy, or move its folder away to make it anew"
+        check_files(folder, (ENCODED_FILE,), fix)
+        try:
+            return EncodedSteps.from_json(file.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedError(f"{file} is cut or damaged ({error!r}); {fix}") from None
 
     @staticmethod
     def from_json(text: str) -> EncodedSteps:

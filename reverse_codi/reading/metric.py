@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,10 +21,12 @@ from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import ReadSpec
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import strict_json, whole_file
+from reverse_codi.utils.files import DamagedError, strict_json, whole_file
 from reverse_codi.utils.finite import non_finite
+from reverse_codi.utils.manifest import check_files, write_manifest
 
 MAPS_FILE = "maps.safetensors"
+REFIT = "restore it from a copy, or move its folder away to fit it anew"
 # Large parts, whose rounding moves a distance by less than a thousandth; see `_halved`.
 HALVED = ("weight", "whitener", "reference")
 # Prefix of the basis that all maps share, beside the names of sites.
@@ -121,6 +123,7 @@ class ThoughtMetric:
         reasoner = self.reader.reasoner.content_hash
         with whole_file(path / MAPS_FILE) as temporary:
             save_file(tensors, temporary, metadata={"read_spec": spec, "reasoner_hash": reasoner})
+        write_manifest(path, (MAPS_FILE,))
 
     @staticmethod
     def load(folder: str | Path, reasoner: Reasoner) -> ThoughtMetric:
@@ -129,12 +132,18 @@ class ThoughtMetric:
         Raises:
             FileNotFoundError: no such file.
             MetricError: the maps were fitted on another reasoner, or a value is not finite.
+            DamagedError: the file is cut, or not what was written.
         """
         path = Path(folder) / MAPS_FILE
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; fit the maps first (reverse-codi train does)")
-        with safe_open(path, framework="pt") as file:
-            stored = file.metadata()
+        check_files(folder, (MAPS_FILE,), REFIT)
+        try:
+            opened = safe_open(path, framework="pt")
+        except SafetensorError as error:
+            raise DamagedError(f"{path} is cut or damaged ({error}); {REFIT}") from None
+        with opened as file:
+            stored = file.metadata() or {}
             if stored.get("reasoner_hash") != reasoner.content_hash:
                 raise MetricError(
                     f"{path} was fitted on the reasoner with hash {stored.get('reasoner_hash')}, the one at "

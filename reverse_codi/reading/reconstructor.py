@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -27,12 +27,15 @@ from reverse_codi.reading.reconstructor_network import (
     ReconstructorSection,
 )
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.hashing import weights_hash
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.files import strict_json, whole_file
+from reverse_codi.utils.files import DamagedError, strict_json, whole_file
 from reverse_codi.utils.finite import check_loss
 
 FILE = "reconstructor.safetensors"
+CONTENT = "content"
+"""Key of the hash of its tensors."""
 # A batch of degenerate texts in early RL must not change the weights much.
 MAX_GRADIENT_NORM = 1.0
 
@@ -191,6 +194,7 @@ class Reconstructor:
             "stds": {str(site): scale.std for site, scale in self.scales.items()},
             "updates": self.updates,
             "saved_at": time.time(),
+            CONTENT: weights_hash(tensors, {}),  # within, for a reader may come while it is written anew
         }
         with whole_file(path / FILE) as temporary:
             save_file(tensors, temporary, metadata={"record": strict_json(record)})
@@ -210,13 +214,20 @@ class Reconstructor:
         Raises:
             FileNotFoundError: no such file.
             ReconstructorError: it was made of another reasoner, or has another shape.
+            DamagedError: it is cut, or not what was written.
         """
         path = Path(folder) / FILE
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: {folder} holds no reconstructor")
-        with safe_open(path, framework="pt") as file:
+        try:
+            opened = safe_open(path, framework="pt")
+        except SafetensorError as error:
+            raise DamagedError(f"{path} is cut or damaged ({error}); remove it to fit it anew") from None
+        with opened as file:
             record = json.loads(file.metadata()["record"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if CONTENT in record and record[CONTENT] != weights_hash(tensors, {}):  # not in version 0.1.0
+            raise DamagedError(f"{path} was changed or damaged after it was written; remove it to fit it anew")
         if record["reasoner_hash"] != reasoner.content_hash:
             raise ReconstructorError(
                 f"{path} was made of the reasoner with hash {record['reasoner_hash']}, the one at hand has "

@@ -32,6 +32,7 @@ from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, k
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.folders import whole_files
 from reverse_codi.utils.hub import pushed
 from reverse_codi.utils.micro_batch import rows_at_once
 
@@ -343,12 +344,13 @@ class CodiReasoner:
 
     def write_files(self, path: Path, card: str) -> None:
         """Write the files of `save_pretrained` with a card; `self.path` stays as it is."""
-        path.mkdir(parents=True, exist_ok=True)
-        self.model.lm.save_pretrained(path)
-        self.tokenizer.save_pretrained(path)
-        prj = {name: tensor.contiguous() for name, tensor in self.model.prj.state_dict().items()}
-        if prj:
-            save_file(prj, path / PROJECTION_FILE)
+        (path / CONFIG_FILE).unlink(missing_ok=True)  # which says that the others are complete
+        with whole_files(path) as temporary:
+            self.model.lm.save_pretrained(temporary)
+            self.tokenizer.save_pretrained(temporary)
+            prj = {name: tensor.contiguous() for name, tensor in self.model.prj.state_dict().items()}
+            if prj:
+                save_file(prj, temporary / PROJECTION_FILE)
         write_whole(path / CONFIG_FILE, strict_json(self.config.recorded(), indent=2) + "\n")
         write_card(path, card)
 

@@ -7,7 +7,6 @@ Other packages add backends by entry points of the group `reverse_codi.reasoners
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,6 +23,7 @@ from reverse_codi.reasoners.huginn.refusal import REASON, recurrent_depth_folder
 from reverse_codi.recipe.reasoner import LayoutName, ReasonerSection, Source
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import check_device
+from reverse_codi.utils.files import read_json
 
 __all__ = [
     "ASSETS",
@@ -166,7 +166,7 @@ def is_recurrent_depth(source: Source) -> bool:
 def import_report(folder: Path) -> Report | None:
     """The report on the public checkpoint that a folder was made of; None for a reasoner trained here."""
     file = folder / REPORT_FILE
-    return Report(**json.loads(file.read_text())) if file.is_file() else None
+    return Report(**read_json(file, "remove the folder to convert anew")) if file.is_file() else None
 
 
 def as_source(source: str | Path | Source) -> Source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,14 +56,6 @@ TRAINING: Mapping[str, Sequence[str]] = {
     "Loss": ("loss",),
     "Trainer and engine apart (canary)": ("sync/canary",),
 }
-
-
-def json_lines(file: Path) -> list[dict[str, Any]]:
-    """The records of a file of JSON lines; the last one is left out where a run is still writing it."""
-    if not file.is_file():
-        return []
-    with file.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def heldout_curve(records: Iterable[Mapping[str, Any]]) -> Curves | None:

@@ -12,7 +12,6 @@ from reverse_codi.reports.curves import (
     Curves,
     csv_curve,
     heldout_curve,
-    json_lines,
     phase_seconds,
     stage_curve,
     training_curves,
@@ -21,6 +20,7 @@ from reverse_codi.training.curves import points
 from reverse_codi.training.memory_log import MEMORY
 from reverse_codi.training.records import COMPLETIONS, CURVE, METRICS, STAGES, WARM_CURVE
 from reverse_codi.training.stage_folders import REINFORCE
+from reverse_codi.utils.json_lines import json_lines
 
 # What a run writes while it learns; a folder with none of them is no run.
 TRACKS = (METRICS, STAGES, WARM_CURVE, MEMORY)
@@ -124,7 +124,7 @@ def run_report(folder: Path) -> RunReport:
 
 
 def _learning(name: str, folder: Path) -> Learning | None:
-    records, completions = json_lines(folder / METRICS), completion_sample(folder / COMPLETIONS)
+    records, completions = list(json_lines(folder / METRICS)), completion_sample(folder / COMPLETIONS)
     if not records and completions is None:
         return None
     return Learning(

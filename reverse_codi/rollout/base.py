@@ -5,7 +5,6 @@ Shapes: T tokens, d width, G samples a prompt.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from reverse_codi.utils.files import read_json
+from reverse_codi.utils.manifest import check_files
+from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 
 BASE_VERSION = 0
 """The policy version of the model without an adapter."""
@@ -188,11 +191,18 @@ def adapter_config(adapter: str | Path) -> dict[str, Any]:
 
     Prompts are embedded by the trainer with the frozen table, and vLLM 0.31 unties the output head when it
     reloads a changed table, so an adapter must leave both alone.
+
+    Raises:
+        FileNotFoundError: the folder holds no adapter.
+        DamagedError: its files are not what was written.
+        ValueError: it trains embeddings or whole modules.
     """
-    file = Path(adapter) / "adapter_config.json"
+    file = Path(adapter) / ADAPTER_CONFIG
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing: {adapter} holds no PEFT adapter")
-    config: dict[str, Any] = json.loads(file.read_text())
+    fix = "write the policy again"
+    check_files(adapter, (ADAPTER_CONFIG, POLICY_WEIGHTS), fix)
+    config = read_json(file, fix)
     targets = config.get("target_modules") or []
     touched = {"embed_tokens", "lm_head"} & set([targets] if isinstance(targets, str) else targets)
     if touched or config.get("modules_to_save") or config.get("trainable_token_indices"):

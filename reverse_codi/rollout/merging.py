@@ -98,7 +98,8 @@ class Base:
             )
         with safe_open(Path(adapter) / "adapter_model.safetensors", "pt") as file:
             stored = set(file.keys())
-        wanted = set(get_peft_model_state_dict(peft))
+        # Else PEFT looks for the base that the adapter names, on the hub too.
+        wanted = set(get_peft_model_state_dict(peft, save_embedding_layers=False))
         if stored != wanted:
             missing, unknown = sorted(wanted - stored), sorted(stored - wanted)
             raise ValueError(f"{adapter} does not fit the base model: missing {missing}, unknown {unknown}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -16,6 +17,7 @@ from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.traces.files import MANIFEST, Manifest
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 from reverse_codi.utils.console import progress
+from reverse_codi.utils.lock import owned
 
 _SECTION = TraceSection()
 
@@ -81,9 +83,10 @@ def collect(reasoner: Reasoner, task: Task, request: TraceRequest) -> TraceStore
     Raises:
         QuestionError: a question is empty, or longer than the reasoner's positions.
         StoreError: the folder holds other traces, or answers read by other rules, or a vector is not finite.
-        OSError: the disk is full; the shards so far are whole.
+        InUseError: another run collects them.
+        DiskError: the disk is full; the shards so far are whole.
     """
-    out, n, shard_rows, batch_size = request.out, request.n, request.shard_rows, request.batch_size
+    out, n = request.out, request.n
     header = TraceHeader(
         reasoner=type(reasoner).__name__,
         reasoner_hash=reasoner.content_hash,
@@ -99,20 +102,30 @@ def collect(reasoner: Reasoner, task: Task, request: TraceRequest) -> TraceStore
         drawn = task.problems(request.split, n, request.seed)
         problems = askable(reasoner, drawn, request.on_bad, request.writes)
         n = len(problems)
-    writer = TraceWriter.open(out, header, n)
-    if writer.rows < n:
-        with progress(f"traces of {request.split}", n, writer.rows) as advance:
-            for start in range(writer.rows, n, shard_rows):
-                shard = problems[start : start + shard_rows]
-                traces: list[Trace] = []
-                for first in range(0, len(shard), batch_size):
-                    batch = shard[first : first + batch_size]
-                    traces += traces_of(reasoner, task, batch)
-                    advance(len(batch))
-                writer.append_shard(traces)
+    # Any number of runs may read traces; one collects them.
+    with nullcontext() if _finished(Path(out), n) else owned(out, "trace.out"):
+        writer = TraceWriter.open(out, header, n)
+        if writer.rows < n:
+            _write(writer, reasoner, task, problems, request)
     store = TraceStore.open(out, reasoner)
     _check_answers(store, reasoner, task, out)
     return store
+
+
+def _write(
+    writer: TraceWriter, reasoner: Reasoner, task: Task, problems: Sequence[Problem], request: TraceRequest
+) -> None:
+    """Add the shards that a store lacks."""
+    n, rows, batch_size = len(problems), request.shard_rows, request.batch_size
+    with progress(f"traces of {request.split}", n, writer.rows) as advance:
+        for start in range(writer.rows, n, rows):
+            shard = problems[start : start + rows]
+            traces: list[Trace] = []
+            for first in range(0, len(shard), batch_size):
+                batch = shard[first : first + batch_size]
+                traces += traces_of(reasoner, task, batch)
+                advance(len(batch))
+            writer.append_shard(traces)
 
 
 def traces_of(reasoner: Reasoner, task: Task, problems: Sequence[Problem]) -> list[Trace]:

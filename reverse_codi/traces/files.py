@@ -150,25 +150,12 @@ class Manifest(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a store."""
-        write_atomically(folder / MANIFEST, self.model_dump_json(indent=2).encode() + b"\n")
+        write_whole(folder / MANIFEST, self.model_dump_json(indent=2).encode() + b"\n")
 
     def with_shard(self, shard: Shard) -> Self:
         """This manifest with one more shard."""
         rows = self.rows_written + shard.rows
         return self.model_copy(update={"shards": [*self.shards, shard], "rows_written": rows})
-
-
-def write_atomically(path: Path, data: bytes | pa.Buffer) -> None:
-    """Write a file completely or not at all, and say what to do if the disk refuses it.
-
-    Raises:
-        OSError: the disk refused; the temporary file is removed, and an earlier `path` is unchanged.
-    """
-    try:
-        write_whole(path, memoryview(data))
-    except OSError as error:
-        fix = "what the manifest lists is whole; fix the disk and run the same command again"
-        raise OSError(error.errno, f"{error.strerror}; {fix}", str(path)) from error
 
 
 def schema(header: TraceHeader) -> pa.Schema:

@@ -22,6 +22,7 @@ from reverse_codi.tasks.corpus import Row, question_signature, read_jsonl
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 from reverse_codi.utils.array_files import load_array
 from reverse_codi.utils.files import strict_json
+from reverse_codi.utils.lock import owned
 
 _HEADER_DEFAULTS: dict[str, Any] = {
     "reasoner": "imported",
@@ -84,10 +85,13 @@ def import_arrays(
     # Only the same import may continue a store.
     others["recipe_hash"] = others["recipe_hash"] or _identity(columns, hidden_states, latent_inputs)
     header = TraceHeader(reasoner_hash=manifest["reasoner_hash"], n_thoughts=rows - 1, width=width, **others)
-    writer = TraceWriter.open(path, header, n)
-    for start in range(writer.rows, n, shard_rows):
-        stop = min(start + shard_rows, n)
-        writer.append_shard([_trace(columns, hidden_states, latent_inputs, i) for i in range(start, stop)])
+    with owned(path, "--out"):
+        writer = TraceWriter.open(path, header, n)
+        for start in range(writer.rows, n, shard_rows):
+            stop = min(start + shard_rows, n)
+            writer.append_shard(
+                [_trace(columns, hidden_states, latent_inputs, i) for i in range(start, stop)]
+            )
     return TraceStore.open(path)
 
 

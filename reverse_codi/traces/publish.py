@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from huggingface_hub import DatasetCardData
 
 from reverse_codi.reasoners.card import licence_sentence
-from reverse_codi.traces.files import Shard, as_stream, write_atomically
+from reverse_codi.traces.files import Shard, as_stream
 from reverse_codi.utils.cards import LIBRARY, card, markdown_table, write_card
+from reverse_codi.utils.files import write_whole
 
 if TYPE_CHECKING:
     from reverse_codi.traces.store import TraceStore
@@ -37,7 +38,7 @@ def write_store(store: TraceStore, folder: Path, path: str, license: str | None 
             continue
         data = as_stream(store.table.slice(begun, rows))
         file = folder / f"shard-{len(shards):05d}.arrow"
-        write_atomically(file, data)
+        write_whole(file, memoryview(data))
         shards.append(Shard(file=file.name, rows=rows, sha256=hashlib.sha256(data).hexdigest()))
         begun += rows
     store.manifest.model_copy(update={"shards": shards, "rows_written": begun}).write(folder)

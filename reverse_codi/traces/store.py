@@ -26,10 +26,9 @@ from reverse_codi.traces.files import (
     decode,
     encode,
     vectors_of,
-    write_atomically,
 )
 from reverse_codi.traces.publish import SHARDS, write_store
-from reverse_codi.utils.files import file_sha256
+from reverse_codi.utils.files import file_sha256, write_whole
 from reverse_codi.utils.hub import fetched, is_hub_id, pushed
 from reverse_codi.utils.notebook import data_frame, html_line, html_table
 
@@ -95,7 +94,7 @@ class TraceWriter:
 
         Raises:
             StoreError: a vector has the wrong shape or is not finite, or there are more rows than expected.
-            OSError: the disk refused; the store is unchanged.
+            DiskError: the disk refused; the store is unchanged.
         """
         if not traces:
             raise StoreError("a shard needs at least one trace")
@@ -104,7 +103,7 @@ class TraceWriter:
             raise StoreError(f"{self.folder}: {more} rows, but {self.manifest.rows_expected} were announced")
         path = self.folder / f"shard-{len(self.manifest.shards):05d}.arrow"
         data = encode(traces, self.manifest.header)
-        write_atomically(path, data)
+        write_whole(path, memoryview(data))
         shard = Shard(file=path.name, rows=len(traces), sha256=hashlib.sha256(data).hexdigest())
         manifest = self.manifest.with_shard(shard)
         manifest.write(self.folder)

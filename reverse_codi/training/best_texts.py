@@ -13,10 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from datasets import Dataset
 
-from reverse_codi.utils.files import whole_file
+from reverse_codi.utils.files import DamagedError, whole_file
+from reverse_codi.utils.manifest import check_files, write_manifest
 
 TEXTS_FILE = "texts.parquet"
 
@@ -84,9 +86,22 @@ class BestTexts:
         columns = {name: [getattr(found, name) for found in self.found] for name in Found.__annotations__}
         with whole_file(folder / TEXTS_FILE) as temporary:
             Dataset.from_dict(columns).to_parquet(str(temporary))
+        write_manifest(folder, (TEXTS_FILE,))
 
     @classmethod
     def load(cls, folders: Sequence[Path]) -> BestTexts:
-        """Read the texts of several searches."""
-        files = [str(folder / TEXTS_FILE) for folder in folders]
-        return cls(Found(**row) for file in files for row in pq.read_table(file).to_pylist())
+        """Read the texts of several searches.
+
+        Raises:
+            DamagedError: a file is missing, cut, or not what was written.
+        """
+        return cls(found for folder in folders for found in _read(folder))
+
+
+def _read(folder: Path) -> list[Found]:
+    file, fix = folder / TEXTS_FILE, f"restore it from a copy, or move {folder} away to search anew"
+    check_files(folder, (TEXTS_FILE,), fix)
+    try:
+        return [Found(**row) for row in pq.read_table(str(file)).to_pylist()]
+    except (OSError, pa.ArrowException, TypeError) as error:
+        raise DamagedError(f"{file} is missing, cut or damaged ({error}); {fix}") from None

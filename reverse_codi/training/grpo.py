@@ -26,6 +26,7 @@ from reverse_codi.training.advantages import Advantages
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import take_rate
+from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.publishing.adapter_card import checkpoints_card
@@ -57,7 +58,7 @@ def carried(name: str) -> Callable[..., list[float | None]]:
     return function
 
 
-class ThoughtTrainer(MicroBatches, GRPOTrainer):
+class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
     """TRL's trainer with importance correction for an engine that it does not own.
 
     TRL 1.16 corrects for the engine's log-probabilities only when `use_vllm` is set, and then wants to

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from reverse_codi.training.records import JsonLog
+from reverse_codi.utils.files import read_json
+from reverse_codi.utils.json_lines import JsonLog
 from reverse_codi.utils.memory import Peak, peak, restart_peak
 from reverse_codi.utils.tracker import log_point
 
@@ -30,7 +30,8 @@ class MemoryLog:
     def __init__(self, out: Path) -> None:
         self.log = JsonLog(out / MEMORY)
         file = out / PLAN
-        self.planned: dict[str, float] = json.loads(file.read_text())["peaks"] if file.is_file() else {}
+        plan = read_json(file, "remove it; the next run writes it anew") if file.is_file() else {}
+        self.planned: dict[str, float] = plan.get("peaks", {})
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -13,10 +12,11 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.training.records import BEST, BEST_FIGURES, METRICS, JsonLog, heldout, keep_best
+from reverse_codi.training.records import METRICS, best_worth, heldout, keep_best
 from reverse_codi.training.rollouts import Rollouts
 from reverse_codi.utils.files import nulled
 from reverse_codi.utils.finite import NotFiniteError, check_loss
+from reverse_codi.utils.json_lines import JsonLog
 from reverse_codi.utils.tracker import log_point
 from reverse_codi.verbalize.scores import Scored
 
@@ -48,16 +48,9 @@ class Monitor(TrainerCallback):
         self.section = section
         self.out = out
         self.metrics = JsonLog(out / METRICS)
-        self.best = self._best_so_far()
+        worth = best_worth(out)
+        self.best = -math.inf if worth is None else worth
         self._step_began = time.perf_counter()
-
-    def _best_so_far(self) -> float:
-        """The worth of `best/` when a run is resumed, else below all."""
-        file = self.out / BEST_FIGURES
-        there = file.is_file() and (self.out / BEST).is_dir()
-        worth = json.loads(file.read_text())["worth"] if there else None
-        # What an earlier version wrote may be NaN, which nothing would ever exceed.
-        return float(worth) if worth is not None and math.isfinite(worth) else -math.inf
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

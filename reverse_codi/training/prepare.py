@@ -26,6 +26,7 @@ from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.stage_folders import READING, READING_FILES, reading_settings
 from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.manifest import write_manifest
 from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.lens_claims import lens_claims
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, self_generated_cot
@@ -156,6 +157,7 @@ def _fit(recipe: Recipe, traces: Traces, folder: Path, swaps: bool) -> None:
         log.info("comparing what thoughts may hold, where probes leave it open")
         encoded = choose_contents(reader, encoded, train, claims[:n], recipe.reading.memory_gib)
     write_whole(folder / ENCODED_FILE, encoded.to_json())
+    write_manifest(folder, (ENCODED_FILE,))
     for line in encoded_lines(encoded):
         log.info(line)
     if ANSWER not in traces.sites:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from reverse_codi.rewards.batch import FIGURES, figure
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import figures_json, whole_folder, write_whole
+from reverse_codi.utils.files import copy_whole, figures_json, read_json, write_whole
+from reverse_codi.utils.folders import whole_folder
+from reverse_codi.utils.json_lines import JsonLog, json_lines
 from reverse_codi.utils.tracker import log_table
 from reverse_codi.verbalize.policy import Policy
 
@@ -23,6 +25,8 @@ HELDOUT = "heldout/"
 """Begins the names of figures of held-out thoughts."""
 OWN_COLUMNS = ("step", "policy", "site", "question", "text", "match", "total")
 """Of completions; those of rewards are `reward/NAME`."""
+# Steps that a message lists.
+_SHOWN = 6
 
 
 def heldout(figures: Mapping[str, float]) -> dict[str, float]:
@@ -30,26 +34,7 @@ def heldout(figures: Mapping[str, float]) -> dict[str, float]:
     return {f"{HELDOUT}{name}": value for name, value in figures.items()}
 
 
-class JsonLog:
-    """One JSON object a line, flushed at once, so that a killed run keeps what it wrote."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Append one record; figures that are not finite become null."""
-        with self.path.open("a") as file:
-            file.write(figures_json(record) + "\n")
-            file.flush()
-
-
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The records of a file that is written whole; none where it is not there."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-
-
-def rewind(out: Path, step: int) -> str:
+def rewind(out: Path, step: int) -> list[str]:
     """Drop what a run wrote into `out` after `step` optimizer steps; it is done again from there.
 
     Args:
@@ -57,21 +42,26 @@ def rewind(out: Path, step: int) -> str:
         step: of the checkpoint that the run goes on from; 0 for a new run, which has no best yet.
 
     Returns:
-        What the user should know: an earlier version wrote the file, and its columns were renamed; "" if not.
+        What the user should know: lines that are missing, columns that were renamed.
 
     Raises:
-        UserError: a line does not say its step, since a user's figure of that name took the place.
+        UserError: a line is damaged, or does not say its step, since a user's figure of that name took the
+            place.
     """
-    renamed = ""
+    notes: list[str] = []
     # A text of step s was sampled before its optimizer step s + 1; a line that a kill cut short goes too.
     for name, last in ((METRICS, step), (COMPLETIONS, step - 1)):
         if (out / name).is_file():
-            lines = (out / name).read_text().splitlines(keepends=True) if step else []
-            records = [json.loads(line) for line in lines if line.endswith("\n")]
+            records = json_lines(out / name) if step else iter(())
             kept = [record for record in records if _step_of(record, out / name) <= last]
+            if name == METRICS and (lost := _lost(kept, step)):
+                notes.append(
+                    f"{out / name} has no line of {lost}, which the checkpoint has behind it: the file was cut "
+                    "or its disk failed; training goes on, and those figures are gone"
+                )
             if name == COMPLETIONS and any(map(_is_of_old, kept)):
                 kept = [_renamed(record) for record in kept]
-                renamed = (
+                notes.append(
                     f"{out / name} is of an earlier version: its columns of rewards are now called "
                     f"{FIGURES}NAME, and so are new figures that rewards log in {METRICS}"
                 )
@@ -79,7 +69,15 @@ def rewind(out: Path, step: int) -> str:
     if step == 0:
         (out / BEST_FIGURES).unlink(missing_ok=True)
         shutil.rmtree(out / BEST, ignore_errors=True)
-    return renamed
+    return notes
+
+
+def _lost(records: Sequence[Mapping[str, Any]], step: int) -> str:
+    """The optimizer steps up to `step` that no line tells of: "steps 3, 4"; "" for none."""
+    told = {record["step"] for record in records if "loss" in record}
+    lost = [one for one in range(1, step + 1) if one not in told]
+    shown = ", ".join(map(str, lost[:_SHOWN])) + (f" and {len(lost) - _SHOWN} more" if lost[_SHOWN:] else "")
+    return f"{'steps' if lost[1:] else 'step'} {shown}" if lost else ""
 
 
 def _step_of(record: dict[str, Any], file: Path) -> int:
@@ -105,17 +103,34 @@ def _renamed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def keep_best(out: Path, policy: Policy, figures: Mapping[str, Any]) -> None:
-    """Put a policy into `best/`; a kill leaves an old or a new one, or none and no figures.
+    """Put a policy into `best/` with its figures; a kill leaves both old or both new.
 
     Args:
         out: folder of the run.
         policy: what is kept.
-        figures: of `best.json`.
+        figures: of `best.json`, which lies within and, for readers, beside.
     """
     with whole_folder(out / BEST) as temporary:
         policy.save(temporary)
-        (out / BEST_FIGURES).unlink(missing_ok=True)
-    write_whole(out / BEST_FIGURES, figures_json(figures) + "\n")
+        write_whole(temporary / BEST_FIGURES, figures_json(figures) + "\n")
+    copy_whole(out / BEST / BEST_FIGURES, out / BEST_FIGURES)  # for readers of the run
+
+
+def best_worth(out: Path) -> float | None:
+    """The worth of the policy in `best/`; None without one, or where an earlier version left none that counts.
+
+    Raises:
+        DamagedError: its figures are cut or damaged.
+    """
+    within, beside = out / BEST / BEST_FIGURES, out / BEST_FIGURES
+    if within.is_file():
+        copy_whole(within, beside)  # which a kill may have left out
+    elif not (beside.is_file() and (out / BEST).is_dir()):
+        return None
+    fix = f"remove {out / BEST}, and the run chooses its best from here on"
+    worth = read_json(beside, fix).get("worth")
+    # What an earlier version wrote may be NaN, which nothing would ever exceed.
+    return float(worth) if isinstance(worth, int | float) and math.isfinite(worth) else None
 
 
 class Completions:
@@ -139,6 +154,5 @@ class Completions:
             }
             for i, text in enumerate(rows.texts)
         ]
-        for record in records:
-            self.log.write(record)
+        self.log.write(*records)
         log_table("completions", records, step)

@@ -13,7 +13,6 @@ Each stage has a folder, `reinforce/NN-KIND`, and is used again if it is finishe
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -32,7 +31,7 @@ from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.distil import distil, empty_thoughts, pairs
 from reverse_codi.training.grpo_stage import grpo
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import CURVE, STAGES, heldout, keep_best, read_lines
+from reverse_codi.training.records import CURVE, STAGES, heldout, keep_best
 from reverse_codi.training.resuming import start_of
 from reverse_codi.training.run_folder import RunFolder, write_recipe
 from reverse_codi.training.search_stage import SearchStage
@@ -44,7 +43,8 @@ from reverse_codi.training.stage_folders import (
     stage_settings,
 )
 from reverse_codi.training.warm_start import gold_texts, taught_thoughts, warm_texts
-from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.files import figures_json, read_json, write_whole
+from reverse_codi.utils.json_lines import json_lines
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import continued, log_point, log_table, tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
@@ -114,7 +114,7 @@ class Reinforcement:
         """Folder of the policy that the next stage starts from."""
         self.best = -math.inf
         self.lines: list[dict[str, Any]] = []
-        self.sent = read_lines(run.path / STAGES) if continued() else []
+        self.sent = list(json_lines(run.path / STAGES)) if continued() else []
         """The lines of an earlier process, which trackers have."""
 
     def run_all(self) -> None:
@@ -173,13 +173,15 @@ class Reinforcement:
     def _grpo(self, stage: Stage, folder: Path) -> None:
         recipe = stage_recipe(self.recipe, stage)
         start = start_of(recipe, folder, resume=True)  # `RunFolder.begin` asked the user
+        for note in start.notes:
+            log.warning(note)
         inner = RunFolder(folder, start, stage.name)
         write_recipe(recipe, inner.path)
         grpo(recipe, self.prepared, self.policy, inner, self.actors)
 
     def _take_over(self, stage: Stage, folder: Path) -> None:
         """Go on from a finished stage."""
-        line = json.loads((folder / FIGURES_FILE).read_text())
+        line = read_json(folder / FIGURES_FILE, f"move {folder} away to run the stage anew")
         if stage.kind == "search":
             self.store = self.store.added(BestTexts.load([folder]).found)
             self._log(line | self._stored())

@@ -8,7 +8,7 @@ or what the kept figures are compared by (grpo.keep, grpo.eval_thoughts).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -19,8 +19,9 @@ from reverse_codi.utils.config import RecipeError, read_yaml
 from reverse_codi.utils.stages import dotted
 from reverse_codi.utils.trainer_checkpoints import (
     POLICY_WEIGHTS,
+    Checkpoint,
+    checkpoint_to_resume,
     complete_checkpoints,
-    last_complete_checkpoint,
     set_aside,
 )
 
@@ -69,10 +70,12 @@ class Start:
     Attributes:
         checkpoint: folder that it goes on from; None for a new run.
         changed: settings that it takes over from the new recipe, key -> old and new value.
+        notes: what is wrong with newer checkpoints, and that this one was not checked.
     """
 
     checkpoint: str | None = None
     changed: Mapping[str, Change] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def done(self) -> int:
@@ -94,21 +97,33 @@ def start_of(recipe: Recipe, out: Path, resume: bool) -> Start:
 
     Raises:
         RecipeError: an earlier run lies there and `resume` is off, or a setting differs that cannot change.
+        DamagedError: every checkpoint there is damaged.
     """
     there = complete_checkpoints(out / CHECKPOINTS, POLICY_WEIGHTS)
     if there and not resume:
         raise RecipeError(
             f"{there[0]} is of an earlier run; add --resume to go on from it, or set another train.out"
         )
-    checkpoint = last_complete_checkpoint(out / CHECKPOINTS, POLICY_WEIGHTS)
+    anew = f"move {out / CHECKPOINTS} away to begin reinforcement anew"
+    found = checkpoint_to_resume(out / CHECKPOINTS, POLICY_WEIGHTS, anew)
+    notes = tuple(_notes(found))
     file = out / RECIPE_FILE
-    if checkpoint is None or not file.is_file():
-        return Start(checkpoint)
-    return Start(checkpoint, taken_over(differences(read_yaml(file), recipe), recipe, file))
+    if found.folder is None or not file.is_file():
+        return Start(found.folder, notes=notes)
+    return Start(found.folder, taken_over(differences(read_yaml(file), recipe), recipe, file), notes)
+
+
+def _notes(found: Checkpoint) -> Iterator[str]:
+    """What the user should know of the choice of a checkpoint."""
+    where = f"the run goes on from {found.folder}" if found.folder else "the run begins anew"
+    for why in found.passed.values():
+        yield f"{why}; {where}"
+    if found.folder and not found.checked:
+        yield f"{found.folder} is of version 0.1.0, which kept no checksums: its files were not checked"
 
 
 def set_broken_aside(out: Path, say: Callable[[str], None]) -> None:
-    """Rename checkpoints of `out` whose weights are not finite; `say` prints a line for each."""
+    """Rename checkpoints of `out` that are damaged or not finite; `say` prints a line for each."""
     set_aside(out / CHECKPOINTS, POLICY_WEIGHTS, say)
 
 

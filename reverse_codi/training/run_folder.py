@@ -21,21 +21,31 @@ from reverse_codi.training.memory_log import MemoryLog
 from reverse_codi.training.plan_check import check_plan, planned_run
 from reverse_codi.training.plan_table import summary, write_plan
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.training.records import BEST, METRICS, STAGES, JsonLog, read_lines, rewind
+from reverse_codi.training.records import BEST, METRICS, STAGES, rewind
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES, WARM, check_starts
 from reverse_codi.utils.cards import write_card
-from reverse_codi.utils.files import whole_folder, write_whole
+from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.folders import clear_temporary, whole_folder
+from reverse_codi.utils.json_lines import JsonLog, json_lines
+from reverse_codi.utils.lock import owned
+from reverse_codi.utils.manifest import check_files, write_manifest
 from reverse_codi.utils.memory import machine
 from reverse_codi.utils.tracker import STAGES as STAGE_AXIS
 from reverse_codi.utils.tracker import WHOLE, log_artifact, start_trackers, tracked
+from reverse_codi.verbalize.policy import POLICY_FILES
 from reverse_codi.verbalize.publishing.card import verbalizer_card
 from reverse_codi.verbalize.publishing.place import Place
 from reverse_codi.verbalize.translations.reference_texts import keep_reference_texts
 from reverse_codi.verbalize.translator import Translator
 
 log = logging.getLogger(__name__)
+
+_LOST_POLICY = (
+    "restore the folder from a copy, or remove it and the newest checkpoint, and give the same command with "
+    "--resume"
+)
 
 
 def check(recipe: Recipe, resume: bool, fetch: bool) -> Start:
@@ -54,6 +64,8 @@ def check(recipe: Recipe, resume: bool, fetch: bool) -> Start:
     refuse_recurrent_depth(recipe.reasoner)
     out = Path(recipe.train.out)
     start = start_of(recipe, out, resume)
+    for line in start.notes:
+        log.warning(line)
     check_starts(recipe, resume)
     for line in preflight.check(recipe, fetch):
         log.warning(line)
@@ -95,6 +107,7 @@ class RunFolder:
         if recipe.train.threads:
             torch.set_num_threads(recipe.train.threads)
         run.path.mkdir(parents=True, exist_ok=True)
+        clear_temporary(run.path)
         if not (run.path / RECIPE_FILE).is_file():
             run.write_recipe(recipe)
         if planned is not None:
@@ -103,6 +116,20 @@ class RunFolder:
         log.info(gold_steps(recipe))
         start_trackers(recipe.log)
         return run
+
+    @classmethod
+    @contextmanager
+    def begun(cls, recipe: Recipe, resume: bool = False) -> Iterator[Self]:
+        """The run's folder, which no other run may use meanwhile, and its run in the recipe's trackers.
+
+        Raises:
+            InUseError: another run has the folder.
+            UserError: see `begin`.
+        """
+        with owned(recipe.train.out, "train.out"):
+            run = cls.begin(recipe, resume)
+            with run.tracked(recipe, resume):
+                yield run
 
     @property
     def reading(self) -> Path:
@@ -142,7 +169,7 @@ class RunFolder:
             recipe: of the run.
             resume: go on with the one that an earlier process began; one whose stages are there goes on too.
         """
-        n = len(read_lines(self.path / STAGES))
+        n = sum(1 for _ in json_lines(self.path / STAGES))
         with tracked(recipe, WHOLE, self.path, again=resume or n > 0, first=n, axis=STAGE_AXIS):
             yield
 
@@ -153,8 +180,8 @@ class RunFolder:
     def rewind(self) -> None:
         """Drop what was written after the step that RL starts from, and note there which settings changed."""
         set_broken_aside(self.path, log.warning)
-        if renamed := rewind(self.path, self.start.done):
-            log.info(renamed)
+        for line in rewind(self.path, self.start.done):
+            log.warning(line)
         if self.start.changed:
             JsonLog(self.path / METRICS).write({"step": self.start.done, "changed": dict(self.start.changed)})
 
@@ -168,15 +195,18 @@ class RunFolder:
             prepared: has maps and encoded steps.
         """
         folder, adapter = self.path / "verbalizer", self.best if recipe.stages else self.warm
+        check_files(adapter, POLICY_FILES, _LOST_POLICY)
         with whole_folder(folder) as temporary:
-            shutil.copytree(adapter, temporary, dirs_exist_ok=True)
+            for name in POLICY_FILES:
+                shutil.copy(adapter / name, temporary / name)
             for name in READING_FILES:
                 shutil.copy(prepared.folder / name, temporary / name)
             write_recipe(recipe, temporary)
-        translator = Translator(prepared.reasoner, folder)
-        keep_reference_texts(translator, prepared.metric)
-        place = Place.of(prepared.reasoner, recipe.reasoner)
-        write_card(folder, verbalizer_card(translator, prepared.metric, place, str(folder)))
+            write_manifest(temporary, (*POLICY_FILES, *READING_FILES))
+            translator = Translator(prepared.reasoner, temporary)
+            keep_reference_texts(translator, prepared.metric)
+            place = Place.of(prepared.reasoner, recipe.reasoner)
+            write_card(temporary, verbalizer_card(translator, prepared.metric, place, str(folder)))
         log_artifact("verbalizer", "model", [folder])
         return folder
 

@@ -215,6 +215,7 @@ def settle() -> str:
     Returns:
         What `settle_home` has to say.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL tells the hub of every trainer that is made
     if os.environ.get("WANDB_MODE") == "offline":
         os.environ["WANDB_MODE"] = "dryrun"
     return settle_home()

@@ -1,4 +1,8 @@
-"""Files and folders, written whole or not at all, and JSON without NaN."""
+"""Files written whole or not at all, and JSON without NaN.
+
+What is written goes to a temporary name beside its place, is flushed to the disk, and is renamed. Whenever a
+process stops, each place holds what it held before, or all that is new. `utils.folders` does so with folders.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,26 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reverse_codi.utils.disk import disk_named
 from reverse_codi.utils.errors import UserError
+
+TEMPORARY = ".tmp"
+"""Ends the names of files and folders that are being written."""
 
 
 class NotJsonError(UserError):
     """A value has no place in JSON; the message names where it stands."""
+
+
+class DamagedError(UserError):
+    """A file is missing, cut, or not what was written; the message names it and what to do."""
 
 
 @contextmanager
@@ -25,15 +38,19 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
     Missing folders are made. Yields the temporary file's path, in the same folder; of a link, in the folder
     that it points into. What is in place survives a power cut.
+
+    Raises:
+        DiskError: the disk refused it; a file that was there is unchanged.
     """
     path = Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)  # or the folder could list the former file again
+        with disk_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            flush(temporary)
+            os.replace(temporary, path)
+            flush(path.parent)  # or the folder could list the former file again
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,7 +64,18 @@ def write_whole(path: str | Path, data: str | bytes | memoryview) -> None:
             temporary.write_bytes(data)
 
 
-def _flush(path: Path) -> None:
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all."""
+    with whole_file(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def temporary_name(path: Path) -> Path:
+    """A name of its own beside a place: processes of one number may run on two hosts."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+
+
+def flush(path: Path) -> None:
     """Wait until the disk has what was written to a file, or to a folder's list of files."""
     opened = os.open(path, os.O_RDONLY)
     try:
@@ -56,31 +84,30 @@ def _flush(path: Path) -> None:
         os.close(opened)
 
 
-@contextmanager
-def whole_folder(folder: Path, replace: bool = True) -> Iterator[Path]:
-    """An empty folder to write into, which takes the place of `folder` at the end; gone if anything fails.
-
-    Args:
-        folder: its place; parents are made.
-        replace: whether one that is there at the end makes room, or stays as it is.
-    """
-    temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if replace:
-            shutil.rmtree(folder, ignore_errors=True)
-        if not folder.is_dir():
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path, fix: str) -> dict[str, Any]:
+    """The object in a JSON file of ours.
+
+    Args:
+        path: the file.
+        fix: what to do if it is damaged, for the message.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedError: it is cut, empty, or another kind of content.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is cut or damaged, it is no JSON ({error}); {fix}") from None
+    if not isinstance(found, dict):
+        raise DamagedError(f"{path} is damaged: it holds a {type(found).__name__}, not an object; {fix}")
+    return found
 
 
 def strict_json(value: Any, indent: int | None = None) -> str:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import file_sha256, strict_json, write_whole
+from reverse_codi.utils.files import file_sha256, read_json, strict_json, write_whole
+from reverse_codi.utils.folders import whole_folder
+from reverse_codi.utils.manifest import MANIFEST
 
 INPUTS_FILE = "inputs.json"
 TAKEN_OVER = "taken over from"
@@ -70,6 +72,7 @@ def finished(
 
     Raises:
         StageError: there is something to use, and it was made from other inputs or nothing says from which.
+        DamagedError: what says so is cut or damaged.
     """
     complete = all((folder / name).is_file() for name in files)
     if not complete and not any(any(folder.glob(pattern)) for pattern in resumable):
@@ -98,7 +101,7 @@ def _refuse_others(folder: Path, inputs: Mapping[str, Any], partly: bool) -> Non
     way_out = "set another folder for this run, or move that one away to make it anew"
     if not (folder / INPUTS_FILE).is_file():
         raise StageError(f"{folder} has no {INPUTS_FILE}, so nothing says what it was made from; {way_out}")
-    before = json.loads((folder / INPUTS_FILE).read_text())
+    before = read_json(folder / INPUTS_FILE, way_out)
     if TAKEN_OVER in before:
         return
     if partly:
@@ -123,13 +126,15 @@ def take_over(source: Path, folder: Path, files: Sequence[str] | None = None) ->
         folder: of the same stage in the other run.
         files: names to copy; everything if None.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if files is None:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
-    else:
-        for name in files:
-            shutil.copy(source / name, folder / name)
-    record(folder, {TAKEN_OVER: str(source)})
+    with whole_folder(folder) as temporary:
+        for name in files or [entry.name for entry in source.iterdir()]:
+            if (source / name).is_dir():
+                shutil.copytree(source / name, temporary / name)
+            else:
+                shutil.copy(source / name, temporary / name)
+        if (source / MANIFEST).is_file():
+            shutil.copy(source / MANIFEST, temporary / MANIFEST)
+        record(temporary, {TAKEN_OVER: str(source)})
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

@@ -5,7 +5,6 @@ Training, sampling and inference build every prompt through `VerbalizerConfig.bu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.plain_text import Filled
 from reverse_codi.utils.config import Section, UserError, validated
-from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.files import read_json, write_whole
 
 FILE = "verbalizer.json"
 MARKER = "{thought}"
@@ -143,11 +142,12 @@ class VerbalizerConfig(Section):
         Raises:
             FileNotFoundError: no such file.
             VerbalizerConfigError: another layout, reasoner or tokenizer.
+            DamagedError: it is cut, or no JSON.
         """
         file = Path(folder) / FILE
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: {folder} holds no verbalizer")
-        values = json.loads(file.read_text())
+        values = read_json(file, "restore it from a copy, or train the verbalizer anew")
         version = values.get("schema_version")
         if version != SCHEMA:
             raise VerbalizerConfigError(

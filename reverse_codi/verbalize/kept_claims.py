@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.files import DamagedError, read_json, strict_json, write_whole
 
 # Traces between two writes of the file.
 CHUNK = 10_000
+CONTENT = "sha256"
+"""Key of what the claims must be."""
+ANEW = "delete it to write it anew"
 
 
 def kept_claims(
@@ -40,7 +42,8 @@ def kept_claims(
         for start in range(len(claims), len(questions), CHUNK):
             end = min(start + CHUNK, len(questions))
             claims += find(start, end)
-            write_whole(file, strict_json({**_origin(reasoner, questions[:end]), key: claims}))
+            kept = {**_origin(reasoner, questions[:end]), CONTENT: _hash(claims), key: claims}
+            write_whole(file, strict_json(kept))
             advance(end - start)
     return claims
 
@@ -53,21 +56,24 @@ def read_claims(file: Path, key: str, reasoner: CodiReasoner, questions: list[st
     """
     if not file.is_file():
         return []
-    try:
-        kept = json.loads(file.read_text())
-        claims: list[list[str]] = kept[key]
-        origin = {name: kept[name] for name in _origin(reasoner, [])}
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file} is damaged, or of an earlier version; delete it to write it anew") from None
+    kept = read_json(file, ANEW)
+    claims = kept.get(key)
+    origin = {name: kept.get(name) for name in _origin(reasoner, [])}
+    if not isinstance(claims, list) or None in origin.values():
+        raise DamagedError(f"{file} is damaged, or of an earlier version; {ANEW}")
+    written = kept.get(CONTENT)  # version 0.1.0 did not write it
+    if written is not None and written != _hash(claims):
+        raise DamagedError(f"{file} was changed or damaged after it was written; {ANEW}")
     for name, now in _origin(reasoner, questions[: len(claims)]).items():
         if origin[name] != now:
-            raise UserError(
-                f"{file} has other {name} ({origin[name]}, now {now}); delete it to write it anew"
-            )
+            raise UserError(f"{file} has other {name} ({origin[name]}, now {now}); {ANEW}")
     return claims
 
 
 def _origin(reasoner: CodiReasoner, questions: list[str]) -> dict[str, str]:
     """Whose claims, and for which questions, as hashes."""
-    asked = hashlib.sha256(strict_json(questions).encode()).hexdigest()
-    return {"reasoner": reasoner.content_hash, "questions": asked}
+    return {"reasoner": reasoner.content_hash, "questions": _hash(questions)}
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(strict_json(value).encode()).hexdigest()

@@ -10,23 +10,34 @@ it says of other thoughts) and `recipe.yaml` (what it was trained by).
 
 from __future__ import annotations
 
+import functools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.finite import non_finite
+from reverse_codi.utils.folders import whole_files
+from reverse_codi.utils.manifest import check_files, write_manifest
+from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
+from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.config import VerbalizerConfig, VerbalizerConfigError
 from reverse_codi.verbalize.embedding import LatentEmbedding
 from reverse_codi.verbalize.publishing.adapter_card import adapter_card
+
+RESTORE = "restore the folder from a copy, or train it anew"
+POLICY_FILES = (ADAPTER_CONFIG, POLICY_WEIGHTS, VERBALIZER_FILE)
+"""What a policy is loaded from; its folder's manifest lists them."""
 
 
 @dataclass
@@ -67,7 +78,7 @@ class Policy:
         )
         model = get_peft_model(base, lora, autocast_adapter_dtype=True)
         assert isinstance(model, PeftModel)
-        _with_our_card(model, verbalizer_config)
+        _as_ours(model, verbalizer_config)
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     @classmethod
@@ -77,23 +88,29 @@ class Policy:
         Raises:
             VerbalizerConfigError: of another reasoner (both hashes are named), or with weights that are not
                 finite.
+            DamagedError: a file is missing, cut, or not what was written.
         """
+        check_files(folder, POLICY_FILES, RESTORE)
         verbalizer_config = VerbalizerConfig.load(
             folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash
         )
         base = sharing_weights(reasoner.lm)
-        model = PeftModel.from_pretrained(
-            base, str(folder), is_trainable=trainable, autocast_adapter_dtype=True
-        )
+        model = _loaded(base, Path(folder), trainable)
         if (name := non_finite((n, w) for n, w in model.named_parameters() if "lora_" in n)) is not None:
             raise VerbalizerConfigError(f"{folder}: {name} holds values that are not finite; train it anew")
-        _with_our_card(model, verbalizer_config)
+        _as_ours(model, verbalizer_config)
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     def save(self, folder: str | Path) -> None:
-        """Write adapter and configuration."""
-        self.model.save_pretrained(str(folder), selected_adapters=["default"])
+        """Write adapter, configuration and manifest; the configuration after the adapter that it says is there.
+
+        Raises:
+            DiskError: the disk refused a file.
+        """
+        with whole_files(folder) as temporary:
+            self.model.save_pretrained(str(temporary), selected_adapters=["default"])
         self.verbalizer_config.save(folder)
+        write_manifest(Path(folder), POLICY_FILES)
 
     def prompts(self, rows: list[list[int]]) -> list[list[int]]:
         """Prompt ids for lists of bank rows."""
@@ -110,12 +127,35 @@ class Policy:
             return list(self.embedding.of(prompts))
 
 
-def _with_our_card(model: PeftModel, verbalizer_config: VerbalizerConfig) -> None:
-    """Let whoever saves the model, a Trainer's checkpoint too, write our card instead of PEFT's blank one.
+def _loaded(base: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
+    """The base with the adapter of a folder, in float32.
 
-    `PeftModel.save_pretrained` calls this method with the folder, and has no argument to leave it out.
+    Raises:
+        VerbalizerConfigError: a file of the adapter is missing, cut, or no adapter's.
+    """
+    for name in (ADAPTER_CONFIG, POLICY_WEIGHTS):
+        if not (folder / name).is_file():  # PEFT would ask the hub for it
+            raise VerbalizerConfigError(f"{folder / name} is missing: {RESTORE}")
+    try:
+        return PeftModel.from_pretrained(
+            base, str(folder), is_trainable=trainable, autocast_adapter_dtype=True
+        )
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        file = folder / (POLICY_WEIGHTS if isinstance(error, SafetensorError) else ADAPTER_CONFIG)
+        raise VerbalizerConfigError(f"{file} is cut or damaged ({error}): {RESTORE}") from None
+
+
+def _as_ours(model: PeftModel, verbalizer_config: VerbalizerConfig) -> None:
+    """Let whoever saves the model, a Trainer's checkpoint too, write our card, and ask the hub nothing.
+
+    `PeftModel.save_pretrained` calls the first of these methods with the folder, and has no argument to leave
+    PEFT's blank card out. By itself it looks for the base's configuration, also on the hub where
+    `adapter_config.json` names a model there, to see whether the embedding was resized: ours never is.
     """
     card = adapter_card(verbalizer_config)
     model.create_or_update_model_card = (  # type: ignore[method-assign]
         lambda output_dir: write_card(output_dir, card)
+    )
+    model.save_pretrained = functools.partial(  # type: ignore[method-assign]
+        model.save_pretrained, save_embedding_layers=False
     )

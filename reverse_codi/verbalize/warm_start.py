@@ -29,6 +29,7 @@ from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
 from reverse_codi.utils.trainer_progress import steps_shown
+from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing, end_checkpointing
 from reverse_codi.verbalize.policy import Policy
@@ -102,7 +103,7 @@ class WordDropout:
         return batch
 
 
-class FineTuner(MicroBatches, SFTTrainer):
+class FineTuner(WholeCheckpoints, MicroBatches, SFTTrainer):
     """TRL's trainer with a batch in parts."""
 
     mask_name = "attention_mask"

@@ -366,3 +366,21 @@ def test_the_answer_target_trains_on_whole_chains_with_a_slot_a_thought(root: Pa
     assert [[row.site for row in of_question] for of_question in rows.traces] == [["answer"]] * 3
     written = lines(root / "answer/completions.jsonl")
     assert {row["site"] for row in written} == {"answer"} and len(written) == THOUGHTS * SAMPLES
+
+
+def test_a_damaged_newest_checkpoint_is_said_and_the_run_ends_where_it_would_have(
+    trained: Path, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = root / "damaged"
+    shutil.copytree(trained, out)
+    (out / "grpo/checkpoint-4/optimizer.pt").unlink()
+    train(recipe(root, out="damaged"), resume=True)
+    said = f"{root}/damaged/grpo/checkpoint-4/optimizer.pt is missing; the run goes on from"
+    assert any(said in message and "checkpoint-2" in message for message in caplog.messages)
+    assert (out / "grpo/damaged-4").is_dir()
+    ended, wanted = (adapter_of(folder / "grpo/checkpoint-4") for folder in (out, trained))
+    assert all(torch.allclose(ended[name], value, atol=1e-5) for name, value in wanted.items())
+    for step in (2, 4):
+        (out / f"grpo/checkpoint-{step}/optimizer.pt").unlink()
+    with pytest.raises(UserError, match=r"no checkpoint to go on from: .*checkpoint-4/optimizer\.pt is missing"):
+        train(recipe(root, out="damaged"), resume=True)

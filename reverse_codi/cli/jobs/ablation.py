@@ -40,7 +40,8 @@ from reverse_codi.utils.config import (
     read_yaml,
     validated,
 )
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.files import read_json, strict_json, write_whole
+from reverse_codi.utils.lock import owned
 from reverse_codi.utils.stages import finished, record, take_over
 
 DONE = f"evaluation/{METRICS_FILE}"
@@ -203,7 +204,7 @@ def found(ablation: Ablation, name: str, out: Path) -> Figures | None:
     """What a row has found so far: None if it is not finished, the mean of its seeds that are."""
     if not ablation.seeds_of(name):
         file = out / name / DONE
-        return json.loads(file.read_text()) if file.is_file() else None
+        return read_json(file, "remove it to run the row anew") if file.is_file() else None
     there = [found(one, name, folder) for one, folder in by_seed(ablation, name, out)]
     done = [figures for figures in there if figures is not None]
     return averaged(done) if done else None
@@ -221,9 +222,18 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> Figur
 
     Raises:
         StageError: the former run had other settings.
+        InUseError: another process runs the row.
     """
     if ablation.seeds_of(name):
         return averaged([run_row(one, name, at, console) for one, at in by_seed(ablation, name, out)])
+    with owned(out / name, "--out"):
+        _finish_row(ablation, name, out, console)
+    figures = found(ablation, name, out)
+    assert figures is not None  # the row is finished
+    return figures
+
+
+def _finish_row(ablation: Ablation, name: str, out: Path, console: Console) -> None:
     folder = out / name
     inputs = made_from(ablation, name)
     if not finished(folder, inputs, (DONE,), resumable=PARTS):
@@ -251,6 +261,3 @@ def run_row(ablation: Ablation, name: str, out: Path, console: Console) -> Figur
             evaluated = Evaluated(recipe, verbalizer, reading)
             asked = EvaluationRequest(out=folder / "evaluation", size=ablation.size, reconstruct=False)
             run(evaluated, asked)
-    figures = found(ablation, name, out)
-    assert figures is not None  # the row is finished
-    return figures

@@ -8,7 +8,6 @@ problems again.
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import shutil
 import time
@@ -31,6 +30,8 @@ from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.figures import change
+from reverse_codi.utils.files import read_json
+from reverse_codi.utils.lock import LOCK, owned
 from reverse_codi.utils.stages import take_over
 from reverse_codi.utils.tables import Table
 from reverse_codi.utils.tracker import start_trackers
@@ -56,15 +57,20 @@ def check_is_ours(out: Path) -> None:
     Raises:
         RecipeError: `out` holds files and no demo made it.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+    held = any(entry.name != LOCK for entry in out.iterdir()) if out.is_dir() else False
+    if held and not (out / MARK).is_file():
         raise RecipeError(f"{out} holds files that no demo wrote; choose another --out, or empty it")
 
 
 def empty(out: Path) -> None:
-    """Clear the folder of an earlier demo; see `check_is_ours`."""
+    """Clear the folder of an earlier demo, but for the lock on it; see `check_is_ours`."""
     check_is_ours(out)
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
+    for entry in out.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
     (out / MARK).touch()
 
 
@@ -107,7 +113,7 @@ def show(out: Output, thoughts: Thoughts, before: Scored, after: Scored, problem
 def kept_step(out: Path) -> int:
     """The stage of the policy in `out/best`, of GRPO alone its step; 0 is the warm start."""
     file = out / BEST_FIGURES
-    return int(json.loads(file.read_text())["step"]) if file.is_file() else 0
+    return int(read_json(file, "remove it and train again")["step"]) if file.is_file() else 0
 
 
 def show_changes(out: Output, before: Scored, after: Scored, problems: Sequence[int], step: int) -> None:
@@ -160,7 +166,16 @@ def label_efficiency(claims: float) -> str:
 
 
 def demo(recipe: Recipe, out: Path, output: Output) -> dict[str, float]:
-    """Run it; returns what demo.json holds."""
+    """Run it; returns what demo.json holds.
+
+    Raises:
+        InUseError: another run has the folder.
+    """
+    with owned(out, "--out"):
+        return _shown(recipe, out, output)
+
+
+def _shown(recipe: Recipe, out: Path, output: Output) -> dict[str, float]:
     start = time.perf_counter()
     check_is_ours(out)
     for line in preflight.check(recipe, fetch=True, reuse=False):  # those in `out` are made anew

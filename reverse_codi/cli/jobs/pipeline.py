@@ -6,7 +6,6 @@ thoughts say before and after it. Called again, it goes on where it stopped.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.prepare import prepare
 from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.files import read_json
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.scores import score
@@ -68,8 +68,7 @@ def checked(recipe: Recipe, out: Path, output: Output) -> dict[str, Any]:
         found = accuracy.metric(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, on_bad)
         accuracy.save(accuracy.flat(found), out)
         output.show(*accuracy.shown(recipe.reasoner.path, found, None))
-    figures: dict[str, Any] = json.loads(file.read_text())
-    return figures
+    return read_json(file, "remove it to measure anew")
 
 
 def trained(recipe: Recipe) -> Path:

@@ -23,6 +23,8 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.training.preflight import heldout
 from reverse_codi.training.stage_folders import READING
 from reverse_codi.utils.errors import UserError
+from reverse_codi.utils.folders import whole_folder
+from reverse_codi.utils.lock import check_free
 from reverse_codi.utils.process_memory import Peaks, watched
 from reverse_codi.utils.tables import Table
 
@@ -171,7 +173,7 @@ def run_command(words: Sequence[str], log: Path, out: Output) -> list[tuple[str,
     log.parent.mkdir(parents=True, exist_ok=True)
     parts: list[tuple[str, float, Peaks]] = []
     with (
-        log.open("w") as file,
+        log.open("w") as file,  # a log: what it said before it was stopped is all that it is for
         subprocess.Popen(
             [sys.executable, "-m", "reverse_codi.cli", *words],
             stdout=subprocess.PIPE,
@@ -214,6 +216,7 @@ def run_all(
     words = [word, *(part for key in keys for part in (f"--{key.name}", key.value))]
     recipe, asked = load_recipe(words), load_recipe([word])
     run = Path(recipe.train.out)
+    check_free(run, "train.out")
     prepare, logs, reasoner = (run.with_name(name) for name in ("prepare", "logs", REASONER))
     for folder in (run, prepare, logs, run.with_name("evaluate"), recipe.trace.out, heldout(recipe)):
         shutil.rmtree(folder, ignore_errors=True)
@@ -232,7 +235,8 @@ def run_all(
             reasoner.unlink(missing_ok=True)
             reasoner.symlink_to(converted.resolve())
         if (prepare / READING).is_dir() and not (run / READING).is_dir():
-            shutil.copytree(prepare / READING, run / READING)
+            with whole_folder(run / READING) as temporary:
+                shutil.copytree(prepare / READING, temporary, dirs_exist_ok=True)
 
 
 def shown(parts: Sequence[Part]) -> list[Table]:

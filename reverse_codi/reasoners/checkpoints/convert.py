@@ -44,7 +44,8 @@ from reverse_codi.reasoners.checkpoints.vocabulary import (
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
 from reverse_codi.reasoners.latent_lm import projection
 from reverse_codi.recipe.reasoner import Source
-from reverse_codi.utils.files import strict_json, whole_folder
+from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.folders import whole_folder
 
 REPORT_FILE = "import.json"
 FORMAT = 2
@@ -240,5 +241,5 @@ def write(converted: Converted, out: Path) -> None:
         save_file(converted.model, temporary / WEIGHTS_FILE, metadata={"format": "pt"})
         if converted.projection:
             save_file(converted.projection, temporary / PROJECTION_FILE)
-        (temporary / CONFIG_FILE).write_text(strict_json(converted.reasoner.recorded(), indent=2) + "\n")
-        (temporary / REPORT_FILE).write_text(strict_json(asdict(converted.report), indent=2) + "\n")
+        write_whole(temporary / CONFIG_FILE, strict_json(converted.reasoner.recorded(), indent=2) + "\n")
+        write_whole(temporary / REPORT_FILE, strict_json(asdict(converted.report), indent=2) + "\n")

@@ -26,15 +26,16 @@ from reverse_codi.recipe.distill import Phase
 from reverse_codi.utils.trainer_checkpoints import (
     WEIGHTS,
     StopAtNonFinite,
-    last_complete_checkpoint,
+    checkpoint_to_resume,
     set_aside,
 )
 from reverse_codi.utils.trainer_progress import steps_shown
+from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
 
 log = logging.getLogger(__name__)
 
 
-class DistillTrainer(Trainer):
+class DistillTrainer(WholeCheckpoints, Trainer):
     """Hugging Face Trainer with CODI's loss; every term is logged."""
 
     def __init__(self, phase: Phase, **kwargs: Any) -> None:
@@ -131,6 +132,7 @@ def train_phase(
 
     Raises:
         NotFiniteError: weights are not finite after a step; they are not saved.
+        DamagedError: every checkpoint in `job.out` is damaged.
     """
     phase, out = job.phase, job.out
     if collator is None:
@@ -168,6 +170,7 @@ def train_phase(
             data_collator=collator,
             callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out), *job.reporting],
         )
+        checkpoint = checkpoint_to_resume(out, WEIGHTS, f"move {out} away to train the phase anew").folder
         set_aside(out, WEIGHTS, log.warning)
         with steps_shown(trainer, f"phase {out.name}"):
-            trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))
+            trainer.train(resume_from_checkpoint=checkpoint)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
@@ -37,8 +38,10 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import HasVocabulary, Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import whole_file
-from reverse_codi.utils.outputs import check_folder
+from reverse_codi.utils.files import DamagedError, whole_file
+from reverse_codi.utils.folders import clear_temporary
+from reverse_codi.utils.lock import owned
+from reverse_codi.utils.manifest import check_files, write_manifest
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import start_trackers, tracked
 from reverse_codi.utils.trainer_checkpoints import last_complete_checkpoint
@@ -82,10 +85,16 @@ def distill(recipe: Recipe) -> CodiReasoner:
     """Train every phase of `recipe.distill` and save the reasoner in its folder.
 
     Raises:
+        InUseError: another run has the folder.
         UserError: the folder cannot be written, or a phase diverges.
     """
+    with owned(recipe.distill.out, "distill.out"):
+        clear_temporary(Path(recipe.distill.out))
+        return _distilled(recipe)
+
+
+def _distilled(recipe: Recipe) -> CodiReasoner:
     section = recipe.distill
-    check_folder(section.out, "distill.out")
     start_trackers(recipe.log)
     task = recipe.task.build()
     model, reasoner = new_model(section, task, section.seed)
@@ -197,7 +206,7 @@ class _Run:
         def train(out: Path) -> None:
             ready = rows()
             self.reasoner.model.train()
-            checkpoint = last_complete_checkpoint(out)
+            checkpoint = last_complete_checkpoint(out)  # `train_phase` says what is wrong with newer ones
             done = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
             place: dict[str, Any] = {"again": done > 0, "first": done + 1, "job": "distill"}
             with tracked(self.recipe, name, Path(self.recipe.distill.out), **place) as reporting:
@@ -217,6 +226,7 @@ class _Run:
 
         Raises:
             StageError: the kept weights were made with other settings.
+            DamagedError: they, or every checkpoint of the phase, are damaged.
         """
         model = self.reasoner.model
         out = Path(self.recipe.distill.out) / name
@@ -229,7 +239,13 @@ class _Run:
             train(out)
             with whole_file(weights) as temporary:
                 save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, temporary)
-        model.load_state_dict(load_file(weights))
+            write_manifest(out, (WEIGHTS,))
+        anew = f"restore it from a copy, or move {out} away to train the phase anew"
+        check_files(out, (WEIGHTS,), anew)
+        try:
+            model.load_state_dict(load_file(weights))
+        except SafetensorError as error:
+            raise DamagedError(f"{weights} is cut or damaged ({error}); {anew}") from None
         self.before = weights
 
     def _inputs(self, name: str, settings: Phase | Recall) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.files import read_json, strict_json, write_whole
 
 FILE = "training.json"
 _LONGEST = "longest_question"
@@ -19,4 +18,4 @@ def write_record(folder: str | Path, longest_question: int) -> None:
 def trained_length(folder: str | Path) -> int | None:
     """Number of tokens in the longest training question of a folder's reasoner; None if unknown."""
     file = Path(folder) / FILE
-    return int(json.loads(file.read_text())[_LONGEST]) if file.is_file() else None
+    return int(read_json(file, "train the reasoner anew")[_LONGEST]) if file.is_file() else None

@@ -22,7 +22,7 @@ from reverse_codi.reasoners.checkpoints.files import shapes_in
 from reverse_codi.reasoners.checkpoints.source import fetched
 from reverse_codi.reasoners.huginn.config import CONFIG_FILE, HuginnConfig
 from reverse_codi.reasoners.huginn.model import HuginnModel, rotation
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.files import strict_json, whole_file, write_whole
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -153,4 +153,5 @@ def save_model(model: HuginnModel, folder: Path) -> None:
     """Write config.json and model.safetensors in the public layout."""
     write_whole(folder / CONFIG_FILE, strict_json(model.config.values(), indent=2) + "\n")
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    with whole_file(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})

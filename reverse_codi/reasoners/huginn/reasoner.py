@@ -24,6 +24,7 @@ from reverse_codi.reasoners.huginn.initial import InitialStates
 from reverse_codi.reasoners.huginn.model import HuginnModel, Pass, RecurrentContext
 from reverse_codi.reasoners.huginn.replacing import Replaced, checked, swapped
 from reverse_codi.reasoners.plain_text import Filled, decoded_answer, keep_plain
+from reverse_codi.utils.folders import whole_files
 
 ANSWER_CUE = "The answer is"
 """The text before an answer, as in the solved problems of the prompt."""
@@ -276,10 +277,9 @@ class HuginnReasoner:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write weights, configuration and tokenizer in the public layout."""
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save_pretrained(path)
-        save_model(self.model, path)
+        with whole_files(folder) as temporary:
+            self.tokenizer.save_pretrained(temporary)
+            save_model(self.model, temporary)
 
     @classmethod
     def from_pretrained(

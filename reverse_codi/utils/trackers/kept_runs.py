@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from pathlib import Path
 
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.files import read_json, strict_json, write_whole
 from reverse_codi.utils.trackers.base import slug
 
 FILE = "trackers.json"
+_FIX = "remove it: the trackers' runs begin anew"
 
 
 class KeptRuns:
@@ -23,7 +23,7 @@ class KeptRuns:
     def __init__(self, folder: Path, beside: Path | None = None) -> None:
         self.folder = folder
         self.file = folder / FILE
-        kept = json.loads(self.file.read_text()) if self.file.is_file() else {}
+        kept = read_json(self.file, _FIX) if self.file.is_file() else {}
         self.runs: dict[str, str] = kept.get("runs", {})
         self.group: str = kept.get("group") or _group_of(beside) or _new_group(folder)
 
@@ -39,7 +39,7 @@ class KeptRuns:
 def _group_of(folder: Path | None) -> str | None:
     if folder is None or not (folder / FILE).is_file():
         return None
-    return str(json.loads((folder / FILE).read_text())["group"])
+    return str(read_json(folder / FILE, _FIX)["group"])
 
 
 def _new_group(folder: Path) -> str:

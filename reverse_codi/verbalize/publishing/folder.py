@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -15,18 +12,19 @@ from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe, recipe_beside
 from reverse_codi.utils.config import UserError, validated
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.files import copy_whole, read_json, strict_json, write_whole
 from reverse_codi.utils.hub import fetched, is_hub_id
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
+from reverse_codi.utils.manifest import MANIFEST, check_files, write_manifest
+from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
+from reverse_codi.verbalize.policy import RESTORE
 from reverse_codi.verbalize.publishing.place import Place
 from reverse_codi.verbalize.translations.reference_texts import FILE as REFERENCES_FILE
 
-ADAPTER_CONFIG = "adapter_config.json"
 EMBEDDED_FOLDER = ASSETS / "verbalizer"
 
 _COPIED = (POLICY_WEIGHTS, VERBALIZER_FILE, MAPS_FILE, ENCODED_FILE)
-FILES = (ADAPTER_CONFIG, *_COPIED, REFERENCES_FILE, RECIPE_FILE)
+FILES = (ADAPTER_CONFIG, *_COPIED, REFERENCES_FILE, RECIPE_FILE, MANIFEST)
 """What a verbalizer is loaded from."""
 
 
@@ -62,14 +60,16 @@ def copy_verbalizer(source: Path, folder: Path, place: Place) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     recipe = recipe_beside(source) | {"reasoner": place.recorded()}
-    adapter: dict[str, Any] = json.loads((source / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    check_files(source, (ADAPTER_CONFIG, *_COPIED), RESTORE)
+    adapter = read_json(source / ADAPTER_CONFIG, RESTORE)
     # PEFT wrote the folder that its base was loaded from, which others do not have.
     adapter |= {"base_model_name_or_path": None if place.converted else place.hub_id}
     for name in _COPIED:
         if (source / name).is_file() and not _same(source / name, folder / name):
-            shutil.copyfile(source / name, folder / name)
+            copy_whole(source / name, folder / name)
     write_whole(folder / ADAPTER_CONFIG, strict_json(adapter, indent=2) + "\n")
     write_whole(folder / RECIPE_FILE, yaml.safe_dump(recipe, sort_keys=False))
+    write_manifest(folder, [name for name in (ADAPTER_CONFIG, *_COPIED) if (folder / name).is_file()])
 
 
 def _same(one: Path, other: Path) -> bool:

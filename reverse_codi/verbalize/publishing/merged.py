@@ -12,7 +12,7 @@ from reverse_codi.reasoners.plain_text import writes_spaces_everywhere
 from reverse_codi.rollout.merging import Base
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.files import whole_folder
+from reverse_codi.utils.folders import whole_folder
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.verbalize.publishing.card import merged_card
 from reverse_codi.verbalize.publishing.place import Place

@@ -7,7 +7,6 @@ questions, so a training run does it once and keeps the texts in the verbalizer'
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import torch
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.hashing import weights_hash
 from reverse_codi.reasoners.sites import ANSWER, Site
-from reverse_codi.utils.files import file_sha256, strict_json, write_whole
+from reverse_codi.utils.files import file_sha256, read_json, strict_json, write_whole
+from reverse_codi.utils.manifest import check_files, write_manifest
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.translator import Translator
 
@@ -50,14 +50,17 @@ def save_reference_texts(
     named = {str(site): list(of_site) for site, of_site in texts.items()}
     kept = {"of": _origin(translator, metric), "texts": named}
     write_whole(folder / FILE, strict_json(kept, indent=1) + "\n")
+    write_manifest(folder, (FILE,))
 
 
 def kept_reference_texts(translator: Translator, metric: ThoughtMetric) -> Mapping[Site, Sequence[str]]:
     """What `keep_reference_texts` wrote; translated now if nothing was kept, or of something else."""
     file = translator.folder / FILE
     if file.is_file():
-        kept = json.loads(file.read_text())
-        if kept["of"] == _origin(translator, metric):
+        fix = "remove it: it is made anew when it is needed"
+        check_files(translator.folder, (FILE,), fix)
+        kept = read_json(file, fix)
+        if kept.get("of") == _origin(translator, metric):
             return {Site.parse(site): of_site for site, of_site in kept["texts"].items()}
     return reference_texts(translator, metric)
 

@@ -222,14 +222,14 @@ def test_a_run_of_an_earlier_version_is_resumed_under_the_new_names(tmp_path: Pa
     old = [{"step": step, **own, "hidden_match": 0.5, "brevity": None} for step in (0, 1, 2)]
     file = tmp_path / "completions.jsonl"
     file.write_text("".join(json.dumps(record) + "\n" for record in old))
-    message = rewind(tmp_path, 2)
+    [message] = rewind(tmp_path, 2)
     assert "completions.jsonl is of an earlier version" in message and "called reward/NAME" in message
     expected = [{"step": s, **own, "reward/hidden_match": 0.5, "reward/brevity": None} for s in (0, 1)]
     assert lines(file) == expected
     with file.open("a") as end:  # an earlier version may have gone on since
         end.write(json.dumps(old[2]) + "\n")
     assert rewind(tmp_path, 3) and lines(file)[2] == {**expected[0], "step": 2}
-    assert rewind(tmp_path, 3) == ""
+    assert rewind(tmp_path, 3) == []
 
 
 @pytest.mark.parametrize("name", ["completions.jsonl", "metrics.jsonl"])
@@ -238,7 +238,7 @@ def test_steps_that_an_earlier_version_lost_are_reported(name: str, tmp_path: Pa
     with pytest.raises(UserError, match=rf"{name} has a line of step -0\.25: an earlier.*move the file away"):
         rewind(tmp_path, 1)
     assert lines(tmp_path / name) == [{"step": 0}, {"step": -0.25}]
-    assert rewind(tmp_path, 0) == "" and lines(tmp_path / name) == []  # a new run keeps nothing of it
+    assert rewind(tmp_path, 0) == [] and lines(tmp_path / name) == []  # a new run keeps nothing of it
 
 
 def test_rewind_drops_what_is_done_again(tmp_path: Path) -> None:
@@ -267,3 +267,28 @@ def test_a_step_on_the_batch_before_does_not_show_a_reward_of_0(
         monitor.on_log(ARGUMENTS, state(2), control(), {"loss": 0.1, "step_time": 5.0})
     assert "reward -0.250  match" in caplog.messages[0]
     assert "the batch again  match" in caplog.messages[1]
+
+
+def test_steps_that_a_cut_file_lost_are_told_and_a_torn_line_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    whole = "".join(json.dumps({"step": s, "loss": 0.5}) + "\n" for s in (1, 2, 3, 4))
+    file.write_text(whole)
+    assert rewind(tmp_path, 4) == []
+    file.write_text(whole[:40])  # within the second step's line
+    [said] = rewind(tmp_path, 4)
+    assert said.startswith(f"{file} has no line of steps 2, 3, 4, which the checkpoint has behind it")
+    file.write_text("")
+    assert "no line of steps 1, 2, 3, 4, 5, 6 and 3 more" in rewind(tmp_path, 9)[0]
+    file.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "lo\n{"step": 3, "loss": 0.5}\n')
+    with pytest.raises(UserError, match=rf"^{file}:2: this line is no JSON object"):
+        rewind(tmp_path, 3)
+
+
+def test_a_kill_between_best_and_what_readers_see_of_it_is_mended(tmp_path: Path) -> None:
+    run(make_monitor(tmp_path, [0.2, 0.6]), 0, 2)
+    (tmp_path / "best.json").write_text('{"step": 0, "worth": 0.2}')  # of the best before
+    assert make_monitor(tmp_path, []).best == 0.6
+    assert best(tmp_path) == ("3", 2)
+    (tmp_path / "best/best.json").write_text('{"step": 2, "wor')
+    with pytest.raises(UserError, match=r"best\.json is cut or damaged.*remove .*best, and the run"):
+        make_monitor(tmp_path, [])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from safetensors.torch import save_file
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.resuming import NEW, differences, set_broken_aside, start_of
 from reverse_codi.utils.config import RecipeError, override, validated
+from reverse_codi.utils.files import DamagedError
+from reverse_codi.utils.manifest import write_manifest
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 
 BEGUN: dict[str, Any] = {
@@ -27,7 +30,9 @@ def put_checkpoint(out: Path, step: int, value: float = 1.0) -> str:
     folder = out / f"grpo/checkpoint-{step}"
     folder.mkdir(parents=True)
     save_file({"a": torch.tensor([value])}, folder / POLICY_WEIGHTS)
-    (folder / "trainer_state.json").touch()
+    for name in ("optimizer.pt", "scheduler.pt"):
+        (folder / name).touch()
+    (folder / "trainer_state.json").write_text("{}")
     return str(folder)
 
 
@@ -148,3 +153,22 @@ def test_a_run_that_saved_nan_goes_on_from_the_last_finite_checkpoint(begun: Pat
     assert start_of(recipe(), only, resume=True) == NEW
     with pytest.raises(RecipeError, match="of an earlier run"):
         start_of(recipe(), only, resume=False)
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_gone_on_from(begun: Path) -> None:
+    newest = Path(put_checkpoint(begun, 8))
+    write_manifest(newest)
+    (newest / "optimizer.pt").unlink()
+    start = start_of(recipe(), begun, resume=True)
+    assert start.done == 4
+    assert start.notes == (
+        f"{newest}/optimizer.pt is missing; the run goes on from {begun}/grpo/checkpoint-4",
+        f"{begun}/grpo/checkpoint-4 is of version 0.1.0, which kept no checksums: its files were not checked",
+    )
+    printed: list[str] = []
+    set_broken_aside(begun, printed.append)
+    assert (begun / "grpo/damaged-8").is_dir()
+    shutil.rmtree(begun / "grpo/checkpoint-4")
+    (begun / "grpo/damaged-8").rename(newest)
+    with pytest.raises(DamagedError, match=rf"{newest}/optimizer\.pt is missing\. Restore .* or move .*grpo away"):
+        start_of(recipe(), begun, resume=True)

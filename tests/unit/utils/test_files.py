@@ -12,9 +12,9 @@ from reverse_codi.utils.files import (
     figures_json,
     strict_json,
     whole_file,
-    whole_folder,
     write_whole,
 )
+from reverse_codi.utils.folders import whole_folder
 
 NAN, INF = float("nan"), float("inf")
 PACKAGE = Path(__file__).parents[3] / "reverse_codi"

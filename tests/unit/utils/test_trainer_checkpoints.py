@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,13 +11,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments, get_linear_schedule_with_warmup
 
+from reverse_codi.utils.files import DamagedError
 from reverse_codi.utils.finite import NotFiniteError
+from reverse_codi.utils.manifest import MANIFEST, write_manifest
 from reverse_codi.utils.trainer_checkpoints import (
     POLICY_WEIGHTS,
     WEIGHTS,
+    Checkpoint,
     StopAtNonFinite,
+    checkpoint_to_resume,
     complete_checkpoints,
     last_complete_checkpoint,
+    newest_whole,
     set_aside,
     take_rate,
 )
@@ -24,12 +31,22 @@ from reverse_codi.utils.trainer_checkpoints import (
 def make_checkpoint(
     out: Path, step: int, value: float = 1.0, weights: str = WEIGHTS, whole: bool = True
 ) -> str:
+    """A checkpoint as version 0.1.0 left it; one that was cut has no state, which is written last."""
     folder = out / f"checkpoint-{step}"
     folder.mkdir(parents=True)
     save_file({"a": torch.ones(2), "b": torch.tensor([value])}, folder / weights)
+    for name in ("optimizer.pt", "scheduler.pt"):
+        (folder / name).write_bytes(b"tensors")
     if whole:
-        (folder / "trainer_state.json").touch()
+        (folder / "trainer_state.json").write_text("{}")
     return str(folder)
+
+
+def make_listed(out: Path, step: int, value: float = 1.0) -> Path:
+    """A checkpoint with a manifest."""
+    folder = Path(make_checkpoint(out, step, value))
+    write_manifest(folder)
+    return folder
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
@@ -38,7 +55,7 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
     newest = make_checkpoint(tmp_path, 100)
     make_checkpoint(tmp_path, 120, whole=False)  # cut: the state is written last
     (tmp_path / "checkpoint-140").mkdir()
-    (tmp_path / "checkpoint-140/trainer_state.json").touch()
+    (tmp_path / "checkpoint-140/trainer_state.json").write_text("{}")
     assert complete_checkpoints(tmp_path) == [newest, older]  # 100 first, though "20" sorts after it
     assert last_complete_checkpoint(tmp_path) == newest
     adapter = make_checkpoint(tmp_path, 60, weights=POLICY_WEIGHTS)
@@ -62,6 +79,57 @@ def test_a_checkpoint_of_nan_is_passed_over_and_set_aside(tmp_path: Path) -> Non
     )
     set_aside(tmp_path, WEIGHTS, printed.append)
     assert len(printed) == 2
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "optimizer.pt", "scheduler.pt", "trainer_state.json", MANIFEST])
+@pytest.mark.parametrize("harm", [Path.unlink, flip, cut, lambda file: file.write_bytes(b"")])
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_taken(
+    tmp_path: Path, name: str, harm: Callable[[Path], Any]
+) -> None:
+    older, newest = make_listed(tmp_path, 20), make_listed(tmp_path, 40)
+    assert newest_whole(tmp_path) == Checkpoint(str(newest))
+    harm(newest / name)
+    found = newest_whole(tmp_path)
+    if name == MANIFEST and harm is Path.unlink:  # as if of version 0.1.0
+        assert (found.folder, found.checked) == (str(newest), False)
+        return
+    assert (found.folder, found.checked, found.damaged) == (str(older), True, {str(newest)})
+    assert str(newest / name) in found.passed[str(newest)]
+    said: list[str] = []
+    assert set_aside(tmp_path, WEIGHTS, said.append) == str(older)
+    assert len(said) == 1 and str(newest / name) in said[0] and said[0].endswith(": renamed to damaged-40")
+    assert complete_checkpoints(tmp_path) == [str(older)]
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "optimizer.pt", "scheduler.pt", "trainer_state.json"])
+def test_what_version_0_1_lost_is_found_too(tmp_path: Path, name: str) -> None:
+    older, newest = make_checkpoint(tmp_path, 20), Path(make_checkpoint(tmp_path, 40))
+    assert newest_whole(tmp_path) == Checkpoint(str(newest), checked=False)
+    if name in (WEIGHTS, "trainer_state.json"):  # or it is one that was cut while it was written
+        cut(newest / name)
+    else:
+        (newest / name).unlink()
+    assert newest_whole(tmp_path).folder == older
+    assert str(newest / name) in newest_whole(tmp_path).passed[str(newest)]
+
+
+def test_where_every_checkpoint_is_damaged_nothing_begins_anew_in_silence(tmp_path: Path) -> None:
+    assert checkpoint_to_resume(tmp_path, WEIGHTS, "x") == Checkpoint()
+    only = make_listed(tmp_path, 20)
+    (only / "optimizer.pt").unlink()
+    message = rf"no checkpoint to go on from: {only}/optimizer.pt is missing. Restore it from a copy, or move it"
+    with pytest.raises(DamagedError, match=message):
+        checkpoint_to_resume(tmp_path, WEIGHTS, "move it away")
 
 
 class Line(nn.Module):
