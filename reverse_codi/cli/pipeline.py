@@ -12,6 +12,7 @@ from typing import Any
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils import stopping
 
 
 def parser() -> Parser:
@@ -25,6 +26,7 @@ def parser() -> Parser:
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Run all stages and write pipeline.json."""
     recipe = load_recipe([options.recipe, *options.keys])
+    stopping.advise("the same command goes on")
 
     from pathlib import Path
 

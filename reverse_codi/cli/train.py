@@ -12,6 +12,7 @@ from typing import Any
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils import stopping
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def parser() -> Parser:
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Train, or say with `--dry-run` what would be done, or why it would be refused."""
     recipe = load_recipe([options.recipe, *options.keys])
+    stopping.advise("go on with --resume")
 
     import ray
     import yaml

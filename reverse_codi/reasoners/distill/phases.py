@@ -23,6 +23,7 @@ from reverse_codi.reasoners.distill.loss import Batch, codi_terms
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.recipe.distill import Phase
+from reverse_codi.utils import stopping
 from reverse_codi.utils.trainer_checkpoints import (
     WEIGHTS,
     StopAtNonFinite,
@@ -30,6 +31,7 @@ from reverse_codi.utils.trainer_checkpoints import (
     set_aside,
 )
 from reverse_codi.utils.trainer_progress import steps_shown
+from reverse_codi.utils.trainer_stop import StopWhenAsked, train_on
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +133,7 @@ def train_phase(
 
     Raises:
         NotFiniteError: weights are not finite after a step; they are not saved.
+        StopAsked: a signal asked for the end; a checkpoint of the last step is saved.
     """
     phase, out = job.phase, job.out
     if collator is None:
@@ -166,8 +169,12 @@ def train_phase(
             args=arguments,
             train_dataset=rows,
             data_collator=collator,
-            callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out), *job.reporting],
+            callbacks=[
+                StopWhenAsked(f"phase {out.name}"),
+                StopAtNonFinite(f"distill.{section}.learning_rate", out),
+                *job.reporting,
+            ],
         )
         set_aside(out, WEIGHTS, log.warning)
-        with steps_shown(trainer, f"phase {out.name}"):
-            trainer.train(resume_from_checkpoint=last_complete_checkpoint(out))
+        with steps_shown(trainer, f"phase {out.name}"), stopping.deferred():
+            train_on(trainer, last_complete_checkpoint(out))

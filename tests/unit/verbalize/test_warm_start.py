@@ -11,7 +11,8 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.policy import Policy
-from reverse_codi.verbalize.warm_start import SftPairs, WordDropout, encode, fine_tune
+from reverse_codi.verbalize.warm_start import SftPairs, encode, fine_tune
+from reverse_codi.verbalize.word_dropout import WordDropout
 from tests.tiny import make_sharp_reasoner, make_tiny_policy
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5.", "(no step)", "9 * 2 = 18. 18 / 3 = 6."]
