@@ -19,6 +19,10 @@ class TrainSection(Section):
     """Folder for everything that the run writes."""
     threads: int = Field(default=0, ge=0)
     """Number of torch threads of the trainer; 0 leaves the choice to torch."""
+    stall_s: float = Field(default=7200, ge=0)
+    """Seconds in which something must move (a step, an answer of an actor, an item of a progress bar). Else the
+    run writes what is stuck and all stacks to OUT/stalled.txt and ends with status 75. Above what one request may
+    take with its second try (twice rollout.timeout_s or reward.timeout_s) and one optimizer step. 0 never ends."""
 
 
 class LogSection(Section):

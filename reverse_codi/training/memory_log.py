@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reverse_codi.training.records import JsonLog
+from reverse_codi.utils import under_way
 from reverse_codi.utils.memory import Peak, peak, restart_peak
 from reverse_codi.utils.tracker import log_point
 
@@ -37,7 +38,8 @@ class MemoryLog:
         """Measure this process within a block."""
         restart_peak()
         began = time.perf_counter()
-        yield
+        with under_way.stage(name):
+            yield
         seconds, most = round(time.perf_counter() - began, 1), peak()
         self._write(name, TRAINER, most, {"seconds": seconds})
         log_point({f"seconds/{name}": seconds, f"peak_gib/{name}": round(most.host, 3)})

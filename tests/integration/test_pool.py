@@ -16,14 +16,16 @@ import ray
 import torch
 
 from reverse_codi.recipe.rollout import EngineConfig, RolloutSection
-from reverse_codi.rollout.actor import RolloutActor, StalePolicyError
+from reverse_codi.rollout.actor import RolloutActor
 from reverse_codi.rollout.base import EngineBrokenError, Rollout, Sampling
-from reverse_codi.rollout.pool import (
+from reverse_codi.rollout.errors import (
+    PolicyFilesError,
     RolloutDataError,
     RolloutInfrastructureError,
-    RolloutPool,
     RolloutTimeoutError,
+    StalePolicyError,
 )
+from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from tests.policies import make_prompts, save_adapter, save_base
 
