@@ -87,6 +87,8 @@ def answers(jobs: Mapping[int, Submit], group: Group, timeout_s: float) -> dict[
         whom = ", ".join(f"{group.kind} actor {i}" for i in sorted(pending.values()))
         with under_way.waiting(whom):
             done, _ = ray.wait(list(pending), timeout=min(POLL_S, max(0.0, soonest)))
+        if done:
+            under_way.moved()
         for ref in done:
             try:
                 found[pending[ref]] = ray.get(ref)

@@ -43,10 +43,10 @@ class StopWhenAsked(TrainerCallback):
         if stopping.asked():
             stopping.keep(f"at step {state.global_step} of {self.what}")
 
-    def on_log(
+    def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A step is over."""
+        """No step is under way any more."""
         under_way.at_step(0)
 
 

@@ -86,13 +86,12 @@ def phase(name: str) -> Iterator[None]:
 
 @contextmanager
 def waiting(whom: str) -> Iterator[None]:
-    """In the block the answer of actors is awaited."""
+    """In the block the answer of actors is awaited; that alone moves nothing."""
     before, now.waits_for = now.waits_for, whom
     try:
         yield
     finally:
         now.waits_for = before
-        moved()
 
 
 def described() -> str:
