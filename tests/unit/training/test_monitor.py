@@ -14,6 +14,7 @@ from reverse_codi.rewards.scoring import Scores
 from reverse_codi.training.monitor import Monitor
 from reverse_codi.training.records import Completions, rewind
 from reverse_codi.training.rollouts import Phases
+from reverse_codi.utils import stopping
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.scores import Scored
@@ -267,3 +268,27 @@ def test_a_step_on_the_batch_before_does_not_show_a_reward_of_0(
         monitor.on_log(ARGUMENTS, state(2), control(), {"loss": 0.1, "step_time": 5.0})
     assert "reward -0.250  match" in caplog.messages[0]
     assert "the batch again  match" in caplog.messages[1]
+
+
+def test_a_run_that_is_stopped_leaves_its_evaluation_to_the_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = make_monitor(tmp_path, [0.2])
+    monitor.on_train_begin(ARGUMENTS, state(0), control())
+    monkeypatch.setattr(stopping, "asked", lambda: True)
+    monitor.on_step_end(ARGUMENTS, state(2), control(save=True))
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [0]
+    monkeypatch.undo()
+    make_monitor(tmp_path, [0.5]).on_train_begin(ARGUMENTS, state(2), control())
+    assert best(tmp_path) == ("3", 2)
+    make_monitor(tmp_path, []).on_train_begin(ARGUMENTS, state(2), control())  # it is evaluated now
+    make_monitor(tmp_path, []).on_train_begin(ARGUMENTS, state(3), control())  # and this was never due
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [0, 2]
+
+
+def test_the_last_step_is_evaluated_also_where_a_signal_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "asked", lambda: True)
+    make_monitor(tmp_path, [0.5]).on_step_end(ARGUMENTS, state(7, last=7), control(save=True))
+    assert best(tmp_path) == ("8", 7)
