@@ -48,7 +48,7 @@ def test_trace_ends_with_whole_shards(tmp_path: Path) -> None:
     words = ["trace", "tiny", "--reasoner.path", "embedded", "--trace.n", "200000", "--trace.shard_rows", "500"]
     out = tmp_path / "traces"
     code, output = stopped(
-        [*words, "--trace.out", str(out)], signal.SIGTERM, lambda: len(list(out.glob("*.safetensors"))) > 1
+        [*words, "--trace.out", str(out)], signal.SIGTERM, lambda: len(list(out.glob("*.arrow"))) > 1
     )
     assert code == 143, output
     assert output.splitlines()[-1] == "stopped by SIGTERM; the same command goes on"
