@@ -1,8 +1,8 @@
-"""`python -m tests.fault_driver PLAN RECIPE [--resume] [--KEY VALUE ...]`: a training run to which faults happen.
+"""`python -m tests.fault_driver PLAN RECIPE [--resume] [--KEY VALUE ...]`: a run to which faults happen.
 
-PLAN is a JSON file, a list of faults: {"what", "signal", "step", "phase"}. Each happens once, when its phase of its
-step begins; what the driver does to itself in "save" happens while the checkpoint is half there. What happened is
-appended to PLAN.done, a line a fault, and the session of the run's Ray stands in PLAN.session.
+PLAN is a JSON file, a list of faults: {"what", "signal", "step", "phase"}. Each happens once, when its phase
+of its step begins; what the driver does to itself in "save" happens while the checkpoint is half there. What
+happened is appended to PLAN.done, a line a fault, and the session of the run's Ray stands in PLAN.session.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Faults of a training run of the tiny model, and what became of it: for tests and for `scripts/fault_table`."""
+"""Faults of a training run of the tiny model, and what became of it; for tests and `scripts/fault_table`."""
 
 from __future__ import annotations
 
@@ -81,13 +81,15 @@ class Bench:
             "warm_start: {kind: gold, steps: 60, batch_size: 32, eval_steps: 60, learning_rate: 1.0e-2, "
             "word_dropout: 0.2}\n"
             "rollout: {cpus: 0.4, timeout_s: 60, engine: {kind: transformers, max_model_len: 64}}\n"
-            "reward: {cpus_per_actor: 0.4, timeout_s: 60, functions: [hidden_match, {name: brevity, weight: 0.1}]}\n"
-            f"grpo: {{steps: {STEPS}, thoughts_per_step: 4, samples: 4, max_new_tokens: 8, eval_every: {STEPS}, "
-            f"eval_thoughts: 32, save_every: {SAVE_EVERY}, distractors: 3, learning_rate: 1.0e-3}}\n"
+            "reward: {cpus_per_actor: 0.4, timeout_s: 60, "
+            "functions: [hidden_match, {name: brevity, weight: 0.1}]}\n"
+            f"grpo: {{steps: {STEPS}, thoughts_per_step: 4, samples: 4, max_new_tokens: 8, "
+            f"eval_every: {STEPS}, eval_thoughts: 32, save_every: {SAVE_EVERY}, distractors: 3, "
+            "learning_rate: 1.0e-3}\n"
         )
 
     def run(self, out: Path, *words: str, faults: Sequence[dict[str, Any]] = ()) -> Run:
-        """Train into `out` with faults; the warm start of the run without faults is taken over, if there is one.
+        """Train into `out` with faults; the warm start of the run without faults is taken over.
 
         Args:
             out: folder of the run.
@@ -137,7 +139,7 @@ class Bench:
 
 
 def outliving(session: str) -> list[str]:
-    """Processes of a Ray that are still there `GONE_S` seconds after the end of its run, and the run's keeper."""
+    """Processes of a Ray, and its keeper, that are still there `GONE_S` seconds after the end of its run."""
     deadline = time.monotonic() + GONE_S
 
     def found() -> list[psutil.Process]:

@@ -1,4 +1,4 @@
-"""A policy on its way from the trainer to the engines: a folder, with what its files were when it was sent."""
+"""A policy on its way from the trainer to the engines: a folder, and what its files were when sent."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def check(folder: str | Path, digest: str) -> None:
     """
     if digest_of(folder) != digest:
         raise PolicyFilesError(
-            f"the files in {folder} are not those that the trainer wrote: something changed them, or the disk "
-            "that actors read is damaged or behind (a network file system's cache)"
+            f"the files in {folder} are not those that the trainer wrote: something changed them, or the "
+            "disk that actors read is damaged or behind (a network file system's cache)"
         )
 
 

@@ -1,4 +1,4 @@
-"""A step that a signal cut off: the steps before it are kept, as if a checkpoint had been due after the last."""
+"""A step that a signal cut off: the steps before it are kept, as if a checkpoint had been due then."""
 
 from __future__ import annotations
 
@@ -81,5 +81,5 @@ def whole_steps_kept(trainer: Trainer, last: LastWholeStep, what: str) -> Iterat
         if last.random is not None and step > last.saved:
             last.random.restore()
             trainer._save_checkpoint(trainer.model, trial=None)  # as transformers' own checkpoints on SIGTERM
-        stopping.keep(f"at step {step} of {what}")
+        stopping.keep(f"at step {max(step, last.saved)} of {what}")
         raise

@@ -1,8 +1,8 @@
 """Which policy an engine serves, judged by log-probabilities of the same tokens.
 
 A tolerance alone does not tell: one step of training changes log-probabilities by less than half precision
-does. But a change has a direction. An engine that still serves the policy before differs from the trainer along
-the whole of the last change; rounding differs along none.
+does. But a change has a direction. An engine that still serves the policy before differs from the trainer
+along the whole of the last change; rounding differs along none.
 
 Shapes: T tokens of the probe.
 """
@@ -60,7 +60,7 @@ def other_policy(theirs: Row, ours: Row, base: Row, before: Mapping[int, Row]) -
         return "it serves the model without the adapter"
     if missing:
         return (
-            f"it applies {1 - missing:.0%} of the adapter: another scale (lora_alpha, r), or loaded more than "
-            "once"
+            f"it applies {1 - missing:.0%} of the adapter: another scale (lora_alpha, r), or loaded more "
+            "than once"
         )
     return ""

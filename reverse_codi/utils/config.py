@@ -40,7 +40,7 @@ def run_verb(main: Callable[[], None]) -> None:
             main()
             sys.stdout.flush()
         except BrokenPipeError:
-            from reverse_codi.utils.console import silence  # `rich`, which most who read this module do not need
+            from reverse_codi.utils.console import silence  # `rich`, which most who read this need not
 
             silence(sys.stdout)
         except UsageError as error:

@@ -1,7 +1,8 @@
 """Ends what a Ray leaves behind that a run began: a process beside the run, which waits for the run's end.
 
-Ray 2.60 ties its raylet and its head to the process that started them. What the raylet started watches the raylet
-by itself: agents first wait for a head that is gone, and an actor that was stopped (SIGSTOP) watches nothing.
+Ray 2.60 ties its raylet and its head to the process that started them. What the raylet started watches the
+raylet by itself: agents first wait for a head that is gone, and an actor that was stopped (SIGSTOP) watches
+nothing.
 
     python -m reverse_codi.utils.keeper SESSION
 

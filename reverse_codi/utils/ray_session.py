@@ -117,3 +117,19 @@ def ended() -> Iterator[None]:
         yield
     finally:
         end()
+
+
+@contextmanager
+def blamed() -> Iterator[None]:
+    """In the block, what fails because Ray is gone is said in one line, whatever Ray says of it.
+
+    Raises:
+        RayDiedError: the Ray that this process started is gone.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception:
+        check_alive()
+        raise

@@ -21,7 +21,7 @@ from typing import Any
 from reverse_codi.utils import under_way
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# `timeout` signals its child and then the child's group: within this time a second signal is the same request.
+# `timeout` signals its child and then its group: within this time a second signal is the same request.
 SAME_S = 1.0
 # "Temporary failure, try again" of sysexits.h.
 STALLED = 75

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+import psutil
+
 from reverse_codi.utils import keeper, ray_session, stopping, under_way
 from reverse_codi.utils.process_memory import title
 
@@ -36,9 +38,10 @@ SPY_S = 20.0
 def stalls_ended(limit_s: float, out: Path) -> Iterator[None]:
     """End this process if nothing moves within the block for `limit_s` seconds; 0 watches nothing.
 
-    What is under way and the stacks of this process and of the actors on this machine go to `out`/stalled.txt.
-    The main thread is asked to stop, as by a signal; where it does not in a minute, the process ends. Where not
-    even this watch can run (a library holds Python's lock), the interpreter writes the stacks and ends it.
+    What is under way and the stacks of this process and of the actors on this machine go to
+    `out`/stalled.txt. The main thread is asked to stop, as by a signal; where it does not in a minute, the
+    process ends. Where not even this watch can run (a library holds Python's lock), the interpreter writes
+    the stacks and ends it.
 
     Args:
         limit_s: seconds.
@@ -94,7 +97,7 @@ def stacks_of_actors() -> dict[str, str]:
     spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
     found = {}
     for process in keeper.of_session(session):
-        with contextlib.suppress(Exception):  # it ended meanwhile: the other stacks are worth more than this one
+        with contextlib.suppress(psutil.Error, OSError):  # it ended meanwhile
             name = title(process)
             if name.startswith("ray ") and name != "ray IDLE":
                 state = f"{name}, process {process.pid}, {process.status()}"

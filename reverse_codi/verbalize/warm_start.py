@@ -98,7 +98,8 @@ class SftJob:
         title: beside its progress; the name of its folder if empty.
         schedule: of the learning rate after its warmup, a name that transformers knows.
         reporting: callbacks that send the trainer's figures to trackers.
-        resumable: a signal leaves a checkpoint in the folder, which the next call with the same pairs goes on from.
+        resumable: a signal leaves a checkpoint in the folder, which the next call with the same pairs goes on
+            from.
     """
 
     title: str = ""
