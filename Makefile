@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo smollm2 true-size test test-slow test-gpu docs lint clean
+.PHONY: help setup demo smollm2 true-size test test-slow test-fault soak test-gpu docs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,6 +32,12 @@ test: setup ## every test but the slow ones; unit tests two files at a time, the
 
 test-slow: setup ## the slow tests
 	$(PY) -m pytest -m slow
+
+test-fault: setup ## what becomes of runs whose processes are killed or stopped (30 minutes)
+	$(PY) -m pytest -m fault tests/fault
+
+soak: setup ## 20 minutes of training while actors are killed: steps, recoveries, memory (ARGS="--minutes 2")
+	$(PY) scripts/soak $(ARGS)
 
 test-gpu: setup ## what a user's commands put onto a GPU; skipped where there is none
 	$(PY) -m pytest tests/gpu

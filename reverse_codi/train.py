@@ -33,6 +33,7 @@ from reverse_codi.training.reinforce import reinforce
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.runtime import with_available_engine
 from reverse_codi.training.warm_start import warm_start
+from reverse_codi.utils.watchdog import stalls_ended
 
 
 def train(recipe: Recipe, resume: bool = False) -> Path:
@@ -52,9 +53,13 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     Raises:
         UserError: what would fail, see `training.preflight.check` and `training.resuming.start_of`; or steps
             that teach nothing.
+        StopAsked: a signal asked for the end.
     """
     recipe = with_available_engine(recipe)
-    with RunFolder.begun(recipe, resume) as run:
+    with (
+        RunFolder.begun(recipe, resume) as run,
+        stalls_ended(recipe.train.stall_s, run.path),
+    ):
         with run.memory.stage("traces"):
             traces = collect_traces(recipe)
         with run.memory.stage("reading"):

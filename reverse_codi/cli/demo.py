@@ -30,10 +30,9 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     """Run the demo and write demo.json."""
     recipe = load_recipe([options.recipe, *options.keys])
 
-    import ray
-
     from reverse_codi.cli.jobs.demo import demo
     from reverse_codi.training.runtime import placement, with_available_engine
+    from reverse_codi.utils import ray_session
     from reverse_codi.utils.files import figures_json, write_whole
     from reverse_codi.utils.outputs import check_file, check_folder
 
@@ -41,8 +40,8 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     check_file(options.figures, (".json",))
     recipe = with_available_engine(recipe)
     out.note(placement(recipe))
-    figures = demo(recipe, options.out, out)
-    ray.shutdown()
+    with ray_session.ended():
+        figures = demo(recipe, options.out, out)
     write_whole(options.figures, figures_json(figures, indent=2) + "\n")
     out.show(figures_json(figures, indent=2))
     return figures

@@ -11,6 +11,7 @@ from typing import Any
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils import stopping
 
 
 def parser() -> Parser:
@@ -24,6 +25,7 @@ def parser() -> Parser:
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Train the reasoner of a recipe."""
     recipe = load_recipe([options.recipe, *options.keys])
+    stopping.advise("the same command goes on")
 
     import torch
 

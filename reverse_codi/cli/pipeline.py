@@ -12,6 +12,7 @@ from typing import Any
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils import stopping
 
 
 def parser() -> Parser:
@@ -25,21 +26,22 @@ def parser() -> Parser:
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Run all stages and write pipeline.json."""
     recipe = load_recipe([options.recipe, *options.keys])
+    stopping.advise("the same command goes on")
 
     from pathlib import Path
 
-    import ray
     import torch
 
     from reverse_codi.cli.jobs.pipeline import FIGURES, run
     from reverse_codi.training.runtime import placement, with_available_engine
+    from reverse_codi.utils import ray_session
     from reverse_codi.utils.files import figures_json, write_whole
 
     recipe = with_available_engine(recipe)
     out.note(placement(recipe))
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    figures = run(recipe, out)
-    ray.shutdown()
+    with ray_session.ended():
+        figures = run(recipe, out)
     file = Path(recipe.train.out) / FIGURES
     write_whole(file, figures_json(figures, indent=1) + "\n")
     out.show(figures_json(figures, indent=2), f"{file}")

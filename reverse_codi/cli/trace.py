@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils import stopping
 
 if TYPE_CHECKING:
     from reverse_codi.recipe.schema import Recipe
@@ -99,6 +100,7 @@ def import_vectors(options: argparse.Namespace, out: Output) -> Any:
 def collect(options: argparse.Namespace, out: Output) -> Any:
     """Collect the traces of a recipe."""
     recipe = load_recipe([options.recipe, *options.keys])
+    stopping.advise("the same command goes on")
     store = trace(recipe, out)
     return {"folder": recipe.trace.out, "traces": len(store), "right": sum(map(bool, store.correct))}
 

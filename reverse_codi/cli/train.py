@@ -12,6 +12,7 @@ from typing import Any
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.utils import stopping
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,8 @@ def parser() -> Parser:
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Train, or say with `--dry-run` what would be done, or why it would be refused."""
     recipe = load_recipe([options.recipe, *options.keys])
+    stopping.advise("go on with --resume")
 
-    import ray
     import yaml
 
     from reverse_codi.reasoners.load import refuse_recurrent_depth
@@ -44,6 +45,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.training.preflight import check_actors
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
+    from reverse_codi.utils import ray_session
     from reverse_codi.utils.memory import machine
 
     refuse_recurrent_depth(recipe.reasoner)  # before a long recipe is printed
@@ -70,7 +72,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
             "gold_steps": gold_steps(recipe),
             "memory": None if planned is None else plan_record(planned),
         }
-    folder = train(recipe, options.resume)
-    out.show(f"verbalizer: {folder}")
-    ray.shutdown()
+    with ray_session.ended():
+        folder = train(recipe, options.resume)
+        out.show(f"verbalizer: {folder}")
     return {"verbalizer": str(folder)}

@@ -127,7 +127,8 @@ class RewardSection(Section):
     gpus_per_actor: float = Field(default=0.0, ge=0)
     """GPUs of each actor; if above 0, the reader runs on the GPU."""
     timeout_s: float = Field(default=600.0, gt=0)
-    """Seconds that the scoring of one step may take, restarts of actors included."""
+    """Seconds that an actor may take for its share of a step. One that does not even say what it does then is
+    killed and replaced, and asked once more."""
 
 
 def beside(section: RewardSection, folder: Path) -> RewardSection:

@@ -54,6 +54,8 @@ class RolloutSection(Section):
     start_timeout_s: float = Field(default=300, gt=0)
     """Seconds that actors may take to be placed and to load the model."""
     timeout_s: float = Field(default=600, gt=0)
-    """Seconds that one request may take."""
+    """Seconds that one request may take. An actor that takes longer is killed and replaced, and asked once
+    more."""
     max_restarts: int = Field(default=3, ge=0)
-    """How many dead actors the pool replaces before it gives up."""
+    """How many dead or silent actors the pool replaces, with no request answered in between, before it gives
+    up."""

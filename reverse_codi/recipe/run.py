@@ -19,6 +19,11 @@ class TrainSection(Section):
     """Folder for everything that the run writes."""
     threads: int = Field(default=0, ge=0)
     """Number of torch threads of the trainer; 0 leaves the choice to torch."""
+    stall_s: float = Field(default=7200, ge=0)
+    """Seconds in which something must move (a step, an answer of an actor, an item of a progress bar). Else
+    the run writes what is stuck and all stacks to stalled.txt in `out`, and ends with status 75. It must be
+    longer than one optimizer step, and than a request with its second try (twice rollout.timeout_s or
+    reward.timeout_s). 0 never ends a run."""
 
 
 class LogSection(Section):

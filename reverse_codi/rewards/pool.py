@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +23,18 @@ from reverse_codi.rewards.batch import RewardError
 from reverse_codi.rewards.candidates import Candidates, balanced
 from reverse_codi.rewards.combining import Combination
 from reverse_codi.rewards.registry import find_functions
-from reverse_codi.rewards.scoring import LocalScorer, PartialScores, Scores, merged
+from reverse_codi.rewards.scoring import IDLE, LocalScorer, PartialScores, Scores, merged
+from reverse_codi.utils import under_way
+from reverse_codi.utils.actor_requests import Submit, answers, first_line
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.memory import Peak, peak
 from reverse_codi.utils.user_code import innermost, is_installed
 
+log = logging.getLogger(__name__)
+
 START_TIMEOUT_S = 600.0
 ANSWER_TIMEOUT_S = 5.0
-# An actor that dies is restarted and its call repeated by Ray; a text that kills actors must end.
+# An actor that dies is started again and its share scored again; a text that kills actors must end.
 TASK_RETRIES = 2
 
 
@@ -93,8 +100,12 @@ class RewardActor:
         return peak()
 
 
+def _share(rows: Any, places: list[int], actor: Any) -> Any:
+    return actor.share.remote(rows, places)
+
+
 class RewardPool:
-    """Scores rows on Ray actors.
+    """Scores rows on Ray actors; one that dies or hangs is replaced.
 
     Args:
         section: the reward functions, and how many actors score.
@@ -113,9 +124,10 @@ class RewardPool:
         # Actors may run in another folder.
         folders = (reasoner_folder(reasoner), Path(metric), Path.cwd())
         self._arguments = (section, *(str(folder.resolve()) for folder in folders))
-        self.actors = [self._start() for _ in range(section.actors)]
-        starts = {actor.spec.remote(): i for i, actor in enumerate(self.actors)}
-        self.spec: ReadSpec = self._results(starts, START_TIMEOUT_S)[0]
+        self.restarts = 0
+        """Actors that were replaced so far."""
+        self.actors: list[Any] = [self._start() for _ in range(section.actors)]
+        self.spec: ReadSpec = [self._started(i) for i in range(section.actors)][0]
 
     def score(self, rows: Candidates, step: int = 0) -> Scores:
         """Score a step: equal texts go to one actor, and actors get about equal amounts of text.
@@ -129,18 +141,13 @@ class RewardPool:
             ScoringError: an actor took too long, or kept dying.
         """
         shards = balanced(rows, len(self.actors), self.spec)
-        calls = {
-            actor.share.remote(ray.put(rows.take(shard)), shard): i
-            for i, (actor, shard) in enumerate(zip(self.actors, shards, strict=False))
-        }
-        share = merged(shards, self._results(calls, self.section.timeout_s))
+        jobs = {i: partial(_share, ray.put(rows.take(shard)), shard) for i, shard in enumerate(shards)}
+        share = merged(shards, self._answers(jobs))
         return Scores.of(share, self.combination, rows, step)
 
     def peaks(self) -> list[Peak]:
         """What the process of each actor has taken so far."""
-        return self._results(
-            {actor.peak.remote(): i for i, actor in enumerate(self.actors)}, ANSWER_TIMEOUT_S
-        )
+        return self._answers(dict.fromkeys(range(len(self.actors)), lambda actor: actor.peak.remote()))
 
     def close(self) -> None:
         """End the actors."""
@@ -150,37 +157,92 @@ class RewardPool:
 
     def _start(self) -> Any:
         # Two threads, so that `doing` is answered while `share` runs.
-        options = {"max_concurrency": 2, "max_restarts": -1, "max_task_retries": TASK_RETRIES}
         share = {"num_cpus": self.section.cpus_per_actor, "num_gpus": self.section.gpus_per_actor}
         with by_value(self.section):
-            return ray.remote(RewardActor).options(**options, **share).remote(*self._arguments)
+            return ray.remote(RewardActor).options(max_concurrency=2, **share).remote(*self._arguments)
 
-    def _results(self, calls: Mapping[Any, int], timeout_s: float) -> list[Any]:
-        """Results of one call (key) an actor (value: its number), in the order of the calls."""
-        done, late = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s)
-        results = {ref: self._result(ref, calls[ref]) for ref in done}
-        if late:
-            stuck = ", ".join(self._replaced(calls[ref]) for ref in late)
-            fix = "fix the function, or raise timeout_s"
-            raise ScoringError(f"not done after {timeout_s:g} s: {stuck}; {fix}")
-        return [results[ref] for ref in calls]
-
-    def _result(self, ref: Any, i: int) -> Any:
+    def _started(self, i: int) -> ReadSpec:
+        """Wait until actor `i` has started."""
+        ready = self.actors[i].spec.remote()
+        with under_way.waiting(f"reward actor {i} to start"):
+            done, _ = ray.wait([ready], timeout=START_TIMEOUT_S)
+        if not done:
+            raise ScoringError(
+                f"reward actor {i} did not start in {START_TIMEOUT_S:g} s; it needs "
+                f"{self.section.cpus_per_actor:g} CPU and {self.section.gpus_per_actor:g} GPU: are they free "
+                "(`ray status`)?"
+            )
         try:
-            return ray.get(ref)
-        except RayTaskError as error:  # the actor lives and its code raised: no use in trying again
+            return ray.get(ready)
+        except RayError as error:
+            raise ScoringError(f"reward actor {i} cannot start: {error}") from error
+
+    # ---- what fails, see `utils.actor_requests.Group`
+
+    kind = "reward"
+
+    def _answers(self, jobs: Mapping[int, Submit]) -> list[Any]:
+        """The answers to jobs, in their order."""
+        self._deaths: Counter[int] = Counter()  # of each actor within the request
+        found = answers(jobs, self, self.section.timeout_s)
+        return [found[i] for i in jobs]
+
+    def actor(self, i: int) -> Any:
+        """The handle of actor `i`."""
+        return self.actors[i]
+
+    def reason(self, i: int, error: RayError) -> str:
+        """Why actor `i` is to be replaced.
+
+        Raises:
+            UserError: it lives: a reward function is at fault, which would fail again.
+            ScoringError: its share has killed actors before.
+        """
+        if isinstance(error, RayTaskError):
             if isinstance(error.cause, UserError):
                 raise error.cause from error
-            raise
-        except RayError as error:
-            problem = f"reward actor {i} died, in {TASK_RETRIES} retries too, or could not start"
+            raise error
+        self._deaths[i] += 1
+        if self._deaths[i] > TASK_RETRIES:
+            self.replace(i, "it died")
+            problem = f"reward actor {i} died, in {TASK_RETRIES} retries too"
             raise ScoringError(f"{problem}: {error}") from error
+        return first_line(error)
 
-    def _replaced(self, i: int) -> str:
-        """What stuck actor `i` is doing; it is killed and a new one takes its place."""
+    def too_late(self, late: Sequence[int], again: bool) -> None:
+        """Give up on actors that are at work and slow, or silent even when started anew.
+
+        Raises:
+            ScoringError: names each actor and what it does.
+        """
+        states = {i: self._state(i) for i in late}
+        if not again and not any(states.values()):
+            return
+        for i in late:
+            self.replace(i, "it is stuck")
+        silent = "not answering; are its CPUs and GPUs free?"
+        stuck = ", ".join(f"reward actor {i} ({states[i] or silent})" for i in late)
+        fix = "fix the function, or raise timeout_s"
+        raise ScoringError(f"not done after {self.section.timeout_s:g} s: {stuck}; {fix}")
+
+    def _state(self, i: int) -> str:
+        """What actor `i` is doing; "" where it does not say, or has nothing to do."""
         doing = self.actors[i].doing.remote()
         answered, _ = ray.wait([doing], timeout=ANSWER_TIMEOUT_S)
-        state = self._result(doing, i) if answered else "not answering; are its CPUs and GPUs free?"
+        try:
+            state = str(ray.get(doing)) if answered else IDLE
+        except RayError:  # it died meanwhile
+            state = IDLE
+        return "" if state == IDLE else state
+
+    def replace(self, i: int, reason: str) -> None:
+        """Start actor `i` again.
+
+        Raises:
+            ScoringError: it does not start.
+        """
+        self.restarts += 1
+        log.warning("reward actor %d is started again (restart %d): %s", i, self.restarts, reason)
         ray.kill(self.actors[i])
         self.actors[i] = self._start()
-        return f"reward actor {i} ({state})"
+        self._started(i)

@@ -32,6 +32,8 @@ T = TypeVar("T")
 # requests of one search nearly all. With four points and all layers it is 140,000 texts of the embedded
 # model, and 1,900 at width 2,048 with 17 layers.
 KEPT_BYTES = 2**30
+IDLE = "nothing"
+"""What a scorer does between requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,7 @@ class LocalScorer:
         self.metric = ThoughtMetric(self.reader, metric.maps)
         self.functions = list(functions)
         self.combination = Combination(functions, weights)
-        self.doing = "nothing"
+        self.doing = IDLE
         """What is under way, for messages about hangs."""
 
     @classmethod
@@ -140,7 +142,7 @@ class LocalScorer:
                 match[i] = value
         raw = run_rewards(self.functions, batch, self._running)
         done = time.perf_counter()
-        self.doing = "nothing"
+        self.doing = IDLE
         return PartialScores(
             raw=raw,
             match=match,

@@ -12,16 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.rollout import policy_files
 from reverse_codi.rollout.base import Engine, Rollout, Sampling
+from reverse_codi.rollout.errors import StalePolicyError
 from reverse_codi.utils.memory import Peak, peak
-
-
-class RolloutError(RuntimeError):
-    """A rollout request cannot be answered."""
-
-
-class StalePolicyError(RolloutError):
-    """The actors hold another policy version than the requested one."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +64,20 @@ class RolloutActor:
         """What this process has taken so far."""
         return peak()
 
-    def load_policy(self, adapter: str, version: int) -> int:
-        """Load an adapter and acknowledge it by its version."""
+    def load_policy(self, adapter: str, version: int, digest: str = "") -> int:
+        """Load an adapter and acknowledge it by its version.
+
+        Args:
+            adapter: its folder.
+            version: of the policy.
+            digest: of its files, see `policy_files.digest_of`; "" leaves them unchecked.
+
+        Raises:
+            PolicyFilesError: its files are not those that were sent.
+            ValueError: it does not fit.
+        """
+        if digest:
+            policy_files.check(adapter, digest)
         self.engine.load_policy(adapter, version)
         return self.engine.policy_version
 

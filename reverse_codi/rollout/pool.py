@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -13,31 +12,25 @@ from typing import Any, Self
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from torch import Tensor
 
 from reverse_codi.recipe.rollout import RolloutSection
-from reverse_codi.rollout.actor import Packed, RolloutActor, RolloutError, StalePolicyError
+from reverse_codi.rollout.actor import Packed, RolloutActor
 from reverse_codi.rollout.base import BASE_VERSION, EngineBrokenError, Rollout, Sampling
+from reverse_codi.rollout.errors import (
+    RolloutDataError,
+    RolloutError,
+    RolloutInfrastructureError,
+    RolloutTimeoutError,
+    StalePolicyError,
+)
+from reverse_codi.rollout.policy_files import PolicyFiles
+from reverse_codi.utils import ray_session, under_way
+from reverse_codi.utils.actor_requests import Submit, answers, first_line
 from reverse_codi.utils.memory import Peak
 
 log = logging.getLogger(__name__)
-
-
-class RolloutDataError(RolloutError):
-    """The request is invalid; a second try would fail too."""
-
-
-class RolloutInfrastructureError(RolloutError):
-    """Actors died too often, or cannot start; the request may be valid."""
-
-
-class RolloutTimeoutError(RolloutInfrastructureError):
-    """Actors did not return in time."""
-
-
-Submit = Callable[[Any], Any]
-"""Makes a remote call on an actor and returns its ObjectRef."""
 
 
 def _generate(packed: Packed, n: int, params: Sampling, first: int, version: int, actor: Any) -> Any:
@@ -45,7 +38,7 @@ def _generate(packed: Packed, n: int, params: Sampling, first: int, version: int
 
 
 class RolloutPool:
-    """Actors that sample for one trainer.
+    """Actors that sample for one trainer; one that dies or hangs is replaced, and holds the same policy.
 
     Args:
         base: folder of the language model that adapters apply to; actors read it too.
@@ -59,11 +52,17 @@ class RolloutPool:
         self.base = str(Path(base).resolve())
         self.section = section
         self.restarts = 0
-        self._loaded: tuple[str, int] | None = None  # folder and version that a replaced actor loads again
+        """Actors that were replaced so far."""
+        self._in_a_row = 0  # of them, since a request was answered
+        self._loaded: PolicyFiles | None = None  # what a replaced actor loads again
         self._version: int | None = BASE_VERSION  # None: a sync failed half-way
         self._actors: list[Any] = [self._launch() for _ in range(section.actors)]
-        for i in range(section.actors):
-            self._await_start(i)
+        try:
+            for i in range(section.actors):
+                self._await_start(i)
+        except RolloutError:
+            self.close()
+            raise
 
     @property
     def policy_version(self) -> int | None:
@@ -77,15 +76,15 @@ class RolloutPool:
 
         Raises:
             RolloutDataError: the adapter cannot be loaded.
-            RolloutInfrastructureError: actors died or did not answer.
+            RolloutInfrastructureError: actors died or did not answer, too often.
         """
-        path = str(Path(adapter).resolve())
+        policy = PolicyFiles.of(adapter, version)
         self._version = None
-        acknowledged = self._run(self._all(lambda actor: actor.load_policy.remote(path, version)))
+        acknowledged = self._run(self._all(policy.load), f"cannot load policy {version}")
         wrong = {i: got for i, got in acknowledged.items() if got != version}
         if wrong:
             raise StalePolicyError(f"asked actors to load policy {version}; they acknowledged {wrong}")
-        self._loaded, self._version = (path, version), version
+        self._loaded, self._version = policy, version
 
     def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, version: int) -> list[Rollout]:
         """Sample `n` texts a prompt with policy `version`.
@@ -102,7 +101,7 @@ class RolloutPool:
         Raises:
             StalePolicyError: the actors hold another version.
             RolloutDataError: a prompt is malformed.
-            RolloutInfrastructureError: actors died or did not answer.
+            RolloutInfrastructureError: actors died or did not answer, too often.
         """
         if version != self._version:
             raise StalePolicyError(f"asked for policy {version}; the pool holds {self._version}: sync first")
@@ -172,8 +171,9 @@ class RolloutPool:
     def _await_start(self, i: int) -> None:
         limit = self.section.start_timeout_s
         started = self._actors[i].version.remote()
-        if not ray.wait([started], timeout=limit)[0]:
-            self.close()
+        with under_way.waiting(f"rollout actor {i} to start"):
+            done, _ = ray.wait([started], timeout=limit)
+        if not done:
             raise RolloutTimeoutError(
                 f"rollout actor {i} did not start in {limit:g} s; it needs {self.section.cpus:g} CPU and "
                 f"{self.section.gpus:g} GPU: are they free (`ray status`)? Else raise rollout.start_timeout_s"
@@ -181,64 +181,81 @@ class RolloutPool:
         try:
             ray.get(started)
         except RayError as error:
-            self.close()
             raise RolloutInfrastructureError(f"rollout actor {i} cannot start: {error}") from error
 
-    def _run(self, jobs: dict[int, Submit]) -> dict[int, Any]:
-        """Run one job on each of some actors; results by actor. A dead actor is replaced and asked again."""
-        pending = {submit(self._actors[i]): i for i, submit in jobs.items()}
-        results: dict[int, Any] = {}
-        deadline = time.monotonic() + self.section.timeout_s
+    # ---- what fails, see `utils.actor_requests.Group`
 
-        def again(i: int, reason: str) -> None:
-            nonlocal deadline
-            self._replace(i, reason)
-            pending[jobs[i](self._actors[i])] = i
-            deadline = (
-                time.monotonic() + self.section.timeout_s
-            )  # the start of an engine does not count as request time
+    kind = "rollout"
 
-        while pending:
-            done, _ = ray.wait(list(pending), timeout=max(0.0, deadline - time.monotonic()))
-            if not done:
-                late = sorted(pending.values())
-                for i in late:  # a stuck engine would block every later request too
-                    self._replace(i, "it did not answer")
-                raise RolloutTimeoutError(
-                    f"rollout actors {late} did not answer in {self.section.timeout_s:g} s and were "
-                    "replaced; ask for less at once, or raise rollout.timeout_s"
-                )
-            i = pending.pop(done[0])
-            try:
-                results[i] = ray.get(done[0])
-            except RayTaskError as error:
-                if isinstance(error.cause, StalePolicyError):
-                    raise StalePolicyError(f"rollout actor {i}: {error.cause}") from error
-                if not isinstance(error.cause, EngineBrokenError):
-                    raise RolloutDataError(f"rollout actor {i} refused the request: {error.cause}") from error
-                again(i, str(error.cause))
-            except RayActorError as error:
-                again(i, str(error).splitlines()[0])
-        return results
+    def _run(self, jobs: Mapping[int, Submit], refused: str = "refused the request") -> dict[int, Any]:
+        """Run one job on each of some actors; results by actor."""
+        self._refused = refused
+        found = answers(jobs, self, self.section.timeout_s)
+        self._in_a_row = 0
+        return found
 
-    def _replace(self, i: int, reason: str) -> None:
-        """Restart actor `i` with the policy that the pool holds."""
-        if self.restarts >= self.section.max_restarts:
-            raise RolloutInfrastructureError(
-                f"rollout actor {i} failed ({reason}) after {self.restarts} restarts; see its log in "
-                "/tmp/ray/session_latest/logs, or raise rollout.max_restarts"
+    def actor(self, i: int) -> Any:
+        """The handle of actor `i`."""
+        return self._actors[i]
+
+    def reason(self, i: int, error: RayError) -> str:
+        """Why actor `i` is to be replaced.
+
+        Raises:
+            RolloutDataError: it lives, and cannot do what it was asked.
+            StalePolicyError: it holds another policy.
+        """
+        if isinstance(error, RayTaskError) and not isinstance(error.cause, EngineBrokenError):
+            if isinstance(error.cause, StalePolicyError):
+                raise StalePolicyError(f"rollout actor {i}: {error.cause}") from error
+            raise RolloutDataError(f"rollout actor {i} {self._refused}: {error.cause}") from error
+        return first_line(error.cause if isinstance(error, RayTaskError) else error)
+
+    def too_late(self, late: Sequence[int], again: bool) -> None:
+        """Give up where even a new actor does not answer in time."""
+        if again:
+            for i in late:  # a stuck engine would block every later request too
+                self.replace(i, "it did not answer")
+            raise RolloutTimeoutError(
+                f"rollout actors {list(late)} did not answer in {self.section.timeout_s:g} s, nor did those "
+                "that took their places; ask for less at once, or raise rollout.timeout_s"
             )
-        self.restarts += 1
-        log.warning("rollout actor %d is started again (restart %d): %s", i, self.restarts, reason)
-        ray.kill(self._actors[i])
-        self._actors[i] = self._launch()
-        self._await_start(i)
-        if self._loaded is not None:
-            folder, version = self._loaded
-            try:
-                ray.get(self._actors[i].load_policy.remote(folder, version), timeout=self.section.timeout_s)
-            except RayError as error:
+
+    def replace(self, i: int, reason: str) -> None:
+        """Start actor `i` again, with the policy that the pool holds.
+
+        Raises:
+            RolloutInfrastructureError: too many in a row, or a new one finds no place.
+        """
+        while True:
+            if self._in_a_row >= self.section.max_restarts:
                 raise RolloutInfrastructureError(
-                    f"rollout actor {i} was started again but cannot load policy {version} from {folder}, "
-                    f"which must stay until the next sync: {error}"
-                ) from error
+                    f"rollout actor {i} failed ({reason}) after {self._in_a_row} restarts; see its log in "
+                    f"{ray_session.folder() or '/tmp/ray/session_latest'}/logs, or raise rollout.max_restarts"
+                )
+            self.restarts += 1
+            self._in_a_row += 1
+            log.warning("rollout actor %d is started again (restart %d): %s", i, self.restarts, reason)
+            ray.kill(self._actors[i])
+            self._actors[i] = self._launch()
+            try:
+                self._await_start(i)
+                self._reload(i)
+            except RolloutTimeoutError:
+                raise
+            except RolloutInfrastructureError as error:  # the new one died too
+                reason = first_line(error)
+            else:
+                return
+
+    def _reload(self, i: int) -> None:
+        if self._loaded is None:
+            return
+        try:
+            ray.get(self._loaded.load(self._actors[i]), timeout=self.section.timeout_s)
+        except RayError as error:
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            raise RolloutInfrastructureError(
+                f"rollout actor {i} was started again but cannot load policy {self._loaded.version} from "
+                f"{self._loaded.folder}, which must stay until the next sync: {cause}"
+            ) from error

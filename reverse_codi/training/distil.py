@@ -28,7 +28,7 @@ def distil(
     on_point: Callable[[int], None],
     reporting: Sequence[TrainerCallback] = (),
 ) -> None:
-    """Fine-tune a policy in place; optimizer and schedule are new.
+    """Fine-tune a policy in place; optimizer and schedule are new, unless a signal stopped it before.
 
     Args:
         policy: the verbalizer.
@@ -38,7 +38,7 @@ def distil(
         on_point: called with the step every `eval_steps` and at the end.
         reporting: callbacks that send the trainer's figures to trackers.
     """
-    job = SftJob(title="distillation", reporting=reporting)
+    job = SftJob(title="distillation", reporting=reporting, resumable=True)
     fine_tune(policy, examples, _fine_tuning(section), out, job, on_point=on_point)
 
 

@@ -23,6 +23,7 @@ from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.training.advantages import Advantages
+from reverse_codi.utils import under_way
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import take_rate
@@ -112,6 +113,11 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
         """TRL's log-probabilities before a batch is learnt from, those of the reference too, in parts."""
         rows = None if batch_size is None else min(batch_size, self.micro_batch)
         return super()._get_per_token_logps_and_entropies(*args, batch_size=rows, **kwargs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """TRL's checkpoint; while it is written nothing else is under way."""
+        with under_way.phase("save"):
+            super()._save_checkpoint(model, trial)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the policy too: transformers 5.17 loads only adapters in sub-folders where there is one.

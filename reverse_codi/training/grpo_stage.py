@@ -12,6 +12,7 @@ from reverse_codi.rewards.scoring import Scores
 from reverse_codi.tasks.base import Split
 from reverse_codi.training.actors import Actors
 from reverse_codi.training.content_check import ContentWatch
+from reverse_codi.training.dropped_step import LastWholeStep, whole_steps_kept
 from reverse_codi.training.grpo import build_trainer
 from reverse_codi.training.learning_signal import LearningSignal
 from reverse_codi.training.monitor import Monitor
@@ -23,6 +24,7 @@ from reverse_codi.training.selection import Selection
 from reverse_codi.training.sync import Canary, PolicySync
 from reverse_codi.utils.tracker import tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.utils.trainer_progress import steps_shown
 from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
@@ -65,10 +67,11 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
         monitor = Monitor(rollouts, lambda version: watch(evaluate(version)), section, run.path)
         stop = StopAtNonFinite("grpo.learning_rate", run.checkpoints, POLICY_WEIGHTS)
         lengths = [len(claims) for claims in thoughts.claims]
-        trainer = build_trainer(
-            policy, rollouts, lengths, recipe, run.checkpoints, [stop, monitor], reporting
-        )
-        with steps_shown(trainer, "GRPO", losses=False):  # the monitor has a line a step
+        last = LastWholeStep(start.done)
+        watching = [StopWhenAsked(run.stage), stop, monitor, last]
+        trainer = build_trainer(policy, rollouts, lengths, recipe, run.checkpoints, watching, reporting)
+        # The monitor has a line a step.
+        with steps_shown(trainer, "GRPO", losses=False), whole_steps_kept(trainer, last, run.stage):
             trainer.train(resume_from_checkpoint=start.checkpoint)
         end_checkpointing(policy.model)
 

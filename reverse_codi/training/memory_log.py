@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from reverse_codi.utils import under_way
 from reverse_codi.utils.files import read_json
 from reverse_codi.utils.json_lines import JsonLog
 from reverse_codi.utils.memory import Peak, peak, restart_peak
@@ -38,7 +39,8 @@ class MemoryLog:
         """Measure this process within a block."""
         restart_peak()
         began = time.perf_counter()
-        yield
+        with under_way.stage(name):
+            yield
         seconds, most = round(time.perf_counter() - began, 1), peak()
         self._write(name, TRAINER, most, {"seconds": seconds})
         log_point({f"seconds/{name}": seconds, f"peak_gib/{name}": round(most.host, 3)})

@@ -12,11 +12,12 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.recipe.grpo import GrpoSection
-from reverse_codi.training.records import METRICS, best_worth, heldout, keep_best
+from reverse_codi.training.records import HELDOUT, METRICS, best_worth, heldout, keep_best
 from reverse_codi.training.rollouts import Rollouts
+from reverse_codi.utils import stopping, under_way
 from reverse_codi.utils.files import nulled
 from reverse_codi.utils.finite import NotFiniteError, check_loss
-from reverse_codi.utils.json_lines import JsonLog
+from reverse_codi.utils.json_lines import JsonLog, json_lines
 from reverse_codi.utils.tracker import log_point
 from reverse_codi.verbalize.scores import Scored
 
@@ -55,10 +56,22 @@ class Monitor(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate the warm start, which may stay the best; a resumed run without a best, what it has."""
+        """Evaluate the warm start, which may stay the best; a resumed run, what it has not evaluated.
+
+        Raises:
+            StopAsked: a signal asked for the end.
+        """
         state.compute_steps(args, state.max_steps)  # a loaded state brings the former run's save_steps
-        if state.global_step == 0 or self.best == -math.inf:
-            self._evaluate(state.global_step)
+        if state.global_step == 0 or self.best == -math.inf or self._is_due(state.global_step):
+            with stopping.droppable():
+                self._evaluate(state.global_step)
+
+    def _is_due(self, step: int) -> bool:
+        """Whether a run that a signal stopped at `step` left its evaluation to this one."""
+        if step % self.section.eval_every:
+            return False
+        done = (line for line in json_lines(self.metrics.path) if line["step"] == step)
+        return not any(name.startswith(HELDOUT) for line in done for name in line)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -102,13 +115,18 @@ class Monitor(TrainerCallback):
 
         So no checkpoint is kept, and none rotated away for it, that the canary would refuse.
         """
+        # Who sent a signal may wait for seconds only: the run that goes on does it.
+        if stopping.asked() and state.global_step < state.max_steps:
+            return
         if state.global_step % self.section.eval_every == 0 or state.global_step == state.max_steps:
             self._evaluate(state.global_step)
         elif control.should_save:
-            self.sync(state.global_step)
+            with under_way.phase("sync"):
+                self.sync(state.global_step)
 
     def _evaluate(self, step: int) -> None:
-        scored = self.evaluate(self.sync(step))
+        with under_way.phase("evaluate"):
+            scored = self.evaluate(self.sync(step))
         figures = scored.summary()
         self.metrics.write({"step": step, **heldout(figures)})
         log_point(heldout(figures), step)

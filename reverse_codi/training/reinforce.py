@@ -48,10 +48,15 @@ from reverse_codi.utils.json_lines import json_lines
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import continued, log_point, log_table, tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
+from reverse_codi.utils.trainer_stop import steps_of
+from reverse_codi.verbalize.fine_tuner import PATTERN, clear, left
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored
 
 log = logging.getLogger(__name__)
+
+TUNED = "sft"
+"""Folder of a stage's fine-tuning."""
 
 
 def reinforce(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder) -> None:
@@ -129,7 +134,8 @@ class Reinforcement:
                 "traces": self.prepared.train.identity,
                 "from": {"policy": file_hash(self.kept / POLICY_WEIGHTS), "texts": len(self.store)},
             }
-            if not finished(folder, inputs, (FIGURES_FILE,)):
+            resumable = (f"{TUNED}/{PATTERN}",) if stage.kind == "distil" else ()
+            if not finished(folder, inputs, (FIGURES_FILE,), resumable):
                 record(folder, inputs)
                 log.info(f"stage {stage.name}")
                 began = time.perf_counter()
@@ -164,10 +170,13 @@ class Reinforcement:
             replayed = taught, warm_texts(self.recipe, self.prepared, taught)
         empty = empty_thoughts(self.prepared)
         examples = pairs(self.policy, self.store, section, self.thoughts, empty, replayed)
-        with tracked(self.recipe, folder.name, self.run.path, job="distil") as reporting:
-            point = self.selection.curve(self.policy, folder / CURVE, folder.name)
-            distil(self.policy, examples, section, folder / "sft", point, reporting)
+        done = steps_of(left(folder / TUNED))
+        again = {"again": done > 0, "first": done + 1}
+        with tracked(self.recipe, folder.name, self.run.path, job="distil", **again) as reporting:
+            point = self.selection.curve(self.policy, folder / CURVE, folder.name, done)
+            distil(self.policy, examples, section, folder / TUNED, point, reporting)
         self.policy.save(folder)
+        clear(folder / TUNED)
         return {"pairs": len(examples.texts), "shown": section.steps * section.batch_size}
 
     def _grpo(self, stage: Stage, folder: Path) -> None:

@@ -19,6 +19,7 @@ from reverse_codi.rollout.base import Finish, Sampling
 from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.grpo import TOTAL, column
 from reverse_codi.training.sync import PolicySync
+from reverse_codi.utils import stopping, under_way
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
 
@@ -31,7 +32,8 @@ class Phases:
     def timed(self, name: str, work: Callable[[], Any]) -> Any:
         """Run `work` and add its time to `name`."""
         start = time.perf_counter()
-        result = work()
+        with under_way.phase(name):
+            result = work()
         self.add(name, time.perf_counter() - start)
         return result
 
@@ -77,12 +79,21 @@ class Rollouts:
         self._rows = CandidateRows(thoughts, section.distractors, section.seed)
 
     def __call__(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
-        """Sample and score one batch.
+        """Sample and score one batch; a signal drops it.
 
         Args:
             prompts: row numbers of thoughts as text, each repeated G times in a run.
             trainer: TRL's.
+
+        Raises:
+            StopAsked: a signal asked for the end.
         """
+        with stopping.droppable():
+            columns = self._columns(prompts, trainer)
+        under_way.begin_phase("train")
+        return columns
+
+    def _columns(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
         group = self.section.samples
         rows = [int(prompt) for prompt in prompts[::group]]
         version = self.phases.timed("sync", lambda: self.sync(trainer.state.global_step))
@@ -100,7 +111,8 @@ class Rollouts:
         texts = [decoded(self.policy.tokenizer, ids) for ids in token_ids]
         finished = [r.finish is Finish.STOP for r in rollouts]
         batch = self._rows.of(owners, texts, token_ids, finished, version)
-        scores = self.rewards.score(batch, trainer.state.global_step)
+        with under_way.phase("score"):
+            scores = self.rewards.score(batch, trainer.state.global_step)
         # TRL weighs the columns right after this call; a recipe's weights may change from step to step.
         trainer.reward_weights = torch.tensor([scores.weights[name] for name in scores.columns])
         self.phases.add("read", scores.read_s)

@@ -13,6 +13,7 @@ import torch
 
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.rewards.registry import find_functions
+from reverse_codi.utils import ray_session, stopping
 from reverse_codi.utils.environment import ADDRESS, check_ray, running_cluster
 
 if TYPE_CHECKING:
@@ -33,12 +34,18 @@ def start_ray() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray runs workers at nice 15; beside a trainer on the same cores they would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    ray.init(
+    joining = joins_cluster()
+    context = ray.init(
         address=os.environ.get("RAY_ADDRESS"),
         include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
+    stopping.listen_again()
+    if joining:
+        ray_session.joined()
+    else:
+        ray_session.started(context.address_info)
 
 
 def fleeting(out: str) -> str:

@@ -52,16 +52,18 @@ class Selection:
         config = engine_config(self.prepared.reasoner, max_sequences=len(self.thoughts))
         return self._written(TransformersEngine(policy.model, config).generate, policy)
 
-    def curve(self, policy: Policy, file: Path, name: str) -> Callable[[int], None]:
+    def curve(self, policy: Policy, file: Path, name: str, done: int = 0) -> Callable[[int], None]:
         """What a fine-tuning calls with its step: evaluates the policy, and writes a point to a CSV file.
 
         Args:
             policy: under training.
             file: of the curve.
             name: of the stage, in the log.
+            done: steps that a former run took; its points up to there stay.
         """
-        lines: list[str] = []
-        began = time.perf_counter()
+        lines = _points(file, done)
+        before = float(lines[-1].split(",")[1]) if lines else 0.0
+        began = time.perf_counter() - before
 
         def point(step: int) -> None:
             seconds = time.perf_counter() - began
@@ -80,3 +82,9 @@ class Selection:
     def _written(self, generate: Generate, policy: Policy) -> Scored:
         texts = greedy(generate, policy, self.thoughts.slots, self.max_new_tokens)
         return score(self.thoughts, texts, self.prepared.metric)
+
+
+def _points(file: Path, done: int) -> list[str]:
+    """The lines of a curve up to a step."""
+    lines = file.read_text().splitlines()[1:] if done and file.is_file() else []
+    return [line for line in lines if int(line.partition(",")[0]) <= done]

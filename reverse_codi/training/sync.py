@@ -7,6 +7,7 @@ engines give to a fixed probe before anything is sampled.
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.training.served import other_policy
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.folders import whole_folder
 from reverse_codi.utils.finite import NotFiniteError
@@ -84,6 +86,7 @@ class PolicySync:
         self.first = (pool.policy_version or 0) + 1
         self.difference = 0.0
         """Largest difference that the last canary saw."""
+        self._before: dict[int, NDArray[np.float32]] = {}  # version of the last canary -> our [T] there
 
     def __call__(self, step: int) -> int:
         """Sync to the weights after `step` optimizer steps; returns their version."""
@@ -106,19 +109,19 @@ class PolicySync:
 
         Raises:
             NotFiniteError: the trainer's own are not finite.
-            CanaryError: an actor's differ, or are not finite.
+            CanaryError: an actor's differ, are not finite, or are nearer to another policy's.
         """
         ours = self._trainer_logprobs()
-        if not all(np.isfinite(row).all() for row in ours):
+        if not np.isfinite(ours).all():
             raise NotFiniteError(
                 f"after {version - self.first} optimizer steps the policy's log-probabilities are not "
                 "finite, so it is neither kept nor sampled from; lower grpo.learning_rate"
             )
         embeds = [self.policy.embedding.of(ids) for ids in self.probe.prompts]
         self.difference = 0.0
-        for actor, theirs in enumerate(self.pool.score(embeds, self.probe.texts, self.probe.temperature)):
-            differences = [np.abs(a - b) for a, b in zip(ours, theirs, strict=True)]
-            worst = float(np.concatenate(differences).max())  # NaN where one is, which Python's max may lose
+        for actor, rows in enumerate(self.pool.score(embeds, self.probe.texts, self.probe.temperature)):
+            theirs = np.concatenate(rows)
+            worst = float(np.abs(theirs - ours).max())  # NaN where one is, which Python's max may lose
             self.difference = float(np.maximum(self.difference, worst))
             if not worst <= self.probe.tolerance:
                 raise CanaryError(
@@ -127,9 +130,22 @@ class PolicySync:
                     "weights. Check rollout.engine (dtype, policy: merged | lora), or raise "
                     "grpo.canary_tolerance for low precision"
                 )
+            if wrong := other_policy(theirs, ours, self._base_logprobs, self._before):
+                raise CanaryError(
+                    f"rollout actor {actor} does not serve policy {version}, which it acknowledged: {wrong}. "
+                    "Check rollout.engine (dtype, policy: merged | lora)"
+                )
+        self._before = {version: ours}
+
+    @functools.cached_property
+    def _base_logprobs(self) -> NDArray[np.float32]:
+        """[T], of the model without an adapter."""
+        with self.policy.model.disable_adapter():
+            return self._trainer_logprobs()
 
     @torch.no_grad()
-    def _trainer_logprobs(self) -> list[NDArray[np.float32]]:
+    def _trainer_logprobs(self) -> NDArray[np.float32]:
+        """[T], of all texts one after the other."""
         was_training = self.policy.model.training
         self.policy.model.eval()
         scores = []
@@ -141,4 +157,4 @@ class PolicySync:
             logprobs = (logits / self.probe.temperature).log_softmax(-1)
             scores.append(logprobs.gather(1, ids[0, len(prompt) :, None])[:, 0].cpu().numpy())
         self.policy.model.train(was_training)
-        return scores
+        return np.concatenate(scores)

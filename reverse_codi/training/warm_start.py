@@ -20,7 +20,9 @@ from reverse_codi.training.selection import Selection
 from reverse_codi.training.stage_folders import READING_FILES, WARM, WARM_FILES, warm_settings
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import tracked
+from reverse_codi.utils.trainer_stop import steps_of
 from reverse_codi.verbalize.config import VerbalizerConfig
+from reverse_codi.verbalize.fine_tuner import PATTERN, clear, left
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.self_generated_cot import candidates, nearest_steps
 from reverse_codi.verbalize.thoughts import Thoughts
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 def warm_start(recipe: Recipe, prepared: Prepared, out: Path) -> Policy:
     """The warm-started verbalizer: trained now, or loaded from `out` if a former run finished it.
 
+    A run that a signal stopped within it goes on from there.
+
     Args:
         recipe: of the run.
         prepared: traces and metric.
@@ -39,6 +43,7 @@ def warm_start(recipe: Recipe, prepared: Prepared, out: Path) -> Policy:
 
     Raises:
         StageError: the former run had other settings.
+        StopAsked: a signal asked for the end.
     """
     folder = out / WARM
     inputs = {
@@ -46,19 +51,23 @@ def warm_start(recipe: Recipe, prepared: Prepared, out: Path) -> Policy:
         "traces": prepared.train.identity,
         "reading": {name: file_hash(prepared.folder / name) for name in READING_FILES},
     }
-    if finished(folder, inputs, WARM_FILES):
+    tuned = out / "sft"
+    if finished(folder, inputs, WARM_FILES, resumable=(f"../{tuned.name}/{PATTERN}",)):
         return Policy.load(folder, prepared.reasoner, trainable=True)
     record(folder, inputs)
     section = recipe.warm_start
     thoughts = taught_thoughts(recipe, prepared)
     policy = Policy.new(prepared.reasoner, recipe.verbalizer, new_config(recipe, prepared), section.seed)
-    point = Selection.of(recipe, prepared).curve(policy, out / WARM_CURVE, "warm start")
-    log.info(f"warm start ({section.kind}) on {len(thoughts):,} thoughts")
+    done = steps_of(left(tuned))
+    point = Selection.of(recipe, prepared).curve(policy, out / WARM_CURVE, "warm start", done)
+    on_from = f", from step {done} on" if done else ""
+    log.info(f"warm start ({section.kind}) on {len(thoughts):,} thoughts{on_from}")
     pairs = SftPairs(policy.verbalizer_config.inject(thoughts.slots), warm_texts(recipe, prepared, thoughts))
-    with tracked(recipe, "warm start", out) as reporting:
-        job = SftJob(title="warm start", reporting=reporting)
-        fine_tune(policy, pairs, section, out / "sft", job, on_point=point)
+    with tracked(recipe, "warm start", out, again=done > 0, first=done + 1) as reporting:
+        job = SftJob(title="warm start", reporting=reporting, resumable=True)
+        fine_tune(policy, pairs, section, tuned, job, on_point=point)
     policy.save(folder)
+    clear(tuned)
     return policy
 
 

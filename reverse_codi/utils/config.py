@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reverse_codi.utils import stopping
 from reverse_codi.utils.errors import TRAINING, NotInstalledError
 from reverse_codi.utils.errors import UsageError as UsageError
 from reverse_codi.utils.errors import UserError as UserError
@@ -30,27 +31,39 @@ def run_verb(main: Callable[[], None]) -> None:
     The package's log is shown on standard error, unless the verb shows it on a console of its own.
 
     Raises:
-        SystemExit: with status 2 where the command line or the recipe is wrong, 1 where the work failed.
+        SystemExit: with status 2 where the command line or the recipe is wrong, 1 where the work failed, and
+            see `stopping.exit_code` where a signal ended it.
     """
     show_log_on_standard_error()
-    try:
-        main()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        from reverse_codi.utils.console import silence  # `rich`, which most who read this module do not need
+    with stopping.listening():
+        try:
+            main()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            from reverse_codi.utils.console import silence  # `rich`, which most who read this need not
 
-        silence(sys.stdout)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (UserError, FileNotFoundError) as error:
-        raise SystemExit(f"error: {error}") from None
-    except ModuleNotFoundError as error:
-        if error.name not in TRAINING:
-            raise
-        raise SystemExit(f"error: {NotInstalledError(error.name)}") from None
-    finally:
-        hide_log()
+            silence(sys.stdout)
+        except UsageError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except (UserError, FileNotFoundError) as error:
+            if stopping.asked():  # what failed may be what the signal also ended, such as Ray
+                raise SystemExit(stopped()) from None
+            raise SystemExit(f"error: {error}") from None
+        except ModuleNotFoundError as error:
+            if error.name not in TRAINING:
+                raise
+            raise SystemExit(f"error: {NotInstalledError(error.name)}") from None
+        except KeyboardInterrupt:
+            raise SystemExit(stopped()) from None
+        finally:
+            hide_log()
+
+
+def stopped() -> int:
+    """Say that a signal stopped the command; returns its exit code."""
+    print(stopping.last_line(), file=sys.stderr)
+    return stopping.exit_code()
 
 
 class Section(BaseModel):

@@ -6,12 +6,21 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from time import monotonic
 from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
+from reverse_codi.utils import under_way
 from reverse_codi.utils.log import log_console
 
 log = logging.getLogger(__name__)
@@ -46,13 +55,18 @@ def silence(stream: IO[str]) -> None:
 _shown: list[Progress] = []
 
 
+def _advance(bars: Progress, task: TaskID, n: int) -> None:
+    under_way.moved()
+    bars.advance(task, n)
+
+
 @contextmanager
 def _bar(console: Console, title: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
     if _shown and _shown[0].live.console is console:
         [bars] = _shown
         task = bars.add_task(title, total=total, completed=done)
         try:
-            yield lambda n: bars.advance(task, n)
+            yield partial(_advance, bars, task)
         finally:
             bars.remove_task(task)
         return
@@ -61,7 +75,7 @@ def _bar(console: Console, title: str, total: int, done: int) -> Iterator[Callab
         _shown[:] = [bars]
         try:
             task = bars.add_task(title, total=total, completed=done)
-            yield lambda n: bars.advance(task, n)
+            yield partial(_advance, bars, task)
         finally:
             _shown.clear()
 
@@ -83,6 +97,7 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], 
     def advance(n: int) -> None:
         nonlocal done, reported
         done += n
+        under_way.moved()
         if (now := monotonic()) - reported >= PAUSE and done < total:
             left = (now - begun) / (done - first) * (total - done)
             log.info(f"{title}: {done:,} of {total:,}, {left / 60:.1f} minutes left")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from datasets import Dataset
 from torch import Tensor
 from transformers import (
@@ -22,17 +21,19 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
 from reverse_codi.utils.trainer_progress import steps_shown
-from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
+from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.verbalize.config import VerbalizerConfig
-from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing, end_checkpointing
+from reverse_codi.verbalize.fine_tuner import FineTuner, left, stoppable
+from reverse_codi.verbalize.micro_batches import checkpointing, end_checkpointing
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.word_dropout import WordDropout
 
 
 @dataclass(frozen=True)
@@ -74,41 +75,6 @@ def examples(
     return Dataset.from_list(list(rows()))
 
 
-class WordDropout:
-    """Collates, then shows a share of each text's tokens as another token of the batch's texts.
-
-    A verbalizer that may trust what it has written works a result out from the operands before it; where the
-    thought holds another result than that, it must read the thought. Labels stay as they are (word dropout:
-    Bowman et al. 2016, arXiv 1511.06349, section 3.1, with other words in place of an unknown one).
-
-    Args:
-        collate: makes a batch of examples.
-        share: of the tokens, chosen anew in each batch.
-        seed: of the choice.
-    """
-
-    def __init__(self, collate: Callable[[Any], Any], share: float, seed: int) -> None:
-        self.collate = collate
-        self.share = share
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """One batch of padded ids [N, L] and labels [N, L]."""
-        batch: dict[str, Tensor] = self.collate(features)
-        ids, text = batch["input_ids"], batch["labels"] >= 0  # [N, L]
-        dropped = text & (torch.rand(ids.shape, generator=self.generator) < self.share)
-        words = ids[text]
-        others = torch.randint(len(words), (int(dropped.sum()),), generator=self.generator)
-        ids[dropped] = words[others]
-        return batch
-
-
-class FineTuner(WholeCheckpoints, MicroBatches, SFTTrainer):
-    """TRL's trainer with a batch in parts."""
-
-    mask_name = "attention_mask"
-
-
 class Curve(TrainerCallback):
     """Calls `evaluate(step)` every few steps and at the end."""
 
@@ -132,11 +98,14 @@ class SftJob:
         title: beside its progress; the name of its folder if empty.
         schedule: of the learning rate after its warmup, a name that transformers knows.
         reporting: callbacks that send the trainer's figures to trackers.
+        resumable: a signal leaves a checkpoint in the folder, which the next call with the same pairs goes on
+            from.
     """
 
     title: str = ""
     schedule: str = "cosine"
     reporting: Sequence[TrainerCallback] = ()
+    resumable: bool = False
 
 
 def fine_tune(
@@ -199,6 +168,8 @@ def fit(
     )
     if section.word_dropout:
         collate = WordDropout(collate, section.word_dropout, section.seed)
+    title = job.title or out.name
+    stop = [StopWhenAsked(title)] if job.resumable else []
     lm = cast(PreTrainedModel, policy.model.get_base_model())
     with training_precision(lm, on_cpu=lm.device.type == "cpu") as precision:
         trainer = FineTuner(
@@ -227,11 +198,12 @@ def fit(
             train_dataset=dataset,
             data_collator=collate,
             processing_class=policy.tokenizer,
-            callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks, *job.reporting],
+            callbacks=[*stop, StopAtNonFinite("warm_start.learning_rate"), *callbacks, *job.reporting],
         )
         trainer.micro_batch = rows_of(policy, dataset, section)
-        with steps_shown(trainer, job.title or out.name):
-            trainer.train()
+        trainer.dropout = collate if isinstance(collate, WordDropout) else None
+        with steps_shown(trainer, title), stoppable(job.resumable):
+            trainer.go_on(left(out) if job.resumable else None)
         end_checkpointing(policy.model)
         # Else every later forward of the model, GRPO's too, would go on in bfloat16: accelerate wraps it.
         trainer.accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)

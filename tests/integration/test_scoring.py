@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -414,3 +416,17 @@ def test_timeout_names_actor_reward_and_seconds_and_the_next_step_works(
     assert time.monotonic() - started < 10
     pool.section = usual
     assert pool.score(rows).raw["scripted"][0] == 0.0
+
+
+def test_an_actor_that_is_stopped_is_replaced_and_its_share_scored_again(
+    pool: RewardPool, rows: Candidates
+) -> None:
+    wanted = pool.score(rows)
+    usual, before = pool.section, pool.restarts
+    pid = ray.get(pool.actors[1].__ray_call__.remote(lambda actor: os.getpid()))
+    os.kill(pid, signal.SIGSTOP)
+    pool.section = usual.model_copy(update={"timeout_s": 3.0})
+    found = pool.score(rows)
+    pool.section = usual
+    assert_alike(found, wanted)
+    assert pool.restarts == before + 1

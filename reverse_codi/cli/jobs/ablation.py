@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import ray
 from pydantic import Field, model_validator
 from rich.console import Console
 
@@ -32,6 +31,7 @@ from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import with_available_engine
 from reverse_codi.training.stage_folders import READING, READING_FILES, REINFORCE, WARM
+from reverse_codi.utils import ray_session
 from reverse_codi.utils.config import (
     RecipeError,
     Section,
@@ -249,8 +249,8 @@ def _finish_row(ablation: Ablation, name: str, out: Path, console: Console) -> N
             if WARM in ablation.rows[name].takes:
                 take_over(ASSETS / "warm", folder / "train" / WARM)
         console.print(f"\n{name}: {ablation.rows[name].why}", markup=False, soft_wrap=True)
-        verbalizer = train(recipe, resume=True)
-        ray.shutdown()  # the next row may place other actors
+        with ray_session.ended():  # the next row may place other actors
+            verbalizer = train(recipe, resume=True)
         if ablation.figures == "run":
             write_whole(folder / DONE, strict_json(run_figures(folder / "train")))
         else:

@@ -23,6 +23,7 @@ from reverse_codi.reasoners.distill.loss import Batch, codi_terms
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.recipe.distill import Phase
+from reverse_codi.utils import stopping
 from reverse_codi.utils.trainer_checkpoints import (
     WEIGHTS,
     StopAtNonFinite,
@@ -30,6 +31,7 @@ from reverse_codi.utils.trainer_checkpoints import (
     set_aside,
 )
 from reverse_codi.utils.trainer_progress import steps_shown
+from reverse_codi.utils.trainer_stop import StopWhenAsked, train_on
 from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
 
 log = logging.getLogger(__name__)
@@ -133,6 +135,7 @@ def train_phase(
     Raises:
         NotFiniteError: weights are not finite after a step; they are not saved.
         DamagedError: every checkpoint in `job.out` is damaged.
+        StopAsked: a signal asked for the end; a checkpoint of the last step is saved.
     """
     phase, out = job.phase, job.out
     if collator is None:
@@ -168,9 +171,13 @@ def train_phase(
             args=arguments,
             train_dataset=rows,
             data_collator=collator,
-            callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out), *job.reporting],
+            callbacks=[
+                StopWhenAsked(f"phase {out.name}"),
+                StopAtNonFinite(f"distill.{section}.learning_rate", out),
+                *job.reporting,
+            ],
         )
         checkpoint = checkpoint_to_resume(out, WEIGHTS, f"move {out} away to train the phase anew").folder
         set_aside(out, WEIGHTS, log.warning)
-        with steps_shown(trainer, f"phase {out.name}"):
-            trainer.train(resume_from_checkpoint=checkpoint)
+        with steps_shown(trainer, f"phase {out.name}"), stopping.deferred():
+            train_on(trainer, checkpoint)

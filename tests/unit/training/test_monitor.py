@@ -14,6 +14,7 @@ from reverse_codi.rewards.scoring import Scores
 from reverse_codi.training.monitor import Monitor
 from reverse_codi.training.records import Completions, rewind
 from reverse_codi.training.rollouts import Phases
+from reverse_codi.utils import stopping
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.scores import Scored
@@ -292,3 +293,27 @@ def test_a_kill_between_best_and_what_readers_see_of_it_is_mended(tmp_path: Path
     (tmp_path / "best/best.json").write_text('{"step": 2, "wor')
     with pytest.raises(UserError, match=r"best\.json is cut or damaged.*remove .*best, and the run"):
         make_monitor(tmp_path, [])
+
+
+def test_a_run_that_is_stopped_leaves_its_evaluation_to_the_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = make_monitor(tmp_path, [0.2])
+    monitor.on_train_begin(ARGUMENTS, state(0), control())
+    monkeypatch.setattr(stopping, "asked", lambda: True)
+    monitor.on_step_end(ARGUMENTS, state(2), control(save=True))
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [0]
+    monkeypatch.undo()
+    make_monitor(tmp_path, [0.5]).on_train_begin(ARGUMENTS, state(2), control())
+    assert best(tmp_path) == ("3", 2)
+    make_monitor(tmp_path, []).on_train_begin(ARGUMENTS, state(2), control())  # it is evaluated now
+    make_monitor(tmp_path, []).on_train_begin(ARGUMENTS, state(3), control())  # and this was never due
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [0, 2]
+
+
+def test_the_last_step_is_evaluated_also_where_a_signal_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "asked", lambda: True)
+    make_monitor(tmp_path, [0.5]).on_step_end(ARGUMENTS, state(7, last=7), control(save=True))
+    assert best(tmp_path) == ("8", 7)

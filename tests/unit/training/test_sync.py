@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.rollout import EngineConfig
@@ -139,3 +143,112 @@ def test_an_engine_of_nan_is_found_though_only_one_text_shows_it(
     with pytest.raises(CanaryError, match="differs from the trainer by nan nats"):
         sync(0)
     assert np.isnan(sync.difference)
+
+
+# ---- broken on purpose: each is caught at the sync where it happens
+
+SMALL = 0.01  # the probe changes by less than the tolerance
+
+
+class Unloaded(OneEnginePool):
+    """Acknowledges, and serves the base."""
+
+    def sync(self, adapter: Path, version: int) -> None:
+        self.policy_version = version
+
+
+class LoadedTwice(OneEnginePool):
+    def sync(self, adapter: Path, version: int) -> None:
+        super().sync(adapter, version)
+        twice = PeftModel.from_pretrained(self.engine.model, str(adapter))  # type: ignore[arg-type]
+        self.engine.model = twice.merge_and_unload()
+
+
+class OtherScale(OneEnginePool):
+    """Reads another lora_alpha than was written."""
+
+    def sync(self, adapter: Path, version: int) -> None:
+        copy = adapter.with_name(f"copy-{version}")
+        shutil.copytree(adapter, copy)
+        config = json.loads((copy / "adapter_config.json").read_text())
+        (copy / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": config["lora_alpha"] / 2}))
+        super().sync(copy, version)
+
+
+class Corrupt(OneEnginePool):
+    """Reads weights whose exponents have flipped bits."""
+
+    def sync(self, adapter: Path, version: int) -> None:
+        copy = adapter.with_name(f"copy-{version}")
+        shutil.copytree(adapter, copy)
+        weights = load_file(copy / "adapter_model.safetensors")
+        for weight in weights.values():
+            bits = weight.view(torch.int32)
+            bits ^= 1 << 27
+        save_file(weights, copy / "adapter_model.safetensors")
+        super().sync(copy, version)
+
+
+@pytest.mark.parametrize("size", [SMALL, 0.3])
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        (Unloaded, "serves the model without the adapter"),
+        (LoadedTwice, r"applies (1[89]\d|2[01]\d)% of the adapter"),
+        (OtherScale, r"applies (4[5-9]|5[0-5])% of the adapter"),
+    ],
+)
+def test_an_adapter_that_is_not_applied_as_it_is_is_caught_at_once(
+    policy: Policy,
+    tiny_reasoner: CodiReasoner,
+    tiny_folders: tuple[Path, Path],
+    tmp_path: Path,
+    pool: type[OneEnginePool],
+    words: str,
+    size: float,
+) -> None:
+    stir(policy, size=size)
+    sync = make_sync(policy, tiny_reasoner, pool(tiny_folders[0]), tmp_path)
+    said = f"rollout actor 0 does not serve policy 4, which it acknowledged: .*{words}"
+    with pytest.raises(CanaryError, match=said if size == SMALL else "rollout actor 0 .*policy 4"):
+        sync(3)
+    assert (sync.difference < sync.probe.tolerance) == (size == SMALL)
+
+
+def test_an_old_policy_is_caught_after_a_step_that_changes_little(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pool = OneEnginePool(tiny_folders[0])
+    sync = make_sync(policy, tiny_reasoner, pool, tmp_path)
+    sync(0)
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if "lora_B" in name:
+                weight += 1e-3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(7))
+    pool.deaf = True
+    with pytest.raises(
+        CanaryError, match=r"actor 0 does not serve policy 2.* 100% of the change since policy 1 is missing"
+    ):
+        sync(1)
+    assert sync.difference < 0.01
+
+
+def test_corrupt_weights_are_caught(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sync = make_sync(policy, tiny_reasoner, Corrupt(tiny_folders[0]), tmp_path)
+    with pytest.raises(CanaryError, match=r"rollout actor 0 .*policy 1"):
+        sync(0)
+
+
+def test_a_run_of_many_small_steps_accuses_nobody(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sync = make_sync(policy, tiny_reasoner, OneEnginePool(tiny_folders[0]), tmp_path)
+    noise = torch.Generator().manual_seed(3)
+    for step in range(20):
+        sync(step)
+        with torch.no_grad():
+            for name, weight in policy.model.named_parameters():
+                if "lora_B" in name:
+                    weight += 10.0 ** -(1 + step % 6) * torch.randn(weight.shape, generator=noise)

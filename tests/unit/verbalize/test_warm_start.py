@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,12 @@ from transformers import Trainer
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
+from reverse_codi.utils import stopping
 from reverse_codi.utils.finite import NotFiniteError
+from reverse_codi.verbalize.fine_tuner import left
 from reverse_codi.verbalize.policy import Policy
-from reverse_codi.verbalize.warm_start import SftPairs, WordDropout, encode, fine_tune
+from reverse_codi.verbalize.warm_start import SftJob, SftPairs, encode, fine_tune
+from reverse_codi.verbalize.word_dropout import WordDropout
 from tests.tiny import make_sharp_reasoner, make_tiny_policy
 
 TEXTS = ["12 + 5 = 17.", "8 - 3 = 5.", "(no step)", "9 * 2 = 18. 18 / 3 = 6."]
@@ -150,3 +155,33 @@ def test_a_warm_start_that_diverges_stops_at_its_step(reasoner: CodiReasoner, tm
     policy = make_tiny_policy(reasoner)
     with pytest.raises(NotFiniteError, match=r"step \d.*Lower warm_start\.learning_rate \(now 1e\+30\)"):
         run(policy, make_pairs(), tmp_path, learning_rate=1e30, steps=10)
+
+
+@pytest.mark.parametrize("at", [5, 8])
+def test_a_stopped_fine_tuning_goes_on_and_ends_where_an_uninterrupted_one_does(
+    reasoner: CodiReasoner, tmp_path: Path, at: int
+) -> None:
+    pairs, job = make_pairs(), SftJob(resumable=True)
+    section = WarmStartSection(steps=8, batch_size=3, learning_rate=2e-2, eval_steps=1, word_dropout=0.5)
+
+    def tuned(out: Path, stop_at: int | None = None) -> tuple[Policy, list[int]]:
+        policy, points = make_tiny_policy(reasoner), list[int]()
+
+        def on_point(step: int) -> None:
+            points.append(step)
+            if step == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with stopping.listening():
+            fine_tune(policy, pairs, section, out, job, on_point=on_point)
+        return policy, points
+
+    whole, _ = tuned(tmp_path / "whole")
+    with pytest.raises(stopping.StopAsked):
+        tuned(tmp_path / "cut", stop_at=at - 1)
+    assert left(tmp_path / "cut") == str(tmp_path / f"cut/checkpoint-{at}")
+    resumed, points = tuned(tmp_path / "cut")
+    assert points == list(range(at + 1, 9))
+    found = dict(resumed.model.named_parameters())
+    for name, weight in whole.model.named_parameters():
+        assert weight.equal(found[name]), name

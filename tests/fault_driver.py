@@ -1,0 +1,73 @@
+"""`python -m tests.fault_driver PLAN RECIPE [--resume] [--KEY VALUE ...]`: a run to which faults happen.
+
+PLAN is a JSON file, a list of faults: {"what", "signal", "step", "phase"}. Each happens once, when its phase
+of its step begins; what the driver does to itself in "save" happens while the checkpoint is half there. What
+happened is appended to PLAN.done, a line a fault, and the session of the run's Ray stands in PLAN.session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from reverse_codi.cli.main import main
+from reverse_codi.utils import keeper, ray_session, under_way
+from reverse_codi.utils.process_memory import title
+
+# What is hit -> how its title, or its program's name, begins.
+TITLES = {"rollout": "ray RolloutActor", "reward": "ray RewardActor"}
+PROGRAMS = ("raylet", "gcs_server")
+
+
+def processes(what: str) -> list[int]:
+    """The process ids that a fault hits."""
+    if what == "driver":
+        return [os.getpid()]
+    found = keeper.of_session(ray_session.folder())
+    if what in PROGRAMS:
+        return [process.pid for process in found if process.name() == what]
+    return [process.pid for process in found if title(process).startswith(TITLES[what])]
+
+
+class Faults:
+    """Makes the faults of a plan happen."""
+
+    def __init__(self, plan: Path) -> None:
+        self.plan = plan
+        self.left: list[dict[str, Any]] = json.loads(plan.read_text())
+
+    def __call__(self, doing: under_way.Doing) -> None:
+        if folder := ray_session.folder():
+            self.plan.with_suffix(".session").write_text(folder)
+        for fault in [f for f in self.left if (f["step"], f["phase"]) == (doing.step, doing.phase)]:
+            self.left.remove(fault)
+            if fault["what"] == "driver" and fault["phase"] == "save":
+                threading.Thread(target=self.half_saved, args=(fault,), daemon=True).start()
+            else:
+                self.happens(fault)
+
+    def happens(self, fault: dict[str, Any]) -> None:
+        hit = processes(fault["what"])
+        assert hit, f"nothing to hit: {fault}"
+        with self.plan.with_suffix(".done").open("a") as done:
+            done.write(json.dumps({**fault, "pids": hit}) + "\n")
+        for pid in hit:
+            os.kill(pid, getattr(signal, fault["signal"]))
+
+    def half_saved(self, fault: dict[str, Any]) -> None:
+        out = Path(sys.argv[sys.argv.index("--train.out") + 1], "grpo", f"checkpoint-{fault['step']}")
+        while not (out / "adapter_model.safetensors").is_file():
+            time.sleep(0.001)
+        self.happens(fault)
+
+
+if __name__ == "__main__":
+    plan, *words = sys.argv[1:]
+    under_way.listeners.append(Faults(Path(plan)))
+    main(["train", *words])
