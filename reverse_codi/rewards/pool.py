@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,20 +100,28 @@ class RewardPool:
         section: the reward functions, and how many actors score.
         reasoner: the reasoner's folder, as in the recipe.
         metric: folder of the maps.
+        place: the `scheduling_strategy` of actor i; by default Ray decides.
 
     Raises:
         RecipeError: no such reward function, or wrong options.
         ScoringError: an actor does not start.
     """
 
-    def __init__(self, section: RewardSection, reasoner: str, metric: str | Path) -> None:
+    def __init__(
+        self,
+        section: RewardSection,
+        reasoner: str,
+        metric: str | Path,
+        place: Callable[[int], Any] | None = None,
+    ) -> None:
         functions = find_functions(section)  # a wrong name should fail here, not inside an actor
         self.section = section
+        self._place = place
         self.combination = Combination(functions, section.functions)
         # Actors may run in another folder.
         folders = (reasoner_folder(reasoner), Path(metric), Path.cwd())
         self._arguments = (section, *(str(folder.resolve()) for folder in folders))
-        self.actors = [self._start() for _ in range(section.actors)]
+        self.actors = [self._start(i) for i in range(section.actors)]
         starts = {actor.spec.remote(): i for i, actor in enumerate(self.actors)}
         self.spec: ReadSpec = self._results(starts, START_TIMEOUT_S)[0]
 
@@ -148,9 +156,10 @@ class RewardPool:
             ray.kill(actor)
         self.actors = []
 
-    def _start(self) -> Any:
+    def _start(self, i: int) -> Any:
         # Two threads, so that `doing` is answered while `share` runs.
         options = {"max_concurrency": 2, "max_restarts": -1, "max_task_retries": TASK_RETRIES}
+        options["scheduling_strategy"] = "DEFAULT" if self._place is None else self._place(i)
         share = {"num_cpus": self.section.cpus_per_actor, "num_gpus": self.section.gpus_per_actor}
         with by_value(self.section):
             return ray.remote(RewardActor).options(**options, **share).remote(*self._arguments)
@@ -182,5 +191,5 @@ class RewardPool:
         answered, _ = ray.wait([doing], timeout=ANSWER_TIMEOUT_S)
         state = self._result(doing, i) if answered else "not answering; are its CPUs and GPUs free?"
         ray.kill(self.actors[i])
-        self.actors[i] = self._start()
+        self.actors[i] = self._start(i)
         return f"reward actor {i} ({state})"

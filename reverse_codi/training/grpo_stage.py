@@ -23,6 +23,7 @@ from reverse_codi.training.selection import Selection
 from reverse_codi.training.sync import Canary, PolicySync
 from reverse_codi.utils.tracker import tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.utils.trainer_mirrors import PushCheckpoints
 from reverse_codi.utils.trainer_progress import steps_shown
 from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
@@ -66,7 +67,7 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
         stop = StopAtNonFinite("grpo.learning_rate", run.checkpoints, POLICY_WEIGHTS)
         lengths = [len(claims) for claims in thoughts.claims]
         trainer = build_trainer(
-            policy, rollouts, lengths, recipe, run.checkpoints, [stop, monitor], reporting
+            policy, rollouts, lengths, recipe, run.checkpoints, [stop, monitor, PushCheckpoints()], reporting
         )
         with steps_shown(trainer, "GRPO", losses=False):  # the monitor has a line a step
             trainer.train(resume_from_checkpoint=start.checkpoint)

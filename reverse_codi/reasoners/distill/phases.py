@@ -29,6 +29,7 @@ from reverse_codi.utils.trainer_checkpoints import (
     last_complete_checkpoint,
     set_aside,
 )
+from reverse_codi.utils.trainer_mirrors import PushCheckpoints
 from reverse_codi.utils.trainer_progress import steps_shown
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,11 @@ def train_phase(
             args=arguments,
             train_dataset=rows,
             data_collator=collator,
-            callbacks=[StopAtNonFinite(f"distill.{section}.learning_rate", out), *job.reporting],
+            callbacks=[
+                StopAtNonFinite(f"distill.{section}.learning_rate", out),
+                PushCheckpoints(),
+                *job.reporting,
+            ],
         )
         set_aside(out, WEIGHTS, log.warning)
         with steps_shown(trainer, f"phase {out.name}"):
