@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo smollm2 true-size test test-slow test-gpu docs lint clean
+.PHONY: help setup demo smollm2 true-size test test-slow test-job test-gpu docs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,6 +32,9 @@ test: setup ## every test but the slow ones; unit tests two files at a time, the
 
 test-slow: setup ## the slow tests
 	$(PY) -m pytest -m slow
+
+test-job: setup ## trainings as Ray jobs, on a head that the tests start and stop
+	$(PY) -m pytest -m job
 
 test-gpu: setup ## what a user's commands put onto a GPU; skipped where there is none
 	$(PY) -m pytest tests/gpu

@@ -109,4 +109,4 @@ def _advice(asks: Sequence[Ask], what: str, there: float) -> str:
 def _down(value: float) -> str:
     """A share cut off after two digits, never rounded up; small ones after four."""
     digits = 100 if value >= 0.01 else 10_000
-    return f"{int(value * digits + 1e-9) / digits:g}"
+    return f"{int(value * digits + 1e-6) / digits:g}"
