@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo smollm2 true-size test test-slow test-fault soak test-gpu docs lint clean
+.PHONY: help setup demo smollm2 true-size test test-slow test-fault test-job soak test-gpu docs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,6 +35,9 @@ test-slow: setup ## the slow tests
 
 test-fault: setup ## what becomes of runs whose processes are killed or stopped (30 minutes)
 	$(PY) -m pytest -m fault tests/fault
+
+test-job: setup ## trainings as Ray jobs, on a head that the tests start and stop
+	$(PY) -m pytest -m job
 
 soak: setup ## 20 minutes of training while actors are killed: steps, recoveries, memory (ARGS="--minutes 2")
 	$(PY) scripts/soak $(ARGS)

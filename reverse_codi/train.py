@@ -28,14 +28,17 @@ from pathlib import Path
 
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.learning_signal import check_thoughts
+from reverse_codi.training.outputs import TRACE, TRAIN, keeping
 from reverse_codi.training.prepare import collect_traces, fit_reading
 from reverse_codi.training.reinforce import reinforce
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.runtime import with_available_engine
 from reverse_codi.training.warm_start import warm_start
+from reverse_codi.utils.mirrors import push_all
 from reverse_codi.utils.watchdog import stalls_ended
 
 
+@keeping(TRACE, TRAIN)
 def train(recipe: Recipe, resume: bool = False) -> Path:
     """Run the whole method; what goes on is logged.
 
@@ -44,11 +47,12 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     start have taken the new one.
 
     Args:
-        recipe: of the run; all is written to `train.out` and, the traces, to `trace.out`.
+        recipe: of the run; all is written to `train.out` and, the traces, to `trace.out`. Each may be a URL of
+            fsspec: then it is brought here, and sent there after each stage and checkpoint (`training.outputs`).
         resume: go on from the last checkpoint in `train.out`.
 
     Returns:
-        The folder of the finished verbalizer, `train.out`/verbalizer.
+        The folder of the finished verbalizer, `train.out`/verbalizer; of a URL, the one here.
 
     Raises:
         UserError: what would fail, see `training.preflight.check` and `training.resuming.start_of`; or steps
@@ -68,6 +72,7 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
         with run.memory.stage("warm start"):
             policy = warm_start(recipe, prepared, run.path)
         run.write_recipe(recipe)
+        push_all()
         if recipe.stages:
             reinforce(recipe, prepared, policy, run)
         return run.save(recipe, prepared)

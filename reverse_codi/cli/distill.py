@@ -30,8 +30,10 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     import torch
 
     from reverse_codi.reasoners.distill.run import distill
+    from reverse_codi.training.outputs import DISTILL, kept
 
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    reasoner = distill(recipe)
+    with kept(recipe, DISTILL) as recipe:
+        reasoner = distill(recipe)
     out.show(f"reasoner: {recipe.distill.out}")
     return {"reasoner": recipe.distill.out, "hash": reasoner.content_hash}

@@ -33,6 +33,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     import torch
 
     from reverse_codi.cli.jobs.pipeline import FIGURES, run
+    from reverse_codi.training.outputs import OUTPUTS, kept
     from reverse_codi.training.runtime import placement, with_available_engine
     from reverse_codi.utils import ray_session
     from reverse_codi.utils.files import figures_json, write_whole
@@ -40,9 +41,10 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     recipe = with_available_engine(recipe)
     out.note(placement(recipe))
     torch.set_num_threads(recipe.distill.threads or torch.get_num_threads())
-    with ray_session.ended():
-        figures = run(recipe, out)
-    file = Path(recipe.train.out) / FIGURES
-    write_whole(file, figures_json(figures, indent=1) + "\n")
+    with kept(recipe, *OUTPUTS) as recipe:
+        with ray_session.ended():
+            figures = run(recipe, out)
+        file = Path(recipe.train.out) / FIGURES
+        write_whole(file, figures_json(figures, indent=1) + "\n")
     out.show(figures_json(figures, indent=2), f"{file}")
     return figures

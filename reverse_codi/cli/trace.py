@@ -101,7 +101,11 @@ def collect(options: argparse.Namespace, out: Output) -> Any:
     """Collect the traces of a recipe."""
     recipe = load_recipe([options.recipe, *options.keys])
     stopping.advise("the same command goes on")
-    store = trace(recipe, out)
+
+    from reverse_codi.training.outputs import TRACE, kept
+
+    with kept(recipe, TRACE) as recipe:
+        store = trace(recipe, out)
     return {"folder": recipe.trace.out, "traces": len(store), "right": sum(map(bool, store.correct))}
 
 

@@ -6,16 +6,12 @@ A run writes everything into the folder `train.out`, and ends with a verbalizer 
 from __future__ import annotations
 
 import argparse
-import logging
 from typing import Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils import stopping
-
-log = logging.getLogger(__name__)
-
 
 def parser() -> Parser:
     """The options of the verb."""
@@ -40,19 +36,19 @@ def main(options: argparse.Namespace, out: Output) -> Any:
 
     from reverse_codi.reasoners.load import refuse_recurrent_depth
     from reverse_codi.train import train
+    from reverse_codi.training.outputs import TRACE, TRAIN, settled
     from reverse_codi.training.plan_check import check_plan, planned_run
     from reverse_codi.training.plan_table import plan_record, summary, tables
     from reverse_codi.training.preflight import check_actors
     from reverse_codi.training.run_folder import check
-    from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
+    from reverse_codi.training.runtime import gold_steps, placement, with_available_engine
     from reverse_codi.utils import ray_session
     from reverse_codi.utils.memory import machine
 
     refuse_recurrent_depth(recipe.reasoner)  # before a long recipe is printed
     recipe = with_available_engine(recipe)
-    if line := fleeting(recipe.train.out):
-        log.warning(line)
     if options.dry_run:
+        recipe, _ = settled(recipe, TRACE, TRAIN)
         resolved, stages = recipe.model_dump(mode="json"), [stage.plan for stage in recipe.stages]
         out.show_whole(yaml.safe_dump(resolved, sort_keys=False))
         out.show(placement(recipe), *stages, gold_steps(recipe))

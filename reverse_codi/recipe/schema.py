@@ -14,6 +14,7 @@ from reverse_codi.recipe.distill import DistillSection
 from reverse_codi.recipe.find import recipe_file
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.overrides import laid_over
+from reverse_codi.recipe.placement import PlacementSection
 from reverse_codi.recipe.reading import ReadingSection
 from reverse_codi.recipe.reasoner import ReasonerSection
 from reverse_codi.recipe.reinforce import ReinforceStage, Stage, stages_of
@@ -57,6 +58,8 @@ class Recipe(Section):
     """The actors that sample texts."""
     reward: RewardSection = RewardSection()
     """The reward, and the actors that read and score."""
+    placement: PlacementSection = PlacementSection()
+    """On which machines and GPUs of a cluster the actors are put."""
     grpo: GrpoSection = GrpoSection()
     """Reinforcement learning with GRPO, and the held-out evaluation of every stage."""
     train: TrainSection = TrainSection()

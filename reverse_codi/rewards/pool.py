@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -111,22 +111,30 @@ class RewardPool:
         section: the reward functions, and how many actors score.
         reasoner: the reasoner's folder, as in the recipe.
         metric: folder of the maps.
+        place: the `scheduling_strategy` of actor i; by default Ray decides.
 
     Raises:
         RecipeError: no such reward function, or wrong options.
         ScoringError: an actor does not start.
     """
 
-    def __init__(self, section: RewardSection, reasoner: str, metric: str | Path) -> None:
+    def __init__(
+        self,
+        section: RewardSection,
+        reasoner: str,
+        metric: str | Path,
+        place: Callable[[int], Any] | None = None,
+    ) -> None:
         functions = find_functions(section)  # a wrong name should fail here, not inside an actor
         self.section = section
+        self._place = place
         self.combination = Combination(functions, section.functions)
         # Actors may run in another folder.
         folders = (reasoner_folder(reasoner), Path(metric), Path.cwd())
         self._arguments = (section, *(str(folder.resolve()) for folder in folders))
         self.restarts = 0
         """Actors that were replaced so far."""
-        self.actors: list[Any] = [self._start() for _ in range(section.actors)]
+        self.actors: list[Any] = [self._start(i) for i in range(section.actors)]
         self.spec: ReadSpec = [self._started(i) for i in range(section.actors)][0]
 
     def score(self, rows: Candidates, step: int = 0) -> Scores:
@@ -155,11 +163,12 @@ class RewardPool:
             ray.kill(actor)
         self.actors = []
 
-    def _start(self) -> Any:
+    def _start(self, i: int) -> Any:
         # Two threads, so that `doing` is answered while `share` runs.
+        options = {"max_concurrency": 2, "scheduling_strategy": "DEFAULT" if self._place is None else self._place(i)}
         share = {"num_cpus": self.section.cpus_per_actor, "num_gpus": self.section.gpus_per_actor}
         with by_value(self.section):
-            return ray.remote(RewardActor).options(max_concurrency=2, **share).remote(*self._arguments)
+            return ray.remote(RewardActor).options(**options, **share).remote(*self._arguments)
 
     def _started(self, i: int) -> ReadSpec:
         """Wait until actor `i` has started."""
@@ -244,5 +253,5 @@ class RewardPool:
         self.restarts += 1
         log.warning("reward actor %d is started again (restart %d): %s", i, self.restarts, reason)
         ray.kill(self.actors[i])
-        self.actors[i] = self._start()
+        self.actors[i] = self._start(i)
         self._started(i)

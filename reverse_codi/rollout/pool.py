@@ -43,20 +43,24 @@ class RolloutPool:
     Args:
         base: folder of the language model that adapters apply to; actors read it too.
         section: number of actors, their resources, and time limits.
+        place: the `scheduling_strategy` of actor i; by default Ray decides.
 
     Raises:
         RolloutInfrastructureError: an actor does not start, or not in time.
     """
 
-    def __init__(self, base: str | Path, section: RolloutSection) -> None:
+    def __init__(
+        self, base: str | Path, section: RolloutSection, place: Callable[[int], Any] | None = None
+    ) -> None:
         self.base = str(Path(base).resolve())
         self.section = section
+        self._place = place
         self.restarts = 0
         """Actors that were replaced so far."""
         self._in_a_row = 0  # of them, since a request was answered
         self._loaded: PolicyFiles | None = None  # what a replaced actor loads again
         self._version: int | None = BASE_VERSION  # None: a sync failed half-way
-        self._actors: list[Any] = [self._launch() for _ in range(section.actors)]
+        self._actors: list[Any] = [self._launch(i) for i in range(section.actors)]
         try:
             for i in range(section.actors):
                 self._await_start(i)
@@ -158,11 +162,12 @@ class RolloutPool:
         """Stop the actors."""
         self.close()
 
-    def _launch(self) -> Any:
+    def _launch(self, i: int) -> Any:
         threads = max(1, int(self.section.cpus))
         remote = ray.remote(RolloutActor).options(
             num_cpus=self.section.cpus,
             num_gpus=self.section.gpus,
+            scheduling_strategy="DEFAULT" if self._place is None else self._place(i),
             # Two torch processes that each take all cores run 20 times slower than one (measured, 2 cores).
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(threads)}},
         )
@@ -237,7 +242,7 @@ class RolloutPool:
             self._in_a_row += 1
             log.warning("rollout actor %d is started again (restart %d): %s", i, self.restarts, reason)
             ray.kill(self._actors[i])
-            self._actors[i] = self._launch()
+            self._actors[i] = self._launch(i)
             try:
                 self._await_start(i)
                 self._reload(i)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from contextlib import ExitStack, closing
+from functools import partial
 
 from reverse_codi.recipe.reasoner import Source
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rollout.pool import RolloutPool
-from reverse_codi.training import preflight
 from reverse_codi.training.model_sizes import ModelSizes
+from reverse_codi.training.placement import Placement
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.runtime import start_ray
 from reverse_codi.training.sync_choice import settled
@@ -39,13 +40,13 @@ class Actors:
         """The engines.
 
         Raises:
-            UserError: Ray offers too little, or cannot start.
+            UserError: Ray offers too little within seconds, or cannot start.
             RolloutInfrastructureError: an actor does not start.
         """
-        self._start_ray()
+        place = self._placement
         base = self.prepared.reasoner.saved_path()
         section = settled(self.recipe, ModelSizes.of(self.recipe, Source(path=str(base))))
-        return self._stack.enter_context(RolloutPool(base, section))
+        return self._stack.enter_context(RolloutPool(base, section, partial(place.strategy, "rollout")))
 
     @functools.cached_property
     def rewards(self) -> RewardPool:
@@ -54,15 +55,18 @@ class Actors:
         Raises:
             UserError: Ray offers too little, or cannot start; or an actor does not start.
         """
-        self._start_ray()
+        place = partial(self._placement.strategy, "reward")
         base = str(self.prepared.reasoner.saved_path())
-        return self._stack.enter_context(closing(RewardPool(self.recipe.reward, base, self.prepared.folder)))
+        pool = RewardPool(self.recipe.reward, base, self.prepared.folder, place)
+        return self._stack.enter_context(closing(pool))
 
     def peaks(self) -> dict[str, Peak]:
         """What each actor that was started has taken so far."""
         pools = {kind: vars(self)[name] for kind, name in KINDS.items() if name in vars(self)}
         return {f"{kind} {i}": peak for kind, pool in pools.items() for i, peak in enumerate(pool.peaks())}
 
-    def _start_ray(self) -> None:
+    @functools.cached_property
+    def _placement(self) -> Placement:
+        """Where the actors of all kinds go, reserved before the first starts."""
         start_ray()
-        preflight.check_actors(self.recipe)  # a cluster says what it offers once it is joined
+        return self._stack.enter_context(closing(Placement.reserve(self.recipe)))

@@ -24,6 +24,7 @@ from reverse_codi.training.selection import Selection
 from reverse_codi.training.sync import Canary, PolicySync
 from reverse_codi.utils.tracker import tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.utils.trainer_mirrors import PushCheckpoints
 from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.utils.trainer_progress import steps_shown
 from reverse_codi.verbalize.micro_batches import end_checkpointing
@@ -68,7 +69,7 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
         stop = StopAtNonFinite("grpo.learning_rate", run.checkpoints, POLICY_WEIGHTS)
         lengths = [len(claims) for claims in thoughts.claims]
         last = LastWholeStep(start.done)
-        watching = [StopWhenAsked(run.stage), stop, monitor, last]
+        watching = [StopWhenAsked(run.stage), stop, monitor, last, PushCheckpoints()]
         trainer = build_trainer(policy, rollouts, lengths, recipe, run.checkpoints, watching, reporting)
         # The monitor has a line a step.
         with steps_shown(trainer, "GRPO", losses=False), whole_steps_kept(trainer, last, run.stage):

@@ -17,6 +17,7 @@ from reverse_codi.recipe.reward import Shape
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.traces.files import MANIFEST, Manifest, StoreError
+from reverse_codi.training.placement import check_placement
 from reverse_codi.training.plan_check import check_plan, planned_run
 from reverse_codi.training.reasoner_fit import (
     ReasonerFacts,
@@ -27,7 +28,7 @@ from reverse_codi.training.reasoner_fit import (
     prompt_length,
     whole_trace,
 )
-from reverse_codi.training.runtime import Resources, demanded, offered
+from reverse_codi.training.runtime import joins_cluster, offered, start_ray
 from reverse_codi.training.stage_folders import check_stages
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import check_device, check_ray
@@ -240,28 +241,23 @@ def check_rewards(recipe: Recipe) -> None:
         )
 
 
-def check_actors(recipe: Recipe) -> None:
-    """Refuse a GPU that is not here, and more CPUs or GPUs than Ray offers: actors would wait in vain.
+def check_actors(recipe: Recipe, join: bool = False) -> None:
+    """Refuse a GPU that is not here, and actors that Ray cannot place: they would wait in vain.
 
     Where Ray does not run yet, this machine's are counted; those of a cluster, once it is joined.
 
+    Args:
+        recipe: of the run.
+        join: join the cluster of RAY_ADDRESS, if there is one, and so count what it has before any work.
+
     Raises:
-        RecipeError: names what is asked for and what there is.
+        RecipeError: names what is asked for, what there is and which key to lower.
         MachineError: no cluster answers, Ray cannot start here, or there is no GPU for the trainer.
     """
     if any(stage.kind != "distil" for stage in recipe.stages):
         check_ray()
+        if join and joins_cluster():
+            start_ray()
         if (there := offered()) is not None:
-            _check_offer(demanded(recipe), there)
+            check_placement(recipe, there)
     check_device(recipe.reasoner.device, "reasoner.device")
-
-
-def _check_offer(asked: Resources, there: Resources) -> None:
-    for kind, wanted, has in (("CPU", asked.cpus, there.cpus), ("GPU", asked.gpus, there.gpus)):
-        if wanted > has + 1e-6:
-            low = kind.lower()
-            raise RecipeError(
-                f"the actors of rollout and reward ask for {wanted:g} {kind}, Ray offers {has:g}: lower "
-                f"rollout.actors, rollout.{low}s, reward.actors or reward.{low}s_per_actor, or join a "
-                "cluster (RAY_ADDRESS)"
-            )

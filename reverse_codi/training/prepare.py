@@ -27,6 +27,7 @@ from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.stage_folders import READING, READING_FILES, reading_settings
 from reverse_codi.utils.files import write_whole
 from reverse_codi.utils.manifest import write_manifest
+from reverse_codi.utils.mirrors import push_all
 from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.lens_claims import lens_claims
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, self_generated_cot
@@ -113,10 +114,12 @@ def trace_both(recipe: Recipe, reasoner: CodiReasoner) -> tuple[TraceStore, Trac
     """The training traces, and the held-out ones beside them."""
     section, task, asked = recipe.trace, recipe.task.build(), TraceRequest.of_training
     heldout = f"{section.out}-heldout"
-    return (
+    both = (
         collect(reasoner, task, asked(recipe, Split.TRAIN, section.n, section.seed, section.out)),
         collect(reasoner, task, asked(recipe, Split.HELDOUT, section.n_heldout, section.seed, heldout)),
     )
+    push_all()
+    return both
 
 
 # ---- probes and maps

@@ -45,6 +45,7 @@ from reverse_codi.training.stage_folders import (
 from reverse_codi.training.warm_start import gold_texts, taught_thoughts, warm_texts
 from reverse_codi.utils.files import figures_json, read_json, write_whole
 from reverse_codi.utils.json_lines import json_lines
+from reverse_codi.utils.mirrors import push_all
 from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tracker import continued, log_point, log_table, tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
@@ -144,6 +145,7 @@ class Reinforcement:
                 seconds, texts = time.perf_counter() - began, stage.texts(len(self.thoughts))
                 line |= {"stage": stage.name, "texts": texts, "seconds": seconds}
                 write_whole(folder / FIGURES_FILE, figures_json(line) + "\n")
+                push_all()
             self._take_over(stage, folder)
 
     def _run(self, stage: Stage, folder: Path) -> dict[str, Any]:

@@ -34,12 +34,14 @@ MAY_CHANGE = (
     "train.*",
     "distill.*",
     "rollout.*",
+    "placement.*",
     "reward.actors",
     "reward.cpus_per_actor",
     "reward.gpus_per_actor",
     "reward.timeout_s",
     "reward.functions.*.timeout_s",
     "trace.on_bad_question",
+    "trace.out",
     "*.micro_batch",
     "*.gradient_checkpointing",
     "warm_start.eval_steps",
@@ -57,7 +59,7 @@ MAY_CHANGE = (
     "grpo.save_every",
 )
 # Not part of what a run learns, so when they changed is not recorded.
-NOT_RECORDED = ("log.*", "train.*", "distill.*")
+NOT_RECORDED = ("log.*", "train.*", "distill.*", "placement.*", "trace.out")
 
 Change = tuple[Any, Any]
 """Old and new value."""

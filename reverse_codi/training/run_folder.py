@@ -99,7 +99,7 @@ class RunFolder:
                 written then.
         """
         run = cls(Path(recipe.train.out), check(recipe, resume, fetch=True))
-        preflight.check_actors(recipe)
+        preflight.check_actors(recipe, join=True)
         # The reasoner is here now, which only its base may have been before.
         planned = planned_run(recipe, Source(path=str(reasoner_folder(recipe.reasoner))))
         if planned is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import ray
@@ -15,6 +14,8 @@ from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.utils import ray_session, stopping
 from reverse_codi.utils.environment import ADDRESS, check_ray, running_cluster
+from reverse_codi.utils.loopback import is_loopback, stay_on_loopback
+from reverse_codi.utils.room import CPU, GPU, Ask, Node, ray_nodes
 
 if TYPE_CHECKING:
     from reverse_codi.recipe.schema import Recipe
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def start_ray() -> None:
-    """Join the cluster that the job runs on, or start Ray on this machine.
+    """Join the cluster that the job runs on, or start Ray on this machine: on loopback, without a dashboard.
 
     Raises:
         MachineError: the cluster does not answer, or Ray cannot start here.
@@ -35,9 +36,11 @@ def start_ray() -> None:
     # Ray runs workers at nice 15; beside a trainer on the same cores they would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
     joining = joins_cluster()
+    if not joining or is_loopback(cluster_address()):
+        stay_on_loopback()
     context = ray.init(
-        address=os.environ.get("RAY_ADDRESS"),
-        include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+        address=os.environ.get(ADDRESS),
+        include_dashboard=None if joining else False,
         log_to_driver=False,
         logging_level=logging.WARNING,
     )
@@ -46,15 +49,6 @@ def start_ray() -> None:
         ray_session.joined()
     else:
         ray_session.started(context.address_info)
-
-
-def fleeting(out: str) -> str:
-    """What to tell a user whose output would go with a Ray job's copy of the working directory; "" if not."""
-    here = os.getcwd()
-    if "working_dir_files" not in here or os.path.isabs(out):
-        return ""
-    fix = "give --train.out an absolute path on storage that stays"
-    return f"{out} lies in this job's copy of the working directory ({here}), which Ray deletes; {fix}"
 
 
 def has_vllm() -> bool:
@@ -90,14 +84,6 @@ def gold_steps(recipe: Recipe) -> str:
     return f"gold steps: {'used for ' + '; '.join(used) if used else 'not used'}"
 
 
-@dataclass(frozen=True)
-class Resources:
-    """CPUs and GPUs that are asked for, or offered."""
-
-    cpus: float
-    gpus: float
-
-
 @runtime_checkable
 class AsksForActor(Protocol):
     """The config of a reward that runs in an actor of its own: what it asks Ray for."""
@@ -112,28 +98,44 @@ def own_reward_configs(reward: RewardSection) -> dict[str, AsksForActor]:
     return {name: config for name, config in configs.items() if isinstance(config, AsksForActor)}
 
 
-def own_actors(reward: RewardSection) -> dict[str, Resources]:
-    """Rewards with an actor of their own, which say in their config what it takes."""
-    return {name: Resources(c.cpus, c.gpus) for name, c in own_reward_configs(reward).items()}
+def asks(recipe: Recipe) -> list[Ask]:
+    """What the actors of a run ask Ray for, kind by kind, and what is kept for the trainer."""
+    rollout, reward, place = recipe.rollout, recipe.reward, recipe.placement
+    return [
+        Ask(
+            "rollout", rollout.actors, rollout.cpus, rollout.gpus,
+            ("rollout.actors", "rollout.cpus", "rollout.gpus"),
+        ),
+        Ask(
+            "reward", reward.actors, reward.cpus_per_actor, reward.gpus_per_actor,
+            ("reward.actors", "reward.cpus_per_actor", "reward.gpus_per_actor"),
+        ),
+        *(
+            Ask(f"{name}'s own", 1, c.cpus, c.gpus, ("", f"cpus of {name}", f"gpus of {name}"))
+            for name, c in own_reward_configs(reward).items()
+        ),
+        Ask(
+            "trainer", 1, place.trainer_cpus, place.trainer_gpus,
+            ("", "placement.trainer_cpus", "placement.trainer_gpus"),
+        ),
+    ]  # fmt: skip
 
 
-def demanded(recipe: Recipe) -> Resources:
-    """What all actors of a run ask Ray for."""
-    rollout, reward = recipe.rollout, recipe.reward
-    own = own_actors(reward).values()
-    cpus = rollout.actors * rollout.cpus + reward.actors * reward.cpus_per_actor
-    gpus = rollout.actors * rollout.gpus + reward.actors * reward.gpus_per_actor
-    return Resources(cpus + sum(share.cpus for share in own), gpus + sum(share.gpus for share in own))
-
-
-def offered() -> Resources | None:
-    """What Ray has, or would have if it started on this machine; None where a run would join a cluster."""
+def offered() -> list[Node] | None:
+    """The machines that Ray has, or would have if it started here; None where a run would join a cluster."""
     if ray.is_initialized():
-        total = ray.cluster_resources()
-        return Resources(total.get("CPU", 0.0), total.get("GPU", 0.0))
+        return ray_nodes()
     if joins_cluster():
         return None
-    return Resources(float(os.cpu_count() or 1), float(torch.cuda.device_count()))
+    return [Node(float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
+
+
+def cluster_address() -> str:
+    """The address of the cluster that a run would join, "" where it would start Ray here."""
+    if not joins_cluster():
+        return ""
+    named, running = os.environ.get(ADDRESS, "").strip(), running_cluster()
+    return running.read_text().strip() if named in ("", "auto") and running is not None else named
 
 
 def joins_cluster() -> bool:
@@ -146,17 +148,20 @@ def placement(recipe: Recipe) -> str:
     """The actors that a run would place, one line a kind."""
     rollout, reward = recipe.rollout, recipe.reward
     names = ", ".join(item.written for item in reward.functions)
-    total = demanded(recipe)
+    asked, place = asks(recipe), recipe.placement
+    total = {what: sum(ask.n * ask.each(what) for ask in asked) for what in (CPU, GPU)}
+    own = [ask for ask in asked if ask.kind not in ("rollout", "reward", "trainer")]
+    together = f", together: {', '.join(place.colocate)}" if place.colocate else ""
+    trainer = f"{place.trainer_cpus:g} CPU and {place.trainer_gpus:g} GPU kept for the trainer"
+    kept = f", {trainer}" if place.trainer_cpus or place.trainer_gpus else ""
     return "\n".join(
         [
             f"{rollout.actors} rollout actor(s): {rollout.engine.kind}, "
             f"{rollout.cpus:g} CPU, {rollout.gpus:g} GPU each",
             f"{reward.actors} reward actor(s): {names}; "
             f"{reward.cpus_per_actor:g} CPU, {reward.gpus_per_actor:g} GPU each",
-            *(
-                f"1 actor of {name}'s own: {share.cpus:g} CPU, {share.gpus:g} GPU"
-                for name, share in own_actors(reward).items()
-            ),
-            f"1 trainer in this process; Ray must offer {total.cpus:g} CPU and {total.gpus:g} GPU in all",
+            *(f"1 actor of {ask.kind}: {ask.cpus:g} CPU, {ask.gpus:g} GPU" for ask in own),
+            f"1 trainer in this process; Ray must offer {total[CPU]:g} CPU and {total[GPU]:g} GPU in all "
+            f"({place.strategy}{together}{kept})",
         ]
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reverse_codi.utils.errors import UserError
+from reverse_codi.utils.job import in_working_copy, is_url
 
 
 class OutputError(UserError):
@@ -22,10 +23,21 @@ def check_folder(path: str | Path, key: str = "") -> Path:
         key: of the recipe, or the option, that names it; for the message.
 
     Raises:
-        OutputError: it, or a folder above it, is a file, or cannot be written.
+        OutputError: it, or a folder above it, is a file, or cannot be written; it is a URL; or Ray deletes it
+            when the job ends.
     """
     folder = Path(path)
     named, other = (f"{key} = {folder}", f"set another {key}") if key else (folder, "choose another place")
+    if is_url(path):
+        raise OutputError(
+            f"{named} is a URL, which train.out, trace.out and distill.out alone may be, and not in every "
+            f"verb; {other}"
+        )
+    if in_working_copy(folder):
+        raise OutputError(
+            f"{named} lies in this job's copy of the working directory, which Ray deletes; give an absolute "
+            "path on storage that stays"
+        )
     place = folder.absolute()
     there = next(parent for parent in (place, *place.parents) if os.path.lexists(parent))
     if not there.is_dir():

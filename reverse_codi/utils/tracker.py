@@ -7,6 +7,7 @@ the whole (`train`), with what each stage cost and was worth. What is logged goe
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.files import nulled
+from reverse_codi.utils.job import in_working_copy
 from reverse_codi.utils.trackers.base import Row, RunSpec, Tracker
 from reverse_codi.utils.trackers.kept_runs import KeptRuns
 
@@ -124,6 +126,14 @@ def start_trackers(settings: LogSettings) -> None:
         start_wandb(settings.project)
 
 
+def _stays(out: Path) -> Path | None:
+    """The folder for W&B's files in place of a working directory that Ray deletes; None where it stays."""
+    if not in_working_copy(".") or "WANDB_DIR" in os.environ:
+        return None
+    out.mkdir(parents=True, exist_ok=True)  # W&B takes the temporary folder in place of one that is not there
+    return out
+
+
 @contextmanager
 def tracked(
     recipe: Logged,
@@ -149,7 +159,7 @@ def tracked(
         again: go on with the run that an earlier process began.
         first: the first step that this process sends.
         axis: what steps count.
-        files: where W&B keeps its files; `wandb/` in the working directory if None.
+        files: where W&B keeps its files; if None `wandb/` in the working directory, in a Ray job in `out`.
         beside: a folder whose group the run joins, if there is one.
 
     Yields:
@@ -172,7 +182,7 @@ def tracked(
         again=again,
         first=first if again else 0,
         out=kept.folder,
-        files=files,
+        files=files or _stays(kept.folder),
         axis=axis,
         config=recipe.model_dump(mode="json"),
     )

@@ -46,6 +46,7 @@ from reverse_codi.reasoners.latent_lm import projection
 from reverse_codi.recipe.reasoner import Source
 from reverse_codi.utils.files import strict_json, write_whole
 from reverse_codi.utils.folders import whole_folder
+from reverse_codi.utils.job import lasting_folder
 
 REPORT_FILE = "import.json"
 FORMAT = 2
@@ -84,7 +85,7 @@ def converted_folder(source: Source, checkpoint: Path) -> Path:
         CheckpointError: it fits no layout, or a tensor, file or token is missing, unknown or misshapen.
     """
     files = weight_files(checkpoint)
-    out = Path(source.converted) / f"{checkpoint.resolve().name}-{_key(source, checkpoint, files)}"
+    out = lasting_folder(source.converted) / f"{checkpoint.resolve().name}-{_key(source, checkpoint, files)}"
     if (out / REPORT_FILE).is_file():
         return out
     weights = read_weights(files)

@@ -30,6 +30,7 @@ from reverse_codi.utils.trainer_checkpoints import (
     checkpoint_to_resume,
     set_aside,
 )
+from reverse_codi.utils.trainer_mirrors import PushCheckpoints
 from reverse_codi.utils.trainer_progress import steps_shown
 from reverse_codi.utils.trainer_stop import StopWhenAsked, train_on
 from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
@@ -174,6 +175,7 @@ def train_phase(
             callbacks=[
                 StopWhenAsked(f"phase {out.name}"),
                 StopAtNonFinite(f"distill.{section}.learning_rate", out),
+                PushCheckpoints(),
                 *job.reporting,
             ],
         )

@@ -13,9 +13,9 @@ from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.training import preflight
-from reverse_codi.training.runtime import Resources
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import MachineError
+from reverse_codi.utils.room import Node
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["codi-gpt2", "codi-llama-1b", "codi-llama-1b-answer-only", "sim-cot-llama-1b", "coconut-gpt2"]
@@ -26,11 +26,11 @@ def test_a_dry_run_prints_the_recipe_and_its_gpus(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(ROOT / f"recipes/{name}.yaml")
-    monkeypatch.setattr(preflight, "offered", lambda: Resources(2, 0))
-    with pytest.raises(RecipeError, match=r"ask for 0\.6 GPU, Ray offers 0: lower rollout\.actors"):
+    monkeypatch.setattr(preflight, "offered", lambda: [Node(2, 0)])
+    with pytest.raises(RecipeError, match=r"ask for 0\.6 GPU .*, Ray offers 0: set .*gpus.* to 0"):
         train.main([path, "--dry-run"])
     capsys.readouterr()
-    monkeypatch.setattr(preflight, "offered", lambda: Resources(2, 1))
+    monkeypatch.setattr(preflight, "offered", lambda: [Node(2, 1)])
     with pytest.raises(MachineError, match=r"reasoner\.device = cuda, but torch .* finds no GPU"):
         train.main([path, "--dry-run"])
     capsys.readouterr()

@@ -22,7 +22,7 @@ from reverse_codi.traces.files import Manifest, StoreError, TraceHeader
 from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.model_sizes import linear_layers
-from reverse_codi.training.runtime import Resources, demanded, offered
+from reverse_codi.training.runtime import offered
 from reverse_codi.training.stage_folders import (
     READING,
     READING_FILES,
@@ -33,6 +33,7 @@ from reverse_codi.training.stage_folders import (
 )
 from reverse_codi.utils.config import RecipeError, UserError, override, validated
 from reverse_codi.utils.outputs import OutputError
+from reverse_codi.utils.room import Node
 from reverse_codi.utils.stages import StageError, record
 
 
@@ -274,17 +275,16 @@ def test_other_verbs_check_their_folders_before_work(tmp_path: Path) -> None:
 def test_more_cpus_or_gpus_than_there_are_is_an_error_at_once(
     tmp_path: Path, tiny_folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = Resources(2, 0)
+    there = [Node(2, 0)]
     monkeypatch.setattr(preflight, "offered", lambda: there)
     preflight.check_actors(made(tmp_path, tiny_folders, "--rollout.cpus", "1.5"))
     wide = made(tmp_path, tiny_folders, "--rollout.actors", "3", "--rollout.cpus", "1")
-    assert demanded(wide) == Resources(3.5, 0)
-    with pytest.raises(RecipeError, match=r"ask for 3\.5 CPU, Ray offers 2: lower .*rollout\.cpus, reward"):
+    with pytest.raises(RecipeError, match=r"ask for 3\.5 CPU .*, Ray offers 2: lower rollout\.actors to 1"):
         preflight.check_actors(wide)
     own = "[{name: hidden_match}, {name: reconstruction, options: {cpus: 1.5}}]"
     with pytest.raises(RecipeError, match=r"ask for 2\.5 CPU"):
         preflight.check_actors(made(tmp_path, tiny_folders, "--reward.functions", own))
-    with pytest.raises(RecipeError, match=r"ask for 0\.25 GPU, Ray offers 0: lower .*reward\.gpus_per_actor"):
+    with pytest.raises(RecipeError, match=r"0\.25 GPU .*, Ray offers 0: set reward\.gpus_per_actor to 0"):
         preflight.check_actors(made(tmp_path, tiny_folders, "--reward.gpus_per_actor", "0.25"))
     preflight.check_actors(made(tmp_path, tiny_folders, "--rollout.actors", "9", "--grpo.steps", "0"))
 
@@ -294,7 +294,7 @@ def test_a_cluster_says_itself_what_it_offers(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     here = offered()
-    assert here is not None and here.cpus == os.cpu_count()
+    assert here is not None and [node.cpus for node in here] == [os.cpu_count()]
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray/ray_current_cluster").write_text("10.0.0.1:6379")  # as `ray start` leaves it
     assert offered() is None
@@ -302,8 +302,10 @@ def test_a_cluster_says_itself_what_it_offers(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert offered() is None
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 64.0, "memory": 1.0})
-    assert offered() == Resources(64, 0)
+    alive = {"Alive": True, "Resources": {"CPU": 64.0, "GPU": 2.0, "memory": 1.0}}
+    dead = {"Alive": False, "Resources": {"CPU": 8.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [alive, dead])
+    assert offered() == [Node(64, 2)]
 
 
 def test_sites_are_counted_by_the_reasoners_thoughts() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.recipe.rollout import RolloutSection
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.training.runtime import fleeting, gold_steps, placement, with_available_engine
+from reverse_codi.training.runtime import gold_steps, placement, with_available_engine
 
 
 def test_placement_names_every_actor_and_what_ray_must_offer() -> None:
@@ -23,7 +22,16 @@ def test_placement_names_every_actor_and_what_ray_must_offer() -> None:
     first, second, third = placement(recipe).splitlines()
     assert first == "3 rollout actor(s): vllm, 2 CPU, 0.5 GPU each"
     assert second == "2 reward actor(s): hidden_match, brevity; 1 CPU, 0.25 GPU each"
-    assert "8 CPU and 2 GPU in all" in third
+    assert third == "1 trainer in this process; Ray must offer 8 CPU and 2 GPU in all (PACK)"
+
+
+def test_placement_names_what_shares_machines_and_what_is_kept_for_the_trainer() -> None:
+    section = {"strategy": "SPREAD", "colocate": ["rollout", "reward"], "trainer_gpus": 0.5}
+    line = placement(Recipe.model_validate({"placement": section})).splitlines()[-1]
+    assert line.endswith(
+        "2 CPU and 0.5 GPU in all "
+        "(SPREAD, together: rollout, reward, 0 CPU and 0.5 GPU kept for the trainer)"
+    )
 
 
 def test_a_reward_with_an_actor_of_its_own_is_counted() -> None:
@@ -70,15 +78,3 @@ def test_without_vllm_the_transformers_engine_steps_in(
     assert with_available_engine(changed) is changed
     monkeypatch.setattr("reverse_codi.training.runtime.has_vllm", lambda: True)
     assert with_available_engine(recipe) is recipe
-
-
-def test_output_that_ray_would_delete_with_its_job_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert fleeting("runs/x") == ""
-    copy = tmp_path / "working_dir_files/_ray_pkg_1"
-    copy.mkdir(parents=True)
-    monkeypatch.chdir(copy)
-    assert "absolute path" in fleeting("runs/x") and "runs/x" in fleeting("runs/x")
-    assert fleeting("/data/x") == ""
