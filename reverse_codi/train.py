@@ -32,7 +32,9 @@ from reverse_codi.training.prepare import collect_traces, fit_reading
 from reverse_codi.training.reinforce import reinforce
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.runtime import with_available_engine
+from reverse_codi.training.several_workers import on_workers
 from reverse_codi.training.warm_start import warm_start
+from reverse_codi.utils.workers import n_workers
 
 
 def train(recipe: Recipe, resume: bool = False) -> Path:
@@ -54,6 +56,8 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
             that teach nothing.
     """
     recipe = with_available_engine(recipe)
+    if recipe.train.workers > n_workers():  # each of them comes here again
+        return on_workers(recipe, resume, train)
     run = RunFolder.begin(recipe, resume)
     with run.tracked(recipe, resume):
         with run.memory.stage("traces"):

@@ -19,6 +19,14 @@ class TrainSection(Section):
     """Folder for everything that the run writes."""
     threads: int = Field(default=0, ge=0)
     """Number of torch threads of the trainer; 0 leaves the choice to torch."""
+    workers: int = Field(default=1, ge=1)
+    """Trainer processes that share each batch of the warm start, of distillations and of GRPO. More than one
+    run under Ray Train, on any machines of the cluster, and the steps stay those of one: losses differ by
+    rounding, and by the words that word dropout draws. train.out has to lie where all of them can read it."""
+    cpus_per_worker: float = Field(default=1.0, gt=0)
+    """CPUs that Ray reserves for each trainer, where there are several."""
+    gpus_per_worker: float = Field(default=0.0, ge=0)
+    """GPUs that Ray reserves for each trainer, where there are several; 1 with reasoner.device: cuda."""
 
 
 class LogSection(Section):

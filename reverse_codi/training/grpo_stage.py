@@ -20,12 +20,14 @@ from reverse_codi.training.records import COMPLETIONS, Completions
 from reverse_codi.training.rollouts import Rollouts
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.selection import Selection
+from reverse_codi.training.shared_grpo import SharedGrpo, SharedRollouts
 from reverse_codi.training.sync import Canary, PolicySync
 from reverse_codi.utils.tracker import tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
 from reverse_codi.utils.trainer_progress import steps_shown
 from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.with_others import with_others
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +68,15 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
         stop = StopAtNonFinite("grpo.learning_rate", run.checkpoints, POLICY_WEIGHTS)
         lengths = [len(claims) for claims in thoughts.claims]
         trainer = build_trainer(
-            policy, rollouts, lengths, recipe, run.checkpoints, [stop, monitor], reporting
+            policy, SharedRollouts(rollouts), lengths, recipe, run.checkpoints, [stop, monitor], reporting
         )
-        with steps_shown(trainer, "GRPO", losses=False):  # the monitor has a line a step
+        shared = partial(
+            SharedGrpo, lengths=lengths, recipe=recipe, out=run.checkpoints, checkpoint=start.checkpoint
+        )
+        with (
+            with_others(policy, run.path, shared),
+            steps_shown(trainer, "GRPO", losses=False),  # the monitor has a line a step
+        ):
             trainer.train(resume_from_checkpoint=start.checkpoint)
         end_checkpointing(policy.model)
 

@@ -55,9 +55,10 @@ def check_host(planned: Plan, has: float | None, trainer_alone: bool = False) ->
     Raises:
         RecipeError: names the process that takes most, its largest part and the key that lowers it.
     """
-    wanted = (planned.trainer.host if trainer_alone else planned.host) / GIB
+    trainer = planned.trainer
+    wanted = (trainer.host if trainer_alone else planned.host) / GIB
     if has is not None and CERTAIN * wanted > has:
-        most = max([planned.trainer] if trainer_alone else planned.beside, key=lambda h: h.count * h.host)
+        most = max([trainer] if trainer_alone else planned.beside, key=lambda h: h.count * h.host)
         raise RecipeError(
             f"this run takes {wanted:.1f} GiB of memory, and there are {has:.1f}: {_blamed(most)}"
         )
@@ -89,7 +90,7 @@ def shared_gpus(planned: Plan, count: int) -> list[list[Holding]]:
     free = [1.0] * len(shared)
     for holding in planned.beside:
         for _ in range(holding.count if holding.on_gpu else 0):
-            if holding.process == "trainer":  # not Ray's, and so beside what Ray places
+            if holding.process == "trainer" and holding.count == 1:  # not Ray's: beside what Ray places
                 shared[0].append(holding)
                 continue
             place = next((i for i, left in enumerate(free) if left + 1e-6 >= holding.gpus), len(free) - 1)

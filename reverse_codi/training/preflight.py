@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reverse_codi.reasoners.load import reasoner_folder
-from reverse_codi.recipe.grpo import Advantage
+from reverse_codi.recipe.grpo import Advantage, GrpoSection
 from reverse_codi.recipe.reading import Prefix, Target
 from reverse_codi.recipe.reinforce import DistilSection, SearchSection
 from reverse_codi.recipe.reward import Shape
@@ -249,11 +249,40 @@ def check_actors(recipe: Recipe) -> None:
         RecipeError: names what is asked for and what there is.
         MachineError: no cluster answers, Ray cannot start here, or there is no GPU for the trainer.
     """
-    if any(stage.kind != "distil" for stage in recipe.stages):
+    check_workers(recipe)
+    if recipe.train.workers > 1 or any(stage.kind != "distil" for stage in recipe.stages):
         check_ray()
         if (there := offered()) is not None:
             _check_offer(demanded(recipe), there)
     check_device(recipe.reasoner.device, "reasoner.device")
+
+
+def check_workers(recipe: Recipe) -> None:
+    """Refuse batches that several trainers cannot share equally, and trainers without the device they need.
+
+    Raises:
+        RecipeError: names the key.
+    """
+    section = recipe.train
+    if section.workers == 1:
+        return
+    batches = {"warm_start.batch_size": recipe.warm_start.batch_size}
+    for stage in recipe.stages:
+        if isinstance(stage.section, DistilSection):
+            batches[f"{stage.name}: distil.batch_size"] = stage.section.batch_size
+        if isinstance(stage.section, GrpoSection):
+            batches[f"{stage.name}: grpo.thoughts_per_step"] = stage.section.thoughts_per_step
+    for key, size in batches.items():
+        if size % section.workers:
+            raise RecipeError(
+                f"{key} = {size} cannot be shared equally by train.workers = {section.workers}; take a "
+                "multiple of it"
+            )
+    if recipe.reasoner.device == "cuda" and not section.gpus_per_worker:
+        raise RecipeError(
+            "reasoner.device = cuda, but train.gpus_per_worker = 0 hides every GPU from the trainers; set it "
+            "to 1"
+        )
 
 
 def _check_offer(asked: Resources, there: Resources) -> None:
@@ -261,7 +290,7 @@ def _check_offer(asked: Resources, there: Resources) -> None:
         if wanted > has + 1e-6:
             low = kind.lower()
             raise RecipeError(
-                f"the actors of rollout and reward ask for {wanted:g} {kind}, Ray offers {has:g}: lower "
-                f"rollout.actors, rollout.{low}s, reward.actors or reward.{low}s_per_actor, or join a "
-                "cluster (RAY_ADDRESS)"
+                f"this run asks for {wanted:g} {kind}, Ray offers {has:g}: lower rollout.actors, "
+                f"rollout.{low}s, reward.actors, reward.{low}s_per_actor, train.workers or "
+                f"train.{low}s_per_worker, or join a cluster (RAY_ADDRESS)"
             )

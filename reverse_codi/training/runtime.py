@@ -111,12 +111,14 @@ def own_actors(reward: RewardSection) -> dict[str, Resources]:
 
 
 def demanded(recipe: Recipe) -> Resources:
-    """What all actors of a run ask Ray for."""
-    rollout, reward = recipe.rollout, recipe.reward
-    own = own_actors(reward).values()
-    cpus = rollout.actors * rollout.cpus + reward.actors * reward.cpus_per_actor
-    gpus = rollout.actors * rollout.gpus + reward.actors * reward.gpus_per_actor
-    return Resources(cpus + sum(share.cpus for share in own), gpus + sum(share.gpus for share in own))
+    """What all actors of a run, and trainers where there are several, ask Ray for."""
+    rollout, reward, trainers = recipe.rollout, recipe.reward, recipe.train
+    shares = [*own_actors(reward).values()]
+    shares += [Resources(rollout.cpus, rollout.gpus)] * rollout.actors
+    shares += [Resources(reward.cpus_per_actor, reward.gpus_per_actor)] * reward.actors
+    if trainers.workers > 1:
+        shares += [Resources(trainers.cpus_per_worker, trainers.gpus_per_worker)] * trainers.workers
+    return Resources(sum(share.cpus for share in shares), sum(share.gpus for share in shares))
 
 
 def offered() -> Resources | None:
@@ -140,6 +142,11 @@ def placement(recipe: Recipe) -> str:
     rollout, reward = recipe.rollout, recipe.reward
     names = ", ".join(item.written for item in reward.functions)
     total = demanded(recipe)
+    section = recipe.train
+    trainers = "1 trainer in this process"
+    if section.workers > 1:
+        each = f"{section.cpus_per_worker:g} CPU, {section.gpus_per_worker:g} GPU each"
+        trainers = f"{section.workers} trainers (Ray Train): {each}"
     return "\n".join(
         [
             f"{rollout.actors} rollout actor(s): {rollout.engine.kind}, "
@@ -150,6 +157,6 @@ def placement(recipe: Recipe) -> str:
                 f"1 actor of {name}'s own: {share.cpus:g} CPU, {share.gpus:g} GPU"
                 for name, share in own_actors(reward).items()
             ),
-            f"1 trainer in this process; Ray must offer {total.cpus:g} CPU and {total.gpus:g} GPU in all",
+            f"{trainers}; Ray must offer {total.cpus:g} CPU and {total.gpus:g} GPU in all",
         ]
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,14 +25,17 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
+from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
 from reverse_codi.utils.trainer_progress import steps_shown
+from reverse_codi.utils.workers import AgreeOnControl, rank, share_of
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing, end_checkpointing
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.with_others import SharedPolicy, with_others
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def fit(
         policy.tokenizer, padding=True, label_pad_token_id=-100
     )
     if section.word_dropout:
-        collate = WordDropout(collate, section.word_dropout, section.seed)
+        collate = WordDropout(collate, section.word_dropout, section.seed + rank())
     lm = cast(PreTrainedModel, policy.model.get_base_model())
     with training_precision(lm, on_cpu=lm.device.type == "cpu") as precision:
         trainer = FineTuner(
@@ -205,7 +209,9 @@ def fit(
             args=SFTConfig(
                 output_dir=str(out),
                 max_steps=section.steps,
-                per_device_train_batch_size=section.batch_size,
+                per_device_train_batch_size=share_of(section.batch_size),
+                ddp_broadcast_buffers=False,
+                ddp_find_unused_parameters=False,
                 learning_rate=section.learning_rate,
                 lr_scheduler_type=job.schedule,
                 warmup_steps=max(1, section.steps // 50),
@@ -226,21 +232,51 @@ def fit(
             train_dataset=dataset,
             data_collator=collate,
             processing_class=policy.tokenizer,
-            callbacks=[StopAtNonFinite("warm_start.learning_rate"), *callbacks, *job.reporting],
+            callbacks=[
+                StopAtNonFinite("warm_start.learning_rate"),
+                *callbacks,
+                *job.reporting,
+                AgreeOnControl(),
+            ],
         )
         trainer.micro_batch = rows_of(policy, dataset, section)
-        with steps_shown(trainer, job.title or out.name):
+        shared = partial(SharedFit, dataset=dataset, section=section, out=out, schedule=job.schedule)
+        with with_others(policy, out, shared), steps_shown(trainer, job.title or out.name):
             trainer.train()
         end_checkpointing(policy.model)
         # Else every later forward of the model, GRPO's too, would go on in bfloat16: accelerate wraps it.
         trainer.accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)
 
 
+@dataclass(frozen=True)
+class SharedFit:
+    """A fine-tuning as another worker takes part in it.
+
+    Attributes:
+        policy: before training.
+        dataset: what `examples` makes.
+        section: hyperparameters.
+        out: folder of the trainer's logs.
+        schedule: as in `SftJob`.
+    """
+
+    policy: SharedPolicy
+    dataset: Dataset
+    section: WarmStartSection
+    out: Path
+    schedule: str
+
+    def __call__(self, reasoner: CodiReasoner) -> None:
+        """Fine-tune together with the first worker."""
+        with self.policy.loaded(reasoner) as policy:
+            fit(policy, self.dataset, self.section, self.out, SftJob(schedule=self.schedule))
+
+
 def rows_of(policy: Policy, dataset: Dataset, section: WarmStartSection) -> int:
     """Examples of one forward pass."""
     return micro_batch(
         section.micro_batch,
-        section.batch_size,
+        share_of(section.batch_size),
         max(map(len, dataset["input_ids"])),
         Shape.of(policy.model.config),
         gradient_checkpointing=section.gradient_checkpointing,
