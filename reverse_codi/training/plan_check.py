@@ -55,10 +55,9 @@ def check_host(planned: Plan, has: float | None, trainer_alone: bool = False) ->
     Raises:
         RecipeError: names the process that takes most, its largest part and the key that lowers it.
     """
-    trainer = planned.trainer
-    wanted = (trainer.host if trainer_alone else planned.host) / GIB
+    wanted = (planned.trainer.host if trainer_alone else planned.host) / GIB
     if has is not None and CERTAIN * wanted > has:
-        most = max([trainer] if trainer_alone else planned.beside, key=lambda h: h.count * h.host)
+        most = max([planned.trainer] if trainer_alone else planned.beside, key=lambda h: h.count * h.host)
         raise RecipeError(
             f"this run takes {wanted:.1f} GiB of memory, and there are {has:.1f}: {_blamed(most)}"
         )
