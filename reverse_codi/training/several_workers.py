@@ -54,40 +54,38 @@ def on_workers(recipe: Recipe, resume: bool, method: Method) -> Path:
     start_ray()
     check_actors(recipe)  # Ray would wait for what it lacks
     resources = {"CPU": section.cpus_per_worker, "GPU": section.gpus_per_worker}
-    records = Queue(actor_options={"num_cpus": 0})
+    records, refused = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
     trainer = TorchTrainer(
         partial(_work, method=method),
-        train_loop_config={"recipe": recipe, "resume": resume, "folder": os.getcwd(), "log": records},
+        train_loop_config={
+            "recipe": recipe, "resume": resume, "folder": os.getcwd(), "log": records, "refused": refused,
+        },
         scaling_config=ScalingConfig(
             num_workers=section.workers, use_gpu=section.gpus_per_worker > 0, resources_per_worker=resources
         ),
         run_config=RunConfig(name="trainers", storage_path=str(Path(section.out).resolve() / "ray_train")),
         torch_config=TorchConfig(timeout_s=WAIT_S),
-    )
+    )  # fmt: skip
     shown = QueueListener(records, *PACKAGE.handlers)
     shown.start()
     try:
         return Path(trainer.fit().return_value)
     except TrainingFailedError as error:
-        raise reason(error) from error
+        if not refused.empty():
+            raise refused.get() from None
+        raise WorkersError(f"{_lost(error)}; add --resume to go on from the last checkpoint") from error
     finally:
         shown.stop()
         records.shutdown()
+        refused.shutdown()
 
 
-def reason(error: TrainingFailedError) -> Exception:
-    """What to tell the user: the first worker's own error where it has one."""
+def _lost(error: TrainingFailedError) -> str:
+    """Which workers failed, and the last line of what each said."""
     failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
-    for _, failure in sorted(failures.items()):
-        cause: BaseException | None = failure
-        while cause is not None and not isinstance(cause, UserError):
-            cause = cause.__cause__
-        if isinstance(cause, UserError):
-            return cause
-    lost = ", ".join(str(rank) for rank in sorted(failures)) or "unknown"
-    return WorkersError(
-        f"a trainer worker failed (rank {lost}): {error}; add --resume to go on from the last checkpoint"
-    )
+    said = {rank: str(failure).strip().splitlines()[-1:] for rank, failure in failures.items()}
+    each = "; ".join(f"rank {rank}: {''.join(line)}" for rank, line in sorted(said.items()))
+    return f"a trainer worker failed ({each or error})"
 
 
 def _work(config: dict[str, Any], method: Method) -> str | None:
@@ -102,6 +100,9 @@ def _work(config: dict[str, Any], method: Method) -> str | None:
     PACKAGE.setLevel(logging.INFO)
     try:
         folder = method(recipe, config["resume"])
+    except UserError as error:
+        config["refused"].put(error)  # as Ray Train raises it, its type is lost
+        raise
     finally:
         PACKAGE.removeHandler(handler)
     sent(None)  # not after an error: the others may be within a step then, and Ray ends them
