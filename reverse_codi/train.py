@@ -33,9 +33,11 @@ from reverse_codi.training.prepare import collect_traces, fit_reading
 from reverse_codi.training.reinforce import reinforce
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.runtime import with_available_engine
+from reverse_codi.training.several_workers import on_workers
 from reverse_codi.training.warm_start import warm_start
 from reverse_codi.utils.mirrors import push_all
 from reverse_codi.utils.watchdog import stalls_ended
+from reverse_codi.utils.workers import n_workers
 
 
 @keeping(TRACE, TRAIN)
@@ -60,6 +62,8 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
         StopAsked: a signal asked for the end.
     """
     recipe = with_available_engine(recipe)
+    if recipe.train.workers > n_workers():  # each of them comes here again
+        return on_workers(recipe, resume, train)
     with (
         RunFolder.begun(recipe, resume) as run,
         stalls_ended(recipe.train.stall_s, run.path),

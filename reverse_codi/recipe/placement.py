@@ -22,9 +22,11 @@ class PlacementSection(Section):
     of each, and so on. Their shares of a GPU are of the same GPU, so they must make 1 at most, or whole GPUs.
     trainer is this process, beside the first of each. Empty puts every actor by itself."""
     trainer_cpus: float = Field(default=0, ge=0)
-    """CPUs that are kept free for the trainer on its machine."""
+    """CPUs that are kept free for the trainer on its machine; of each trainer, where there are several
+    (train.workers), which get 1 where this is 0."""
     trainer_gpus: float = Field(default=0, ge=0)
-    """GPUs, or the share of one, that are kept free for the trainer on its machine."""
+    """GPUs, or the share of one, that are kept free for the trainer on its machine; of each trainer, where
+    there are several."""
 
     @field_validator("colocate")
     @classmethod

@@ -24,6 +24,11 @@ class TrainSection(Section):
     the run writes what is stuck and all stacks to stalled.txt in `out`, and ends with status 75. It must be
     longer than one optimizer step, and than a request with its second try (twice rollout.timeout_s or
     reward.timeout_s). 0 never ends a run."""
+    workers: int = Field(default=1, ge=1)
+    """Trainers that share each batch of the warm start, of distillations and of GRPO. Several run under Ray
+    Train, on any machines of the cluster (placement.trainer_cpus, placement.trainer_gpus). The steps stay
+    those of one: losses differ by rounding, and by the words that word dropout draws. `out` has to lie where
+    all of them can read it."""
 
 
 class LogSection(Section):

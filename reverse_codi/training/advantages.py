@@ -39,30 +39,36 @@ class Advantages:
             return None
         return cls(section, rewards.shape)
 
-    def __call__(self, totals: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    def __call__(
+        self, totals: Tensor, ids: Tensor, mask: Tensor, everywhere: Tensor | None = None
+    ) -> Tensor:
         """Advantages [B], or [B, T] of tokens.
 
         Args:
             totals: [B] rewards, the texts of a group in a run.
             ids: [B, T] tokens.
             mask: [B, T] 1 where a text has a token.
+            everywhere: rewards of all workers, where several train; `totals` otherwise.
         """
-        grouped = totals.view(-1, self.section.samples)  # [B / G, G]
-        if self.shape is Shape.RANK:
-            grouped = ranks(grouped)
-        scaled = grouped / self._spread(grouped)
+        grouped = self._counted(totals)  # [B / G, G]
+        scaled = grouped / self._spread(grouped, totals if everywhere is None else everywhere)
         if self.section.advantage is Advantage.TEXT:
             return (scaled - scaled.mean(1, keepdim=True)).flatten()
         tokens = ids.masked_fill(mask == 0, _PAD).view(*grouped.shape, -1)  # [B / G, G, T]
         rule = branch_gains if self.section.advantage is Advantage.BRANCH else prefix_gains
         return rule(scaled, tokens).view_as(ids) * mask
 
-    def _spread(self, grouped: Tensor) -> Tensor | float:
+    def _counted(self, totals: Tensor) -> Tensor:
+        """What counts of rewards [B], in their groups [B / G, G]."""
+        grouped = totals.view(-1, self.section.samples)
+        return ranks(grouped) if self.shape is Shape.RANK else grouped
+
+    def _spread(self, grouped: Tensor, everywhere: Tensor) -> Tensor | float:
         match self.section.scale_rewards:
             case "group":
                 return grouped.std(1, keepdim=True) + EPSILON
             case "batch":
-                return grouped.std() + EPSILON
+                return self._counted(everywhere).std() + EPSILON
             case "none":
                 return 1.0
 

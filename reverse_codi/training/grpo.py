@@ -28,6 +28,7 @@ from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import take_rate
 from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
+from reverse_codi.utils.workers import AgreeOnControl, share_of
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.publishing.adapter_card import checkpoints_card
@@ -104,7 +105,10 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if self.advantages is not None:
             totals = torch.tensor([row[TOTAL] for row in inputs], device=batch["completion_ids"].device)
-            batch["advantages"] = self.advantages(totals, batch["completion_ids"], batch["completion_mask"])
+            everywhere = self.accelerator.gather(totals)  # of all workers
+            batch["advantages"] = self.advantages(
+                totals, batch["completion_ids"], batch["completion_mask"], everywhere
+            )
         return batch
 
     def _get_per_token_logps_and_entropies(
@@ -176,7 +180,9 @@ def build_trainer(
     config = GRPOConfig(
         output_dir=str(out),
         max_steps=section.steps,
-        per_device_train_batch_size=section.thoughts_per_step * section.samples,
+        per_device_train_batch_size=share_of(section.thoughts_per_step) * section.samples,
+        ddp_broadcast_buffers=False,
+        ddp_find_unused_parameters=False,
         steps_per_generation=section.steps_per_generation,
         num_iterations=section.iterations,
         num_generations=section.samples,
@@ -220,7 +226,7 @@ def build_trainer(
         args=config,
         train_dataset=Dataset.from_dict({"prompt": [str(row) for row in order(lengths, section)]}),
         rollout_func=rollout_func,
-        callbacks=[*callbacks, *reporting],
+        callbacks=[*callbacks, *reporting, AgreeOnControl()],
         advantages=Advantages.of(section, rewards),
         micro_batch=rows_of(policy, section),
         card=checkpoints_card(policy.verbalizer_config),
@@ -234,7 +240,7 @@ def rows_of(policy: Policy, section: GrpoSection) -> int:
     prompt = policy.prompts([list(range(policy.verbalizer_config.n_slots))])[0]
     return micro_batch(
         section.micro_batch,
-        section.thoughts_per_step * section.samples,
+        share_of(section.thoughts_per_step) * section.samples,
         len(prompt) + section.max_new_tokens,
         Shape.of(policy.model.config),
         gradient_checkpointing=section.gradient_checkpointing,

@@ -21,6 +21,7 @@ from reverse_codi.training.records import COMPLETIONS, Completions
 from reverse_codi.training.rollouts import Rollouts
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.selection import Selection
+from reverse_codi.training.shared_grpo import SharedGrpo, SharedRollouts
 from reverse_codi.training.sync import Canary, PolicySync
 from reverse_codi.utils.tracker import tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
@@ -29,6 +30,7 @@ from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.utils.trainer_progress import steps_shown
 from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.with_others import with_others
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +72,17 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
         lengths = [len(claims) for claims in thoughts.claims]
         last = LastWholeStep(start.done)
         watching = [StopWhenAsked(run.stage), stop, monitor, last, PushCheckpoints()]
-        trainer = build_trainer(policy, rollouts, lengths, recipe, run.checkpoints, watching, reporting)
-        # The monitor has a line a step.
-        with steps_shown(trainer, "GRPO", losses=False), whole_steps_kept(trainer, last, run.stage):
+        trainer = build_trainer(
+            policy, SharedRollouts(rollouts), lengths, recipe, run.checkpoints, watching, reporting
+        )
+        shared = partial(
+            SharedGrpo, lengths=lengths, recipe=recipe, out=run.checkpoints, checkpoint=start.checkpoint
+        )
+        with (
+            with_others(policy, run.path, shared),
+            steps_shown(trainer, "GRPO", losses=False),  # the monitor has a line a step
+            whole_steps_kept(trainer, last, run.stage),
+        ):
             trainer.train(resume_from_checkpoint=start.checkpoint)
         end_checkpointing(policy.model)
 

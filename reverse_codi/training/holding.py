@@ -63,13 +63,13 @@ class Plan:
 
     @property
     def trainer(self) -> Holding:
-        """The stage in which the trainer holds most, by what is scarcer: the GPU where it uses one."""
+        """The stage in which the trainers hold most, by what is scarcer: the GPU where they use one."""
         stages = [holding for holding in self.holdings if holding.process == "trainer"]
-        return max(stages, key=lambda holding: (holding.gpu, holding.host))
+        return max(stages, key=lambda holding: (holding.count * holding.gpu, holding.count * holding.host))
 
     @property
     def beside(self) -> list[Holding]:
-        """What is there at one time: the trainer at its highest, and all actors."""
+        """What is there at one time: the trainers at their highest, and all actors."""
         return [self.trainer, *(holding for holding in self.holdings if holding.process != "trainer")]
 
     @property

@@ -124,8 +124,9 @@ def check_placement(recipe: Recipe, nodes: Sequence[Node]) -> None:
 
 
 def in_group(recipe: Recipe) -> list[Ask]:
-    """The actors that the group holds, and what it keeps for the trainer."""
-    return [ask for ask in asks(recipe) if ask.kind in ("rollout", "reward", TRAINER)]
+    """The actors that the group holds, and what it keeps for the trainer; Ray Train places several."""
+    kinds = ("rollout", "reward", TRAINER) if recipe.train.workers == 1 else ("rollout", "reward")
+    return [ask for ask in asks(recipe) if ask.kind in kinds]
 
 
 class Placement:

@@ -25,10 +25,16 @@ def plan(recipe: Recipe, sizes: ModelSizes) -> Plan:
     ]
     on_gpu = recipe.reasoner.device.startswith("cuda")
     mapped = 0.0 if on_gpu else float(sizes.weights)
+    workers = recipe.train.workers
+    alone = ("traces", "reading")  # the other trainers wait
     held = [
-        Holding("trainer", name, 1, on_gpu, float(on_gpu), parts(recipe, sizes), mapped, key)
+        Holding(
+            "trainer", name, 1 if name in alone else workers, on_gpu,
+            float(on_gpu) if workers == 1 else recipe.placement.trainer_gpus,
+            parts(recipe, sizes), mapped, key,
+        )
         for name, parts, key in stages
-    ]
+    ]  # fmt: skip
     return Plan([*held, *actors(recipe, sizes)] if recipe.stages else held)
 
 

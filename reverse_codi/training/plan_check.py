@@ -89,7 +89,7 @@ def shared_gpus(planned: Plan, count: int) -> list[list[Holding]]:
     free = [1.0] * len(shared)
     for holding in planned.beside:
         for _ in range(holding.count if holding.on_gpu else 0):
-            if holding.process == "trainer":  # not Ray's, and so beside what Ray places
+            if holding.process == "trainer" and holding.count == 1:  # not Ray's: beside what Ray places
                 shared[0].append(holding)
                 continue
             place = next((i for i, left in enumerate(free) if left + 1e-6 >= holding.gpus), len(free) - 1)

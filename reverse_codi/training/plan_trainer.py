@@ -76,7 +76,7 @@ def learning(section: Any) -> Callable[[Recipe, ModelSizes], dict[str, float]]:
 
     def parts(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
         if isinstance(section, GrpoSection):
-            rows = section.thoughts_per_step * section.samples
+            rows = section.thoughts_per_step * section.samples // recipe.train.workers
             held = training_pass(recipe, sizes, section, rows, section.max_new_tokens)
             return {**held, "maps": float(maps(recipe, sizes))}
         if isinstance(section, DistilSection):
@@ -105,7 +105,8 @@ def supervised(
     recipe: Recipe, sizes: ModelSizes, section: WarmStartSection | DistilSection
 ) -> dict[str, float]:
     """Fine-tuning on texts, with the held-out evaluation within it."""
-    held = training_pass(recipe, sizes, section, section.batch_size, CLAIM_TOKENS)
+    rows = section.batch_size // recipe.train.workers
+    held = training_pass(recipe, sizes, section, rows, CLAIM_TOKENS)
     evaluated = sizes.kv(recipe.grpo.eval_thoughts * recipe.grpo.max_new_tokens)
     return {**held, "maps": float(maps(recipe, sizes)), "kv cache": float(evaluated)}
 
@@ -117,7 +118,10 @@ def training_pass(
     rows: int,
     text: int,
 ) -> dict[str, float]:
-    """Weights, LoRA with its optimizer, and the forward and backward pass of one micro-batch."""
+    """Weights, LoRA with its optimizer, and the forward and backward pass of one micro-batch.
+
+    Where several trainers share a batch, `rows` are those of one.
+    """
     slots = sizes.n_thoughts if recipe.reading.spec.target is Target.ANSWER else 1
     tokens, shape = slots + text, Shape(sizes.n_vocab, sizes.n_layers, sizes.width)
     on_gpu, saving = recipe.reasoner.device.startswith("cuda"), section.gradient_checkpointing

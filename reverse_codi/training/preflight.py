@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reverse_codi.reasoners.load import reasoner_folder
-from reverse_codi.recipe.grpo import Advantage
+from reverse_codi.recipe.grpo import Advantage, GrpoSection
 from reverse_codi.recipe.reading import Prefix, Target
 from reverse_codi.recipe.reinforce import DistilSection, SearchSection
 from reverse_codi.recipe.reward import Shape
@@ -32,6 +32,7 @@ from reverse_codi.training.runtime import joins_cluster, offered, start_ray
 from reverse_codi.training.stage_folders import check_stages
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import check_device, check_ray
+from reverse_codi.utils.job import is_url
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.tracker import check_trackers
 
@@ -254,10 +255,49 @@ def check_actors(recipe: Recipe, join: bool = False) -> None:
         RecipeError: names what is asked for, what there is and which key to lower.
         MachineError: no cluster answers, Ray cannot start here, or there is no GPU for the trainer.
     """
-    if any(stage.kind != "distil" for stage in recipe.stages):
+    check_workers(recipe)
+    if recipe.train.workers > 1 or any(stage.kind != "distil" for stage in recipe.stages):
         check_ray()
         if join and joins_cluster():
             start_ray()
         if (there := offered()) is not None:
             check_placement(recipe, there)
     check_device(recipe.reasoner.device, "reasoner.device")
+
+
+def check_workers(recipe: Recipe) -> None:
+    """Refuse batches that several trainers cannot share equally, and trainers without the device they need.
+
+    Raises:
+        RecipeError: names the key.
+    """
+    section = recipe.train
+    if section.workers == 1:
+        return
+    batches = {"warm_start.batch_size": recipe.warm_start.batch_size}
+    for stage in recipe.stages:
+        if isinstance(stage.section, DistilSection):
+            batches[f"{stage.name}: distil.batch_size"] = stage.section.batch_size
+        if isinstance(stage.section, GrpoSection):
+            batches[f"{stage.name}: grpo.thoughts_per_step"] = stage.section.thoughts_per_step
+    for key, size in batches.items():
+        if size % section.workers:
+            raise RecipeError(
+                f"{key} = {size} cannot be shared equally by train.workers = {section.workers}; take a "
+                "multiple of it"
+            )
+    if recipe.reasoner.device == "cuda" and not recipe.placement.trainer_gpus:
+        raise RecipeError(
+            "reasoner.device = cuda, but placement.trainer_gpus = 0 hides every GPU from the trainers; set it "
+            "to 1"
+        )
+    if "trainer" in recipe.placement.colocate:
+        raise RecipeError(
+            f"placement.colocate names trainer, but Ray Train places train.workers = {section.workers} "
+            "trainers by themselves; leave it out"
+        )
+    if is_url(recipe.train.out):
+        raise RecipeError(
+            f"train.out = {recipe.train.out} is a URL, and train.workers = {section.workers} trainers hand on "
+            "policies in a folder: name one that all of them can read"
+        )

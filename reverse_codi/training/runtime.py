@@ -115,10 +115,15 @@ def asks(recipe: Recipe) -> list[Ask]:
             for name, c in own_reward_configs(reward).items()
         ),
         Ask(
-            "trainer", 1, place.trainer_cpus, place.trainer_gpus,
-            ("", "placement.trainer_cpus", "placement.trainer_gpus"),
+            "trainer", recipe.train.workers, trainer_cpus(recipe), place.trainer_gpus,
+            ("train.workers", "placement.trainer_cpus", "placement.trainer_gpus"),
         ),
     ]  # fmt: skip
+
+
+def trainer_cpus(recipe: Recipe) -> float:
+    """CPUs of each trainer: Ray Train reserves some for each of several."""
+    return recipe.placement.trainer_cpus or (1.0 if recipe.train.workers > 1 else 0.0)
 
 
 def offered() -> list[Node] | None:
@@ -152,8 +157,9 @@ def placement(recipe: Recipe) -> str:
     total = {what: sum(ask.n * ask.each(what) for ask in asked) for what in (CPU, GPU)}
     own = [ask for ask in asked if ask.kind not in ("rollout", "reward", "trainer")]
     together = f", together: {', '.join(place.colocate)}" if place.colocate else ""
-    trainer = f"{place.trainer_cpus:g} CPU and {place.trainer_gpus:g} GPU kept for the trainer"
-    kept = f", {trainer}" if place.trainer_cpus or place.trainer_gpus else ""
+    n, each = recipe.train.workers, f"{trainer_cpus(recipe):g} CPU and {place.trainer_gpus:g} GPU"
+    trainers = "1 trainer in this process" if n == 1 else f"{n} trainers under Ray Train, each {each}"
+    kept = f", {each} kept for the trainer" if n == 1 and (place.trainer_cpus or place.trainer_gpus) else ""
     return "\n".join(
         [
             f"{rollout.actors} rollout actor(s): {rollout.engine.kind}, "
@@ -161,7 +167,7 @@ def placement(recipe: Recipe) -> str:
             f"{reward.actors} reward actor(s): {names}; "
             f"{reward.cpus_per_actor:g} CPU, {reward.gpus_per_actor:g} GPU each",
             *(f"1 actor of {ask.kind}: {ask.cpus:g} CPU, {ask.gpus:g} GPU" for ask in own),
-            f"1 trainer in this process; Ray must offer {total[CPU]:g} CPU and {total[GPU]:g} GPU in all "
+            f"{trainers}; Ray must offer {total[CPU]:g} CPU and {total[GPU]:g} GPU in all "
             f"({place.strategy}{together}{kept})",
         ]
     )

@@ -6,7 +6,8 @@ Shapes: N pairs, d width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,16 +24,19 @@ from transformers import (
 )
 from trl import SFTConfig
 
+from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
 from reverse_codi.utils.trainer_progress import steps_shown
 from reverse_codi.utils.trainer_stop import StopWhenAsked
+from reverse_codi.utils.workers import AgreeOnControl, rank, share_of
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.fine_tuner import FineTuner, left, stoppable
 from reverse_codi.verbalize.micro_batches import checkpointing, end_checkpointing
 from reverse_codi.verbalize.policy import Policy
+from reverse_codi.verbalize.with_others import SharedPolicy, with_others
 from reverse_codi.verbalize.word_dropout import WordDropout
 
 
@@ -167,7 +171,7 @@ def fit(
         policy.tokenizer, padding=True, label_pad_token_id=-100
     )
     if section.word_dropout:
-        collate = WordDropout(collate, section.word_dropout, section.seed)
+        collate = WordDropout(collate, section.word_dropout, section.seed + rank())
     title = job.title or out.name
     stop = [StopWhenAsked(title)] if job.resumable else []
     lm = cast(PreTrainedModel, policy.model.get_base_model())
@@ -177,7 +181,9 @@ def fit(
             args=SFTConfig(
                 output_dir=str(out),
                 max_steps=section.steps,
-                per_device_train_batch_size=section.batch_size,
+                per_device_train_batch_size=share_of(section.batch_size),
+                ddp_broadcast_buffers=False,
+                ddp_find_unused_parameters=False,
                 learning_rate=section.learning_rate,
                 lr_scheduler_type=job.schedule,
                 warmup_steps=max(1, section.steps // 50),
@@ -198,22 +204,57 @@ def fit(
             train_dataset=dataset,
             data_collator=collate,
             processing_class=policy.tokenizer,
-            callbacks=[*stop, StopAtNonFinite("warm_start.learning_rate"), *callbacks, *job.reporting],
+            callbacks=[
+                *stop,
+                StopAtNonFinite("warm_start.learning_rate"),
+                *callbacks,
+                *job.reporting,
+                AgreeOnControl(),
+            ],
         )
         trainer.micro_batch = rows_of(policy, dataset, section)
         trainer.dropout = collate if isinstance(collate, WordDropout) else None
-        with steps_shown(trainer, title), stoppable(job.resumable):
+        shared = partial(SharedFit, dataset=dataset, section=section, out=out, job=replace(job, reporting=()))
+        with (
+            with_others(policy, out, shared),
+            steps_shown(trainer, title),
+            stoppable(job.resumable),
+        ):
             trainer.go_on(left(out) if job.resumable else None)
         end_checkpointing(policy.model)
         # Else every later forward of the model, GRPO's too, would go on in bfloat16: accelerate wraps it.
         trainer.accelerator.unwrap_model(policy.model, keep_fp32_wrapper=False)
 
 
+@dataclass(frozen=True)
+class SharedFit:
+    """A fine-tuning as another worker takes part in it.
+
+    Attributes:
+        policy: before training.
+        dataset: what `examples` makes.
+        section: hyperparameters.
+        out: folder of the trainer's logs.
+        job: its title and schedule, without trackers.
+    """
+
+    policy: SharedPolicy
+    dataset: Dataset
+    section: WarmStartSection
+    out: Path
+    job: SftJob
+
+    def __call__(self, reasoner: CodiReasoner) -> None:
+        """Fine-tune together with the first worker."""
+        with self.policy.loaded(reasoner) as policy:
+            fit(policy, self.dataset, self.section, self.out, self.job)
+
+
 def rows_of(policy: Policy, dataset: Dataset, section: WarmStartSection) -> int:
     """Examples of one forward pass."""
     return micro_batch(
         section.micro_batch,
-        section.batch_size,
+        share_of(section.batch_size),
         max(map(len, dataset["input_ids"])),
         Shape.of(policy.model.config),
         gradient_checkpointing=section.gradient_checkpointing,

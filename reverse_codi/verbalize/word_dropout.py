@@ -14,7 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FILE = "word_dropout.safetensors"
+from reverse_codi.utils.workers import rank
+
+FILE = "word_dropout_{rank}.safetensors"
+"""Of each worker."""
 # accelerate fetches a batch before it is trained on.
 AHEAD = 4
 
@@ -55,9 +58,9 @@ class WordDropout:
     def save(self, folder: Path, batches: int) -> None:
         """Write what the choice goes on from after so many batches, of which one more may have been made."""
         states = dict([*self._states, (self.made, self.generator.get_state())])
-        save_file({"state": states[batches]}, folder / FILE)
+        save_file({"state": states[batches]}, folder / FILE.format(rank=rank()))
 
     def load(self, folder: Path, batches: int) -> None:
         """Go on from what `save` wrote after so many batches."""
         self.made = batches
-        self.generator.set_state(load_file(folder / FILE)["state"])
+        self.generator.set_state(load_file(folder / FILE.format(rank=rank()))["state"])
