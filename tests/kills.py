@@ -20,15 +20,18 @@ import torch
 from safetensors.torch import load_file
 
 from reverse_codi.reading.metric import MAPS_FILE, ThoughtMetric
-from reverse_codi.training.records import BEST, best_worth, keep_best
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.base import Split
+from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.training.records import BEST, best_worth, keep_best
 from reverse_codi.utils import folders
 from reverse_codi.utils.files import write_whole
 from reverse_codi.utils.folders import restore_former, whole_folder
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, damages, newest_whole, set_aside
 from reverse_codi.verbalize.policy import Policy
 from tests.short_grpo import train
-from tests.tiny import make_tiny_metric, make_tiny_policy, make_tiny_reasoner, make_tiny_traces, stir
+from tests.tiny import make_tiny_metric, make_tiny_policy, make_tiny_reasoner, stir
 
 WRITES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 
@@ -58,7 +61,7 @@ def writes_of(case: Case, folder: Path) -> int:
     """
     start = folder / "before"
     start.mkdir(parents=True)
-    case.before(start)
+    assert in_child(lambda: case.before(start)) == 0, "what is there before could not be made"
     for number in itertools.count(1):
         if (number - 1) % case.every and number > case.every:
             continue
@@ -190,16 +193,17 @@ def read_maps(root: Path, number: int) -> None:
         ThoughtMetric.load(root / "reading", REASONER)
 
 
-def collect(root: Path) -> None:
-    """Three shards of traces."""
-    for n in (6,):
-        make_tiny_traces(REASONER, root / "traces", n)
+def three_shards(root: Path) -> TraceStore:
+    """A store of traces, from where it was left."""
+    asked = TraceRequest(split=Split.TRAIN, n=6, seed=0, out=root / "traces", shard_rows=2)
+    return collect(REASONER, Arithmetic(), asked)
 
 
 def read_traces(root: Path, number: int) -> None:
     """A store of some shards, which is gone on with to the end."""
-    assert len(make_tiny_traces(REASONER, root / "traces", 6)) == 6
-    assert TraceStore.open(root / "traces", REASONER).complete
+    if (root / "traces/manifest.json").is_file():
+        TraceStore.open(root / "traces", REASONER)
+    assert len(three_shards(root)) == 6
 
 
 STEPS = 3
@@ -245,7 +249,7 @@ CASES = {
     "folder-without-exchange": Case(lambda root: two_files(root, "old"), without_exchange, read_restored),
     "best": Case(best_of(1), best_of(2), read_best),
     "maps": Case(lambda root: None, save_maps, read_maps),
-    "traces": Case(lambda root: None, collect, read_traces),
+    "traces": Case(lambda root: None, three_shards, read_traces),
     "training": Case(with_wanted, go_on, read_run, every=4),
 }
 
