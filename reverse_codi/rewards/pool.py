@@ -24,7 +24,7 @@ from reverse_codi.rewards.candidates import Candidates, balanced
 from reverse_codi.rewards.combining import Combination
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.rewards.scoring import IDLE, LocalScorer, PartialScores, Scores, merged
-from reverse_codi.utils import under_way
+from reverse_codi.utils import ray_session, under_way
 from reverse_codi.utils.actor_requests import Submit, answers, first_line
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.memory import Peak, peak
@@ -170,6 +170,7 @@ class RewardPool:
         with by_value(self.section):
             return ray.remote(RewardActor).options(**options, **share).remote(*self._arguments)
 
+    @ray_session.blamed()
     def _started(self, i: int) -> ReadSpec:
         """Wait until actor `i` has started."""
         ready = self.actors[i].spec.remote()

@@ -173,6 +173,7 @@ class RolloutPool:
         )
         return remote.remote(self.base, self.section.engine, threads)
 
+    @ray_session.blamed()
     def _await_start(self, i: int) -> None:
         limit = self.section.start_timeout_s
         started = self._actors[i].version.remote()

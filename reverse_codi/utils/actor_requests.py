@@ -70,6 +70,11 @@ def answers(jobs: Mapping[int, Submit], group: Group, timeout_s: float) -> dict[
         RayDiedError: the Ray that this process started is gone.
         Exception: see `Group`.
     """
+    with ray_session.blamed():
+        return _answers(jobs, group, timeout_s)
+
+
+def _answers(jobs: Mapping[int, Submit], group: Group, timeout_s: float) -> dict[int, Any]:
     pending = {submit(group.actor(i)): i for i, submit in jobs.items()}
     due = dict.fromkeys(jobs, time.monotonic() + timeout_s)
     silent = dict.fromkeys(jobs, 0)
@@ -77,7 +82,7 @@ def answers(jobs: Mapping[int, Submit], group: Group, timeout_s: float) -> dict[
 
     def again(ref: Any, reason: str) -> None:
         i = pending.pop(ref)
-        ray_session.check_alive()
+        ray_session.check_alive()  # else the wait for a new one is in vain
         group.replace(i, reason)
         pending[jobs[i](group.actor(i))] = i
         due[i] = time.monotonic() + timeout_s

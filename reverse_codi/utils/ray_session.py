@@ -128,8 +128,6 @@ def blamed() -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
-        raise
     except Exception:
         check_alive()
         raise
