@@ -200,3 +200,18 @@ def test_without_trackers_in_the_recipe_nothing_is_started(tmp_path: Path) -> No
     with tracked(Recipe(log=LogSection(report_to=[])), "a stage", tmp_path / "out") as reporting:
         log_point({"x": 1.0}, 1)
     assert reporting == [] and not list(tmp_path.iterdir())
+
+
+def test_in_a_ray_job_the_files_of_wandb_lie_with_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copy = tmp_path / "working_dir_files/_ray_pkg_1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with tracked(Recipe(log=LogSection(project="mine")), "a stage", tmp_path / "out"):
+        log_point({"heldout/match": 0.25}, 3)
+    wandb.teardown()  # its service may still be writing
+    [run] = wandb_files(tmp_path / "out/wandb")
+    assert run.points("heldout/match") == [(3, 0.25)]
+    assert list(copy.iterdir()) == []
