@@ -7,7 +7,6 @@ Other packages add backends by entry points of the group `reverse_codi.reasoners
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,6 +23,8 @@ from reverse_codi.reasoners.huginn.refusal import REASON, recurrent_depth_folder
 from reverse_codi.recipe.reasoner import LayoutName, ReasonerSection, Source
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import check_device
+from reverse_codi.utils.errors import blamed_on
+from reverse_codi.utils.json_files import read_object
 
 __all__ = [
     "ASSETS",
@@ -166,7 +167,10 @@ def is_recurrent_depth(source: Source) -> bool:
 def import_report(folder: Path) -> Report | None:
     """The report on the public checkpoint that a folder was made of; None for a reasoner trained here."""
     file = folder / REPORT_FILE
-    return Report(**json.loads(file.read_text())) if file.is_file() else None
+    if not file.is_file():
+        return None
+    with blamed_on(file, CheckpointError, "delete its folder to convert the checkpoint again"):
+        return Report(**read_object(file))
 
 
 def as_source(source: str | Path | Source) -> Source:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from huggingface_hub import DatasetCardData
 
 from reverse_codi.reasoners.card import licence_sentence
-from reverse_codi.traces.files import Shard, as_stream, write_atomically
+from reverse_codi.traces.files import Shard, write_atomically
+from reverse_codi.traces.shards import as_stream
 from reverse_codi.utils.cards import LIBRARY, card, markdown_table, write_card
 
 if TYPE_CHECKING:

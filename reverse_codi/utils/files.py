@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from reverse_codi.utils.errors import UserError
+
+
+# Bytes of a file name on the file systems in use.
+_LONGEST_NAME = 255
 
 
 class NotJsonError(UserError):
@@ -75,6 +80,16 @@ def whole_folder(folder: Path, replace: bool = True) -> Iterator[Path]:
             temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name that a file holds is that of a file beside it, and no path to elsewhere.
+
+    >>> [is_plain_name(name) for name in ("a.bin", "..", "../a.bin", "/a.bin", "")]
+    [True, False, False, False, False]
+    """
+    plain = name not in ("", ".", "..") and not re.search(r"[/\\\0]", name)
+    return plain and len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
 
 
 def file_sha256(path: Path) -> str:

@@ -5,7 +5,6 @@ Training, sampling and inference build every prompt through `VerbalizerConfig.bu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from reverse_codi.reasoners.plain_text import Filled
 from reverse_codi.utils.config import Section, UserError, validated
 from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.json_files import read_object
+from reverse_codi.utils.shown import brief
 
 FILE = "verbalizer.json"
 MARKER = "{thought}"
@@ -147,11 +148,11 @@ class VerbalizerConfig(Section):
         file = Path(folder) / FILE
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: {folder} holds no verbalizer")
-        values = json.loads(file.read_text())
+        values = read_object(file)
         version = values.get("schema_version")
         if version != SCHEMA:
             raise VerbalizerConfigError(
-                f"{file} has schema version {version}, this code reads {SCHEMA}; train it again"
+                f"{file} has schema version {brief(version)}, this code reads {SCHEMA}; train it again"
             )
         verbalizer_config = validated(cls, _without_former(values), str(file))
         for what, stored, at_hand in (

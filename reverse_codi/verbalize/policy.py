@@ -22,7 +22,9 @@ from transformers import PreTrainedTokenizerBase
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.recipe.verbalizer import VerbalizerSection
+from reverse_codi.rollout.adapter_config import adapter_config
 from reverse_codi.utils.cards import write_card
+from reverse_codi.utils.errors import blamed_on
 from reverse_codi.utils.finite import non_finite
 from reverse_codi.verbalize.config import VerbalizerConfig, VerbalizerConfigError
 from reverse_codi.verbalize.embedding import LatentEmbedding
@@ -81,10 +83,17 @@ class Policy:
         verbalizer_config = VerbalizerConfig.load(
             folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash
         )
-        base = sharing_weights(reasoner.lm)
-        model = PeftModel.from_pretrained(
-            base, str(folder), is_trainable=trainable, autocast_adapter_dtype=True
-        )
+        rows = reasoner.lm.get_input_embeddings().num_embeddings
+        if verbalizer_config.n_vocab != rows:  # the ids of thoughts begin there
+            raise VerbalizerConfigError(
+                f"{folder}: n_vocab is {verbalizer_config.n_vocab}, the reasoner's embedding has {rows} rows; "
+                "fetch the verbalizer again"
+            )
+        adapter_config(folder)
+        with blamed_on(folder, VerbalizerConfigError, "fetch the verbalizer again, or train it anew"):
+            model = PeftModel.from_pretrained(
+                sharing_weights(reasoner.lm), str(folder), is_trainable=trainable, autocast_adapter_dtype=True
+            )
         if (name := non_finite((n, w) for n, w in model.named_parameters() if "lora_" in n)) is not None:
             raise VerbalizerConfigError(f"{folder}: {name} holds values that are not finite; train it anew")
         _with_our_card(model, verbalizer_config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from reverse_codi.recipe.schema import RECIPE_FILE, Recipe, recipe_beside
 from reverse_codi.utils.config import UserError, validated
 from reverse_codi.utils.files import strict_json, write_whole
 from reverse_codi.utils.hub import fetched, is_hub_id
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.publishing.place import Place
@@ -62,7 +62,7 @@ def copy_verbalizer(source: Path, folder: Path, place: Place) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     recipe = recipe_beside(source) | {"reasoner": place.recorded()}
-    adapter: dict[str, Any] = json.loads((source / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    adapter: dict[str, Any] = read_object(source / ADAPTER_CONFIG)
     # PEFT wrote the folder that its base was loaded from, which others do not have.
     adapter |= {"base_model_name_or_path": None if place.converted else place.hub_id}
     for name in _COPIED:

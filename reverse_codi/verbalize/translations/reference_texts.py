@@ -7,22 +7,25 @@ questions, so a training run does it once and keeps the texts in the verbalizer'
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.hashing import weights_hash
 from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.utils.errors import UserError, blamed_on
 from reverse_codi.utils.files import file_sha256, strict_json, write_whole
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.translator import Translator
 
 FILE = "reference_texts.json"
 PER_SITE = 64
 """References of a site that are translated."""
+_TEXTS = TypeAdapter(dict[str, list[str]])
 
 
 def reference_texts(translator: Translator, metric: ThoughtMetric) -> dict[Site, list[str]]:
@@ -56,9 +59,11 @@ def kept_reference_texts(translator: Translator, metric: ThoughtMetric) -> Mappi
     """What `keep_reference_texts` wrote; translated now if nothing was kept, or of something else."""
     file = translator.folder / FILE
     if file.is_file():
-        kept = json.loads(file.read_text())
-        if kept["of"] == _origin(translator, metric):
-            return {Site.parse(site): of_site for site, of_site in kept["texts"].items()}
+        kept = read_object(file)
+        if kept.get("of") == _origin(translator, metric):
+            with blamed_on(file, UserError, "delete it, and they are translated anew"):
+                texts = _TEXTS.validate_python(kept["texts"])
+                return {Site.parse(site): of_site for site, of_site in texts.items()}
     return reference_texts(translator, metric)
 
 

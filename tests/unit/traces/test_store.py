@@ -26,7 +26,8 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks import Arithmetic, Split, TaskError
 from reverse_codi.traces.collect import TraceRequest, collect, traces_of
-from reverse_codi.traces.files import Manifest, decode
+from reverse_codi.traces.files import Manifest
+from reverse_codi.traces.shards import decode
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 from tests.fakes import FakeReasoner

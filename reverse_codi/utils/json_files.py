@@ -1,0 +1,61 @@
+"""JSON in a file that a user, or a program of another's, wrote: whatever else the bytes are is one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from reverse_codi.utils.errors import UserError
+from reverse_codi.utils.text_files import read_text
+
+
+class JsonFileError(UserError):
+    """A file holds no JSON, or another kind of value than is wanted; the message names it."""
+
+
+def parsed(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none. Nested too deep, a number of thousands of digits, and NaN, which is no JSON
+            though Python reads it, are errors of this kind, too.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def read_json(file: Path) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        JsonFileError: its text is no JSON.
+        TextError: a byte is no text.
+        OSError: there is no such file, or it cannot be read.
+    """
+    try:
+        return parsed(read_text(file))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise JsonFileError(f"{file} is no JSON ({error}); fetch or write it again") from None
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """The keys and values of a JSON file that holds one object.
+
+    Raises:
+        JsonFileError: it holds another kind of value, or no JSON.
+        TextError: a byte is no text.
+        OSError: there is no such file, or it cannot be read.
+    """
+    value = read_json(file)
+    if not isinstance(value, dict):
+        raise JsonFileError(f"{file} holds a {type(value).__name__}, not an object of keys and values")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
