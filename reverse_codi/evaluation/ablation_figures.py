@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from reverse_codi.training.records import COMPLETIONS, HELDOUT, METRICS, STAGES, WARM_CURVE
+from reverse_codi.utils.json_files import object_lines
 
 Figures = Mapping[str, Mapping[str, Any]]
 """Name -> value with the ends of its interval, None where there is none."""
@@ -44,7 +44,7 @@ def run_figures(train: Path) -> dict[str, dict[str, Any]]:
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    return list(object_lines(file))
 
 
 def _heldout(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reverse_codi.rewards.batch import FIGURES
+from reverse_codi.utils.json_files import object_lines
 
 STEPS, THOUGHTS, TEXTS = 8, 2, 6
 """Steps that are shown, spread over the run; thoughts of each; texts of each thought."""
@@ -75,11 +75,11 @@ def completion_sample(file: Path) -> CompletionSample | None:
     """
     if not file.is_file():
         return None
-    by_step = Counter(record["step"] for record in _records(file))
+    by_step = Counter(record["step"] for record in object_lines(file))
     steps = set(spread(sorted(by_step), STEPS))
     groups: dict[tuple[int, str, str], list[dict[str, Any]]] = {}
     thoughts: Counter[int] = Counter()
-    for record in _records(file):
+    for record in object_lines(file):
         key = record["step"], record["site"], record["question"]
         if record["step"] in steps and key not in groups and thoughts[record["step"]] < THOUGHTS:
             thoughts[record["step"]] += 1
@@ -100,13 +100,6 @@ def spread(values: Sequence[int], n: int) -> list[int]:
     if len(values) <= n:
         return list(values)
     return [values[round(i * (len(values) - 1) / (n - 1))] for i in range(n)]
-
-
-def _records(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):  # else the run is still writing it
-                yield json.loads(line)
 
 
 def _thought(step: int, site: str, question: str, rows: Sequence[Mapping[str, Any]]) -> ThoughtTexts:

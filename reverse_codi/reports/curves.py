@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from reverse_codi.training.curves import Point
 from reverse_codi.training.records import HELDOUT
+from reverse_codi.utils.json_files import object_lines
 
 PHASES = "seconds/"
 """Begins the names of the seconds of each phase of a step."""
@@ -63,8 +63,7 @@ def json_lines(file: Path) -> list[dict[str, Any]]:
     """The records of a file of JSON lines; the last one is left out where a run is still writing it."""
     if not file.is_file():
         return []
-    with file.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+    return list(object_lines(file))
 
 
 def heldout_curve(records: Iterable[Mapping[str, Any]]) -> Curves | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from reverse_codi.training.records import CURVE, HELDOUT, STAGES
 from reverse_codi.training.stage_folders import REINFORCE
 from reverse_codi.utils.config import UserError
+from reverse_codi.utils.json_files import object_lines
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def points(run: Path) -> list[Point]:
             f"{run} has no {STAGES}; give the train.out of a run whose recipe lists stages (reinforce)"
         )
     found: list[Point] = []
-    for line in map(json.loads, (run / STAGES).read_text().splitlines()):
+    for line in object_lines(run / STAGES):
         texts, seconds = line["total/texts"], line["total/seconds"]
         curve = run / REINFORCE / line["stage"] / CURVE
         if curve.is_file():

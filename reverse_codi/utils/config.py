@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from reverse_codi.utils.errors import TRAINING, NotInstalledError
 from reverse_codi.utils.errors import UsageError as UsageError
@@ -65,6 +65,16 @@ class Section(BaseModel):
     """A recipe section: immutable, no unknown keys, no NaN or infinity; field docstrings describe them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """pydantic takes true for 1, and YAML yes, on and true for true."""
+        annotation = cls.model_fields[field.field_name or ""].annotation
+        kinds = {annotation, *get_args(annotation)}
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise ValueError("a number is wanted, not true or false")
+        return value
 
 
 def validated(model: type[M], values: dict[str, Any], source: str) -> M:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -59,3 +60,23 @@ def read_object(file: Path) -> dict[str, Any]:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def object_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines; a last line without its end, which a run still writes, is left out.
+
+    Raises:
+        JsonFileError: a line is no JSON object; names file and line.
+        OSError: there is no such file, or it cannot be read.
+    """
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                value = parsed(line.decode())
+            except ValueError as error:
+                raise JsonFileError(f"{file}:{number} is no JSON ({error}); restore the file") from None
+            if not isinstance(value, dict):
+                raise JsonFileError(f"{file}:{number} holds a {type(value).__name__}, not an object")
+            yield value

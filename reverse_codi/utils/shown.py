@@ -27,5 +27,10 @@ def brief(value: object) -> str:
 
 
 def cut(text: str) -> str:
-    """A text as it stands, its end left out where it is long."""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    """A text as it stands, its end left out where it is long, and escapes for what cannot be seen."""
+    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
+def printable(text: str) -> str:
+    """A text with its invisible and direction-changing characters as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

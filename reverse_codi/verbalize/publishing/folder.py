@@ -93,4 +93,6 @@ def reasoner_source(folder: Path, path: str | Path) -> Source:
             "run Python code of its reasoner; look at that code, load the reasoner yourself, and give it as "
             "reasoner="
         )
+    if is_hub_id(path):  # where to write is for whoever runs it to say
+        return source.model_copy(update={"converted": Source.model_fields["converted"].default})
     return source
