@@ -45,8 +45,7 @@ def adapter_config(adapter: str | Path) -> dict[str, Any]:
     if not (Path(adapter) / WEIGHTS).is_file():  # PEFT would take a pickle, or ask the hub
         raise FileNotFoundError(f"{Path(adapter) / WEIGHTS} is missing: {adapter} holds no adapter's weights")
     config = read_object(file)
-    targets = config.get("target_modules")
-    targets = [targets] if isinstance(targets, str) else targets
+    targets = config.get("target_modules")  # a text would be a pattern, and could take hours to match
     if not isinstance(targets, list) or not targets or not all(isinstance(name, str) for name in targets):
         raise AdapterError(f"{file}: target_modules is {brief(targets)}; it must be a list of layers' names")
     touched = {"embed_tokens", "lm_head"} & set(targets)

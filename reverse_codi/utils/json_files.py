@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.text_files import read_text
@@ -19,11 +19,10 @@ def parsed(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is none. Nested too deep, a number of thousands of digits, and NaN, which is no JSON
-            though Python reads it, are errors of this kind, too.
+        ValueError: it is none; also where it is nested too deep, or has a number of thousands of digits.
     """
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
@@ -56,10 +55,6 @@ def read_object(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise JsonFileError(f"{file} holds a {type(value).__name__}, not an object of keys and values")
     return value
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def object_lines(file: Path) -> Iterator[dict[str, Any]]:

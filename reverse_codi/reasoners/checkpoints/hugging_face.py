@@ -21,7 +21,6 @@ from transformers import (
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.utils.errors import blamed_on
-from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.shown import brief
 
 _CONFIG, _ADAPTER = "config.json", "adapter_config.json"
@@ -40,7 +39,6 @@ def read_config(folder: Path) -> PretrainedConfig:
         CheckpointError: it is none that transformers knows, or a size is no whole number above 0.
     """
     file = folder / _CONFIG
-    values = read_object(file) if file.is_file() else {}
     with blamed_on(file, CheckpointError, _FIX):
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, **_PLAIN)
     sizes = {name: getattr(config, name, 1) for name in _SIZES}
@@ -48,9 +46,9 @@ def read_config(folder: Path) -> PretrainedConfig:
     for name, size in sizes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise CheckpointError(f"{file}: {name} is {brief(size)}; it must be a whole number above 0")
-    if values.get(_WEIGHTS):
+    if others := getattr(config, _WEIGHTS, None):
         raise CheckpointError(
-            f"{file}: {_WEIGHTS} is {brief(values[_WEIGHTS])}; only the weights that lie there under their usual "
+            f"{file}: {_WEIGHTS} is {brief(others)}; only the weights that lie there under their usual "
             "names are loaded; take the key out"
         )
     return config
