@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo smollm2 true-size test test-slow test-fault test-job soak test-gpu docs lint clean
+.PHONY: help setup demo smollm2 true-size test fuzz test-slow test-fault test-job soak test-gpu audit docs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,8 +27,11 @@ smollm2: setup ## all of it for a pretrained language model of 135M: distillatio
 	$(PY) -m reverse_codi.cli pipeline smollm2
 
 test: setup ## every test but the slow ones; unit tests two files at a time, the others start engines of their own
-	$(PY) -m pytest -n 2 --dist loadfile tests/unit
+	$(PY) -m pytest -n 2 --dist loadfile tests/unit tests/fuzz
 	$(PY) -m pytest tests/contract tests/integration
+
+fuzz: setup ## 10,000 bad inputs that no run had before (`make test` has 500, always the same); CASES=... for others
+	FUZZ_CASES=$(or $(CASES),10000) $(PY) -m pytest -n 2 --dist load --timeout 7200 tests/fuzz
 
 test-slow: setup ## the slow tests
 	$(PY) -m pytest -m slow
@@ -44,6 +47,10 @@ soak: setup ## 20 minutes of training while actors are killed: steps, recoveries
 
 test-gpu: setup ## what a user's commands put onto a GPU; skipped where there is none
 	$(PY) -m pytest tests/gpu
+
+audit: setup ## known vulnerabilities of the installed packages; asks a public service, so it needs a network
+	@$(PY) -m pip show --quiet pip-audit 2>/dev/null || $(PY) -m pip install --quiet "pip-audit>=2.9,<3"
+	$(PY) -m pip_audit --skip-editable --progress-spinner off
 
 docs: setup ## the documentation as a site, in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(dir $(PY))mkdocs build --quiet

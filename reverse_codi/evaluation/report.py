@@ -14,7 +14,8 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import METRICS_FILE as METRICS_FILE
 from reverse_codi.utils.figures import Figures
-from reverse_codi.utils.files import figures_json, read_json, write_whole
+from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.tables import SIDE_BY_SIDE, Table, side_by_side
 from reverse_codi.utils.tracker import log_artifact, log_point, tracked
 
@@ -86,7 +87,7 @@ def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
     """Write `metrics.json`, whole or not at all; what other controls have there stays."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / METRICS_FILE
-    before = read_json(file, "remove it to write it anew") if file.is_file() else {}
+    before = read_object(file, "remove it to write it anew") if file.is_file() else {}
     write_whole(file, figures_json({**before, **flat(found, baselines)}, indent=1) + "\n")
     return file
 

@@ -14,20 +14,23 @@ model uses a thought at all, and probes decide only which steps it encodes.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from reverse_codi.reading.probes import ReadOut, above_guessing, part_labels, read_out
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks.claims import PartialClaim, claims_of, result_of
 from reverse_codi.utils.console import progress
+from reverse_codi.utils.errors import blamed_on
 from reverse_codi.utils.files import DamagedError, strict_json
+from reverse_codi.utils.json_files import parsed
 from reverse_codi.utils.manifest import check_files
+from reverse_codi.utils.text_files import read_text
 
 ENCODED_FILE = "encoded_steps.json"
 NO_STEP = "(no step)"
@@ -186,23 +189,34 @@ class EncodedSteps:
             raise FileNotFoundError(f"{file} is missing; {fix}")
         fix = "restore it from a copy, or move its folder away to make it anew"
         check_files(folder, (ENCODED_FILE,), fix)
-        try:
-            return EncodedSteps.from_json(file.read_text(encoding="utf-8"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedError(f"{file} is cut or damaged ({error!r}); {fix}") from None
+        with blamed_on(file, DamagedError, fix, what="is cut or damaged"):
+            return EncodedSteps.from_json(read_text(file))
 
     @staticmethod
     def from_json(text: str) -> EncodedSteps:
-        """Read what `to_json` wrote."""
-        stored = json.loads(text)
-        accuracy = {_key(name): row for name, row in stored["accuracy"].items()}
-        moved = {_key(name): share for name, share in stored.get("moved", {}).items()}
-        parts = {_key(name): row for name, row in stored.get("parts", {}).items()}
-        chosen = {
-            _key(name): Content(tuple(content["steps"]), content["whole"])
-            for name, content in stored.get("chosen", {}).items()
-        }
-        return EncodedSteps(accuracy, stored["threshold"], moved, parts, chosen)
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        stored = _Stored.model_validate(parsed(text))
+        accuracy = {_key(name): row for name, row in stored.accuracy.items()}
+        moved = {_key(name): share for name, share in stored.moved.items()}
+        parts = {_key(name): row for name, row in stored.parts.items()}
+        chosen = {_key(name): content for name, content in stored.chosen.items()}
+        return EncodedSteps(accuracy, stored.threshold, moved, parts, chosen)
+
+
+class _Stored(BaseModel):
+    """The content of the file, by its own names."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    threshold: float
+    accuracy: dict[str, list[float]]
+    moved: dict[str, float] = {}
+    parts: dict[str, list[list[float]]] = {}
+    chosen: dict[str, Content] = {}
 
 
 def _key(name: str) -> tuple[Site, int]:

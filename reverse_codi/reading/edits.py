@@ -16,7 +16,7 @@ from reverse_codi.tasks.equations import Equation
 from reverse_codi.tasks.spellings import numbers_in
 
 # What stands between the last operand and the result of a claim.
-_EQUALS = re.compile(r"\s*%?\s*=\s*")
+_EQUALS = re.compile(r"\s*(?:%\s*)?=\s*")
 
 # The generated task's closed vocabulary has the words of the first three.
 TEMPLATES = (

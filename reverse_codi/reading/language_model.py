@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.plain_text import keep_plain
-from reverse_codi.utils.config import UserError
+from reverse_codi.reasoners.text_limits import check_room, check_whole
+from reverse_codi.utils.errors import UserError, blamed_on
 from reverse_codi.utils.micro_batch import rows_at_once
 
 
@@ -47,14 +48,11 @@ class LanguageModel:
         path = Path(source)
         gguf = path.suffix == ".gguf"
         where, named = (str(path.parent), {"gguf_file": path.name}) if gguf else (source, {})
-        try:
-            model = AutoModelForCausalLM.from_pretrained(where, **named)
-            tokenizer = AutoTokenizer.from_pretrained(where, **named)
-        except (OSError, ValueError, ImportError) as error:
-            fix = "give a folder with a transformers checkpoint, a hub id, or a .gguf file"
-            raise LanguageModelError(
-                f"no language model could be loaded from {source!r}: {error}; {fix}"
-            ) from None
+        fix = "give a folder with a transformers checkpoint, a hub id, or a .gguf file"
+        with blamed_on(f"the language model {source!r}", LanguageModelError, fix, "could not be loaded"):
+            # No code that a checkpoint names is run, and nobody is asked at the terminal whether it may be.
+            model = AutoModelForCausalLM.from_pretrained(where, **named, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(where, **named, trust_remote_code=False)
         return LanguageModel(model.eval().requires_grad_(False).to(device), tokenizer)
 
     @torch.no_grad()
@@ -65,7 +63,10 @@ class LanguageModel:
         """
         start = self.tokenizer.bos_token_id
         start = self.tokenizer.eos_token_id if start is None else start
+        check_whole(texts)
         rows = [self.tokenizer(text, add_special_tokens=False).input_ids for text in texts]
+        lengths = [1 + len(row) for row in rows]
+        check_room(self.model.config.get_text_config(), texts, lengths, "its start")
         result = torch.zeros(len(rows))
         order = sorted((i for i, row in enumerate(rows) if row), key=lambda i: len(rows[i]))
         words, first = self.model.config.get_text_config().vocab_size, 0

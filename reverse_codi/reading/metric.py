@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import ReadSpec
-from reverse_codi.utils.config import UserError
+from reverse_codi.utils.errors import UserError, blamed_on
 from reverse_codi.utils.files import DamagedError, strict_json, whole_file
 from reverse_codi.utils.finite import non_finite
 from reverse_codi.utils.manifest import check_files, write_manifest
@@ -70,7 +70,13 @@ class ThoughtMetric:
         """Map read states [N, F] to thoughts [N, d], each by its site's map."""
         out = torch.empty(len(sites), len(self.map_of(sites[0]).mean)) if len(sites) else features[:, :0]
         for site, rows in _rows_by_site(sites).items():
-            out[rows] = self.map_of(site).predict(features[rows])
+            fitted = self.map_of(site)
+            if features.shape[1] != len(fitted.weight):
+                raise MetricError(
+                    f"the map of {site} takes {len(fitted.weight)} features, the reading gives "
+                    f"{features.shape[1]}: its ReadSpec is not the one that the map was fitted with; fit it anew"
+                )
+            out[rows] = fitted.predict(features[rows])
         return out
 
     def distance(self, thoughts: Tensor, predicted: Tensor, sites: Sequence[Site]) -> Tensor:
@@ -138,11 +144,10 @@ class ThoughtMetric:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; fit the maps first (reverse-codi train does)")
         check_files(folder, (MAPS_FILE,), REFIT)
-        try:
-            opened = safe_open(path, framework="pt")
-        except SafetensorError as error:
-            raise DamagedError(f"{path} is cut or damaged ({error}); {REFIT}") from None
-        with opened as file:
+        with (
+            blamed_on(path, DamagedError, REFIT, what="is cut or damaged"),
+            safe_open(path, framework="pt") as file,
+        ):
             stored = file.metadata() or {}
             if stored.get("reasoner_hash") != reasoner.content_hash:
                 raise MetricError(
@@ -154,11 +159,31 @@ class ThoughtMetric:
             for key in file.keys():  # noqa: SIM118 - a safetensors handle is no mapping
                 site, _, name = key.partition("/")
                 fields.setdefault(site, {})[name] = file.get_tensor(key).float()
-        basis = FeatureBasis(**fields.pop(BASIS)) if BASIS in fields else None
-        maps = {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()}
+            basis = FeatureBasis(**fields.pop(BASIS)) if BASIS in fields else None
+            maps = {Site.parse(site): AffineMap(**parts) for site, parts in fields.items()}
+            _check_shapes(maps, reasoner.width, str(path))
         metric = ThoughtMetric(Reader(reasoner, spec, basis), maps)
         metric.check(str(path))
         return metric
+
+
+def _check_shapes(maps: Mapping[Site, AffineMap], width: int, source: str) -> None:
+    if not maps:
+        raise MetricError(f"{source} holds no map; fit the maps anew")
+    for site, fitted in maps.items():
+        shapes = {name: tuple(part.shape) for name, part in vars(fitted).items()}
+        wanted = {
+            "weight": (*shapes["weight"][:1], width),
+            "bias": (width,),
+            "mean": (width,),
+            "whitener": (width, width),
+            "reference": (*shapes["reference"][:1], width),
+        }
+        for name, shape in shapes.items():
+            if shape != wanted[name]:
+                raise MetricError(
+                    f"{source}: {name} of the map of {site} has shape {shape}, not {wanted[name]}; fit it anew"
+                )
 
 
 def _halved(value: Tensor) -> Tensor:

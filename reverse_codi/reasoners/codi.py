@@ -29,6 +29,7 @@ from reverse_codi.reasoners.half_precision import widen_frozen_layers
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
+from reverse_codi.reasoners.text_limits import check_room, check_whole
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import strict_json, write_whole
@@ -150,7 +151,10 @@ class CodiReasoner:
 
     def _asked(self, questions: Sequence[str]) -> Iterator[tuple[list[int], CachedContext]]:
         """Row indices in batches, with the context of each batch's questions up to bot."""
+        check_whole(questions)
         rows = [[*self.question_ids(question), *self.config.before_bot] for question in questions]
+        lengths = [len(row) + 2 + self.n_thoughts for row in rows]
+        check_room(self.lm.config, questions, lengths, "thoughts")
         padding = self.config.reference_masking
         # With reference masking in the given order: the batch then decides the answers.
         batches = _in_order(len(rows)) if padding else self._batches([len(row) for row in rows])
@@ -220,11 +224,14 @@ class CodiReasoner:
     @torch.no_grad()
     def nll(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
         """Negative log-likelihood a token; see `reasoners.base.Reasoner`."""
+        check_whole(texts)
         targets = [self.ids(text) for text in texts]
         alone = list(self.config.begin_ids) or [self.tokenizer.eos_token_id]
         prefixes = [alone] * len(targets) if questions is None else self.before_steps(questions)
+        total = [len(p) + len(t) for p, t in zip(prefixes, targets, strict=True)]
+        check_room(self.lm.config, texts, total, "what stands before it")
         result = torch.zeros(len(targets))
-        for batch in self._batches([len(p) + len(t) for p, t in zip(prefixes, targets, strict=True)]):
+        for batch in self._batches(total):
             ids, mask = self.left_padded([prefixes[i] + targets[i] for i in batch])
             step, _ = self.model.start(ids, mask)
             lengths = [len(targets[i]) for i in batch]
@@ -276,13 +283,16 @@ class CodiReasoner:
         self, texts: Sequence[str], questions: Sequence[str] | None = None, suffix: str = ""
     ) -> list[Tensor]:
         """Read texts with the frozen model; see `reasoners.base.Reasoner`."""
+        check_whole(texts)
         tail = self.ids(suffix) if suffix else []
         # For an empty text the state is that of the end-of-text token alone.
         rows = [self.ids(text) + tail or [self.tokenizer.eos_token_id] for text in texts]
         states: list[Tensor] = [torch.empty(0)] * len(rows)
         alone = list(self.config.begin_ids)
         prefixes = [alone] * len(rows) if questions is None else self.before_steps(questions)
-        for batch in self._batches([len(p) + len(r) for p, r in zip(prefixes, rows, strict=True)]):
+        lengths = [len(p) + len(r) for p, r in zip(prefixes, rows, strict=True)]
+        check_room(self.lm.config, texts, lengths, "what stands around it")
+        for batch in self._batches(lengths):
             ids, mask = self.left_padded([prefixes[i] + rows[i] for i in batch])
             out = self.model.lm.base_model(
                 input_ids=ids,

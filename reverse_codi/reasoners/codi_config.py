@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self
 
+from reverse_codi.utils.shown import brief
+
 CONFIG_FILE = "reasoner.json"
 PROJECTION_FILE = "projection.safetensors"
 WEIGHTS_FILE = "model.safetensors"
@@ -21,6 +23,17 @@ _ALWAYS = (
     "max_answer_tokens",
     "max_written_tokens",
 )
+
+# The least value of each whole number; thoughts and texts of more than `_MOST` are a damaged file's.
+_LEAST = {
+    "n_thoughts": 0,
+    "projection_width": 0,
+    "bot_id": 0,
+    "eot_id": 0,
+    "max_answer_tokens": 1,
+    "max_written_tokens": 1,
+}
+_MOST = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ class CodiConfig:
         """The inverse of `recorded`.
 
         Raises:
-            ValueError: a field is unknown or missing.
+            ValueError: a field is unknown or missing, of another type, or out of range.
         """
         known = {field.name: field.default for field in fields(cls)}
         unknown = sorted(record.keys() - known.keys())
@@ -84,4 +97,29 @@ class CodiConfig:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
         }
+        for name, value in values.items():
+            if fault := _fault(name, value):
+                raise ValueError(f"{name} is {brief(record[name])}; {fault}")
         return cls(**values)
+
+    @property
+    def ids(self) -> list[int]:
+        """Every token id that it names."""
+        named = self.begin_ids + self.before_bot + self.written_ids + self.unwritten_ids
+        return [self.bot_id, self.eot_id, *named]
+
+
+def _fault(name: str, value: object) -> str | None:
+    """What is wrong with the value of a field that a file gives; None if it is of its type and in range."""
+    if name in _LEAST:
+        least, whole = _LEAST[name], isinstance(value, int) and not isinstance(value, bool)
+        return None if whole and least <= value <= _MOST else f"give a whole number from {least} to {_MOST}"
+    if name in ("cue", "question_format"):
+        if not isinstance(value, str):
+            return "give a text"
+        return "write {question} in it" if name == "question_format" and "{question}" not in value else None
+    if name == "reference_masking":
+        return None if isinstance(value, bool) else "give true or false"
+    ids = value if isinstance(value, tuple) else None
+    whole = ids is not None and all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids)
+    return None if whole else "give a list of token ids"

@@ -23,7 +23,8 @@ from reverse_codi.reasoners.huginn.refusal import REASON, recurrent_depth_folder
 from reverse_codi.recipe.reasoner import LayoutName, ReasonerSection, Source
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.environment import check_device
-from reverse_codi.utils.files import read_json
+from reverse_codi.utils.errors import blamed_on
+from reverse_codi.utils.json_files import read_object
 
 __all__ = [
     "ASSETS",
@@ -166,7 +167,10 @@ def is_recurrent_depth(source: Source) -> bool:
 def import_report(folder: Path) -> Report | None:
     """The report on the public checkpoint that a folder was made of; None for a reasoner trained here."""
     file = folder / REPORT_FILE
-    return Report(**read_json(file, "remove the folder to convert anew")) if file.is_file() else None
+    if not file.is_file():
+        return None
+    with blamed_on(file, CheckpointError, "delete its folder to convert the checkpoint again"):
+        return Report(**read_object(file, "remove the folder to convert anew"))
 
 
 def as_source(source: str | Path | Source) -> Source:

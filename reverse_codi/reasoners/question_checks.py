@@ -12,6 +12,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.training_record import trained_length
 from reverse_codi.recipe.traces import OnBad
 from reverse_codi.utils.errors import UserError
+from reverse_codi.utils.shown import printable
 from reverse_codi.utils.text_files import half_character
 
 log = logging.getLogger(__name__)
@@ -261,8 +262,3 @@ def not_understood(reasoner: CodiReasoner, asked: Sequence[Asked]) -> str:
         return ""
     first = f"{place(asked[rows[0]], rows[0])}: {'; '.join(notices(reasoner, texts[rows[0]]))}"
     return f"{len(rows):,} of {len(texts):,} questions hold words or numbers unknown to the model ({first})"
-
-
-def printable(text: str) -> str:
-    """A text with its invisible and direction-changing characters as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -108,7 +108,7 @@ class DistilSection(Section):
 class ReinforceStage(Section):
     """One entry of `reinforce`: search, distil and grpo, those that are given, in this order."""
 
-    times: int = Field(default=1, ge=1)
+    times: int = Field(default=1, ge=1, le=1_000)
     """Number of times that the entry's stages are run."""
     search: SearchSection | None = None
     """Find texts and keep the best."""

@@ -61,4 +61,5 @@ class LogSection(Section):
         if value is None or value == "none":
             return []
         names = [value] if isinstance(value, str) else value
-        return list(dict.fromkeys(names)) if isinstance(names, list) else names
+        named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return list(dict.fromkeys(names)) if named else names

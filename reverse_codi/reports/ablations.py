@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reverse_codi.evaluation.ablation_figures import RUN_FIGURES, Figures, averaged
 from reverse_codi.evaluation.report import AIMS, METRICS_FILE
-from reverse_codi.utils.files import read_json
+from reverse_codi.utils.json_files import read_object
 
 ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
 """Figures beside those with an aim."""
@@ -60,10 +60,10 @@ def ablation_report(folder: Path) -> AblationReport:
     """Read the rows of a table, finished or not; those with seeds are means over the seeds that are done."""
     of_row: dict[str, list[Figures]] = {}
     for file in sorted(folder.glob(f"{SEED}*/*/{DONE}")):
-        of_row.setdefault(file.parents[1].name, []).append(read_json(file, "remove it to run the row anew"))
+        of_row.setdefault(file.parents[1].name, []).append(read_object(file, "remove it to run the row anew"))
     found: dict[str, Figures] = {name: averaged(_shared(figures)) for name, figures in of_row.items()}
     for file in sorted(folder.glob(f"*/{DONE}")):
-        found[file.parents[1].name] = read_json(file, "remove it to run the row anew")
+        found[file.parents[1].name] = read_object(file, "remove it to run the row anew")
     names = sorted(found, key=lambda name: (name != FIRST, name))
     every = {key for figures in found.values() for key in figures}
     columns = [key for key in (*AIMS, *ALSO, *RUN_FIGURES) if key in every]

@@ -9,16 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from reverse_codi.utils.files import read_json
-from reverse_codi.utils.manifest import check_files
-from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 
 BASE_VERSION = 0
 """The policy version of the model without an adapter."""
@@ -184,27 +180,3 @@ def check_completions(prompts: Sequence[Tensor], completions: Sequence[Sequence[
     for i, ids in enumerate(completions):
         if len(ids) == 0 or min(ids) < 0 or max(ids) >= n_vocab:
             raise ValueError(f"completion {i} is empty or holds an id outside 0..{n_vocab - 1}: {list(ids)}")
-
-
-def adapter_config(adapter: str | Path) -> dict[str, Any]:
-    """The PEFT configuration of a folder, refused if it touches embeddings.
-
-    Prompts are embedded by the trainer with the frozen table, and vLLM 0.31 unties the output head when it
-    reloads a changed table, so an adapter must leave both alone.
-
-    Raises:
-        FileNotFoundError: the folder holds no adapter.
-        DamagedError: its files are not what was written.
-        ValueError: it trains embeddings or whole modules.
-    """
-    file = Path(adapter) / ADAPTER_CONFIG
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: {adapter} holds no PEFT adapter")
-    fix = "write the policy again"
-    check_files(adapter, (ADAPTER_CONFIG, POLICY_WEIGHTS), fix)
-    config = read_json(file, fix)
-    targets = config.get("target_modules") or []
-    touched = {"embed_tokens", "lm_head"} & set([targets] if isinstance(targets, str) else targets)
-    if touched or config.get("modules_to_save") or config.get("trainable_token_indices"):
-        raise ValueError(f"{file} trains embeddings or whole modules; let the LoRA target linear layers only")
-    return config

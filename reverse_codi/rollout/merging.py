@@ -15,10 +15,12 @@ from peft import PeftModel, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
+from reverse_codi.reasoners.checkpoints.hugging_face import read_language_model
 from reverse_codi.reasoners.sharing import sharing_weights
-from reverse_codi.rollout.base import adapter_config
+from reverse_codi.rollout.adapter_config import AdapterError, adapter_config
+from reverse_codi.utils.errors import blamed_on
 
 
 class Base:
@@ -33,8 +35,7 @@ class Base:
     """
 
     def __init__(self, folder: str | Path, dtype: torch.dtype) -> None:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-        self._model = model.eval().requires_grad_(False)
+        self._model = read_language_model(Path(folder), dtype="auto").eval().requires_grad_(False)
         self.dtype = dtype
         self._changed: set[str] = set()  # modules that hold a layer which the last adapter changed
 
@@ -93,16 +94,17 @@ class Base:
         adapter_config(adapter)
         with warnings.catch_warnings():  # GPT-2's layers hold transposed weights, which PEFT finds out itself
             warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
-            peft = PeftModel.from_pretrained(
-                sharing_weights(self._model), str(adapter), low_cpu_mem_usage=True
-            )
-        with safe_open(Path(adapter) / "adapter_model.safetensors", "pt") as file:
-            stored = set(file.keys())
+            with blamed_on(adapter, AdapterError, "fetch it again, or train it on this model"):
+                peft = PeftModel.from_pretrained(
+                    sharing_weights(self._model), str(adapter), low_cpu_mem_usage=True
+                )
+                with safe_open(Path(adapter) / "adapter_model.safetensors", "pt") as file:
+                    stored = set(file.keys())
         # Else PEFT looks for the base that the adapter names, on the hub too.
         wanted = set(get_peft_model_state_dict(peft, save_embedding_layers=False))
         if stored != wanted:
             missing, unknown = sorted(wanted - stored), sorted(stored - wanted)
-            raise ValueError(f"{adapter} does not fit the base model: missing {missing}, unknown {unknown}")
+            raise AdapterError(f"{adapter} does not fit the base model: missing {missing}, unknown {unknown}")
         return peft
 
 

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.rollout.adapter_config import adapter_config
 from reverse_codi.rollout.base import (
     BASE_VERSION,
     EngineBrokenError,
     Finish,
     Rollout,
     Sampling,
-    adapter_config,
     check_completions,
     check_request,
     checked,

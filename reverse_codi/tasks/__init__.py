@@ -62,7 +62,7 @@ def known_task(name: str) -> str:
     return name
 
 
-def make_task(name: str, **options: Any) -> Task:
+def make_task(name: str, /, **options: Any) -> Task:
     """Build a task by name, without reading its data.
 
     Args:

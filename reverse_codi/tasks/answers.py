@@ -22,7 +22,8 @@ CUE = "The answer is:"
 
 # CODI's cue in other words; "####" is GSM8K's, "###" Coconut's.
 _CUES = (r"answer\s+is\s*:?", "#{3,}")
-_IS_A = re.compile(r"\b([A-Z][\w'-]*) is an? ([a-z][\w'-]*)")
+# A name or class is no longer than this, or "A-A-A" would take quadratic time.
+_IS_A = re.compile(r"\b([A-Z][\w'-]{0,99}) is an? ([a-z][\w'-]*)")
 _CLASS = re.compile(r"\W*(?:an? )?([a-z][\w'-]*)")
 _TRUTH = re.compile(r"\b(?:(true|yes)|false|no)\b", re.IGNORECASE)
 _LETTER = re.compile(r"\W*([A-E])(?![\w'])(?! [a-z])")

@@ -15,9 +15,10 @@ from reverse_codi.tasks.equations import Equation, parse_equations
 from reverse_codi.tasks.numbers import DECIMAL, canonical_number
 from reverse_codi.tasks.steps import sentence_step, sentences
 
-# "There is a pile" states nothing about a class.
+# "There is a pile" states nothing about a class. A line break begins a sentence, so blanks before one are of
+# the same line: of many empty lines each would be read to the last.
 _BELONGING = re.compile(
-    r"(?:^|(?<=[.!?:\n]))\s*(?:Every\s+(?P<low>[a-z][\w'-]*)|(?!There\b|Here\b)(?P<name>[A-Z][\w'-]*))"
+    r"(?:^|(?<=[.!?:\n]))[^\S\n]*(?:Every\s+(?P<low>[a-z][\w'-]*)|(?!There\b|Here\b)(?P<name>[A-Z][\w'-]*))"
     r"\s+is\s+an?\s+(?P<high>[a-z][\w'-]*)\s*(?=[.!?\n]|$)"
 )
 

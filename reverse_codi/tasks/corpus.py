@@ -12,6 +12,7 @@ from pathlib import Path
 
 from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
 from reverse_codi.tasks.numbers import spelled
+from reverse_codi.utils.shown import brief, cut
 from reverse_codi.utils.text_files import read_lines
 
 
@@ -29,10 +30,23 @@ class RowError(TaskError):
     """
 
     def __init__(self, where: str, problem: str, values: Sequence[object]) -> None:
-        message = problem.format(*values) if values else problem
+        message = problem.format(*map(_Shown, values)) if values else problem
         super().__init__(f"{where}: {message}")
         self.where = where
         self.reason = problem.format(*[_AnyValue()] * len(values)) if values else problem
+
+
+class _Shown:
+    """A value as a message has it: no longer than a message may be."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return brief(self.value)
+
+    def __format__(self, form: str) -> str:
+        return cut(format(self.value, form))
 
 
 class _AnyValue:
@@ -135,7 +149,7 @@ def jsonl_rows(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Row]:
         where = f"{name}:{number}"
         try:
             fields = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problem = "{}; write one JSON object a line"
             yield Row(where, {}, RowError(where, problem, [error]))
             continue

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from reverse_codi.tasks.numbers import DECIMAL, number_in, spelled
 
-ANNOTATION = re.compile(r"<<(.*?)>>")
-"""GSM8K's calculator annotation, `<<48/2=24>>`."""
+ANNOTATION = re.compile(r"<<((?:(?!<<).)*?)>>")
+"""GSM8K's calculator annotation, `<<48/2=24>>`. It ends before another begins, or a line of "<" would take
+quadratic time."""
 
 # Longer sides are degenerate text; reading them would cost quadratic time.
 _LONGEST_SIDE = 64
@@ -214,10 +215,11 @@ def _left_of(tokens: Sequence[_Token], end: int) -> _Term | None:
     first = end
     while first > max(0, end - _LONGEST_SIDE) and tokens[first - 1].kind in _EXPRESSION_KINDS:
         first -= 1
-    for start in range(first, end):
-        parsed = _expression(tokens[:end], start)
-        if parsed is not None and parsed[1] == end:
-            return None if _halved(tokens, start) else parsed[0]
+    side = tokens[first:end]  # not the whole line, which would be copied for each of its signs
+    for start in range(len(side)):
+        parsed = _expression(side, start)
+        if parsed is not None and parsed[1] == len(side):
+            return None if _halved(tokens, first + start) else parsed[0]
     return None
 
 

@@ -6,7 +6,6 @@ line `#### 72`. GSM8k-Aug (Deng et al. 2023, arXiv 2311.01460) has annotations o
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from reverse_codi.tasks.base import Problem, Step
@@ -17,7 +16,6 @@ from reverse_codi.tasks.numbers import canonical_number
 from reverse_codi.tasks.steps import sentences
 
 _RESULT_MARK = "####"
-_AUG_LINE = re.compile(r"(?P<question>.+?)\|\|(?P<cot>.*?)####(?P<answer>.*)")
 
 
 def number_answer(row: Row, text: str) -> str:
@@ -64,10 +62,12 @@ def aug_problem(row: Row) -> Problem:
         TaskError: a field is missing, or the answer is no number.
     """
     if "text" in row.fields:
-        match = _AUG_LINE.fullmatch(row.text("text"))
-        if match is None:
-            raise row.error("{!r} is no 'question||steps #### answer'; write it so", row.text("text")[:60])
-        row = replace(row, fields=match.groupdict())
+        line = row.text("text")
+        question, bars, rest = line.partition("||")
+        cot, mark, answer = rest.partition(_RESULT_MARK)
+        if not (question and bars and mark):
+            raise row.error("{!r} is no 'question||steps #### answer'; write it so", line[:60])
+        row = replace(row, fields={"question": question, "cot": cot, "answer": answer})
     question = clean_question(row.text("question"))
     solution = row.fields.get("cot", row.fields.get("steps"))
     if isinstance(solution, list):

@@ -105,6 +105,8 @@ def json_rows(text: str, name: str) -> Iterator[Row]:
             f"{name}:{error.lineno}: {error.msg}; write a JSON list of objects, or one object a line in "
             "a .jsonl file"
         ) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested too deep
+        raise TaskError(f"{name}: {error}; write a JSON list of objects") from None
     records = dict(enumerate(content, start=1)) if isinstance(content, list) else content
     if not isinstance(records, dict) or not records:
         raise TaskError(f"{name}: holds {content!r:.60}; write a JSON list of objects")

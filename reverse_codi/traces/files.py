@@ -8,20 +8,21 @@ a path, so the same traces give the same bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.errors import UserError
+from reverse_codi.utils.files import is_plain_name, write_whole
+from reverse_codi.utils.shown import brief
 
 MANIFEST = "manifest.json"
+MOST_THOUGHTS = 10_000
+"""Thoughts of one trace that a store may have."""
 
 
 def is_store(path: str | Path) -> bool:
@@ -79,8 +80,8 @@ class TraceHeader(BaseModel):
     reasoner: str
     reasoner_hash: str
     tokenizer_hash: str
-    n_thoughts: int
-    width: int
+    n_thoughts: int = Field(ge=0)
+    width: int = Field(ge=1)
     recipe_hash: str
     seed: int
     split: str
@@ -92,8 +93,15 @@ class Shard(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
-    rows: int
+    rows: int = Field(ge=0)
     sha256: str
+
+    @field_validator("file")
+    @classmethod
+    def _beside_the_manifest(cls, name: str) -> str:
+        if not is_plain_name(name):
+            raise ValueError(f"{brief(name)} is no name of a file beside the manifest")
+        return name
 
 
 class Manifest(BaseModel):
@@ -115,16 +123,22 @@ class Manifest(BaseModel):
     header: TraceHeader
     dtype: Literal["float32"] = "float32"
     sites: list[str]
-    rows_expected: int
-    rows_written: int = 0
+    rows_expected: int = Field(ge=0)
+    rows_written: int = Field(default=0, ge=0)
     shards: list[Shard] = []
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.sites != _sites(self.header.n_thoughts):
+            raise ValueError(f"sites are {brief(self.sites)}, which are not those of the header's thoughts")
+        if self.rows_written != sum(shard.rows for shard in self.shards):
+            raise ValueError(f"rows_written is {self.rows_written}, which is not the sum of its shards' rows")
+        return self
 
     @classmethod
     def new(cls, header: TraceHeader, total: int) -> Self:
         """The manifest of a store without rows."""
-        k = header.n_thoughts
-        sites = [f"h{i}" for i in range(k + 1)] + [f"z{i}" for i in range(k)]
-        return cls(header=header, sites=sites, rows_expected=total)
+        return cls(header=header, sites=_sites(header.n_thoughts), rows_expected=total)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -158,82 +172,8 @@ class Manifest(BaseModel):
         return self.model_copy(update={"shards": [*self.shards, shard], "rows_written": rows})
 
 
-def schema(header: TraceHeader) -> pa.Schema:
-    """Arrow schema of a shard: one column a field of `Trace`; a row's vectors are one flat list."""
-    text, k, d = pa.string(), header.n_thoughts, header.width
-    return pa.schema(
-        {
-            "question": text,
-            "signature": text,
-            "gold": text,
-            "claims": pa.list_(text),
-            "hidden_states": pa.list_(pa.float32(), (k + 1) * d),
-            "latent_inputs": pa.list_(pa.float32(), k * d),
-            "output": text,
-            "answer": text,
-            "correct": pa.bool_(),
-        }
-    )
-
-
-def encode(traces: Sequence[Trace], header: TraceHeader) -> pa.Buffer:
-    """Turn traces into the bytes of a shard.
-
-    Raises:
-        StoreError: a vector is of another shape than the header says, or not finite.
-    """
-    columns = []
-    for field in schema(header):
-        values = [getattr(trace, field.name) for trace in traces]
-        if field.name in ("hidden_states", "latent_inputs"):
-            rows = header.n_thoughts + (field.name == "hidden_states")
-            for trace, vectors in zip(traces, values, strict=True):
-                _check_vectors(trace, field.name, vectors, (rows, header.width))
-            columns.append(_flat_lists(values, field.type))
-        else:
-            columns.append(pa.array(values, type=field.type))
-    return as_stream(pa.Table.from_arrays(columns, schema=schema(header)))
-
-
-def as_stream(table: pa.Table) -> pa.Buffer:
-    """The bytes of a shard of these rows, however they lay in memory."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table.combine_chunks())
-    return sink.getvalue()
-
-
-def _flat_lists(vectors: list[NDArray[np.float32]], kind: pa.DataType) -> pa.Array:
-    if kind.list_size == 0:  # K = 0; pyarrow 26 crashes with a division by zero in from_arrays
-        return pa.array([[]] * len(vectors), type=kind)
-    flat = np.stack(vectors).astype(np.float32, copy=False).reshape(-1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)
-
-
-def _check_vectors(trace: Trace, name: str, vectors: NDArray[np.float32], shape: tuple[int, int]) -> None:
-    if vectors.shape != shape:
-        raise StoreError(
-            f"{name} of {trace.question!r} has shape {vectors.shape}, not {shape} (thoughts, width)"
-        )
-    if not np.isfinite(vectors).all():
-        row = int(np.argmin(np.isfinite(vectors).all(axis=1)))
-        raise StoreError(f"{name}[{row}] of {trace.question!r} is not finite; check the reasoner")
-
-
-def decode(paths: Sequence[Path], header: TraceHeader) -> pa.Table:
-    """Map shards into memory as one table."""
-    tables = [_named(pa.ipc.open_stream(pa.memory_map(str(path))).read_all()) for path in paths]
-    return pa.concat_tables([schema(header).empty_table(), *tables])
-
-
-def _named(table: pa.Table) -> pa.Table:
-    """A shard with the columns' names of today; those of version 0.1.0 were `readouts` and `fed`."""
-    former = {"readouts": "hidden_states", "fed": "latent_inputs"}
-    return table.rename_columns([former.get(name, name) for name in table.column_names])
-
-
-def vectors_of(table: pa.Table, name: str, rows: int, width: int) -> NDArray[np.float32]:
-    """A copy of a vector column, [N, rows, width]."""
-    chunks = [np.asarray(chunk.flatten(), dtype=np.float32) for chunk in table[name].chunks]
-    flat = np.concatenate([np.zeros(0, np.float32), *chunks])
-    return flat.reshape(table.num_rows, rows, width)
+def _sites(k: int) -> list[str]:
+    """Every site of K thoughts. A manifest may say any K, so the names are not made before it is plausible."""
+    if k > MOST_THOUGHTS:
+        raise ValueError(f"n_thoughts is {k}; {MOST_THOUGHTS} is the most that a store may have")
+    return [f"h{i}" for i in range(k + 1)] + [f"z{i}" for i in range(k)]

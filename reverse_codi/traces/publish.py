@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from huggingface_hub import DatasetCardData
 
 from reverse_codi.reasoners.card import licence_sentence
-from reverse_codi.traces.files import Shard, as_stream
+from reverse_codi.traces.files import Shard
+from reverse_codi.traces.shards import as_stream
 from reverse_codi.utils.cards import LIBRARY, card, markdown_table, write_card
 from reverse_codi.utils.files import write_whole
 

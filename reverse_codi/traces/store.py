@@ -23,11 +23,9 @@ from reverse_codi.traces.files import (
     StoreError,
     Trace,
     TraceHeader,
-    decode,
-    encode,
-    vectors_of,
 )
 from reverse_codi.traces.publish import SHARDS, write_store
+from reverse_codi.traces.shards import decode, encode, vectors_of
 from reverse_codi.utils.files import file_sha256, write_whole
 from reverse_codi.utils.hub import fetched, is_hub_id, pushed
 from reverse_codi.utils.notebook import data_frame, html_line, html_table
@@ -163,7 +161,13 @@ class TraceStore:
         if reasoner is not None:
             check_reasoner(folder, manifest.header, reasoner)
         check_shards(folder, manifest)
-        return cls(manifest, decode([folder / shard.file for shard in manifest.shards], manifest.header))
+        table = decode([folder / shard.file for shard in manifest.shards], manifest.header)
+        if table.num_rows != manifest.rows_written:
+            raise StoreError(
+                f"{folder}: the shards hold {table.num_rows} traces, {MANIFEST} says {manifest.rows_written}; "
+                "restore the files, or delete the folder and collect anew"
+            )
+        return cls(manifest, table)
 
     def save_pretrained(self, folder: str | Path, *, license: str | None = None) -> None:
         """Write the store with a card; `datasets.load_dataset` loads the folder, too.

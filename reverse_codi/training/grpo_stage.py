@@ -26,8 +26,8 @@ from reverse_codi.training.sync import Canary, PolicySync
 from reverse_codi.utils.tracker import tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
 from reverse_codi.utils.trainer_mirrors import PushCheckpoints
-from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.utils.trainer_progress import steps_shown
+from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.with_others import with_others

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reverse_codi.utils import under_way
-from reverse_codi.utils.files import read_json
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.json_lines import JsonLog
 from reverse_codi.utils.memory import Peak, peak, restart_peak
 from reverse_codi.utils.tracker import log_point
@@ -31,7 +31,7 @@ class MemoryLog:
     def __init__(self, out: Path) -> None:
         self.log = JsonLog(out / MEMORY)
         file = out / PLAN
-        plan = read_json(file, "remove it; the next run writes it anew") if file.is_file() else {}
+        plan = read_object(file, "remove it; the next run writes it anew") if file.is_file() else {}
         self.planned: dict[str, float] = plan.get("peaks", {})
 
     @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,20 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from reverse_codi.reasoners.checkpoints.accounting import skeleton
+from reverse_codi.reasoners.checkpoints.hugging_face import read_config
 from reverse_codi.reasoners.checkpoints.known import known
+from reverse_codi.reasoners.checkpoints.own import own_config
 from reverse_codi.reasoners.checkpoints.source import ASSETS
-from reverse_codi.reasoners.codi_config import CONFIG_FILE, CodiConfig
+from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.utils.config import RecipeError
+from reverse_codi.utils.json_files import read_object
 
 # Ids that CODI and Coconut add to their base's vocabulary: pad or answer, bot, eot.
 ADDED_IDS = 3
@@ -136,13 +138,12 @@ def configuration(source: Source) -> tuple[PretrainedConfig, int] | None:
     facts = known(source.path)
     thoughts = source.n_thoughts or (facts.n_thoughts.value if facts and facts.n_thoughts else 6)
     if (folder / CONFIG_FILE).is_file():
-        own = CodiConfig.of_record(json.loads((folder / CONFIG_FILE).read_text()))
-        return AutoConfig.from_pretrained(folder), own.n_thoughts
+        return read_config(folder), own_config(folder).n_thoughts
     for place in (source.base, source.path):
         file = None if place is None else _config_file(place)
         # Some checkpoints ship an empty one. What transformers does not know, loading refuses by its name.
-        if file is not None and json.loads(file.read_text()).get("model_type") in CONFIG_MAPPING:
-            config = AutoConfig.from_pretrained(file.parent)
+        if file is not None and file.stat().st_size and read_object(file).get("model_type") in CONFIG_MAPPING:
+            config = read_config(file.parent)
             config.vocab_size += ADDED_IDS
             config.dtype = getattr(torch, source.dtype)
             return config, thoughts

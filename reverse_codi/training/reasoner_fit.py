@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.reasoners.checkpoints.hugging_face import read_config, read_tokenizer
+from reverse_codi.reasoners.checkpoints.own import own_config
 from reverse_codi.reasoners.checkpoints.source import ASSETS
-from reverse_codi.reasoners.codi_config import CONFIG_FILE, CodiConfig
+from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.recipe.reading import Target
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
@@ -45,10 +46,9 @@ class ReasonerFacts:
         folder = ASSETS / "reasoner" if path == EMBEDDED else Path(path)
         if not (folder / CONFIG_FILE).is_file():
             return None
-        own = CodiConfig.of_record(json.loads((folder / CONFIG_FILE).read_text()))
-        lm = AutoConfig.from_pretrained(folder)
+        own, lm = own_config(folder), read_config(folder)
         positions = getattr(lm, "max_position_embeddings", None)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = read_tokenizer(folder)
         dtype = str(lm.dtype or "float32").removeprefix("torch.")
         return cls(own.n_thoughts, lm.num_hidden_layers, lm.vocab_size, positions, tokenizer, dtype)
 

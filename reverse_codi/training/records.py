@@ -12,8 +12,9 @@ from reverse_codi.rewards.batch import FIGURES, figure
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import copy_whole, figures_json, read_json, write_whole
+from reverse_codi.utils.files import copy_whole, figures_json, write_whole
 from reverse_codi.utils.folders import whole_folder
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.json_lines import JsonLog, json_lines
 from reverse_codi.utils.tracker import log_table
 from reverse_codi.verbalize.policy import Policy
@@ -128,7 +129,7 @@ def best_worth(out: Path) -> float | None:
     elif not (beside.is_file() and (out / BEST).is_dir()):
         return None
     fix = f"remove {out / BEST}, and the run chooses its best from here on"
-    worth = read_json(beside, fix).get("worth")
+    worth = read_object(beside, fix).get("worth")
     # What an earlier version wrote may be NaN, which nothing would ever exceed.
     return float(worth) if isinstance(worth, int | float) and math.isfinite(worth) else None
 

@@ -43,7 +43,8 @@ from reverse_codi.training.stage_folders import (
     stage_settings,
 )
 from reverse_codi.training.warm_start import gold_texts, taught_thoughts, warm_texts
-from reverse_codi.utils.files import figures_json, read_json, write_whole
+from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.json_lines import json_lines
 from reverse_codi.utils.mirrors import push_all
 from reverse_codi.utils.stages import file_hash, finished, record
@@ -192,7 +193,7 @@ class Reinforcement:
 
     def _take_over(self, stage: Stage, folder: Path) -> None:
         """Go on from a finished stage."""
-        line = read_json(folder / FIGURES_FILE, f"move {folder} away to run the stage anew")
+        line = read_object(folder / FIGURES_FILE, f"move {folder} away to run the stage anew")
         if stage.kind == "search":
             self.store = self.store.added(BestTexts.load([folder]).found)
             self._log(line | self._stored())

@@ -8,17 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from reverse_codi.utils import stopping
 from reverse_codi.utils.errors import TRAINING, NotInstalledError
 from reverse_codi.utils.errors import UsageError as UsageError
 from reverse_codi.utils.errors import UserError as UserError
 from reverse_codi.utils.log import hide_log, show_log_on_standard_error
+from reverse_codi.utils.shown import brief, cut
 from reverse_codi.utils.text_files import read_text
+from reverse_codi.utils.yaml_text import DuplicateKeyError, YamlError, load_yaml
 
 M = TypeVar("M", bound=BaseModel)
+
+# Problems of one recipe that are listed.
+_SHOWN = 20
 
 
 class RecipeError(UsageError):
@@ -46,7 +50,11 @@ def run_verb(main: Callable[[], None]) -> None:
         except UsageError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
-        except (UserError, FileNotFoundError) as error:
+        except (UserError, OSError) as error:
+            # Of the system's errors those that name a file: none there, no right to read it, a name too long.
+            ours = isinstance(error, UserError | FileNotFoundError) or error.filename is not None
+            if not ours:
+                raise
             if stopping.asked():  # what failed may be what the signal also ended, such as Ray
                 raise SystemExit(stopped()) from None
             raise SystemExit(f"error: {error}") from None
@@ -71,18 +79,31 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """pydantic takes true for 1, and YAML yes, on and true for true."""
+        annotation = cls.model_fields[field.field_name or ""].annotation
+        kinds = {annotation, *get_args(annotation)}
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise ValueError("a number is wanted, not true or false")
+        return value
+
 
 def validated(model: type[M], values: dict[str, Any], source: str) -> M:
     """Build a section; every problem becomes one line of a `RecipeError`."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(model, dict(problem)) for problem in error.errors()]
-        raise RecipeError("\n".join(f"{source}: {line}" for line in lines)) from None
+        problems = error.errors()
+        lines = [f"{source}: {_explain(model, dict(problem))}" for problem in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            lines.append(f"{source}: and {len(problems) - _SHOWN:,} more")
+        raise RecipeError("\n".join(lines)) from None
 
 
 def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
-    where = [str(part) for part in problem["loc"]]
+    where = [cut(str(part)) for part in problem["loc"]]
     key = ".".join(where)
     if problem["type"] == "extra_forbidden":
         known = _fields_at(model, where[:-1])
@@ -95,7 +116,7 @@ def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
         return f"unknown key {key!r}; {hint}"
     if problem["type"] == "missing":
         return f"key {key!r} is missing; give it a value"
-    return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    return f"{key} = {brief(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
 def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
@@ -113,26 +134,6 @@ def _fields_at(model: type[BaseModel], where: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
-class DuplicateKeyError(yaml.YAMLError):
-    """A mapping has a key twice; YAML as PyYAML reads it would drop the first without a word."""
-
-
-class UniqueKeys(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses a key that stands twice in one mapping."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """A mapping as it is written: before `<<` merges others in, whose keys may be written again."""
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        first: dict[tuple[str, str], int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and (before := first.get((key.tag, key.value))):
-                both = f"lines {before} and {line}"
-                raise DuplicateKeyError(f"key {key.value!r} stands twice, in {both}; join them into one")
-            first[key.tag, str(key.value)] = line
-        return node
-
-
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping; a missing file or another kind of content is a `RecipeError`."""
     file = Path(path)
@@ -142,11 +143,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"no recipe at {path}" + (f"; did you mean {file.parent / near[0]}?" if near else "")
         )
     try:
-        values = yaml.load(read_text(file), UniqueKeys)
+        values = load_yaml(read_text(file))
     except DuplicateKeyError as error:
         raise RecipeError(f"{path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from None
+    except YamlError as error:
+        raise RecipeError(f"{path} {error}") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path} holds a {type(values).__name__}, not a mapping of sections")
     return values
@@ -169,16 +170,17 @@ def override(values: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]
     while words:
         word = words.pop(0)
         if not word.startswith("--"):
-            raise RecipeError(f"{word!r} is no option; write --section.key value")
+            raise RecipeError(f"{brief(word)} is no option; write --section.key value")
         key, equals, text = word[2:].partition("=")
         if not equals:
             if not words or words[0].startswith("--"):
-                raise RecipeError(f"{word} has no value; write {word} VALUE")
+                raise RecipeError(f"{cut(word)} has no value; write {cut(word)} VALUE")
             text = words.pop(0)
         try:
-            set_at(merged, key, yaml.load(text, UniqueKeys))
+            set_at(merged, key, load_yaml(text))
         except DuplicateKeyError as error:
-            raise RecipeError(f"{key} = {text!r}: {error}") from None
-        except yaml.YAMLError:
-            raise RecipeError(f"{key} = {text!r} is not YAML; quote it as YAML would") from None
+            raise RecipeError(f"{cut(key)} = {brief(text)}: {error}") from None
+        except YamlError as error:
+            what = str(error).partition(":")[0]
+            raise RecipeError(f"{cut(key)} = {brief(text)} {what}; quote it as YAML would") from None
     return merged

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,10 @@ from reverse_codi.utils.errors import UserError
 
 TEMPORARY = ".tmp"
 """Ends the names of files and folders that are being written."""
+
+
+# Bytes of a file name on the file systems in use.
+_LONGEST_NAME = 255
 
 
 class NotJsonError(UserError):
@@ -84,30 +89,20 @@ def flush(path: Path) -> None:
         os.close(opened)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name that a file holds is that of a file beside it, and no path to elsewhere.
+
+    >>> [is_plain_name(name) for name in ("a.bin", "..", "../a.bin", "/a.bin", "")]
+    [True, False, False, False, False]
+    """
+    plain = name not in ("", ".", "..") and not re.search(r"[/\\\0]", name)
+    return plain and len(name.encode("utf-8", "replace")) <= _LONGEST_NAME
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json(path: Path, fix: str) -> dict[str, Any]:
-    """The object in a JSON file of ours.
-
-    Args:
-        path: the file.
-        fix: what to do if it is damaged, for the message.
-
-    Raises:
-        FileNotFoundError: no such file.
-        DamagedError: it is cut, empty, or another kind of content.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path} is cut or damaged, it is no JSON ({error}); {fix}") from None
-    if not isinstance(found, dict):
-        raise DamagedError(f"{path} is damaged: it holds a {type(found).__name__}, not an object; {fix}")
-    return found
 
 
 def strict_json(value: Any, indent: int | None = None) -> str:

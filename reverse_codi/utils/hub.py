@@ -71,13 +71,26 @@ def fetched(
         )
     try:
         found = snapshot_download(path, repo_type=repo_type, revision=revision, allow_patterns=list(patterns))
-        return Path(found)
     # Errors of huggingface_hub: no such id or revision, no right to read, offline, no connection.
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise HubError(
             f"{key} = {path!r} is no folder here, and the hub gave: {error}; "
             "give an existing folder or a hub id"
         ) from error
+    return _within(Path(found), path)
+
+
+def _within(snapshot: Path, path: str) -> Path:
+    """A snapshot whose links all lead into its repository's own part of the cache, as huggingface_hub makes them.
+
+    Raises:
+        HubError: one leads elsewhere, so that another file of this machine would be read as a part of it.
+    """
+    repository = snapshot.parents[1].resolve()
+    for file in snapshot.rglob("*"):
+        if not file.resolve().is_relative_to(repository):
+            raise HubError(f"{path!r}: {file} leads to {file.resolve()}, out of its repository; delete {snapshot}")
+    return snapshot
 
 
 def pushed(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from reverse_codi.utils.disk import disk_named
 from reverse_codi.utils.files import DamagedError, figures_json
+from reverse_codi.utils.json_files import parsed
 
 
 class JsonLog:
@@ -52,8 +52,8 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _object(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:  # bytes that are no UTF-8 are a ValueError too
+        found = parsed(line.decode())
+    except ValueError as error:  # bytes that are no UTF-8 are a ValueError too
         raise _damaged(path, number, str(error)) from None
     if not isinstance(found, dict):
         raise _damaged(path, number, f"a {type(found).__name__}")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import file_sha256, read_json, strict_json, write_whole
+from reverse_codi.utils.files import file_sha256, strict_json, write_whole
 from reverse_codi.utils.folders import whole_folder
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.manifest import MANIFEST
 
 INPUTS_FILE = "inputs.json"
@@ -101,7 +102,7 @@ def _refuse_others(folder: Path, inputs: Mapping[str, Any], partly: bool) -> Non
     way_out = "set another folder for this run, or move that one away to make it anew"
     if not (folder / INPUTS_FILE).is_file():
         raise StageError(f"{folder} has no {INPUTS_FILE}, so nothing says what it was made from; {way_out}")
-    before = read_json(folder / INPUTS_FILE, way_out)
+    before = read_object(folder / INPUTS_FILE, way_out)
     if TAKEN_OVER in before:
         return
     if partly:

@@ -15,7 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.plain_text import Filled
 from reverse_codi.utils.config import Section, UserError, validated
-from reverse_codi.utils.files import read_json, write_whole
+from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.json_files import read_object
+from reverse_codi.utils.shown import brief
 
 FILE = "verbalizer.json"
 MARKER = "{thought}"
@@ -147,11 +149,11 @@ class VerbalizerConfig(Section):
         file = Path(folder) / FILE
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: {folder} holds no verbalizer")
-        values = read_json(file, "restore it from a copy, or train the verbalizer anew")
+        values = read_object(file, "restore it from a copy, or train the verbalizer anew")
         version = values.get("schema_version")
         if version != SCHEMA:
             raise VerbalizerConfigError(
-                f"{file} has schema version {version}, this code reads {SCHEMA}; train it again"
+                f"{file} has schema version {brief(version)}, this code reads {SCHEMA}; train it again"
             )
         verbalizer_config = validated(cls, _without_former(values), str(file))
         for what, stored, at_hand in (

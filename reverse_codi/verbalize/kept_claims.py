@@ -9,7 +9,8 @@ from pathlib import Path
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.files import DamagedError, read_json, strict_json, write_whole
+from reverse_codi.utils.files import DamagedError, strict_json, write_whole
+from reverse_codi.utils.json_files import read_object
 
 # Traces between two writes of the file.
 CHUNK = 10_000
@@ -56,7 +57,7 @@ def read_claims(file: Path, key: str, reasoner: CodiReasoner, questions: list[st
     """
     if not file.is_file():
         return []
-    kept = read_json(file, ANEW)
+    kept = read_object(file, ANEW)
     claims = kept.get(key)
     origin = {name: kept.get(name) for name in _origin(reasoner, [])}
     if not isinstance(claims, list) or None in origin.values():

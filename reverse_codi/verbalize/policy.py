@@ -11,20 +11,19 @@ it says of other thoughts) and `recipe.yaml` (what it was trained by).
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.recipe.verbalizer import VerbalizerSection
+from reverse_codi.rollout.adapter_config import adapter_config
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.finite import non_finite
 from reverse_codi.utils.folders import whole_files
@@ -94,6 +93,12 @@ class Policy:
         verbalizer_config = VerbalizerConfig.load(
             folder, reasoner_hash=reasoner.content_hash, tokenizer_hash=reasoner.tokenizer_hash
         )
+        rows = reasoner.lm.get_input_embeddings().num_embeddings
+        if verbalizer_config.n_vocab != rows:  # the ids of thoughts begin there
+            raise VerbalizerConfigError(
+                f"{folder}: n_vocab is {verbalizer_config.n_vocab}, the reasoner's embedding has {rows} rows; "
+                "fetch the verbalizer again"
+            )
         base = sharing_weights(reasoner.lm)
         model = _loaded(base, Path(folder), trainable)
         if (name := non_finite((n, w) for n, w in model.named_parameters() if "lora_" in n)) is not None:
@@ -136,13 +141,12 @@ def _loaded(base: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
     for name in (ADAPTER_CONFIG, POLICY_WEIGHTS):
         if not (folder / name).is_file():  # PEFT would ask the hub for it
             raise VerbalizerConfigError(f"{folder / name} is missing: {RESTORE}")
-    try:
+    adapter_config(folder)
+    what = "is cut or damaged, or no adapter of this model"
+    with blamed_on(folder / POLICY_WEIGHTS, VerbalizerConfigError, RESTORE, what):
         return PeftModel.from_pretrained(
             base, str(folder), is_trainable=trainable, autocast_adapter_dtype=True
         )
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        file = folder / (POLICY_WEIGHTS if isinstance(error, SafetensorError) else ADAPTER_CONFIG)
-        raise VerbalizerConfigError(f"{file} is cut or damaged ({error}): {RESTORE}") from None
 
 
 def _as_ours(model: PeftModel, verbalizer_config: VerbalizerConfig) -> None:

@@ -13,7 +13,7 @@ from reverse_codi.traces.files import is_store
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.text_files import STANDARD_INPUT
 
-_FILE_NAME = re.compile(r"\S*(/\S*|\.\w+)")
+_SUFFIX = re.compile(r"\.\w+\Z")
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,17 @@ def _of_word(word: str, number: int) -> Iterator[Question]:
     # os.path, for pathlib raises where a question is too long for a file's name.
     if word == STANDARD_INPUT or os.path.exists(word):
         yield from _of_file(word)
-    elif word.endswith(tuple(READERS)) or _FILE_NAME.fullmatch(word):
+    elif word.endswith(tuple(READERS)) or _named_like_a_file(word):
         raise UserError(f"argument {number}: {word} is no file, and a question has more than one word")
     elif word.lstrip().startswith("{") or JSON_LIST.match(word):
         raise UserError(f"argument {number} is JSON; write the question alone, or give JSON in a file")
     else:
         yield Question(word, f"argument {number}")
+
+
+def _named_like_a_file(word: str) -> bool:
+    """Whether it is one word with a slash in it or a suffix at its end."""
+    return len(word.split()) == 1 and word == word.strip() and ("/" in word or bool(_SUFFIX.search(word)))
 
 
 def _of_file(place: str) -> Iterator[Question]:

@@ -18,13 +18,14 @@ from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import as_source, load_reasoner
 from reverse_codi.reasoners.question_checks import understood
-from reverse_codi.reasoners.sites import Site
+from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
 from reverse_codi.recipe.traces import OnBad
 from reverse_codi.traces.store import TraceStore, check_reasoner
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.hub import pushed
+from reverse_codi.utils.shown import cut
 from reverse_codi.verbalize.counterfactual import Counterfactual, edited_sites, read_as, thoughts_with
 from reverse_codi.verbalize.publishing.card import verbalizer_card
 from reverse_codi.verbalize.publishing.folder import (
@@ -35,6 +36,7 @@ from reverse_codi.verbalize.publishing.folder import (
 )
 from reverse_codi.verbalize.publishing.place import Place
 from reverse_codi.verbalize.questions import Question
+from reverse_codi.verbalize.thoughts import thought_sites
 from reverse_codi.verbalize.translations.given import Given, given_vectors, stored, thought_now
 from reverse_codi.verbalize.translations.reference_texts import kept_reference_texts, save_reference_texts
 from reverse_codi.verbalize.translations.translate import translate
@@ -66,6 +68,12 @@ class Verbalizer:
         self.source = source
         self.reasoner = translator.reasoner
         self.sites = metric.sites
+        known = [*thought_sites(self.reasoner.n_thoughts), ANSWER]
+        if strange := [str(site) for site in self.sites if site not in known]:
+            raise UserError(
+                f"{translator.folder} has maps of {cut(' '.join(strange))}; its reasoner has the thoughts "
+                f"{' '.join(map(str, known))}; fetch the verbalizer again"
+            )
 
     @cached_property
     def references(self) -> Mapping[Site, Sequence[str]]:

@@ -40,7 +40,8 @@ from reverse_codi.utils.config import (
     read_yaml,
     validated,
 )
-from reverse_codi.utils.files import read_json, strict_json, write_whole
+from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.lock import owned
 from reverse_codi.utils.stages import finished, record, take_over
 
@@ -204,7 +205,7 @@ def found(ablation: Ablation, name: str, out: Path) -> Figures | None:
     """What a row has found so far: None if it is not finished, the mean of its seeds that are."""
     if not ablation.seeds_of(name):
         file = out / name / DONE
-        return read_json(file, "remove it to run the row anew") if file.is_file() else None
+        return read_object(file, "remove it to run the row anew") if file.is_file() else None
     there = [found(one, name, folder) for one, folder in by_seed(ablation, name, out)]
     done = [figures for figures in there if figures is not None]
     return averaged(done) if done else None

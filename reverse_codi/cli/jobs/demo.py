@@ -30,7 +30,7 @@ from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES
 from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.figures import change
-from reverse_codi.utils.files import read_json
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.lock import LOCK, owned
 from reverse_codi.utils.stages import take_over
 from reverse_codi.utils.tables import Table
@@ -113,7 +113,7 @@ def show(out: Output, thoughts: Thoughts, before: Scored, after: Scored, problem
 def kept_step(out: Path) -> int:
     """The stage of the policy in `out/best`, of GRPO alone its step; 0 is the warm start."""
     file = out / BEST_FIGURES
-    return int(read_json(file, "remove it and train again")["step"]) if file.is_file() else 0
+    return int(read_object(file, "remove it and train again")["step"]) if file.is_file() else 0
 
 
 def show_changes(out: Output, before: Scored, after: Scored, problems: Sequence[int], step: int) -> None:

@@ -25,7 +25,7 @@ from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.prepare import prepare
 from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.files import read_json
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.outputs import check_folder
 from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.scores import score
@@ -68,7 +68,7 @@ def checked(recipe: Recipe, out: Path, output: Output) -> dict[str, Any]:
         found = accuracy.metric(reasoner, recipe.task.build(), CHECKED, recipe.distill.seed, on_bad)
         accuracy.save(accuracy.flat(found), out)
         output.show(*accuracy.shown(recipe.reasoner.path, found, None))
-    return read_json(file, "remove it to measure anew")
+    return read_object(file, "remove it to measure anew")
 
 
 def trained(recipe: Recipe) -> Path:

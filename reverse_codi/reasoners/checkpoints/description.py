@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import check_fetched
+from reverse_codi.reasoners.checkpoints.hugging_face import read_config, read_tokenizer
 from reverse_codi.reasoners.checkpoints.source import located_base
 from reverse_codi.recipe.reasoner import Source
+from reverse_codi.utils.json_files import read_json
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 
@@ -57,7 +58,7 @@ def describe(source: Source, checkpoint: Path) -> Description:
     for name in _TOKENIZER_FILES:
         if (tokenizer_from / name).is_file():
             check_fetched(tokenizer_from / name)
-    config, tokenizer = AutoConfig.from_pretrained(config_from), AutoTokenizer.from_pretrained(tokenizer_from)
+    config, tokenizer = read_config(config_from), read_tokenizer(tokenizer_from)
     return Description(config, tokenizer, config_from, tokenizer_from)
 
 
@@ -66,11 +67,11 @@ def _model_type(folder: Path) -> str | None:
     if not file.is_file():
         return None
     check_fetched(file)
-    try:
-        config = json.loads(file.read_text() or "{}")
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{file} is no JSON: {error}") from None
-    return config.get("model_type") if isinstance(config, dict) else None
+    if not file.stat().st_size:  # as some checkpoints ship it
+        return None
+    config = read_json(file)
+    named = config.get("model_type") if isinstance(config, dict) else None
+    return named if isinstance(named, str) else None
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.utils.errors import blamed_on
+from reverse_codi.utils.files import is_plain_name
+from reverse_codi.utils.json_files import read_object
+from reverse_codi.utils.shown import brief, cut
 
 INDEX_SUFFIX = ".index.json"
 TORCH_SUFFIXES = (".bin", ".pt", ".pth")
@@ -116,11 +120,28 @@ def _one(path: Path, files: list[Path]) -> Path:
 
 def _shards(index: Path) -> list[Path]:
     check_fetched(index)
-    names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    names = sorted(set(weight_map(index).values()))
     for name in names:
         if not (index.parent / name).is_file():
             raise CheckpointError(f"{index.parent / name} is missing, though {index.name} lists it; fetch it")
     return [index.parent / name for name in names]
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """The file of each tensor, by the index of a checkpoint in several files.
+
+    Raises:
+        CheckpointError: it is no index, or names a file that does not lie beside it.
+    """
+    found = read_object(index).get("weight_map")
+    if not isinstance(found, dict) or not found:
+        raise CheckpointError(f"{index} has no weight_map of tensors and files; fetch it again")
+    for tensor, name in found.items():
+        if not isinstance(name, str) or not is_plain_name(name):
+            raise CheckpointError(
+                f"{index}: {cut(tensor)} lies in {brief(name)}, which is no name of a file beside it"
+            )
+    return found
 
 
 def check_fetched(file: Path) -> None:
@@ -182,23 +203,16 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     """Read one file: safetensors, or a pickle that holds tensors only."""
     check_fetched(file)
     if file.suffix == ".safetensors":
-        try:
+        with _safetensors(file):
             return load_file(file)
-        except SafetensorError as error:
+    with blamed_on(file, CheckpointError, "fetch it again", "is cut off, or no torch file"):
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
             raise CheckpointError(
-                f"{file} is cut off, or no safetensors file ({error}); fetch it again"
+                f"{file} is a pickle that holds more than tensors and may run code: it is not loaded "
+                f"({cut(str(error).partition(chr(10))[0])}); ask its author for safetensors"
             ) from None
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{file} is a pickle that holds more than tensors and may run code: it is not loaded "
-            f"({str(error).splitlines()[0]}); ask its author for safetensors"
-        ) from None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(
-            f"{file} is cut off, or no torch file ({str(error).splitlines()[0]}); fetch it again"
-        ) from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{file} holds a {type(state).__name__}, not tensors by name")
     for name, value in state.items():
@@ -210,10 +224,9 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 def shapes_in(file: Path) -> dict[str, torch.Size]:
     """Names and shapes of a safetensors file, from its header alone."""
     check_fetched(file)
-    try:
-        with safe_open(file, "pt") as opened:
-            return {name: torch.Size(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no mapping
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{file} is cut off, or no safetensors file ({error}); fetch it again"
-        ) from None
+    with _safetensors(file), safe_open(file, "pt") as opened:
+        return {name: torch.Size(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 - no mapping
+
+
+def _safetensors(file: Path) -> AbstractContextManager[None]:
+    return blamed_on(file, CheckpointError, "fetch it again", "is cut off, or no safetensors file")

@@ -5,24 +5,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.checkpoints.accounting import check_finite, check_fits, copies, shapes, skeleton
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import read_tensors, shapes_in, weight_files
+from reverse_codi.reasoners.checkpoints.hugging_face import (
+    read_config,
+    read_language_model,
+    read_tokenizer,
+)
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.utils.errors import UserError, blamed_on
+from reverse_codi.utils.json_files import read_object
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,31 @@ def read_own(folder: Path) -> Own:
     """
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{folder / CONFIG_FILE} is missing: {folder} holds no CODI reasoner")
-    try:
-        config = CodiConfig.of_record(json.loads((folder / CONFIG_FILE).read_text()))
-    except ValueError as error:
-        raise CheckpointError(f"{folder / CONFIG_FILE}: {error}") from None
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config, tokenizer = own_config(folder), read_tokenizer(folder)
     width = check_language_model(folder, tokenizer, config)
     prj, file = projection(width, config.projection_width), folder / PROJECTION_FILE
     load_strictly(prj, read_tensors(file) if config.projection_width or file.is_file() else {}, file)
-    lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
+    lm = read_language_model(folder)
     _check_tied(lm, folder)
     check_finite(dict(lm.named_parameters()), lambda name: f"{folder}: {name}")
     check_finite(prj.state_dict(), lambda name: f"{file}: {name}")
     model = LatentLM(lm, prj.to(lm.dtype), config.n_thoughts, config.bot_id, config.eot_id)
     return Own(model, tokenizer, config)
+
+
+def own_config(folder: Path) -> CodiConfig:
+    """The configuration of a folder in the own format.
+
+    Raises:
+        CheckpointError: a field is missing, unknown, of another type or out of range.
+    """
+    file = folder / CONFIG_FILE
+    try:
+        return CodiConfig.of_record(read_object(file))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}") from None
 
 
 def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, config: CodiConfig) -> int:
@@ -75,18 +86,29 @@ def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, confi
         CheckpointError: a tensor is missing, unknown or misshapen, a file is truncated, or a token has no
             row.
     """
-    model = skeleton(AutoConfig.from_pretrained(folder))
+    language_model = read_config(folder)
     files = [folder / WEIGHTS_FILE]
     if not files[0].is_file():
         files = [file for file in weight_files(folder) if file.name != PROJECTION_FILE]
     found = {name: shape for file in files for name, shape in shapes_in(file).items()}
+    layers = getattr(language_model, "num_hidden_layers", 0)
+    if layers > len(found):  # before so many are built
+        raise CheckpointError(
+            f"{folder}: config.json has {layers} layers, the weights have {len(found)} tensors in all; fetch "
+            "the checkpoint again"
+        )
+    with blamed_on(folder / "config.json", CheckpointError, "fetch the checkpoint again"):
+        model = skeleton(language_model)
     tied = copies(model)
     expected = {name: shape for name, shape in shapes(model.state_dict()).items() if name not in tied}
     check_fits(expected, {n: s for n, s in found.items() if n not in tied}, ", ".join(map(str, files)))
     table = model.get_input_embeddings()
     assert isinstance(table, nn.Embedding)
     rows = table.num_embeddings
-    if max(len(tokenizer) - 1, config.bot_id, config.eot_id) >= rows:
+    for name in ("eos_token", "pad_token"):
+        if getattr(tokenizer, f"{name}_id") is None:
+            raise CheckpointError(f"{folder}: the tokenizer names no {name}; set it in tokenizer_config.json")
+    if max(len(tokenizer) - 1, *config.ids) >= rows:
         raise CheckpointError(
             f"{folder}: the tokenizer has {len(tokenizer)} tokens, bot is {config.bot_id} and eot "
             f"{config.eot_id}, but the embedding has {rows} rows"

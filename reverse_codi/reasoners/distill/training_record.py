@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reverse_codi.utils.files import read_json, strict_json, write_whole
+from reverse_codi.utils.errors import UserError
+from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.json_files import read_object
+from reverse_codi.utils.shown import brief
 
 FILE = "training.json"
 _LONGEST = "longest_question"
@@ -16,6 +19,15 @@ def write_record(folder: str | Path, longest_question: int) -> None:
 
 
 def trained_length(folder: str | Path) -> int | None:
-    """Number of tokens in the longest training question of a folder's reasoner; None if unknown."""
+    """Number of tokens in the longest training question of a folder's reasoner; None if unknown.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     file = Path(folder) / FILE
-    return int(read_json(file, "train the reasoner anew")[_LONGEST]) if file.is_file() else None
+    if not file.is_file():
+        return None
+    longest = read_object(file, "train the reasoner anew").get(_LONGEST)
+    if not isinstance(longest, int) or longest < 0:
+        raise UserError(f"{file}: {_LONGEST} is {brief(longest)}; give a number of tokens, or delete the file")
+    return longest

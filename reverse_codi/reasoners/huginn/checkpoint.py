@@ -7,7 +7,6 @@ repeat, and set aside. 3,564,976,800 parameters are left.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from reverse_codi.reasoners.checkpoints.accounting import check_finite
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
-from reverse_codi.reasoners.checkpoints.files import shapes_in
+from reverse_codi.reasoners.checkpoints.files import shapes_in, weight_map
 from reverse_codi.reasoners.checkpoints.source import fetched
 from reverse_codi.reasoners.huginn.config import CONFIG_FILE, HuginnConfig
 from reverse_codi.reasoners.huginn.model import HuginnModel, rotation
@@ -59,7 +58,7 @@ def tensor_files(folder: Path) -> dict[str, Path]:
         CheckpointError: a file is damaged, or index and shards disagree.
     """
     if (folder / INDEX).is_file():
-        index: dict[str, str] = json.loads((folder / INDEX).read_text())["weight_map"]
+        index = weight_map(folder / INDEX)
         shards = [folder / file for file in sorted(set(index.values()))]
         found = {name: shard for shard in shards for name in _names(shard)}
         if astray := [name for name, file in index.items() if found.get(name) != folder / file]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
+from reverse_codi.utils.json_files import read_object
 
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "huginn_raven"
@@ -87,7 +87,7 @@ class HuginnConfig:
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: {path.parent} holds no recurrent-depth model")
-        return cls.of(json.loads(path.read_text()), path)
+        return cls.of(read_object(path), path)
 
     @classmethod
     def of(cls, values: Mapping[str, Any], source: Path) -> Self:

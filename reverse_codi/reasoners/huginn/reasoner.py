@@ -24,6 +24,8 @@ from reverse_codi.reasoners.huginn.initial import InitialStates
 from reverse_codi.reasoners.huginn.model import HuginnModel, Pass, RecurrentContext
 from reverse_codi.reasoners.huginn.replacing import Replaced, checked, swapped
 from reverse_codi.reasoners.plain_text import Filled, decoded_answer, keep_plain
+from reverse_codi.reasoners.text_limits import TextLimitError, check_whole
+from reverse_codi.utils.errors import blamed_on
 from reverse_codi.utils.folders import whole_files
 
 ANSWER_CUE = "The answer is"
@@ -90,19 +92,20 @@ class HuginnReasoner:
         tokens in a text are read as characters; only those of a template (`Filled`) are tokens.
 
         Raises:
-            ValueError: no token is left, or more than the model has positions for.
+            TextLimitError: no token is left, more than the model has positions for, or half a character.
         """
         encoded = self._text_ids(text)
         if self.config.bos_token_id is not None:
             encoded = [self.config.bos_token_id, *encoded]
         if not encoded:
-            raise ValueError(
+            raise TextLimitError(
                 f"{str(text)!r} has no tokens, and this model no begin-of-text token; give some text"
             )
         self._check_length(len(encoded))
         return encoded
 
     def _text_ids(self, text: str | Filled) -> list[int]:
+        check_whole([str(text)])
         if isinstance(text, Filled):
             return text.ids(self.tokenizer)
         encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
@@ -110,7 +113,7 @@ class HuginnReasoner:
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.config.block_size:
-            raise ValueError(f"{tokens} tokens, but the model has {self.config.block_size} positions")
+            raise TextLimitError(f"{tokens} tokens, but the model has {self.config.block_size} positions")
 
     def tokens(self, text: str | Filled) -> list[str]:
         """The text of each token for which `read` returns states."""
@@ -294,7 +297,9 @@ class HuginnReasoner:
         folder = local_folder(str(model))
         weights = load_model(folder, device, dtype)
         # Not by AutoTokenizer, which would need the repository's own configuration class.
-        return cls(weights, PreTrainedTokenizerFast.from_pretrained(folder), batch_size)
+        with blamed_on(f"the tokenizer of {folder}", CheckpointError, "fetch the checkpoint again"):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        return cls(weights, tokenizer, batch_size)
 
 
 def _initial(draws: Sequence[InitialStates], lengths: Sequence[int]) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from reverse_codi.utils.files import read_json, strict_json, write_whole
+from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.trackers.base import slug
 
 FILE = "trackers.json"
@@ -23,7 +24,7 @@ class KeptRuns:
     def __init__(self, folder: Path, beside: Path | None = None) -> None:
         self.folder = folder
         self.file = folder / FILE
-        kept = read_json(self.file, _FIX) if self.file.is_file() else {}
+        kept = read_object(self.file, _FIX) if self.file.is_file() else {}
         self.runs: dict[str, str] = kept.get("runs", {})
         self.group: str = kept.get("group") or _group_of(beside) or _new_group(folder)
 
@@ -39,7 +40,7 @@ class KeptRuns:
 def _group_of(folder: Path | None) -> str | None:
     if folder is None or not (folder / FILE).is_file():
         return None
-    return str(read_json(folder / FILE, _FIX)["group"])
+    return str(read_object(folder / FILE, _FIX)["group"])
 
 
 def _new_group(folder: Path) -> str:

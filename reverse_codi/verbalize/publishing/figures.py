@@ -10,7 +10,7 @@ from typing import Any
 from reverse_codi.utils.cards import markdown_table
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.figures import METRICS_FILE
-from reverse_codi.utils.files import read_json
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.stages import INPUTS_FILE, file_hash
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 
@@ -85,7 +85,7 @@ def figures_table(file: Path, verbalizer: Path) -> str:
 def _is_of(file: Path, verbalizer: Path) -> bool:
     """Whether figures are of these weights, as far as anything says whose they are."""
     inputs = file.parent / INPUTS_FILE
-    record = read_json(inputs, "evaluate the verbalizer anew") if inputs.is_file() else {}
+    record = read_object(inputs, "evaluate the verbalizer anew") if inputs.is_file() else {}
     return record.get(_EVALUATED) in (None, file_hash(verbalizer / POLICY_WEIGHTS))
 
 

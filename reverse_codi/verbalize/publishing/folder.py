@@ -12,8 +12,9 @@ from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe, recipe_beside
 from reverse_codi.utils.config import UserError, validated
-from reverse_codi.utils.files import copy_whole, read_json, strict_json, write_whole
+from reverse_codi.utils.files import copy_whole, strict_json, write_whole
 from reverse_codi.utils.hub import fetched, is_hub_id
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.manifest import MANIFEST, check_files, write_manifest
 from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
@@ -61,7 +62,7 @@ def copy_verbalizer(source: Path, folder: Path, place: Place) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     recipe = recipe_beside(source) | {"reasoner": place.recorded()}
     check_files(source, (ADAPTER_CONFIG, *_COPIED), RESTORE)
-    adapter = read_json(source / ADAPTER_CONFIG, RESTORE)
+    adapter = read_object(source / ADAPTER_CONFIG, RESTORE)
     # PEFT wrote the folder that its base was loaded from, which others do not have.
     adapter |= {"base_model_name_or_path": None if place.converted else place.hub_id}
     for name in _COPIED:
@@ -93,4 +94,6 @@ def reasoner_source(folder: Path, path: str | Path) -> Source:
             "run Python code of its reasoner; look at that code, load the reasoner yourself, and give it as "
             "reasoner="
         )
+    if is_hub_id(path):  # where to write is for whoever runs it to say
+        return source.model_copy(update={"converted": Source.model_fields["converted"].default})
     return source

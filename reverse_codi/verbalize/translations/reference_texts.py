@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.hashing import weights_hash
 from reverse_codi.reasoners.sites import ANSWER, Site
-from reverse_codi.utils.files import file_sha256, read_json, strict_json, write_whole
+from reverse_codi.utils.errors import blamed_on
+from reverse_codi.utils.files import DamagedError, file_sha256, strict_json, write_whole
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.manifest import check_files, write_manifest
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.translator import Translator
@@ -23,6 +26,7 @@ from reverse_codi.verbalize.translator import Translator
 FILE = "reference_texts.json"
 PER_SITE = 64
 """References of a site that are translated."""
+_TEXTS = TypeAdapter(dict[str, list[str]])
 
 
 def reference_texts(translator: Translator, metric: ThoughtMetric) -> dict[Site, list[str]]:
@@ -59,9 +63,11 @@ def kept_reference_texts(translator: Translator, metric: ThoughtMetric) -> Mappi
     if file.is_file():
         fix = "remove it: it is made anew when it is needed"
         check_files(translator.folder, (FILE,), fix)
-        kept = read_json(file, fix)
+        kept = read_object(file, fix)
         if kept.get("of") == _origin(translator, metric):
-            return {Site.parse(site): of_site for site, of_site in kept["texts"].items()}
+            with blamed_on(file, DamagedError, fix, what="is cut or damaged"):
+                texts = _TEXTS.validate_python(kept["texts"])
+                return {Site.parse(site): of_site for site, of_site in texts.items()}
     return reference_texts(translator, metric)
 
 

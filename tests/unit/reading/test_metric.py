@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from reverse_codi.reading.metric import MetricError, ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -113,3 +113,42 @@ def test_maps_that_are_not_finite_are_neither_written_nor_read(
     save_file(tensors, tmp_path / "maps.safetensors", metadata=metadata)
     with pytest.raises(MetricError, match=r"maps\.safetensors: mean of the map of h1"):
         ThoughtMetric.load(tmp_path, tiny_reasoner)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "said"),
+    [
+        ("h0/weight", (5,), "weight of the map of h0 has shape"),
+        ("h1/whitener", (32, 31), r"whitener of the map of h1 has shape \(32, 31\), not \(32, 32\)"),
+        ("h0/mean", (31,), r"mean of the map of h0 has shape \(31,\), not \(32,\)"),
+        ("h0/more", (1,), "cannot be used"),
+        ("nowhere/weight", (1,), "cannot be used"),
+    ],
+)
+def test_maps_of_another_shape_are_named(
+    tiny_folders: tuple[Path, Path],
+    tiny_reasoner: CodiReasoner,
+    tmp_path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    said: str,
+) -> None:
+    stored = load_file(tiny_folders[1] / "maps.safetensors")
+    with safe_open(tiny_folders[1] / "maps.safetensors", "pt") as file:
+        metadata = file.metadata()
+    save_file(stored | {name: torch.ones(shape)}, tmp_path / "maps.safetensors", metadata=metadata)
+    with pytest.raises(MetricError, match=rf"maps\.safetensors.*{said}"):
+        ThoughtMetric.load(tmp_path, tiny_reasoner)
+
+
+def test_maps_that_take_other_features_than_the_reading_gives_are_named(
+    tiny_folders: tuple[Path, Path], tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
+    stored = load_file(tiny_folders[1] / "maps.safetensors")
+    with safe_open(tiny_folders[1] / "maps.safetensors", "pt") as file:
+        metadata = file.metadata()
+    cut = {name: part[:-1] if name.endswith("/weight") else part for name, part in stored.items()}
+    save_file(cut, tmp_path / "maps.safetensors", metadata=metadata)
+    metric = ThoughtMetric.load(tmp_path, tiny_reasoner)
+    with pytest.raises(MetricError, match=r"the map of h0 takes \d+ features, the reading gives \d+"):
+        metric.predict(["12 + 5 = 17."], [Site("h", 0)])

@@ -4,47 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from reverse_codi.reading.language_model import LanguageModel
-from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
+from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.data import ProblemRows
 from reverse_codi.reasoners.hashing import tokenizer_hash
-from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 from reverse_codi.tasks.base import Problem
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.warm_start import examples
 from tests.tiny import make_tiny_reasoner
+from tests.tokenizers import (
+    BEGIN,
+    BOT,
+    END,
+    LATENT,
+    byte_level,
+    byte_level_reasoner,
+    gpt2,
+    llama2,
+    llama3,
+    smollm2,
+)
 
-END, BEGIN, BOT, LATENT = "<|endoftext|>", "<|begin_of_text|>", "<|bocot|>", "<|start-latent|>"
 TYPED = [f"a {END} b", END, f"12{BOT}3", f"{LATENT} 12", f"{BEGIN}Ann has 12", "<think>12"]
-
-
-def byte_level() -> PreTrainedTokenizerFast:
-    """As Llama's or GPT-2's: bytes, a begin token put before texts, control tokens marked special and not."""
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=[END, BEGIN],
-    )
-    backend.train_from_iterator(["Ann has 12 apples. The answer is: 12"], trainer)
-    backend.post_processor = processors.TemplateProcessing(f"{BEGIN} $A", special_tokens=[(BEGIN, 1)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END, bos_token=BEGIN)
-    tokenizer.add_tokens([AddedToken(BOT, special=True)])
-    tokenizer.add_tokens([LATENT, "<think>"])  # not marked special, as Coconut's code adds its own
-    tokenizer.add_tokens(["apples"])  # an added word that is a word
-    return tokenizer
 
 
 def control(tokenizer: PreTrainedTokenizerFast) -> set[int]:
@@ -54,18 +43,6 @@ def control(tokenizer: PreTrainedTokenizerFast) -> set[int]:
 def plain(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     keep_plain(tokenizer)
     return tokenizer
-
-
-def byte_level_reasoner(**config: Any) -> CodiReasoner:
-    tokenizer = byte_level()
-    tokenizer.pad_token = tokenizer.eos_token
-    torch.manual_seed(0)
-    lm = new_language_model(
-        tokenizer, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4
-    )
-    bot, eot = tokenizer.convert_tokens_to_ids([BOT, LATENT])
-    model = LatentLM(lm, projection(32, 64), 2, bot, eot)
-    return CodiReasoner(model, tokenizer, CodiConfig(2, 64, bot, eot, **config))
 
 
 @pytest.mark.parametrize("text", TYPED)
@@ -250,3 +227,20 @@ def test_a_made_tokenizer_knows_no_names_either() -> None:
     tokenizer = word_tokenizer(["12"])
     keep_plain(tokenizer)
     assert set(tokenizer("<eos><pad>").input_ids) == {tokenizer.unk_token_id}
+
+
+# ---- every kind of tokenizer, every name
+
+
+@pytest.mark.parametrize("make", [byte_level, gpt2, smollm2, llama3, llama2])
+@pytest.mark.parametrize("form", ["{}", "a {} b", "a{}b", "{}{}", " {}", "{}\n12", "12 {}."])
+def test_no_name_becomes_its_token(make: Callable[[], PreTrainedTokenizerFast], form: str) -> None:
+    tokenizer = plain(make())
+    names = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    assert names
+    for name in names:
+        text = form.format(*[name] * form.count("{}"))
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+        meant = set(tokenizer.convert_tokens_to_ids(names))
+        assert not meant & set(ids), (name, tokenizer.convert_ids_to_tokens(ids))
+        assert tokenizer.decode(ids) == text.lstrip(" ") if make is llama2 else tokenizer.decode(ids) == text

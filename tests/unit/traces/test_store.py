@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks import Arithmetic, Split, TaskError
 from reverse_codi.traces.collect import TraceRequest, collect, traces_of
-from reverse_codi.traces.files import Manifest, decode
+from reverse_codi.traces.files import Manifest
 from reverse_codi.traces.imports import import_arrays
+from reverse_codi.traces.shards import as_stream, decode
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 from reverse_codi.utils.files import TEMPORARY
 from tests.fakes import FakeReasoner
@@ -594,3 +595,65 @@ def test_a_bad_row_is_named(tmp_path: Path, arrays: dict[str, Any], row: str, na
 
 if __name__ == "__main__":  # the process that test_a_killed_process_... kills
     collected(Path(sys.argv[1]), HashReasoner(pause=0.1))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"rows_written": 19}, "rows_written is 19, which is not the sum"),
+        ({"sites": ["h0"]}, r"sites are \['h0'\]"),
+        ({"rows_expected": -1}, "rows_expected"),
+        ({"header": {"n_thoughts": 10**12}}, "n_thoughts is 1000000000000; 10000 is the most"),
+        ({"header": {"width": 0}}, "header.width"),
+    ],
+)
+def test_a_manifest_that_does_not_agree_with_itself_is_named(
+    copy: Path, values: dict[str, Any], said: str
+) -> None:
+    file = copy / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["header"] |= values.pop("header", {})
+    file.write_text(json.dumps(manifest | values))
+    with pytest.raises(StoreError, match=said):
+        TraceStore.open(copy)
+
+
+def rewritten(copy: Path, change: Callable[[pa.Table], pa.Table]) -> Path:
+    """A store whose first shard is another one, with the right hash."""
+    manifest = json.loads((copy / "manifest.json").read_text())
+    shard = copy / manifest["shards"][0]["file"]
+    data = bytes(as_stream(change(pa.ipc.open_stream(shard.read_bytes()).read_all())))
+    shard.unlink()
+    shard.write_bytes(data)
+    manifest["shards"][0]["sha256"] = hashlib.sha256(data).hexdigest()
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+def test_a_shard_of_other_columns_is_named_though_its_hash_is_right(copy: Path) -> None:
+    with pytest.raises(StoreError, match=r"shard-00000\.arrow: question is missing, not string"):
+        TraceStore.open(rewritten(copy, lambda table: table.drop_columns(["question"])))
+
+
+def test_a_shard_with_a_question_left_out_is_named(copy: Path) -> None:
+    with pytest.raises(StoreError, match=r"shard-00000\.arrow: question without a value in some row"):
+        TraceStore.open(rewritten(copy, lambda table: table.set_column(0, "question", pa.nulls(len(table), pa.string()))))
+
+
+def test_a_shard_of_fewer_rows_is_named(copy: Path) -> None:
+    with pytest.raises(StoreError, match=rf"the shards hold {N - 1} traces, manifest.json says {N}"):
+        TraceStore.open(rewritten(copy, lambda table: table.slice(1)))
+
+
+def test_vectors_that_are_not_finite_are_named_when_they_are_read(copy: Path) -> None:
+    def with_nan(table: pa.Table) -> pa.Table:
+        kind = table.schema.field("latent_inputs").type
+        flat = np.ones(len(table) * kind.list_size, np.float32)
+        flat[kind.list_size] = np.nan  # the first number of row 1
+        column = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=kind)
+        return table.set_column(table.column_names.index("latent_inputs"), "latent_inputs", column)
+
+    store = TraceStore.open(rewritten(copy, with_nan))
+    with pytest.raises(StoreError, match="latent_inputs of trace 1 is not finite"):
+        _ = store.latent_inputs
+    assert store.hidden_states.isfinite().all()

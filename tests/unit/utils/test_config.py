@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils.config import (
     RecipeError,
     Section,
@@ -134,3 +135,46 @@ def test_a_command_tells_what_is_wrong_without_a_traceback(capsys: pytest.Captur
     with pytest.raises(SystemExit, match=r"^error: no room$"):  # Python prints it and ends with status 1
         run_verb(fails(UserError("no room")))
     run_verb(lambda: None)
+
+
+@pytest.mark.parametrize("word", ["true", "yes", "on", "false"])
+def test_a_number_is_not_true_or_false(word: str) -> None:
+    class Numbers(Section):
+        steps: int = 1
+        rate: float | None = None
+        flag: bool = False
+        either: int | bool = 0
+
+    for key in ("steps", "rate"):
+        with pytest.raises(RecipeError, match=rf"{key} = (True|False): .*a number is wanted, not true or false"):
+            validated(Numbers, override({}, [f"--{key}", word]), "r.yaml")
+    assert validated(Numbers, override({}, ["--flag", word]), "r.yaml").flag is (word != "false")
+    assert validated(Numbers, override({}, ["--either", word]), "r.yaml").either is (word != "false")
+
+
+def test_many_problems_are_counted_and_long_keys_are_cut() -> None:
+    with pytest.raises(RecipeError) as told:
+        validated(Inner, {f"{'k' * 1_000}{i}": 1 for i in range(50)}, "r.yaml")
+    lines = str(told.value).splitlines()
+    assert len(lines) == 21 and lines[-1].endswith("more") and max(map(len, lines)) < 500
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--log.report_to=[[wandb]]", "log.report_to"),
+        ("--task.options={name: graph}", "task 'arithmetic' has no option 'name'"),
+        ("--reinforce=[{grpo: {}, times: 1000000000}]", "less than or equal to 1000"),
+    ],
+)
+def test_a_value_that_python_would_stumble_over_is_named(option: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_recipe(["tiny", option])
+
+
+def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
+    def main() -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "rows.jsonl"))
+
+    with pytest.raises(SystemExit, match=r"error: .*Permission denied: '.*rows\.jsonl'"):
+        run_verb(main)

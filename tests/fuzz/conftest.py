@@ -1,0 +1,17 @@
+"""One profile for both sizes: `make test` runs 500 cases that are always the same, `make fuzz` 10,000 new ones."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+from tests.fuzz.cases import IN_CI, TOTAL
+
+settings.register_profile(
+    "reverse_codi",
+    derandomize=TOTAL <= IN_CI,
+    database=None,  # a failure is kept as a test of its own, beside the code that it is about
+    deadline=None,  # pytest-timeout ends what hangs
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("reverse_codi")
