@@ -25,6 +25,7 @@ from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.rollout.adapter_config import adapter_config
 from reverse_codi.utils.cards import write_card
+from reverse_codi.utils.errors import blamed_on
 from reverse_codi.utils.finite import non_finite
 from reverse_codi.utils.folders import whole_files
 from reverse_codi.utils.manifest import check_files, write_manifest
