@@ -29,6 +29,7 @@ from pathlib import Path
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.learning_signal import check_thoughts
 from reverse_codi.training.outputs import TRACE, TRAIN, keeping
+from reverse_codi.training.plan import FINISHING
 from reverse_codi.training.prepare import collect_traces, fit_reading
 from reverse_codi.training.reinforce import reinforce
 from reverse_codi.training.run_folder import RunFolder
@@ -79,7 +80,8 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
         push_all()
         if recipe.stages:
             reinforce(recipe, prepared, policy, run)
-        return run.save(recipe, prepared)
+        with run.memory.stage(FINISHING):
+            return run.save(recipe, prepared)
 
 
 if __name__ == "__main__":  # `python -m reverse_codi.train ...` is `reverse-codi train ...`, run by its name

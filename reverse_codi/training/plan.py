@@ -8,7 +8,10 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.holding import Holding, Plan
 from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.plan_actors import actors
-from reverse_codi.training.plan_trainer import fitting, learning, tracing, warming
+from reverse_codi.training.plan_trainer import finishing, fitting, learning, tracing, warming
+
+FINISHING = "verbalizer"
+"""The stage in which a run puts the finished verbalizer together."""
 
 
 def plan(recipe: Recipe, sizes: ModelSizes) -> Plan:
@@ -23,10 +26,11 @@ def plan(recipe: Recipe, sizes: ModelSizes) -> Plan:
         (stage.name if recipe.reinforce else stage.kind, learning(stage.section), _key(stage.kind))
         for stage in recipe.stages
     ]
+    stages.append((FINISHING, finishing, "grpo.max_new_tokens"))
     on_gpu = recipe.reasoner.device.startswith("cuda")
     mapped = 0.0 if on_gpu else float(sizes.weights)
     workers = recipe.train.workers
-    alone = ("traces", "reading")  # the other trainers wait
+    alone = ("traces", "reading", FINISHING)  # the other trainers wait
     held = [
         Holding(
             "trainer", name, 1 if name in alone else workers, on_gpu,

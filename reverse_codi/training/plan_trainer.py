@@ -20,6 +20,7 @@ from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.search import BLOCK
 from reverse_codi.utils.memory import GIB, MIB
 from reverse_codi.utils.micro_batch import Shape, micro_batch, tile_bytes
+from reverse_codi.verbalize.translations.reference_texts import PER_SITE
 
 # Python with its libraries before any model is loaded, on Linux with a CPU build of torch.
 TRAINER_LIBRARIES = 740 * MIB
@@ -98,6 +99,24 @@ def searching(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
         "logits": float(sizes.logits(ASKED_ROWS)),  # of lens search, and of the canary
         # As the store has them, one a slot, and whitened; a block of texts; distances of block to block.
         "features": 3 * thoughts + 4.0 * BLOCK * (features(recipe, sizes) + sizes.width + 2 * BLOCK),
+    }
+
+
+def finishing(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
+    """Translating the references of all sites with the finished verbalizer, on an engine of its own.
+
+    The engine maps the file of the base once more and merges the adapter into layers of its own.
+    """
+    rows = 0 if recipe.reading.spec.target is Target.ANSWER else PER_SITE * sizes.n_thoughts
+    held = 2.0 * sizes.kv(rows * (recipe.grpo.max_new_tokens + 8))  # one copy while it is extended
+    return {
+        "libraries": TRAINER_LIBRARIES,
+        "weights": 2.0 * sizes.weights,
+        "merged": float(sizes.n_targeted * sizes.itemsize),
+        "lora": 2 * 4.0 * sizes.n_lora,
+        "maps": float(maps(recipe, sizes)),
+        "kv cache": held,
+        "logits": 3.0 * sizes.logits(rows),
     }
 
 
