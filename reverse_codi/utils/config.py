@@ -14,7 +14,7 @@ from reverse_codi.utils.errors import TRAINING, NotInstalledError
 from reverse_codi.utils.errors import UsageError as UsageError
 from reverse_codi.utils.errors import UserError as UserError
 from reverse_codi.utils.log import hide_log, show_log_on_standard_error
-from reverse_codi.utils.shown import brief, cut
+from reverse_codi.utils.shown import brief, cut, harmless
 from reverse_codi.utils.text_files import read_text
 from reverse_codi.utils.yaml_text import DuplicateKeyError, YamlError, load_yaml
 
@@ -45,14 +45,14 @@ def run_verb(main: Callable[[], None]) -> None:
 
         silence(sys.stdout)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {harmless(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+        raise SystemExit(f"error: {harmless(str(error))}") from None
     except OSError as error:  # no such file, no right to read it, a name that is too long, a full disk
         if error.filename is None and not isinstance(error, FileNotFoundError):
             raise
-        raise SystemExit(f"error: {error}") from None
+        raise SystemExit(f"error: {harmless(str(error))}") from None
     except ModuleNotFoundError as error:
         if error.name not in TRAINING:
             raise
