@@ -108,9 +108,10 @@ def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, confi
     for name in ("eos_token", "pad_token"):
         if getattr(tokenizer, f"{name}_id") is None:
             raise CheckpointError(f"{folder}: the tokenizer names no {name}; set it in tokenizer_config.json")
-    if max(len(tokenizer) - 1, *config.ids) >= rows:
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    if max(highest, len(tokenizer) - 1, *config.ids) >= rows:
         raise CheckpointError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, bot is {config.bot_id} and eot "
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, ids up to {highest}, bot is {config.bot_id} and eot "
             f"{config.eot_id}, but the embedding has {rows} rows"
         )
     return int(model.config.hidden_size)
