@@ -33,9 +33,11 @@ from reverse_codi.reasoners.text_limits import check_room, check_whole
 from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.config import UserError
 from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.finite import NotFiniteError, non_finite
 from reverse_codi.utils.folders import whole_files
 from reverse_codi.utils.hub import pushed
 from reverse_codi.utils.micro_batch import rows_at_once
+from reverse_codi.utils.shown import brief
 
 __all__ = ["PROJECTION_FILE", "CheckpointError", "CodiConfig", "CodiReasoner", "new_language_model"]
 
@@ -195,6 +197,13 @@ class CodiReasoner:
             )
             for i, answer in zip(batch, answers, strict=True):
                 outputs[i] = decoded_answer(self.tokenizer, answer)
+        if non_finite([("h", hidden_states), ("z", latent_inputs)]) is not None:
+            good = hidden_states.isfinite().flatten(1).all(1) & latent_inputs.isfinite().flatten(1).all(1)
+            question = questions[int((~good).nonzero()[0])]
+            raise NotFiniteError(
+                f"the thoughts about {brief(question)} are not finite; check the weights and the configuration of "
+                f"{self.path or 'this reasoner'}"
+            )
         return Chains(hidden_states, latent_inputs, outputs)
 
     @torch.no_grad()

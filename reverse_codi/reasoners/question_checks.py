@@ -12,7 +12,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.training_record import trained_length
 from reverse_codi.recipe.traces import OnBad
 from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.shown import printable
+from reverse_codi.utils.shown import cut
 from reverse_codi.utils.text_files import half_character
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def faults(reasoner: Reasoner, questions: Sequence[str], writes: bool = False) -
         if codi is None or (surely_fits and any(map(str.isalnum, question))):
             return None
         if not codi.ids(question):
-            return f"the tokenizer makes nothing of {printable(question)!r}; write it otherwise"
+            return f"the tokenizer makes nothing of {cut(question)!r}; write it otherwise"
         tokens = len(codi.question_ids(question))
         if limit is None or tokens <= limit:
             return None
@@ -197,15 +197,21 @@ def notices(reasoner: CodiReasoner, question: str, trained: int | None = None) -
     """
     found = []
     if words := unknown_words(reasoner, question):
-        found.append(f"the model does not know these words: {', '.join(map(printable, words))}")
+        found.append(f"the model does not know these words: {_listed(words)}")
     if spans := unknown_numbers(reasoner, question):
         numbers = dict.fromkeys(question[start:end] for start, end in spans)
         read = [f"{number} (read as {_as_read(reasoner, number)})" for number in numbers]
-        found.append(f"the model does not understand these numbers: {', '.join(read)}")
+        found.append(f"the model does not understand these numbers: {_listed(read)}")
     tokens = len(reasoner.question_ids(question))
     if trained is not None and tokens > trained:
         found.append(f"the question has {tokens} tokens, the longest that the model was trained on {trained}")
     return found
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words of a question in one line: the first ones, and how many more there are."""
+    more = len(words) - SHOWN
+    return ", ".join([*map(cut, words[:SHOWN]), *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def all_notices(reasoner: CodiReasoner, asked: Sequence[Asked], trained: int | None) -> list[str]:

@@ -15,7 +15,7 @@ from reverse_codi.utils.errors import TRAINING, NotInstalledError
 from reverse_codi.utils.errors import UsageError as UsageError
 from reverse_codi.utils.errors import UserError as UserError
 from reverse_codi.utils.log import hide_log, show_log_on_standard_error
-from reverse_codi.utils.shown import brief, cut
+from reverse_codi.utils.shown import brief, cut, harmless
 from reverse_codi.utils.text_files import read_text
 from reverse_codi.utils.yaml_text import DuplicateKeyError, YamlError, load_yaml
 
@@ -48,7 +48,7 @@ def run_verb(main: Callable[[], None]) -> None:
 
             silence(sys.stdout)
         except UsageError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {harmless(str(error))}", file=sys.stderr)
             raise SystemExit(2) from None
         except (UserError, OSError) as error:
             # Of the system's errors those that name a file: none there, no right to read it, a name too long.
@@ -57,7 +57,7 @@ def run_verb(main: Callable[[], None]) -> None:
                 raise
             if stopping.asked():  # what failed may be what the signal also ended, such as Ray
                 raise SystemExit(stopped()) from None
-            raise SystemExit(f"error: {error}") from None
+            raise SystemExit(f"error: {harmless(str(error))}") from None
         except ModuleNotFoundError as error:
             if error.name not in TRAINING:
                 raise

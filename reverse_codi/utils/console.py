@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,9 +19,11 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
 from reverse_codi.utils import under_way
 from reverse_codi.utils.log import log_console
+from reverse_codi.utils.shown import harmless
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,14 @@ class VerbConsole(Console):
 
     def __init__(self, **how: Any) -> None:
         super().__init__(**{"markup": False, "highlight": False, "emoji": False, **how})
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """What is printed; no text in it, of a file or a model, reaches the terminal as a command."""
+        for segment in super().render(renderable, options):
+            plain = segment.control is None
+            yield Segment(harmless(segment.text), segment.style) if plain else segment
 
     def on_broken_pipe(self) -> None:
         """Print no more; see `rich.console.Console.on_broken_pipe`, which would end the program."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 
 _LONGEST = 200
+# Control characters but tabs and line ends, and those that turn the direction of what follows.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxset = 3, 8, 8, 8, 8
@@ -34,3 +37,12 @@ def cut(text: str) -> str:
 def printable(text: str) -> str:
     """A text with its invisible and direction-changing characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def harmless(text: str) -> str:
+    """A text of whatever origin as a terminal may show it: escapes for what would move, hide or turn it.
+
+    >>> harmless("12\\t+ 5\\n") == "12\\t+ 5\\n", harmless("\\x1b[2J12")
+    (True, '\\\\x1b[2J12')
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

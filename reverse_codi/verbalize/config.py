@@ -45,7 +45,7 @@ def check_template(template: str, n_slots: int) -> None:
 class Injection(Section):
     """How a thought becomes an input vector."""
 
-    norm: float | None = Field(default=None, gt=0)
+    norm: float | None = Field(default=None, gt=0, le=1e6)
     """Length that every vector is scaled to; none leaves them as they are."""
 
 

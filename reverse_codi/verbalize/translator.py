@@ -13,7 +13,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import Recipe, recipe_beside
 from reverse_codi.rollout.base import Sampling
-from reverse_codi.utils.config import validated
+from reverse_codi.utils.config import UserError, validated
 from reverse_codi.verbalize.greedy import greedy, greedy_engine, prompts_of
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
@@ -40,6 +40,13 @@ class Translator:
             recipe = validated(Recipe, recipe_beside(self.folder), str(self.folder))
             max_new_tokens = recipe.grpo.max_new_tokens
         self.max_new_tokens = max_new_tokens
+        slots = self.policy.verbalizer_config.n_slots
+        prompt, positions = len(self.policy.prompts([list(range(slots))])[0]), reasoner.lm.config.max_position_embeddings
+        if prompt + max_new_tokens > positions:
+            raise UserError(
+                f"{self.folder}: texts of {max_new_tokens} tokens (grpo.max_new_tokens of its recipe, or as asked) do "
+                f"not fit behind a prompt of {prompt} into the model's {positions} positions; give fewer"
+            )
         self.engine = greedy_engine(reasoner, folder)
 
     def greedy(self, slots: Tensor) -> list[str]:

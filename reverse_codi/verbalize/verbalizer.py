@@ -69,6 +69,13 @@ class Verbalizer:
         self.reasoner = translator.reasoner
         self.sites = metric.sites
         known = [*thought_sites(self.reasoner.n_thoughts), ANSWER]
+        slots = translator.policy.verbalizer_config.n_slots
+        wanted = self.reasoner.n_thoughts if ANSWER in self.sites else 1
+        if slots != wanted:
+            raise UserError(
+                f"{translator.folder}: n_slots is {slots}, its maps are of texts of {wanted} thoughts; fetch the "
+                "verbalizer again"
+            )
         if strange := [str(site) for site in self.sites if site not in known]:
             raise UserError(
                 f"{translator.folder} has maps of {cut(' '.join(strange))}; its reasoner has the thoughts "

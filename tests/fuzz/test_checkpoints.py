@@ -36,6 +36,11 @@ def verbalizer(tiny_verbalizer: Path, tmp_path_factory: pytest.TempPathFactory) 
     return Folder(root / "whole", root / "copy")
 
 
+@pytest.fixture(scope="module")
+def reasoner(tiny_folders: tuple[Path, Path]) -> CodiReasoner:
+    return CodiReasoner.from_pretrained(tiny_folders[0])
+
+
 def changed(data: st.DataObject, folder: Folder, names: list[str]) -> Path:
     """The folder with one of its files changed: JSON by its values, weights by a NaN, all by their bytes."""
     name = data.draw(st.sampled_from(names))
@@ -61,9 +66,8 @@ def test_a_damaged_checkpoint_is_loaded_or_named(data: st.DataObject, checkpoint
 @cases("verbalizers")
 @given(data=st.data())
 def test_a_damaged_verbalizer_is_loaded_or_named(
-    data: st.DataObject, verbalizer: Folder, tiny_folders: tuple[Path, Path]
+    data: st.DataObject, verbalizer: Folder, reasoner: CodiReasoner
 ) -> None:
-    reasoner = CodiReasoner.from_pretrained(tiny_folders[0])
     names = [name for name in sorted(verbalizer.whole) if name != "README.md"]
     folder = changed(data, verbalizer, names)
 

@@ -26,6 +26,9 @@ from reverse_codi.utils.shown import brief
 _CONFIG, _ADAPTER = "config.json", "adapter_config.json"
 _FIX = "correct it, or fetch the checkpoint again"
 _PLAIN = {"trust_remote_code": False, "local_files_only": True}
+_PROBE = "Ann has 12."
+# How attention is computed by this package's own dependencies; another name would be fetched from the hub.
+_ATTENTION = (None, "eager", "sdpa")
 # The key of a config.json that names other weights than the usual ones.
 _WEIGHTS = "transformers_weights"
 # Whole numbers without which no size is known, where the model has them.
@@ -51,6 +54,11 @@ def read_config(folder: Path) -> PretrainedConfig:
             f"{file}: {_WEIGHTS} is {brief(others)}; only the weights that lie there under their usual "
             "names are loaded; take the key out"
         )
+    if (attention := getattr(config, "_attn_implementation", None)) not in _ATTENTION:
+        raise CheckpointError(
+            f"{file}: attention is to be computed by {brief(attention)}, which would be code from elsewhere; take "
+            "the key out"
+        )
     return config
 
 
@@ -62,6 +70,7 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     with blamed_on(f"the tokenizer of {folder}", CheckpointError, _FIX):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **_PLAIN)
+        tokenizer.decode(tokenizer(_PROBE, add_special_tokens=False).input_ids)  # some damage shows in use
     return tokenizer
 
 

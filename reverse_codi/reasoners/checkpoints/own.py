@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.reasoners.checkpoints.accounting import check_finite, check_fits, copies, shapes, skeleton
@@ -51,8 +52,12 @@ def read_own(folder: Path) -> Own:
         raise FileNotFoundError(f"{folder / CONFIG_FILE} is missing: {folder} holds no CODI reasoner")
     config, tokenizer = own_config(folder), read_tokenizer(folder)
     width = check_language_model(folder, tokenizer, config)
-    prj, file = projection(width, config.projection_width), folder / PROJECTION_FILE
-    load_strictly(prj, read_tensors(file) if config.projection_width or file.is_file() else {}, file)
+    file = folder / PROJECTION_FILE
+    tensors = read_tensors(file) if config.projection_width or file.is_file() else {}
+    with torch.device("meta"):  # the file may say any width
+        check_fits(shapes(projection(width, config.projection_width).state_dict()), shapes(tensors), str(file))
+    prj = projection(width, config.projection_width)
+    prj.load_state_dict(tensors)
     lm = read_language_model(folder)
     _check_tied(lm, folder)
     check_finite(dict(lm.named_parameters()), lambda name: f"{folder}: {name}")
@@ -108,9 +113,10 @@ def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, confi
     for name in ("eos_token", "pad_token"):
         if getattr(tokenizer, f"{name}_id") is None:
             raise CheckpointError(f"{folder}: the tokenizer names no {name}; set it in tokenizer_config.json")
-    if max(len(tokenizer) - 1, *config.ids) >= rows:
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    if max(highest, len(tokenizer) - 1, *config.ids) >= rows:
         raise CheckpointError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, bot is {config.bot_id} and eot "
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, ids up to {highest}, bot is {config.bot_id} and eot "
             f"{config.eot_id}, but the embedding has {rows} rows"
         )
     return int(model.config.hidden_size)
@@ -128,9 +134,3 @@ def _check_tied(lm: PreTrainedModel, folder: Path) -> None:
                 f"{folder}: {name} differs from {kept}, but config.json has tie_word_embeddings: true; set "
                 "it to false, or leave the one that does not count out of the file"
             )
-
-
-def load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: Path) -> None:
-    """Load a state dict; a missing, unknown or misshapen tensor is an error that names it."""
-    check_fits(shapes(module.state_dict()), shapes(tensors), str(source))
-    module.load_state_dict(tensors)

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from reverse_codi.utils import console as module
 from reverse_codi.utils.config import run_verb
 from reverse_codi.utils.console import VerbConsole, counted, progress
 from reverse_codi.utils.log import hide_log, log_console, notes, show_log
+from reverse_codi.utils.tables import Table
 
 log = logging.getLogger("reverse_codi.somewhere")
 
@@ -199,3 +201,16 @@ def test_run_verb_shows_the_log_where_the_verb_wants_it(
     log.warning("after the verb")
     assert getattr(capsys.readouterr(), stream) == "a notice\n"
     assert log_console() is None
+
+
+def test_a_text_commands_no_terminal() -> None:
+    """Questions and texts come from files of others: a title of the window, a cleared screen, a turned line."""
+    file = io.StringIO()
+    console = VerbConsole(file=file, force_terminal=True, width=80)
+    table = Table("text", texts=["text"])
+    table.add_row("12\x1b[2J\x1b]0;title\x07 + 5")
+    console.print(Text("a\x1b[2Jb", style="bold"), "c\u202ed", table)
+    out = file.getvalue()
+    assert "\x1b[2J" not in out and "\x1b]0;" not in out and "\u202e" not in out and "\x07" not in out
+    assert "a\\x1b[2Jb" in out and "c\\u202ed" in out and "\\x1b[2J" in out
+    assert "\x1b[1m" in out  # its own styles are kept
