@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ def alone(root: Path, ray_session: None) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(root: Path, alone: Path) -> Path:
+    """GRPO of two workers from the warm start of one: a difference of rounding grows with each step."""
+    for name in ("reading", "warm"):
+        shutil.copytree(alone / name, root / "shared" / name)
     assert train(recipe(root, "shared", *SHARED)) == root / "shared/verbalizer"
     return root / "shared"
 
@@ -66,12 +70,15 @@ def adapter(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "adapter_model.safetensors")
 
 
-def test_the_warm_start_of_two_is_that_of_one(alone: Path, shared: Path) -> None:
-    ours, theirs = adapter(alone / "warm"), adapter(shared / "warm")
+def test_the_warm_start_of_two_is_that_of_one(root: Path) -> None:
+    short = ("--warm_start.steps", "8", "--warm_start.learning_rate", "1e-3", "--grpo.steps", "0")
+    train(recipe(root, "warm-one", *short))
+    train(recipe(root, "warm-two", *short, *SHARED))
+    ours, theirs = adapter(root / "warm-one/warm"), adapter(root / "warm-two/warm")
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():
         assert torch.allclose(weight, theirs[name], atol=1e-4), name
-    assert max(float(weight.abs().max()) for name, weight in ours.items() if "lora_B" in name) > 1e-2
+    assert max(float(weight.abs().max()) for name, weight in ours.items() if "lora_B" in name) > 1e-3
 
 
 def test_two_workers_have_the_losses_of_one(alone: Path, shared: Path) -> None:
@@ -99,6 +106,7 @@ def test_every_text_is_written_once(alone: Path, shared: Path) -> None:
     assert texts[0] == texts[1]
 
 
+@pytest.mark.slow
 def test_a_run_of_two_is_resumed_by_two_and_by_one(root: Path, shared: Path) -> None:
     options = ("--grpo.steps", "2", "--grpo.schedule", "constant")
     longer = ("--grpo.steps", "4", "--grpo.schedule", "constant")
