@@ -29,7 +29,7 @@ SHARE_OF_GPU = 0.5
 _FLOAT = 4
 # Floats a token, layer and unit of width that a pass with a LoRA on every linear layer takes: 30 (embedded),
 # 48 to 56 (GPT-2 and Llama of width 768, 6 layers, 64 x 33 tokens; peak of the process on CPU, torch 2.13).
-# With 40, and the tile below, a GPT-2 of 2 layers took .1 to .3 GiB more than estimated (docs/performance.md).
+# With 40, and the tile below, a GPT-2 of 2 layers took .1 to .3 GiB more than this (docs/performance.md).
 _FLOATS_SAVED = 40
 # TRL's tile of logits, and how many copies of it exist at once on CPU (7.5 measured, 2,048 tokens x 50,257
 # words). On a GPU a kernel turns a tile into its gradient in place.
