@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from selenium.webdriver import Chrome
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -54,8 +53,8 @@ def ask(page: Chrome, question: str, answer: str, thoughts: int = 4) -> None:
 
 
 def edit(page: Chrome, row: int, text: str) -> None:
-    """Double-click a translation, write another text, press Enter."""
-    ActionChains(page).double_click(cell(page, row, TRANSLATION)).perform()
+    """Click a translation, write another text, press Enter."""
+    cell(page, row, TRANSLATION).click()
     write(page, row, text)
 
 

@@ -30,14 +30,23 @@ EXAMPLES = (
     "Noah brings 12 more. He loses 4. How many tickets is that in the end?",
 )
 HEAD = """# What does it think?
-Ask, and read each thought. To change one, double-click its translation, edit the text or a number, and press Enter:
+Ask, and read each thought. To change one, click its translation, edit the text or a number, and press Enter:
 the model goes on from there. An empty cell takes the thought back.
 """
-# Translations look as if they can be edited. A double tap edits and does not zoom. Rows are neither added nor sorted.
+# Translations look as if they can be edited; rows are neither added nor sorted; headers are not broken.
 STYLE = """
-#thoughts .body-cell:not(.static) { cursor: text; touch-action: manipulation; }
+#thoughts .body-cell:not(.static) { cursor: text; }
 #thoughts .body-cell:not(.static) span { text-decoration: underline dotted; text-underline-offset: 4px; }
-#thoughts :is(.cell-menu-button, .cell-menu, .selection-button) { display: none !important; }
+#thoughts :is(.cell-menu-button, .cell-menu, .selection-button, .header-icons) { display: none !important; }
+#thoughts .header-cell span { word-break: keep-all !important; overflow-wrap: normal !important; }
+"""
+# Gradio's table is edited by a double click, for which phones have no gesture.
+SCRIPT = """
+document.addEventListener('click', event => {
+  const cell = event.target.closest('#thoughts .body-cell:not(.static)');
+  if (!cell || cell.querySelector('textarea')) return;
+  cell.dispatchEvent(new MouseEvent('dblclick', {bubbles: true}));
+}, true);
 """
 
 
@@ -112,7 +121,9 @@ def build(verbalizers: Mapping[str, Verbalizer], examples: Sequence[str] = ()) -
         keep = gr.DownloadButton("Download the trace", elem_id="download")
         for event in (ask.click, question.submit):
             event(think, [name, question], [state, rows, answer, after, site])
-        rows.input(change, [state, rows], [answer, after], trigger_mode="always_last")
+        rows.input(
+            change, [state, rows], [answer, after], trigger_mode="always_last", show_progress="minimal"
+        )
         rows.input(take_back, [state, rows], [rows], show_progress="hidden")
         rows.select(choose, None, [site])
         sample.click(more, [state, site, n], [others])
@@ -139,6 +150,7 @@ def serve(page: gr.Blocks, port: int = 0, browser: bool = False) -> str:
         quiet=True,
         prevent_thread_lock=True,
         css=STYLE,
+        js=SCRIPT,
         footer_links=["settings"],
         run_history=False,
     )

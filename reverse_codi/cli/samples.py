@@ -80,7 +80,9 @@ def main(options: argparse.Namespace, out: Output) -> Any:
                 references = kept_reference_texts(translator, metric)
             rows += len(thoughts)
             chosen = {(0, "greedy"): made.chosen(0, nearest_of_all)}
-            chosen |= {(n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()}
+            chosen |= {
+                (n, name): made.chosen(n, rule) for n in options.samples for name, rule in rules.items()
+            }
             for key, texts in chosen.items():
                 tables.setdefault(key, []).append(counts(references, metric, thoughts, texts))
             advance(1)

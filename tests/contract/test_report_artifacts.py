@@ -27,7 +27,9 @@ def make_run(place: Path, **log: object) -> Path:
     run = place / "run"
     run.mkdir()
     (run / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "kl": 0.1}\n')
-    (run / "recipe.yaml").write_text(yaml.safe_dump({"log": {"report_to": INSTALLED, "project": "mine", **log}}))
+    (run / "recipe.yaml").write_text(
+        yaml.safe_dump({"log": {"report_to": INSTALLED, "project": "mine", **log}})
+    )
     return run
 
 
@@ -46,7 +48,9 @@ def test_wandb_has_it_twice_in_one_run_of_the_group(place: Path) -> None:
     kept = json.loads((place / "run/trackers.json").read_text())
     assert kept["group"] == "g-1" and kept["runs"].keys() == {"train", "report"}
     files = wandb_files(place / "wandb")
-    assert [(file.id, file.group, file.job) for file in files] == [(kept["runs"]["report"], "g-1", "report")] * 2
+    assert [(file.id, file.group, file.job) for file in files] == [
+        (kept["runs"]["report"], "g-1", "report")
+    ] * 2
     assert [file.artifacts for file in files] == [{"report": ["report.html"]}] * 2
 
 

@@ -39,6 +39,7 @@ def asked(chrome: Chrome, address: str) -> Iterator[Callable[..., Chrome]]:
         sized(chrome, width)
         chrome.get(f"{address}?__theme={theme}")
         until(chrome, lambda: listening(chrome))
+        chrome.get_log("browser")  # drops what the page before said when it was left
         ask(chrome, QUESTION, ANSWER)
         return chrome
 
@@ -53,7 +54,7 @@ def test_a_translation_is_edited_in_the_table_and_the_answer_follows(asked: Call
 
     edit(page, 0, "9 + 4 = 13.")
     wait_for(page, "answer", "The answer is: 12 → The answer is: 13")
-    until(page, lambda: cell(page, 0, 2, "after").text == "9 + 4 = 13.")
+    until(page, lambda: cell(page, 0, 2, "after").text.endswith("= 13."))
     assert [cell(page, 0, column, "after").text for column in (0, 1)] == ["h0", "9 + 3 = 12."]
 
     edit(page, 0, "9 + 5 = 14.")
@@ -82,7 +83,7 @@ def test_the_thought_that_is_clicked_is_sampled(asked: Callable[..., Chrome]) ->
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_on_a_phone_a_double_tap_edits(asked: Callable[..., Chrome], theme: str) -> None:
+def test_on_a_phone_a_tap_edits(asked: Callable[..., Chrome], theme: str) -> None:
     page = asked(390, theme)
     place = cell(page, 0, TRANSLATION)
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", place)
@@ -92,12 +93,13 @@ def test_on_a_phone_a_double_tap_edits(asked: Callable[..., Chrome], theme: str)
     )
     x, y = page.execute_script(middle, place)
     assert 0 < x < 390  # it is seen without scrolling to the side
-    tap = {"x": x, "y": y, "tapCount": 2, "gestureSourceType": "touch"}
-    page.execute_cdp_cmd("Input.synthesizeTapGesture", tap)
+    for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
+        page.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     write(page, 0, "9 + 4 = 13.")
     wait_for(page, "answer", "The answer is: 12 → The answer is: 13")
     assert page.execute_script("return document.documentElement.scrollWidth") <= 390
-    paper: str = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    style = "return getComputedStyle(document.querySelector('gradio-app')).backgroundColor"
+    paper: str = page.execute_script(style)
     red = int(paper.partition("(")[2].partition(",")[0])
     assert (red < 64) == (theme == "dark")
 

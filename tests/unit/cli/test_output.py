@@ -210,7 +210,9 @@ def test_a_translation_that_is_piped_has_no_bars_and_no_colours(tmp_path: Path) 
     assert b"\r" not in done.stderr and b"\x1b" not in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize(("option", "stream"), [("--quiet", None), ("--json", "err"), ("--no-such", None), ("", "out")])
+@pytest.mark.parametrize(
+    ("option", "stream"), [("--quiet", None), ("--json", "err"), ("--no-such", None), ("", "out")]
+)
 def test_where_caches_go_is_a_notice_like_others(option: str, stream: str | None, tmp_path: Path) -> None:
     """The home folder cannot be written to, which is known before the options are."""
     gone = ("HF_", "WANDB_", "VLLM_", "TRITON_", "XDG_")
@@ -219,6 +221,8 @@ def test_where_caches_go_is_a_notice_like_others(option: str, stream: str | None
     command = [sys.executable, "-m", "reverse_codi.cli", "recipes", *filter(None, [option])]
     done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=120)
     assert done.returncode == (2 if option == "--no-such" else 0), done.stderr
-    notices = {name: text.count("caches go to") for name, text in (("out", done.stdout), ("err", done.stderr))}
+    notices = {
+        name: text.count("caches go to") for name, text in (("out", done.stdout), ("err", done.stderr))
+    }
     assert notices == {"out": int(stream == "out"), "err": int(stream == "err")}
     assert option != "--json" or "tiny" in json.loads(done.stdout)

@@ -39,9 +39,7 @@ def test_own_answers_are_asked_of_the_last_thought_and_errors_weigh_more(traces:
     assert (wrong.rows, wrong.labels) == ([2], ["4"])
 
 
-def test_a_bar_shows_how_many_probes_were_fitted(
-    traces: TraceStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bar_shows_how_many_probes_were_fitted(traces: TraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four for each group of traces that has rows: one of step results, one of wrong answers."""
     monkeypatch.setattr(ceilings, "STEPS_OF_SGD", 2)
     console = show_log(screen(terminal=True))
