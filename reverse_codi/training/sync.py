@@ -21,8 +21,8 @@ from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.utils.config import UserError
-from reverse_codi.utils.folders import whole_folder
 from reverse_codi.utils.finite import NotFiniteError
+from reverse_codi.utils.folders import whole_folder
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
