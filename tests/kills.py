@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,9 @@ def writes_of(case: Case, folder: Path) -> int:
             continue
         root = folder / "run"
         shutil.copytree(start, root)
-        said = killed_at(number, root, lambda: case.work(root))
+        said = killed_at(number, root, partial(case.work, root))
         # In a child too: what a check changes in this process would reach the next kill.
-        if (code := in_child(lambda: case.check(root, number))) != 0:
+        if (code := in_child(partial(case.check, root, number))) != 0:
             raise AssertionError(f"write {number} ({said}): what a kill there left is not whole ({code})")
         shutil.rmtree(root)
         if not said:
@@ -78,7 +79,7 @@ def writes_of(case: Case, folder: Path) -> int:
 
 
 def killed_at(number: int, root: Path, work: Callable[[], object]) -> str:
-    """Fork, work, and die at the `number`-th write below `root`; returns what the write was, "" if it had fewer."""
+    """Fork, work, and die at a write below `root`; returns what it was, "" if there were fewer."""
     note = root.with_name("write.txt")
     note.unlink(missing_ok=True)
 
@@ -135,6 +136,11 @@ def policy_of(seed: int) -> Policy:
     policy = make_tiny_policy(REASONER)
     stir(policy, seed)
     return policy
+
+
+def one_file(root: Path, word: str) -> None:
+    """A file."""
+    write_whole(root / "a.json", word)
 
 
 def read_file(root: Path, number: int) -> None:
@@ -244,7 +250,11 @@ def with_wanted(root: Path) -> None:
 
 
 CASES = {
-    "file": Case(lambda root: write_whole(root / "a.json", "old"), lambda root: write_whole(root / "a.json", "new"), read_file),
+    "file": Case(
+        lambda root: write_whole(root / "a.json", "old"),
+        lambda root: write_whole(root / "a.json", "new"),
+        read_file,
+    ),
     "folder": Case(lambda root: two_files(root, "old"), lambda root: two_files(root, "new"), read_folder),
     "folder-without-exchange": Case(lambda root: two_files(root, "old"), without_exchange, read_restored),
     "best": Case(best_of(1), best_of(2), read_best),

@@ -227,7 +227,7 @@ class Reconstructor:
             record = json.loads(file.metadata()["record"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         if CONTENT in record and record[CONTENT] != weights_hash(tensors, {}):  # not in version 0.1.0
-            raise DamagedError(f"{path} was changed or damaged after it was written; remove it to fit it anew")
+            raise DamagedError(f"{path} was changed or damaged after it was written; remove it")
         if record["reasoner_hash"] != reasoner.content_hash:
             raise ReconstructorError(
                 f"{path} was made of the reasoner with hash {record['reasoner_hash']}, the one at hand has "

@@ -57,8 +57,8 @@ def rewind(out: Path, step: int) -> list[str]:
             kept = [record for record in records if _step_of(record, out / name) <= last]
             if name == METRICS and (lost := _lost(kept, step)):
                 notes.append(
-                    f"{out / name} has no line of {lost}, which the checkpoint has behind it: the file was cut "
-                    "or its disk failed; training goes on, and those figures are gone"
+                    f"{out / name} has no line of {lost}, which the checkpoint has behind it: the file was "
+                    "cut; training goes on, and those figures are gone"
                 )
             if name == COMPLETIONS and any(map(_is_of_old, kept)):
                 kept = [_renamed(record) for record in kept]
@@ -118,7 +118,7 @@ def keep_best(out: Path, policy: Policy, figures: Mapping[str, Any]) -> None:
 
 
 def best_worth(out: Path) -> float | None:
-    """The worth of the policy in `best/`; None without one, or where an earlier version left none that counts.
+    """The worth of the policy in `best/`; None without one, or with none that counts.
 
     Raises:
         DamagedError: its figures are cut or damaged.

@@ -23,14 +23,18 @@ _FIXES = {
 }
 # Rust's libraries (safetensors, tokenizers) and pyarrow say the number within their message.
 _NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
-# torch.save's zip writer does not say why; the first is of `torch.save(..., path)`, as the system's stream.
-_TORCH = ("PytorchStreamWriter failed", "iostream error", "unexpected pos")
+# torch.save's zip writer and NumPy's tofile ("9 requested and 4 written") do not say why.
+_SILENT = ("PytorchStreamWriter failed", "iostream error", "unexpected pos", "requested and")
 # More than what a disk that has just refused a file can have left.
 _PROBE = 1 << 20
 
 
 class DiskError(UserError, OSError):
     """The disk refused a file; the message names the file, the reason and what to do."""
+
+    def __str__(self) -> str:
+        """The message; an OSError with a number would show that number instead."""
+        return str(self.args[0])
 
 
 @contextmanager
@@ -58,7 +62,8 @@ def _reason(error: Exception, folder: Path) -> int | None:
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (found := _NUMBER.search(str(error))):
         number = int(found[1] or found[2])
-    if number is None and isinstance(error, RuntimeError) and any(word in str(error) for word in _TORCH):
+    silent = isinstance(error, RuntimeError | OSError) and any(word in str(error) for word in _SILENT)
+    if number is None and silent:
         number = _refusal(folder) or errno.EIO
     return number if number in _FIXES else None
 

@@ -1,4 +1,4 @@
-"""Folders written whole or not at all, and several files at once into a folder that holds other things too."""
+"""Folders written whole or not at all, and files that go together into a folder of other things."""
 
 from __future__ import annotations
 
@@ -116,6 +116,7 @@ def flush_all(folder: Path) -> None:
 def _exchange(one: Path, other: Path) -> bool:
     """Let two folders change places at once; False where the system or the file system cannot."""
     call = getattr(ctypes.CDLL(None), "renameat2", None)
-    return call is not None and 0 == call(
-        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_EXCHANGE)
+    return (
+        call is not None
+        and call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), ctypes.c_uint(_EXCHANGE)) == 0
     )

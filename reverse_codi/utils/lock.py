@@ -1,6 +1,6 @@
 """One run a folder: a lock that the system takes back when its process dies.
 
-It is an flock(2) on `.lock` in the folder, which is there while it is held, and after a kill (held by no one).
+It is an flock(2) on `.lock` in the folder, which is there while it is held, and after a kill (unheld).
 It holds between processes of one machine, and over NFS where the server has locks; Lustre needs the mount
 option `flock`. Where a file system has none, a warning says that two runs would not notice one another.
 """

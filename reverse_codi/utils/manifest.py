@@ -84,7 +84,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def problems(folder: Path, names: Sequence[str] | None = None) -> list[str]:
-    """What is wrong with files of a folder that has a manifest; files that it does not list are not looked at.
+    """What is wrong with files that a folder's manifest lists; others are not looked at.
 
     Args:
         folder: has a manifest.

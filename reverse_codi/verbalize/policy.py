@@ -108,7 +108,7 @@ class Policy:
         return cls(model, LatentEmbedding.install(model), verbalizer_config, reasoner.tokenizer)
 
     def save(self, folder: str | Path) -> None:
-        """Write adapter, configuration and manifest; the configuration after the adapter that it says is there.
+        """Write adapter, configuration and manifest; a folder with a configuration has its adapter.
 
         Raises:
             DiskError: the disk refused a file.

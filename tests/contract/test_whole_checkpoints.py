@@ -1,4 +1,4 @@
-"""What `WholeCheckpoints` leans on in transformers and TRL: who writes a checkpoint, where, and what after it."""
+"""What `WholeCheckpoints` leans on in transformers and TRL: who writes a checkpoint, and where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing but what the user asks for leaves the machine: no telemetry, no look at the hub for an adapter's base."""
+"""Nothing but what the user asks for leaves the machine: no telemetry, no look for an adapter's base."""
 
 from __future__ import annotations
 

@@ -52,13 +52,17 @@ def test_a_second_run_is_refused(key: str, begin: Callable[[Path], object], tmp_
     out = tmp_path / "base"
     with owned(out, "train.out"):
         (out / MARK).touch()
-        with pytest.raises(InUseError, match=rf"^{key} = {out} is in use by process \d+ on host .* another {key}$"):
+        with pytest.raises(
+            InUseError, match=rf"^{key} = {out} is in use by process \d+ on host .* another {key}$"
+        ):
             begin(out)
         assert contents(out) == sorted([LOCK, MARK])
         assert contents(tmp_path) == ["base"]
 
 
-def test_traces_are_collected_by_one_run_and_read_by_many(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+def test_traces_are_collected_by_one_run_and_read_by_many(
+    tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
     asked = TraceRequest(split=Split.TRAIN, n=4, seed=0, out=tmp_path / "traces", shard_rows=2)
     with owned(tmp_path / "traces", "trace.out"):
         with pytest.raises(InUseError, match=r"^trace\.out = "):

@@ -331,7 +331,9 @@ def test_a_full_disk_leaves_a_store_that_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", open_until_full)
-        with pytest.raises(OSError, match=rf"{file} cannot be written: No space left.*same command again") as error:
+        with pytest.raises(
+            OSError, match=rf"{file} cannot be written: No space left.*command again"
+        ) as error:
             collected(tmp_path)
     assert error.value.errno == errno.ENOSPC
     assert not list(tmp_path.glob("*.tmp"))

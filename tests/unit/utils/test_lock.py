@@ -36,7 +36,7 @@ def test_a_second_run_is_refused_in_one_line_and_a_dead_one_holds_nothing(tmp_pa
         with pytest.raises(InUseError) as refused, owned(folder, "train.out"):
             pytest.fail("two runs in one folder")
         assert str(refused.value).startswith(
-            f"train.out = {folder} is in use by process {process.pid} on host {socket.gethostname()} (since 20"
+            f"train.out = {folder} is in use by process {process.pid} on host {socket.gethostname()} (since "
         )
         assert str(refused.value).endswith("wait until it ends, stop it, or set another train.out")
         with pytest.raises(InUseError):
@@ -74,7 +74,10 @@ def test_a_run_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"train\.out = .* is not a folder"), owned(tmp_path / "file/x", "train.out"):
+    with (
+        pytest.raises(OutputError, match=r"train\.out = .* is not a folder"),
+        owned(tmp_path / "file/x", "train.out"),
+    ):
         pass
 
 

@@ -127,7 +127,7 @@ def test_where_every_checkpoint_is_damaged_nothing_begins_anew_in_silence(tmp_pa
     assert checkpoint_to_resume(tmp_path, WEIGHTS, "x") == Checkpoint()
     only = make_listed(tmp_path, 20)
     (only / "optimizer.pt").unlink()
-    message = rf"no checkpoint to go on from: {only}/optimizer.pt is missing. Restore it from a copy, or move it"
+    message = f"no checkpoint to go on from: {only}/optimizer.pt is missing. Restore it from a copy, or move"
     with pytest.raises(DamagedError, match=message):
         checkpoint_to_resume(tmp_path, WEIGHTS, "move it away")
 

@@ -1,4 +1,4 @@
-"""Files of a verbalizer that are cut, changed or missing: each an error that names the file and what to do."""
+"""Files of a verbalizer that are cut, changed or missing: each an error with its name and what to do."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def folder(tiny_verbalizer: Path, tmp_path: Path) -> Path:
 def test_a_policy(folder: Path, tiny_reasoner: CodiReasoner, name: str, harm: Harm) -> None:
     Policy.load(folder, tiny_reasoner)
     harm(folder / name)
-    with pytest.raises(UserError, match=rf"{folder / name} (is missing|has .* bytes|was changed).*[Rr]estore"):
+    with pytest.raises(
+        UserError, match=rf"{folder}/{name} (is missing|has .* bytes|was changed).*[Rr]estore"
+    ):
         Policy.load(folder, tiny_reasoner)
     if name != "verbalizer.json":
         with pytest.raises((UserError, FileNotFoundError), match=str(folder / name)):
