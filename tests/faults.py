@@ -131,7 +131,7 @@ class Bench:
         return made
 
     def differences(self, out: Path) -> list[str]:
-        """Figures and texts of a run that are not those of the run without faults; empty is what should be."""
+        """Figures and texts of a run that are not those of the one without faults; empty if all are."""
         return [
             *compared(lines(self.whole / "metrics.jsonl"), lines(out / "metrics.jsonl")),
             *compared(lines(self.whole / "completions.jsonl"), lines(out / "completions.jsonl")),

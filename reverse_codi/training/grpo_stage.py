@@ -24,8 +24,8 @@ from reverse_codi.training.selection import Selection
 from reverse_codi.training.sync import Canary, PolicySync
 from reverse_codi.utils.tracker import tracked
 from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
-from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.utils.trainer_progress import steps_shown
+from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
 

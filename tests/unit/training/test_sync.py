@@ -171,7 +171,9 @@ class OtherScale(OneEnginePool):
         copy = adapter.with_name(f"copy-{version}")
         shutil.copytree(adapter, copy)
         config = json.loads((copy / "adapter_config.json").read_text())
-        (copy / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": config["lora_alpha"] / 2}))
+        (copy / "adapter_config.json").write_text(
+            json.dumps({**config, "lora_alpha": config["lora_alpha"] / 2})
+        )
         super().sync(copy, version)
 
 
