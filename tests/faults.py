@@ -143,7 +143,8 @@ def outliving(session: str) -> list[str]:
     deadline = time.monotonic() + GONE_S
 
     def found() -> list[psutil.Process]:
-        keepers = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1] == session]
+        words = ((p, p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
+        keepers = [process for process, of in words if keeper.__name__ in of and session in of]
         return [*keeper.of_session(session), *keepers]
 
     while (left := found()) and time.monotonic() < deadline:
