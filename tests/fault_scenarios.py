@@ -117,7 +117,7 @@ def driver_signalled(bench: Bench, name: str, phase: str) -> list[Outcome]:
 
 
 def head_killed(bench: Bench, program: str) -> list[Outcome]:
-    """A part of Ray itself is killed: one line, nothing left running, and --resume goes on with a new head."""
+    """A part of Ray itself is killed: one line, nothing left running, and --resume goes on with a new one."""
     out = fresh(bench, f"{program}-killed")
     run = bench.run(out, faults=[fault(program, "generate")])
     wrong = [f"{process} still ran" for process in run.left]

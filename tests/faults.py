@@ -131,7 +131,7 @@ class Bench:
         return made
 
     def differences(self, out: Path) -> list[str]:
-        """Figures and texts of a run that are not those of the run without faults; empty is what should be."""
+        """Figures and texts of a run that are not those of the one without faults; empty if all are."""
         return [
             *compared(lines(self.whole / "metrics.jsonl"), lines(out / "metrics.jsonl")),
             *compared(lines(self.whole / "completions.jsonl"), lines(out / "completions.jsonl")),
@@ -143,7 +143,8 @@ def outliving(session: str) -> list[str]:
     deadline = time.monotonic() + GONE_S
 
     def found() -> list[psutil.Process]:
-        keepers = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1] == session]
+        words = ((p, p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
+        keepers = [process for process, of in words if keeper.__name__ in of and session in of]
         return [*keeper.of_session(session), *keepers]
 
     while (left := found()) and time.monotonic() < deadline:

@@ -135,7 +135,8 @@ class RewardPool:
         self.restarts = 0
         """Actors that were replaced so far."""
         self.actors: list[Any] = [self._start(i) for i in range(section.actors)]
-        self.spec: ReadSpec = [self._started(i) for i in range(section.actors)][0]
+        specs = [self._started(i) for i in range(section.actors)]
+        self.spec = specs[0]
 
     def score(self, rows: Candidates, step: int = 0) -> Scores:
         """Score a step: equal texts go to one actor, and actors get about equal amounts of text.

@@ -123,6 +123,18 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
         with under_way.phase("save"):
             super()._save_checkpoint(model, trial)
 
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's sampler; that of a resumed run has shuffled as often as the run before.
+
+        TRL 1.16 begins with the first epoch's order again, whichever epoch it goes on in (pinned by
+        tests/unit/training/test_dropped_step.py).
+        """
+        sampler = super()._get_train_sampler(dataset)
+        if sampler.shuffle:
+            for _ in range(self._step // (len(sampler) // self.args.per_device_train_batch_size)):
+                torch.randperm(sampler.num_samples, generator=sampler.generator)
+        return sampler
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the policy too: transformers 5.17 loads only adapters in sub-folders where there is one.
 

@@ -6,7 +6,7 @@ A cluster that was joined belongs to someone else: nothing of it is watched or e
 from __future__ import annotations
 
 import contextlib
-import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,8 +19,6 @@ import ray
 
 from reverse_codi.utils import keeper
 from reverse_codi.utils.errors import UserError
-
-log = logging.getLogger(__name__)
 
 # Programs without which a Ray cannot go on -> what they are.
 PARTS = {"raylet": "its raylet, which runs the actors of this machine", "gcs_server": "its head"}
@@ -59,7 +57,7 @@ def started(address_info: Mapping[str, Any]) -> None:
     children = psutil.Process().children()
     parts = {child.name(): child for child in children if child.name() in PARTS}
     # In a session of its own: Ctrl-C at a terminal goes to all processes of the run's.
-    command = [sys.executable, "-m", keeper.__name__, folder]
+    command = [sys.executable, "-m", keeper.__name__, folder, str(os.getpid())]
     watching = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     _session = Session(folder, parts, watching)
 

@@ -242,7 +242,6 @@ def test_a_truncated_adapter_names_actor_and_version(
     pool.sync(adapters[0], version=1)
 
 
-
 def test_no_room_for_an_actor(base: Path) -> None:
     with pytest.raises(RolloutTimeoutError, match=r"actor 0 did not start in 3 s; it needs 64 CPU"):
         RolloutPool(base, section(cpus=64, start_timeout_s=3))

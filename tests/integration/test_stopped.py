@@ -44,7 +44,16 @@ def stopped(words: list[str], number: int, ready: Callable[[], bool]) -> tuple[i
 
 
 def test_trace_ends_with_whole_shards(tmp_path: Path) -> None:
-    words = ["trace", "tiny", "--reasoner.path", "embedded", "--trace.n", "200000", "--trace.shard_rows", "500"]
+    words = [
+        "trace",
+        "tiny",
+        "--reasoner.path",
+        "embedded",
+        "--trace.n",
+        "200000",
+        "--trace.shard_rows",
+        "500",
+    ]
     out = tmp_path / "traces"
     code, output = stopped(
         [*words, "--trace.out", str(out)], signal.SIGTERM, lambda: len(list(out.glob("*.arrow"))) > 1
@@ -55,7 +64,14 @@ def test_trace_ends_with_whole_shards(tmp_path: Path) -> None:
 
 
 def test_distill_keeps_the_step_that_was_under_way(tmp_path: Path) -> None:
-    words = ["distill", str(recipe_file(tmp_path)), "--distill.written.steps", "3000", "--distill.save_steps", "1000"]
+    words = [
+        "distill",
+        str(recipe_file(tmp_path)),
+        "--distill.written.steps",
+        "3000",
+        "--distill.save_steps",
+        "1000",
+    ]
     out = tmp_path / "reasoner/written"
     code, output = stopped(words, signal.SIGINT, out.is_dir)
     assert code == 130, output

@@ -50,12 +50,22 @@ class Texts:
 
 
 def trained(
-    reasoner: CodiReasoner, out: Path, checkpoint: str | None = None, step: int | None = None, after: bool = False
+    reasoner: CodiReasoner,
+    out: Path,
+    checkpoint: str | None = None,
+    step: int | None = None,
+    after: bool = False,
 ) -> ThoughtTrainer:
     policy = make_tiny_policy(reasoner)
     texts = Texts(policy.verbalizer_config.n_vocab, step, after)
     section = GrpoSection(
-        steps=6, thoughts_per_step=2, samples=G, max_new_tokens=3, warmup_steps=0, save_every=4, learning_rate=0.05
+        steps=6,
+        thoughts_per_step=2,
+        samples=G,
+        max_new_tokens=3,
+        warmup_steps=0,
+        save_every=4,
+        learning_rate=0.05,
     )
     recipe = Recipe(grpo=section, reward=RewardSection.model_validate({"functions": ["brevity"]}))
     last = LastWholeStep(steps_of(checkpoint))

@@ -28,10 +28,13 @@ def test_who_prints_into_a_session_is_ended_after_the_run_also_if_stopped(tmp_pa
     other = sleeper(subprocess.DEVNULL)
     reader = subprocess.Popen(["tail", "-f", str(session / "logs/agent.out")], stdout=subprocess.DEVNULL)
     os.kill(stopped.pid, signal.SIGSTOP)
+    left_run = sleeper(session / "logs/driver.log")  # the run itself, which ended its Ray and goes on
     try:
-        assert {p.pid for p in keeper.of_session(str(session))} == {left.pid, stopped.pid}
+        assert {p.pid for p in keeper.of_session(str(session))} == {left.pid, stopped.pid, left_run.pid}
         watching = subprocess.Popen(
-            [sys.executable, "-m", keeper.__name__, str(session)], cwd=ROOT, stdin=subprocess.PIPE
+            [sys.executable, "-m", keeper.__name__, str(session), str(left_run.pid)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
         )
         time.sleep(0.5)
         assert left.poll() is None  # the run goes on
@@ -39,9 +42,9 @@ def test_who_prints_into_a_session_is_ended_after_the_run_also_if_stopped(tmp_pa
         watching.stdin.close()  # as the end of the run does, however it ends
         assert watching.wait(timeout=keeper.GRACE_S + 10) == 0
         assert left.wait(timeout=1) == stopped.wait(timeout=1) == -signal.SIGKILL
-        assert other.poll() is None and reader.poll() is None
+        assert [process.poll() for process in (other, reader, left_run)] == [None] * 3
     finally:
-        for process in (left, stopped, other, reader):
+        for process in (left, stopped, other, reader, left_run):
             process.kill()
             process.wait()
 

@@ -157,4 +157,6 @@ def test_a_second_signal_ends_at_once_and_one_that_came_twice_does_not() -> None
     process.terminate()
     assert process.wait(timeout=5) == 143
     assert process.stderr is not None
-    assert process.stderr.read().startswith("SIGTERM: the step under way is finished and kept first; once more")
+    assert process.stderr.read().startswith(
+        "SIGTERM: the step under way is finished and kept first; once more"
+    )

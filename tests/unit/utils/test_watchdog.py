@@ -27,7 +27,7 @@ def test_0_watches_nothing(tmp_path: Path) -> None:
 
 
 # How the main thread is stuck -> whether it can still be stopped by itself.
-WAYS = {"asleep": "time.sleep(60)", "held": "hold()", "deaf": "deaf()"}
+WAYS = {"asleep": "time.sleep(1000)", "held": "hold()", "deaf": "deaf()"}
 STUCK = """
 import ctypes, sys, time
 from pathlib import Path
@@ -42,7 +42,7 @@ def hold():
             time.sleep(0.1)
 
 def deaf():
-    ctypes.PyDLL(None).sleep(60)  # with Python's lock: no other thread runs
+    ctypes.PyDLL(None).sleep(1000)  # with Python's lock: no other thread runs
 
 def work():
     stopping.advise("go on with --resume")
@@ -60,9 +60,9 @@ def test_a_stall_is_named_with_its_stacks_and_ends_the_run(tmp_path: Path, way: 
     code = STUCK.replace("{way}", WAYS[way])
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=150
     )
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 100
     stacks = (tmp_path / FILE).read_text()
     assert "work" in stacks and "<string>" in stacks
     if way == "deaf":  # the interpreter itself ended it
