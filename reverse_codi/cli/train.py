@@ -12,6 +12,7 @@ from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.schema import load_recipe
 
+
 def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi train", __doc__, takes_recipe=True)

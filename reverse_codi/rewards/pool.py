@@ -158,7 +158,8 @@ class RewardPool:
 
     def _start(self, i: int) -> Any:
         # Two threads, so that `doing` is answered while `share` runs.
-        options = {"max_concurrency": 2, "max_restarts": -1, "max_task_retries": TASK_RETRIES}
+        options: dict[str, Any] = {"max_concurrency": 2, "max_restarts": -1}
+        options["max_task_retries"] = TASK_RETRIES
         options["scheduling_strategy"] = "DEFAULT" if self._place is None else self._place(i)
         share = {"num_cpus": self.section.cpus_per_actor, "num_gpus": self.section.gpus_per_actor}
         with by_value(self.section):
