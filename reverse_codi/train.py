@@ -50,8 +50,8 @@ def train(recipe: Recipe, resume: bool = False) -> Path:
     start have taken the new one.
 
     Args:
-        recipe: of the run; all is written to `train.out` and, the traces, to `trace.out`. Each may be a URL of
-            fsspec: then it is brought here, and sent there after each stage and checkpoint (`training.outputs`).
+        recipe: of the run; all is written to `train.out` and, the traces, to `trace.out`. Each may
+            be a URL of fsspec: then it is brought here, and sent there after each stage and checkpoint.
         resume: go on from the last checkpoint in `train.out`.
 
     Returns:

@@ -97,5 +97,6 @@ def listening(some: list[psutil.Process]) -> set[str]:
             connections = process.net_connections("tcp")
         except psutil.Error:  # it ended meanwhile
             continue
-        found |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+        heard = [c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN]
+        found |= {ip.removeprefix("::ffff:") for ip in heard}  # IPv4 on a socket of IPv6
     return found

@@ -14,6 +14,7 @@ from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils import stopping
 
 
+
 def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi train", __doc__, takes_recipe=True)

@@ -166,7 +166,8 @@ class RewardPool:
 
     def _start(self, i: int) -> Any:
         # Two threads, so that `doing` is answered while `share` runs.
-        options = {"max_concurrency": 2, "scheduling_strategy": "DEFAULT" if self._place is None else self._place(i)}
+        options: dict[str, Any] = {"max_concurrency": 2}
+        options["scheduling_strategy"] = "DEFAULT" if self._place is None else self._place(i)
         share = {"num_cpus": self.section.cpus_per_actor, "num_gpus": self.section.gpus_per_actor}
         with by_value(self.section):
             return ray.remote(RewardActor).options(**options, **share).remote(*self._arguments)

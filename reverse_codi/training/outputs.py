@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.config import RecipeError
@@ -67,7 +67,7 @@ def keeping(
             with kept(recipe, *sections) as settled_recipe:
                 return work(settled_recipe, *args, **kwargs)
 
-        return within
+        return cast("Callable[Concatenate[Recipe, P], R]", within)  # `wraps` names its first argument
 
     return decorate
 
@@ -127,7 +127,7 @@ def check_shipped(recipe: Recipe) -> None:
 def _is_elsewhere(value: str) -> bool:
     """Whether a value is a path that cannot have come with the working directory, and is not here either.
 
-    >>> _is_elsewhere("/no/such/folder"), _is_elsewhere("data/x.jsonl"), _is_elsewhere("{question}\\n")
+    >>> _is_elsewhere("/no/such/folder"), _is_elsewhere("data/x.jsonl"), _is_elsewhere("{question}")
     (True, False, False)
     """
     path = value.rpartition(":")[0] if value.rpartition(":")[0].endswith(".py") else value  # file.py:function

@@ -167,7 +167,7 @@ class Placement:
 
     def strategy(self, kind: str, i: int) -> Any:
         """The `scheduling_strategy` of an actor; a restarted one goes where the former was."""
-        if (kind, i) not in self._index:
+        if self.group is None or (kind, i) not in self._index:
             return "DEFAULT"
         return PlacementGroupSchedulingStrategy(self.group, self._index[kind, i])
 

@@ -140,7 +140,6 @@ def processes(folder: Path) -> list[psutil.Process]:
     return marked(MARK, str(folder))
 
 
-
 def _make(folder: Path) -> None:
     """An empty folder that this user alone can read."""
     room = LONGEST_SOCKET - SESSION + len("/ray")

@@ -229,5 +229,3 @@ def _stat(path: Path) -> tuple[int, int]:
 
 def _hash(path: Path) -> Entry:
     return Entry(path.stat().st_size, file_sha256(path))
-
-

@@ -29,8 +29,7 @@ def test_placement_names_what_shares_machines_and_what_is_kept_for_the_trainer()
     section = {"strategy": "SPREAD", "colocate": ["rollout", "reward"], "trainer_gpus": 0.5}
     line = placement(Recipe.model_validate({"placement": section})).splitlines()[-1]
     assert line.endswith(
-        "2 CPU and 0.5 GPU in all "
-        "(SPREAD, together: rollout, reward, 0 CPU and 0.5 GPU kept for the trainer)"
+        "2 CPU and 0.5 GPU in all (SPREAD, together: rollout, reward, 0 CPU and 0.5 GPU kept for the trainer)"
     )
 
 

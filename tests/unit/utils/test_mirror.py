@@ -192,11 +192,11 @@ def test_a_url_that_cannot_be_written_for_a_while_is_a_warning_and_at_the_end_an
     def refused(*_: Any, **__: Any) -> None:
         raise OSError("no space\nleft")
 
-    with pytest.raises(MirrorError, match=r"train\.out = memory://bucket/run cannot be written: no space"):
-        with mirrored([mirror]):
-            put(tmp_path, metrics="1\n")
-            monkeypatch.setattr(mirror._fs, "pipe_file", refused)
-            push_all()
-            assert "cannot be written" in caplog.text and str(tmp_path) in caplog.text
+    problem = r"train\.out = memory://bucket/run cannot be written: no space"
+    with pytest.raises(MirrorError, match=problem), mirrored([mirror]):
+        put(tmp_path, metrics="1\n")
+        monkeypatch.setattr(mirror._fs, "pipe_file", refused)
+        push_all()
+        assert "cannot be written" in caplog.text and str(tmp_path) in caplog.text
     monkeypatch.undo()
     assert local(tmp_path) == {"metrics": b"1\n"}
