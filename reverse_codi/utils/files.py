@@ -15,7 +15,6 @@ from typing import Any
 
 from reverse_codi.utils.errors import UserError
 
-
 # Bytes of a file name on the file systems in use.
 _LONGEST_NAME = 255
 

@@ -55,7 +55,9 @@ def read_own(folder: Path) -> Own:
     file = folder / PROJECTION_FILE
     tensors = read_tensors(file) if config.projection_width or file.is_file() else {}
     with torch.device("meta"):  # the file may say any width
-        check_fits(shapes(projection(width, config.projection_width).state_dict()), shapes(tensors), str(file))
+        check_fits(
+            shapes(projection(width, config.projection_width).state_dict()), shapes(tensors), str(file)
+        )
     prj = projection(width, config.projection_width)
     prj.load_state_dict(tensors)
     lm = read_language_model(folder)
