@@ -14,7 +14,6 @@ from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.utils import stopping
 
 
-
 def parser() -> Parser:
     """The options of the verb."""
     made = Parser("reverse-codi train", __doc__, takes_recipe=True)

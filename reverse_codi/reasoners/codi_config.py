@@ -112,8 +112,9 @@ class CodiConfig:
 def _fault(name: str, value: object) -> str | None:
     """What is wrong with the value of a field that a file gives; None if it is of its type and in range."""
     if name in _LEAST:
-        least, whole = _LEAST[name], isinstance(value, int) and not isinstance(value, bool)
-        return None if whole and least <= value <= _MOST else f"give a whole number from {least} to {_MOST}"
+        least = _LEAST[name]
+        fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= _MOST
+        return None if fits else f"give a whole number from {least} to {_MOST}"
     if name in ("cue", "question_format"):
         if not isinstance(value, str):
             return "give a text"

@@ -54,7 +54,9 @@ def adapter_config(adapter: str | Path) -> dict[str, Any]:
         raise AdapterError(f"{file}: target_modules is {brief(targets)}; it must be a list of layers' names")
     touched = {"embed_tokens", "lm_head"} & set(targets)
     if touched or config.get("modules_to_save") or config.get("trainable_token_indices"):
-        raise AdapterError(f"{file} trains embeddings or whole modules; let the LoRA target linear layers only")
+        raise AdapterError(
+            f"{file} trains embeddings or whole modules; let the LoRA target linear layers only"
+        )
     for key, fault in _faults(config).items():
         raise AdapterError(f"{file}: {key} is {brief(config.get(key))}; {fault}")
     return config

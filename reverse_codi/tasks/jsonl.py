@@ -24,7 +24,9 @@ def jsonl_problem(row: Row) -> Problem:
     """
     question, answer = row.text("question"), canonical_plain(row.first("answer"))
     if not answer:
-        raise row.error("'answer' is {!r}, which has no word and no number; give it a value", row.fields["answer"])
+        raise row.error(
+            "'answer' is {!r}, which has no word and no number; give it a value", row.fields["answer"]
+        )
     values = row.fields.get("steps") or []
     if not isinstance(values, list):
         raise row.error("'steps' is {!r}; give it a list of strings or of {{english, claim, result}}", values)

@@ -82,7 +82,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _truth_is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
-        """pydantic takes true for 1, and YAML yes, on and true for true."""
+        """Pydantic takes true for 1, and YAML yes, on and true for true."""
         annotation = cls.model_fields[field.field_name or ""].annotation
         kinds = {annotation, *get_args(annotation)}
         if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:

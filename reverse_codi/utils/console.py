@@ -40,9 +40,7 @@ class VerbConsole(Console):
     def __init__(self, **how: Any) -> None:
         super().__init__(**{"markup": False, "highlight": False, "emoji": False, **how})
 
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterator[Segment]:
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """What is printed; no text in it, of a file or a model, reaches the terminal as a command."""
         for segment in super().render(renderable, options):
             plain = segment.control is None

@@ -23,8 +23,6 @@ from reverse_codi.utils.errors import UserError
 
 TEMPORARY = ".tmp"
 """Ends the names of files and folders that are being written."""
-
-
 # Bytes of a file name on the file systems in use.
 _LONGEST_NAME = 255
 

@@ -89,7 +89,9 @@ def _within(snapshot: Path, path: str) -> Path:
     repository = snapshot.parents[1].resolve()
     for file in snapshot.rglob("*"):
         if not file.resolve().is_relative_to(repository):
-            raise HubError(f"{path!r}: {file} leads to {file.resolve()}, out of its repository; delete {snapshot}")
+            raise HubError(
+                f"{path!r}: {file} leads to {file.resolve()}, out of its repository; delete {snapshot}"
+            )
     return snapshot
 
 

@@ -41,7 +41,10 @@ class Translator:
             max_new_tokens = recipe.grpo.max_new_tokens
         self.max_new_tokens = max_new_tokens
         slots = self.policy.verbalizer_config.n_slots
-        prompt, positions = len(self.policy.prompts([list(range(slots))])[0]), reasoner.lm.config.max_position_embeddings
+        prompt, positions = (
+            len(self.policy.prompts([list(range(slots))])[0]),
+            reasoner.lm.config.max_position_embeddings,
+        )
         if prompt + max_new_tokens > positions:
             raise UserError(
                 f"{self.folder}: texts of {max_new_tokens} tokens (grpo.max_new_tokens of its recipe, or as asked) do "

@@ -16,7 +16,22 @@ odd_numbers = st.sampled_from(
     [0, -0.0, -1, 1, 2, 0.5, 2**31, 2**63, -(2**63), 10**30, 1e308, 5e-324, math.nan, math.inf, -math.inf]
 )
 odd_texts = st.sampled_from(
-    ["", " ", "\n", "none", "null", "true", "auto", "1", "1e3", "../x", "/dev/null", "\x00", "\u202e", "é" * 300]
+    [
+        "",
+        " ",
+        "\n",
+        "none",
+        "null",
+        "true",
+        "auto",
+        "1",
+        "1e3",
+        "../x",
+        "/dev/null",
+        "\x00",
+        "\u202e",
+        "é" * 300,
+    ]
 ) | st.text(max_size=12)
 scalars = st.none() | st.booleans() | odd_numbers | st.integers() | st.floats() | odd_texts
 odd_values = st.recursive(
@@ -27,7 +42,9 @@ odd_values = st.recursive(
 
 texts = (
     st.text(max_size=60)
-    | st.lists(st.sampled_from([*NAMES, "Ann", "has", "12", "apples", ".", "", "\n"]), max_size=8).map(" ".join)
+    | st.lists(st.sampled_from([*NAMES, "Ann", "has", "12", "apples", ".", "", "\n"]), max_size=8).map(
+        " ".join
+    )
     | st.text(alphabet=st.characters(categories=["Cc", "Cf", "Co", "Zl", "Zp", "Zs"]), max_size=20)
     | st.text(alphabet=st.characters(categories=["Cs", "Lu"]), min_size=1, max_size=8)
     | st.sampled_from(

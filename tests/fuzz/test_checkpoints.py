@@ -45,7 +45,9 @@ def changed(data: st.DataObject, folder: Folder, names: list[str]) -> Path:
     """The folder with one of its files changed: JSON by its values, weights by a NaN, all by their bytes."""
     name = data.draw(st.sampled_from(names))
     whole = folder.whole[name]
-    return folder.with_file(name, data.draw(changed_file(whole) if name.endswith(".json") else damaged(whole)))
+    return folder.with_file(
+        name, data.draw(changed_file(whole) if name.endswith(".json") else damaged(whole))
+    )
 
 
 @cases("checkpoints")
@@ -87,4 +89,6 @@ def test_the_whole_ones_are_loaded(
     assert torch.equal(again.think([QUESTION]).hidden_states, tiny_reasoner.think([QUESTION]).hidden_states)
     folder = verbalizer.with_file("verbalizer.json", verbalizer.whole["verbalizer.json"])
     assert json.loads(verbalizer.whole["adapter_config.json"])["peft_type"] == "LORA"
-    assert len(Verbalizer.from_pretrained(folder, CodiReasoner.from_pretrained(tiny_folders[0])).translate(QUESTION))
+    assert len(
+        Verbalizer.from_pretrained(folder, CodiReasoner.from_pretrained(tiny_folders[0])).translate(QUESTION)
+    )

@@ -25,7 +25,9 @@ def parsers() -> list[Parser]:
 
 
 NAMED = {made.prog: sorted(made._option_string_actions) for made in parsers()}
-values = odd_texts | st.sampled_from(["-1", "1e9", "9" * 5_000, "cuda", "nan", "--", "-", "{}", "h0", "z0..", "h" + "9" * 5_000])
+values = odd_texts | st.sampled_from(
+    ["-1", "1e9", "9" * 5_000, "cuda", "nan", "--", "-", "{}", "h0", "z0..", "h" + "9" * 5_000]
+)
 
 
 @cases("command lines")
@@ -50,8 +52,8 @@ def test_words_are_options_or_one_line_says_why_not(
 BAD = {
     "empty": b"",
     "zeros": b"\0" * 64,
-    "json": b"[1, {\"question\": 3}]\n",
-    "object": b"{\"question\": 3, \"weight_map\": {\"a\": \"../b\"}}\n",
+    "json": b'[1, {"question": 3}]\n',
+    "object": b'{"question": 3, "weight_map": {"a": "../b"}}\n',
     "deep": b"[" * 100_000,
     "latin": "fünf Äpfel, 12\n".encode("latin-1"),
     "yaml": b"a: [1\n",
@@ -121,7 +123,11 @@ def given_words(command: str, bad: Path, out: Path) -> list[str]:
 @pytest.mark.parametrize("command", WITH_A_FILE)
 @pytest.mark.parametrize("kind", ["missing", "json", "folder"])
 def test_every_verb_names_a_file_that_is_none_of_its_kind(
-    command: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str,
+    kind: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     planted(command, kind, tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -133,7 +139,9 @@ def test_every_verb_names_a_file_that_is_none_of_its_kind(
 
 def planted(command: str, kind: str, folder: Path) -> None:
     """Put the bad file, or folder, where the command expects it."""
-    for suffix in {word.partition("{bad}")[2].partition(":")[0] for word in command.split() if "{bad}" in word}:
+    for suffix in {
+        word.partition("{bad}")[2].partition(":")[0] for word in command.split() if "{bad}" in word
+    }:
         place = folder / f"bad{suffix}"
         if kind == "folder":
             place.mkdir()

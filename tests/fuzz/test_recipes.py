@@ -30,7 +30,7 @@ def value_at(recipe: Recipe, key: str) -> Any:
 def is_same(given: Any, got: Any) -> bool:
     """Whether a recipe holds what was given: a text may stand for a number, nothing else is converted."""
     if isinstance(given, bool) or isinstance(got, bool):
-        return type(given) is type(got) and given == got or isinstance(given, str)
+        return (type(given) is type(got) and given == got) or isinstance(given, str)
     if isinstance(given, int | float) and isinstance(got, int | float):
         return float(given) == float(got)
     return given == got or isinstance(given, str | dict | list) or given is None
@@ -62,9 +62,17 @@ def recipe_texts(draw: st.DrawFn) -> str:
             case "indented":
                 lines[at] = draw(st.sampled_from([" ", "\t", "- "])) + lines[at]
             case "value":
-                lines[at] = f"{lines[at].partition(':')[0]}: {yaml.safe_dump(draw(odd_values), default_flow_style=True)}"
+                lines[at] = (
+                    f"{lines[at].partition(':')[0]}: {yaml.safe_dump(draw(odd_values), default_flow_style=True)}"
+                )
             case "tag":
-                tags = ["!!python/object/apply:os.system [ls]", "!!int x", "!!timestamp x", "2001-13-45", "&a [*a]"]
+                tags = [
+                    "!!python/object/apply:os.system [ls]",
+                    "!!int x",
+                    "!!timestamp x",
+                    "2001-13-45",
+                    "&a [*a]",
+                ]
                 lines[at] = f"{lines[at].partition(':')[0]}: {draw(st.sampled_from(tags))}"
             case _:
                 lines[at] = draw(st.text(max_size=30))
@@ -87,7 +95,11 @@ def test_a_file_is_a_recipe_or_is_named(
 
 
 @cases("options")
-@given(words=st.lists(odd_texts | st.sampled_from(["--a.b", "--a=1", "--=", "--.", "[1", "{a: 1, a: 2}"]), max_size=4))
+@given(
+    words=st.lists(
+        odd_texts | st.sampled_from(["--a.b", "--a=1", "--=", "--.", "[1", "{a: 1, a: 2}"]), max_size=4
+    )
+)
 def test_options_are_laid_over_or_one_is_named(words: list[str]) -> None:
     try:
         assert isinstance(override({}, words), dict)
@@ -101,9 +113,16 @@ def test_a_key_that_stands_twice_is_never_taken_once(tmp_path: Path) -> None:
     for lines in LINES.values():
         for at, line in enumerate(lines):
             name, colon, rest = line.partition(":")
-            if not colon or not name.strip().isidentifier() or not rest.strip() or name.lstrip().startswith("#"):
+            if (
+                not colon
+                or not name.strip().isidentifier()
+                or not rest.strip()
+                or name.lstrip().startswith("#")
+            ):
                 continue
-            if rest.strip()[0] in "|>&[{" or rest.strip().startswith("#"):  # the value goes on in the next line
+            if rest.strip()[0] in "|>&[{" or rest.strip().startswith(
+                "#"
+            ):  # the value goes on in the next line
                 continue
             file = tmp_path / "twice.yaml"
             file.write_text("\n".join([*lines[: at + 1], line, *lines[at + 1 :]]))

@@ -38,7 +38,9 @@ def read(folder: Path) -> TraceStore:
     assert all(isinstance(question, str) for question in opened.questions)
     assert all(isinstance(claim, str) for claims in opened.claims for claim in claims)
     assert [trace.question for trace in (opened[i] for i in range(len(opened)))] == opened.questions
-    assert len(opened.outputs) == len(opened.answers) == len(opened.correct) == len(opened.gold) == len(opened)
+    assert (
+        len(opened.outputs) == len(opened.answers) == len(opened.correct) == len(opened.gold) == len(opened)
+    )
     return opened
 
 
@@ -61,7 +63,9 @@ def tables(draw: st.DrawFn, table: pa.Table) -> bytes:
     match draw(st.sampled_from(["type", "null", "out", "named", "nan", "rows", "shape", "bytes"])):
         case "type":
             name = draw(st.sampled_from(table.column_names))
-            kind = draw(st.sampled_from([pa.string(), pa.int64(), pa.float64(), pa.list_(pa.float32()), pa.null()]))
+            kind = draw(
+                st.sampled_from([pa.string(), pa.int64(), pa.float64(), pa.list_(pa.float32()), pa.null()])
+            )
             column = pa.nulls(len(table), kind)
             return bytes(as_stream(table.set_column(table.column_names.index(name), name, column)))
         case "null":
@@ -79,19 +83,29 @@ def tables(draw: st.DrawFn, table: pa.Table) -> bytes:
             bad = draw(st.sampled_from([np.nan, np.inf, -np.inf]))
             flat = pa.array(np.full(len(table) * kind.list_size, bad, np.float32))
             column = pa.FixedSizeListArray.from_arrays(flat, type=kind)
-            return bytes(as_stream(table.set_column(table.column_names.index("hidden_states"), "hidden_states", column)))
+            return bytes(
+                as_stream(
+                    table.set_column(table.column_names.index("hidden_states"), "hidden_states", column)
+                )
+            )
         case "rows":
             return bytes(as_stream(table.slice(0, draw(st.integers(0, len(table) - 1)))))
         case "shape":
             column = pa.array([[0.0] * draw(st.integers(0, 9))] * len(table), pa.list_(pa.float32()))
-            return bytes(as_stream(table.set_column(table.column_names.index("latent_inputs"), "latent_inputs", column)))
+            return bytes(
+                as_stream(
+                    table.set_column(table.column_names.index("latent_inputs"), "latent_inputs", column)
+                )
+            )
         case _:
             return draw(damaged(bytes(as_stream(table))))
 
 
 @cases("shards")
 @given(data=st.data())
-def test_a_shard_that_is_no_shard_is_named_though_its_hash_is_right(data: st.DataObject, store: Folder) -> None:
+def test_a_shard_that_is_no_shard_is_named_though_its_hash_is_right(
+    data: st.DataObject, store: Folder
+) -> None:
     name = "shard-00000.arrow"
     table = pa.ipc.open_stream(store.whole[name]).read_all()
     shard = data.draw(tables(table))

@@ -70,13 +70,17 @@ def test_what_was_written_is_read(
     file.write_bytes(written(rows, suffix, encoding, ends, plain))
     read = [one.question for one in read_questions([str(file)])]
     if suffix == ".csv":  # a cell with a line break of another kind than its file's
-        assert [" ".join(text.split()) for text in read] == [" ".join(row["question"].split()) for row in rows]
+        assert [" ".join(text.split()) for text in read] == [
+            " ".join(row["question"].split()) for row in rows
+        ]
     else:
         assert read == [row["question"] for row in rows]
 
 
 @cases("damaged task files")
-@given(data=st.data(), rows=records, suffix=st.sampled_from([".jsonl", ".json", ".csv", ".parquet", ".txt", ""]))
+@given(
+    data=st.data(), rows=records, suffix=st.sampled_from([".jsonl", ".json", ".csv", ".parquet", ".txt", ""])
+)
 def test_a_damaged_file_is_read_or_named(
     data: st.DataObject,
     rows: list[Any],
@@ -103,4 +107,3 @@ def problems(file: Path) -> list[Problem]:
     """All problems of a file, of both splits."""
     task: Any = make_task("jsonl", source=str(file))
     return [*task.corpus.train, *task.corpus.heldout]
-

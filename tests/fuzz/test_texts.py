@@ -64,7 +64,14 @@ def test_a_text_is_read_as_its_characters_or_refused(text: str, kind: str) -> No
     claims = claims_of(text)
     again = claimed(claims_text(claims))
     assert again is not None
-    for parse in (canonical_plain, canonical_number, whole_number, canonical_sentence, canonical_truth, stated_number):
+    for parse in (
+        canonical_plain,
+        canonical_number,
+        whole_number,
+        canonical_sentence,
+        canonical_truth,
+        stated_number,
+    ):
         found = parse(text)
         assert found is None or isinstance(found, str)
     number = canonical_number(text)

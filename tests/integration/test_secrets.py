@@ -70,7 +70,15 @@ def test_no_token_is_written_or_printed(tmp_path: Path, short: Path) -> None:
 
     printed = run("train", str(recipe))
     printed += run("report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html"), "--traces", "2")
-    printed += run("push", str(tmp_path / "run"), "me/it", "--reasoner", "me/reasoner", "--dry-run", str(tmp_path / "card"))
+    printed += run(
+        "push",
+        str(tmp_path / "run"),
+        "me/it",
+        "--reasoner",
+        "me/reasoner",
+        "--dry-run",
+        str(tmp_path / "card"),
+    )
     files = [file for root in (tmp_path, short) for file in root.rglob("*") if file.is_file()]
     names = {file.name for file in files}
     assert {"recipe.yaml", "metrics.jsonl", "README.md", "page.html", "adapter_config.json"} <= names

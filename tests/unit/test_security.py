@@ -180,7 +180,9 @@ def test_columns_typed_by_a_pickle_run_nothing(
     assert len(TraceStore.open(tmp_path / "store").questions) == 2
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/object/new:os.system", "!!python/name:os.system"])
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system", "!!python/object/new:os.system", "!!python/name:os.system"]
+)
 def test_a_recipe_that_names_python_in_a_tag_runs_nothing(tag: str, tmp_path: Path, marker: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(f"train: {{out: {tag} ['touch {marker}']}}\n")
@@ -252,7 +254,9 @@ def test_an_index_cannot_name_a_file_elsewhere(
 def test_a_configuration_cannot_name_other_weights(tiny_folders: tuple[Path, Path], tmp_path: Path) -> None:
     folder = tmp_path / "reasoner"
     shutil.copytree(tiny_folders[0], folder)
-    tensors = {name: torch.zeros_like(tensor) for name, tensor in load_file(folder / "model.safetensors").items()}
+    tensors = {
+        name: torch.zeros_like(tensor) for name, tensor in load_file(folder / "model.safetensors").items()
+    }
     save_file(tensors, folder / "others.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"transformers_weights": "others.safetensors"}))
@@ -271,7 +275,9 @@ def test_an_adapter_beside_the_weights_of_a_reasoner_is_refused(
 
 
 @pytest.mark.parametrize("name", ["../manifest.json", "/etc/hostname", "..", "a/b.arrow", ""])
-def test_a_manifest_cannot_name_a_file_elsewhere(name: str, tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
+def test_a_manifest_cannot_name_a_file_elsewhere(
+    name: str, tiny_reasoner: CodiReasoner, tmp_path: Path
+) -> None:
     make_tiny_traces(tiny_reasoner, tmp_path / "store", 2)
     file = tmp_path / "store/manifest.json"
     manifest = json.loads(file.read_text())
@@ -317,7 +323,15 @@ def calls() -> Iterator[tuple[Path, ast.Call, str]]:
 
 FORBIDDEN = {
     *("eval", "exec", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load", "marshal.loads"),
-    *("pickle.load", "pickle.loads", "joblib.load", "dill.load", "dill.loads", "cloudpickle.loads", "pd.read_pickle"),
+    *(
+        "pickle.load",
+        "pickle.loads",
+        "joblib.load",
+        "dill.load",
+        "dill.loads",
+        "cloudpickle.loads",
+        "pd.read_pickle",
+    ),
 }
 
 
@@ -340,7 +354,10 @@ def test_no_call_runs_what_a_file_or_a_text_says() -> None:
     assert seen == 2
 
 
-LOADERS = {"reverse_codi/reasoners/checkpoints/hugging_face.py", "reverse_codi/reasoners/distill/pretrained.py"}
+LOADERS = {
+    "reverse_codi/reasoners/checkpoints/hugging_face.py",
+    "reverse_codi/reasoners/distill/pretrained.py",
+}
 LOADERS |= {"reverse_codi/reading/language_model.py"}
 
 
@@ -348,9 +365,15 @@ def test_transformers_is_asked_to_run_no_code_wherever_it_loads() -> None:
     """`trust_remote_code` left out means that it asks at the terminal."""
     found = set()
     for file, call, name in calls():
-        if name in ("AutoConfig.from_pretrained", "AutoTokenizer.from_pretrained", "AutoModelForCausalLM.from_pretrained"):
+        if name in (
+            "AutoConfig.from_pretrained",
+            "AutoTokenizer.from_pretrained",
+            "AutoModelForCausalLM.from_pretrained",
+        ):
             said = {word.arg: ast.unparse(word.value) for word in call.keywords}
-            assert said.get("trust_remote_code") == "False" or said.get(None) == "_PLAIN", f"{file}:{call.lineno}"
+            assert said.get("trust_remote_code") == "False" or said.get(None) == "_PLAIN", (
+                f"{file}:{call.lineno}"
+            )
             found.add(str(file.relative_to(ROOT)))
     assert found == LOADERS
 

@@ -50,12 +50,16 @@ def read_own(folder: Path) -> Own:
     """
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{folder / CONFIG_FILE} is missing: {folder} holds no CODI reasoner")
-    config, tokenizer = own_config(folder), read_tokenizer(folder)
+    config = own_config(folder)
+    read_config(folder)  # first: a tokenizer reads it too, and would be blamed for it
+    tokenizer = read_tokenizer(folder)
     width = check_language_model(folder, tokenizer, config)
     file = folder / PROJECTION_FILE
     tensors = read_tensors(file) if config.projection_width or file.is_file() else {}
     with torch.device("meta"):  # the file may say any width
-        check_fits(shapes(projection(width, config.projection_width).state_dict()), shapes(tensors), str(file))
+        check_fits(
+            shapes(projection(width, config.projection_width).state_dict()), shapes(tensors), str(file)
+        )
     prj = projection(width, config.projection_width)
     prj.load_state_dict(tensors)
     lm = read_language_model(folder)

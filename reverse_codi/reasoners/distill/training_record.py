@@ -29,5 +29,7 @@ def trained_length(folder: str | Path) -> int | None:
         return None
     longest = read_object(file, "train the reasoner anew").get(_LONGEST)
     if not isinstance(longest, int) or longest < 0:
-        raise UserError(f"{file}: {_LONGEST} is {brief(longest)}; give a number of tokens, or delete the file")
+        raise UserError(
+            f"{file}: {_LONGEST} is {brief(longest)}; give a number of tokens, or delete the file"
+        )
     return longest

@@ -40,7 +40,10 @@ def change(file: Path, **values: Any) -> None:
         ({"more": 1}, r"unknown fields \['more'\]"),
         ({"begin_ids": [5_000]}, r"the embedding has \d+ rows"),
         ({"bot_id": 5_000}, "bot is 5000"),
-        ({"projection_width": 1_000_000}, r"projection\.safetensors: .* has shape \(64, 32\), not \(1000000, 32\)"),
+        (
+            {"projection_width": 1_000_000},
+            r"projection\.safetensors: .* has shape \(64, 32\), not \(1000000, 32\)",
+        ),
     ],
 )
 def test_a_field_of_reasoner_json_is_named(folder: Path, values: dict[str, Any], said: str) -> None:
@@ -52,8 +55,14 @@ def test_a_field_of_reasoner_json_is_named(folder: Path, values: dict[str, Any],
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"num_hidden_layers": 10**9}, r"config\.json has 1000000000 layers, the weights have \d+ tensors in all"),
-        ({"num_hidden_layers": -1}, r"config\.json: num_hidden_layers is -1; it must be a whole number above 0"),
+        (
+            {"num_hidden_layers": 10**9},
+            r"config\.json has 1000000000 layers, the weights have \d+ tensors in all",
+        ),
+        (
+            {"num_hidden_layers": -1},
+            r"config\.json: num_hidden_layers is -1; it must be a whole number above 0",
+        ),
         ({"num_attention_heads": 0}, r"config\.json"),
         ({"hidden_size": 10**12}, r"reasoner"),
         ({"vocab_size": "many"}, r"config\.json"),
@@ -97,6 +106,8 @@ def test_a_damaged_record_of_training_is_named(folder: Path) -> None:
 
 def test_weights_of_one_layer_less_are_named(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
-    save_file({name: t for name, t in tensors.items() if ".layers.1." not in name}, folder / "model.safetensors")
+    save_file(
+        {name: t for name, t in tensors.items() if ".layers.1." not in name}, folder / "model.safetensors"
+    )
     with pytest.raises(CheckpointError, match=r"model\.layers\.1\..* is missing"):
         CodiReasoner.from_pretrained(folder)

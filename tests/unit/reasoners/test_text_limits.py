@@ -41,7 +41,9 @@ def test_a_text_beyond_the_positions_is_refused_with_both_numbers(tiny_reasoner:
     fits, beyond = " ".join(["12"] * 200), " ".join(["12"] * 257)
     for way in ways(tiny_reasoner):
         way(fits)
-        with pytest.raises(TextLimitError, match=r"the text '12 12.* has 2\d\d tokens.* has 256 positions; shorten"):
+        with pytest.raises(
+            TextLimitError, match=r"the text '12 12.* has 2\d\d tokens.* has 256 positions; shorten"
+        ):
             way(beyond)
 
 

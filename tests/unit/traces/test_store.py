@@ -639,7 +639,9 @@ def test_a_shard_of_other_columns_is_named_though_its_hash_is_right(copy: Path) 
 
 def test_a_shard_with_a_question_left_out_is_named(copy: Path) -> None:
     with pytest.raises(StoreError, match=r"shard-00000\.arrow: question without a value in some row"):
-        TraceStore.open(rewritten(copy, lambda table: table.set_column(0, "question", pa.nulls(len(table), pa.string()))))
+        TraceStore.open(
+            rewritten(copy, lambda table: table.set_column(0, "question", pa.nulls(len(table), pa.string())))
+        )
 
 
 def test_a_shard_of_fewer_rows_is_named(copy: Path) -> None:

@@ -146,7 +146,9 @@ def test_a_number_is_not_true_or_false(word: str) -> None:
         either: int | bool = 0
 
     for key in ("steps", "rate"):
-        with pytest.raises(RecipeError, match=rf"{key} = (True|False): .*a number is wanted, not true or false"):
+        with pytest.raises(
+            RecipeError, match=rf"{key} = (True|False): .*a number is wanted, not true or false"
+        ):
             validated(Numbers, override({}, [f"--{key}", word]), "r.yaml")
     assert validated(Numbers, override({}, ["--flag", word]), "r.yaml").flag is (word != "false")
     assert validated(Numbers, override({}, ["--either", word]), "r.yaml").either is (word != "false")

@@ -8,10 +8,12 @@ from reverse_codi.utils.config import RecipeError, override
 from reverse_codi.utils.yaml_text import MOST_MERGED, YamlError, load_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{one}: &{one} [{', '.join(['*' + before] * 9)}]\n" for before, one in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{one}: &{one} [{', '.join(['*' + before] * 9)}]\n"
+    for before, one in zip("abcdefgh", "bcdefghi", strict=True)
 )
 MERGES = "a: &a {k: 1}\n" + "".join(
-    f"{one}: &{one}\n  <<: [{', '.join(['*' + before] * 30)}]\n" for before, one in zip("abcd", "bcde", strict=True)
+    f"{one}: &{one}\n  <<: [{', '.join(['*' + before] * 30)}]\n"
+    for before, one in zip("abcd", "bcde", strict=True)
 )
 
 
@@ -47,6 +49,8 @@ def test_aliases_and_merges_of_a_recipes_size_are_taken() -> None:
 
 
 def test_an_option_names_its_key_and_shows_no_more_of_its_value_than_fits() -> None:
-    with pytest.raises(RecipeError, match=r"^a\.b = '\[x+\.\.\.x+' is not YAML; quote it as YAML would$") as told:
+    with pytest.raises(
+        RecipeError, match=r"^a\.b = '\[x+\.\.\.x+' is not YAML; quote it as YAML would$"
+    ) as told:
         override({}, ["--a.b", "[" + "x" * 100_000])
     assert len(str(told.value)) < 300

@@ -49,7 +49,11 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[int]]]:
     assert rows, "the model was given nothing"
     pad, eos, unknown = 0, 1, 2
     assert any(unknown in row for row in rows)  # so these texts were among them
-    assert not [row for row in rows if pad in row or eos in row[1:] or (eos in row and len(row) > 1 and unknown in row and row[0] != eos)]
+    assert not [
+        row
+        for row in rows
+        if pad in row or eos in row[1:] or (eos in row and len(row) > 1 and unknown in row and row[0] != eos)
+    ]
 
 
 def test_a_question_that_is_translated(
@@ -70,7 +74,9 @@ def test_a_question_of_the_command_and_of_a_file(
     assert said.count("<eos>, <pad>, <unk>") == 2
 
 
-def test_a_thought_that_is_edited_and_a_text_that_is_read(verbalizer: Verbalizer, given: list[list[int]]) -> None:
+def test_a_thought_that_is_edited_and_a_text_that_is_read(
+    verbalizer: Verbalizer, given: list[list[int]]
+) -> None:
     assert verbalizer.latent_inputs([TEXT], "h0").isfinite().all()
     assert verbalizer.counterfactual(QUESTION, {"h0": TEXT}).edits == {"h0": TEXT}
 
