@@ -83,7 +83,7 @@ def test_a_checkpoint_of_nan_is_passed_over_and_set_aside(tmp_path: Path) -> Non
 
 def flip(file: Path) -> None:
     data = bytearray(file.read_bytes())
-    data[-3] ^= 1
+    data[-2] ^= 1
     file.write_bytes(data)
 
 
