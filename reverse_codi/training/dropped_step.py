@@ -79,6 +79,7 @@ def whole_steps_kept(trainer: Trainer, last: LastWholeStep, what: str) -> Iterat
     except stopping.StopAsked:
         step = trainer.state.global_step
         if last.random is not None and step > last.saved:
+            assert trainer.model is not None  # it trained
             last.random.restore()
             trainer._save_checkpoint(trainer.model, trial=None)  # as transformers' own checkpoints on SIGTERM
         stopping.keep(f"at step {max(step, last.saved)} of {what}")
