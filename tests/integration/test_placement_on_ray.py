@@ -13,7 +13,8 @@ import pytest
 from tests.clusters import ROOT
 
 SCRIPT = """
-import json, time
+import faulthandler, json, time
+faulthandler.dump_traceback_later(280, exit=True)
 from contextlib import closing
 import ray
 from ray.cluster_utils import Cluster
@@ -94,7 +95,7 @@ def found() -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     environment |= {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=200
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=290
     )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -68,9 +68,10 @@ def status(running: Head, job: str) -> JobStatus:
 
 
 def of_jobs(running: Head) -> list[str]:
-    """Command lines of what is a job's: entrypoints, and workers that are not idle."""
+    """Command lines of what is a job's: its entrypoint, its actors and the one that runs it."""
+    actors = ("ray::RolloutActor", "ray::RewardActor", "ray::JobSupervisor")
     lines = [" ".join(process.cmdline()) for process in running.processes()]
-    return [line for line in lines if "reverse_codi" in line or line.startswith(("ray::R", "ray::C"))]
+    return [line for line in lines if "reverse_codi.train" in line or line.startswith(actors)]
 
 
 def gone(running: Head, seconds: float = 30) -> bool:
@@ -86,7 +87,7 @@ def test_a_recipe_runs_to_its_end_and_what_it_wrote_stays(running: Head, shipped
     assert done.returncode == 0, done.stdout
     out = home / "reverse_codi/runs/mine/train"
     assert f"train.out = runs/mine/train goes to {out}" in done.stdout
-    assert f"verbalizer: {out}/verbalizer" in done.stdout
+    assert f"{out}/verbalizer\n" in done.stdout
     steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in steps if "loss" in line] == [1, 2]
     texts = (out / "completions.jsonl").read_text().splitlines()
