@@ -28,7 +28,7 @@ from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import take_rate
 from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
-from reverse_codi.utils.workers import AgreeOnControl, share_of
+from reverse_codi.utils.workers import AgreeOnControl, n_workers, share_of
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.publishing.adapter_card import checkpoints_card
@@ -129,9 +129,10 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
         TRL 1.16 begins with the first epoch's order again, whichever epoch it goes on in (pinned by
         tests/unit/training/test_dropped_step.py).
         """
-        sampler = super()._get_train_sampler(dataset)
+        sampler: Any = super()._get_train_sampler(dataset)
         if sampler.shuffle:
-            for _ in range(self._step // (len(sampler) // self.args.per_device_train_batch_size)):
+            rows = self.args.per_device_train_batch_size * n_workers()
+            for _ in range(self._step // (len(sampler) // rows)):
                 torch.randperm(sampler.num_samples, generator=sampler.generator)
         return sampler
 

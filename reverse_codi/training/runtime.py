@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import ray
 import torch
@@ -38,7 +38,7 @@ def start_ray() -> None:
     joining = joins_cluster()
     if not joining or is_loopback(cluster_address()):
         stay_on_loopback()
-    context = ray.init(
+    context: Any = ray.init(
         address=os.environ.get(ADDRESS),
         include_dashboard=None if joining else False,
         log_to_driver=False,

@@ -56,8 +56,10 @@ def on_workers(recipe: Recipe, resume: bool, method: Method) -> Path:
     gpus = recipe.placement.trainer_gpus
     resources = {"CPU": trainer_cpus(recipe), **({"GPU": gpus} if gpus else {})}
     records, refused = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
+    # Ray's type of a loop knows of no result, which Ray hands on from the first worker.
+    work: Any = partial(_work, method=method)
     trainer = TorchTrainer(
-        partial(_work, method=method),
+        work,
         train_loop_config={
             "recipe": recipe, "resume": resume, "folder": os.getcwd(), "log": records, "refused": refused,
         },
@@ -70,7 +72,8 @@ def on_workers(recipe: Recipe, resume: bool, method: Method) -> Path:
     shown = QueueListener(records, *PACKAGE.handlers)
     shown.start()
     try:
-        return Path(trainer.fit().return_value)
+        result: Any = trainer.fit()
+        return Path(result.return_value)
     except TrainingFailedError as error:
         if not refused.empty():
             raise refused.get() from None

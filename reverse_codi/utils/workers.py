@@ -44,7 +44,7 @@ def sent(value: Any = None) -> Any:
         return value
     from ray import cloudpickle  # functions of a user's script travel whole
 
-    packed = [cloudpickle.dumps(value) if is_first() else None]
+    packed = [cloudpickle.dumps(value) if is_first() else b""]
     distributed.broadcast_object_list(packed, src=0)
     return cloudpickle.loads(packed[0])
 
