@@ -288,8 +288,8 @@ def check_workers(recipe: Recipe) -> None:
             )
     if recipe.reasoner.device == "cuda" and not recipe.placement.trainer_gpus:
         raise RecipeError(
-            "reasoner.device = cuda, but placement.trainer_gpus = 0 hides every GPU from the trainers; set it "
-            "to 1"
+            "reasoner.device = cuda, but placement.trainer_gpus = 0 hides every GPU from the trainers; set "
+            "it to 1"
         )
     if "trainer" in recipe.placement.colocate:
         raise RecipeError(
@@ -298,6 +298,6 @@ def check_workers(recipe: Recipe) -> None:
         )
     if is_url(recipe.train.out):
         raise RecipeError(
-            f"train.out = {recipe.train.out} is a URL, and train.workers = {section.workers} trainers hand on "
-            "policies in a folder: name one that all of them can read"
+            f"train.out = {recipe.train.out} is a URL, and train.workers = {section.workers} trainers hand "
+            "on policies in a folder: name one that all of them can read"
         )

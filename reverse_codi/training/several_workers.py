@@ -1,4 +1,4 @@
-"""Several trainers under Ray Train: the first worker runs the method, the others take part in its trainings."""
+"""Several trainers under Ray Train: the first runs the method, the others take part in its trainings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """GRPO in several workers: the first samples and scores the texts of all, and syncs the rollout actors.
 
-Each worker learns from an equal share of a step's thoughts. TRL gathers rewards and lengths over all of them, and
-the gradients are averaged, so the step is that of one worker with the whole batch.
+Each worker learns from an equal share of a step's thoughts. TRL gathers rewards and lengths over all of them,
+and the gradients are averaged, so the step is that of one worker with the whole batch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A training in several workers: what the first one sends, and what the others do.
 
-The first worker runs the method, and reaches a trainer now and then. There it writes the policy down and sends
-the others a job, by which they build the same trainer. DistributedDataParallel, which the Trainer brings, then
-averages the gradients of all in each step. After the last step every worker holds the same policy, and the
-others forget theirs.
+The first worker runs the method, and reaches a trainer now and then. There it writes the policy down and
+sends the others a job, by which they build the same trainer. DistributedDataParallel, which the Trainer
+brings, then averages the gradients of all in each step. After the last step every worker holds the same
+policy, and the others forget theirs.
 
 Memory: each worker holds the reasoner, the adapter with its optimizer, and the bank of vectors: N x S x d
 numbers, 344 MB for 42,000 thoughts of width 2,048. What is sent is the bank and the encoded texts.
