@@ -151,7 +151,7 @@ def test_setup_that_fails_midway_leaves_no_stamp(clone: Path) -> None:
     assert not stamp.exists()
 
 
-IMPORTED_AS = {"yaml": "pyyaml", "grpc": "grpcio"}
+IMPORTED_AS = {"yaml": "pyyaml", "grpc": "grpcio", "PIL": "pillow"}
 OURS = {"reverse_codi", "reward", "tests"}
 
 
