@@ -116,7 +116,7 @@ class ThoughtTrainer(MicroBatches, GRPOTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """TRL's checkpoint; while it is written nothing else is under way."""
         with under_way.phase("save"):
-            super()._save_checkpoint(model, trial)
+            super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         """TRL's sampler; that of a resumed run has shuffled as often as the run before.
@@ -124,7 +124,7 @@ class ThoughtTrainer(MicroBatches, GRPOTrainer):
         TRL 1.16 begins with the first epoch's order again, whichever epoch it goes on in (pinned by
         tests/unit/training/test_dropped_step.py).
         """
-        sampler = super()._get_train_sampler(dataset)
+        sampler: Any = super()._get_train_sampler(dataset)
         if sampler.shuffle:
             for _ in range(self._step // (len(sampler) // self.args.per_device_train_batch_size)):
                 torch.randperm(sampler.num_samples, generator=sampler.generator)

@@ -171,8 +171,9 @@ class Reinforcement:
         empty = empty_thoughts(self.prepared)
         examples = pairs(self.policy, self.store, section, self.thoughts, empty, replayed)
         done = steps_of(left(folder / TUNED))
-        again = {"again": done > 0, "first": done + 1}
-        with tracked(self.recipe, folder.name, self.run.path, job="distil", **again) as reporting:
+        with tracked(
+            self.recipe, folder.name, self.run.path, job="distil", again=done > 0, first=done + 1
+        ) as reporting:
             point = self.selection.curve(self.policy, folder / CURVE, folder.name, done)
             distil(self.policy, examples, section, folder / TUNED, point, reporting)
         self.policy.save(folder)

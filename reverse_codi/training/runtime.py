@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import ray
 import torch
@@ -35,7 +35,7 @@ def start_ray() -> None:
     # Ray runs workers at nice 15; beside a trainer on the same cores they would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
     joining = joins_cluster()
-    context = ray.init(
+    context: Any = ray.init(
         address=os.environ.get("RAY_ADDRESS"),
         include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
         log_to_driver=False,
