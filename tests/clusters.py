@@ -41,13 +41,16 @@ class Head:
         directory: Path,
         *command: str,
         runtime_env: Mapping[str, object] | None = None,
-        wait: bool = True,
+        name: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """`ray job submit --working-dir DIRECTORY -- COMMAND`; its standard output has the job's log."""
+        """`ray job submit --working-dir DIRECTORY -- COMMAND`; its standard output has the job's log.
+
+        A job that is given a name is not waited for.
+        """
         words = [RAY, "job", "submit", "--working-dir", str(directory)]
         if runtime_env is not None:
             words += ["--runtime-env-json", json.dumps(runtime_env)]
-        return self.run(*words, *(() if wait else ("--no-wait",)), "--", *command)
+        return self.run(*words, *(("--no-wait", "--submission-id", name) if name else ()), "--", *command)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command as this head's user."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,7 +163,10 @@ class Placement:
             remove_placement_group(group)
             raise RecipeError(_taken(recipe, len(made)))
         placed = cls(group, made)
-        placed._check_trainer_gpu(recipe)
+        with ExitStack() as undo:
+            undo.callback(placed.close)
+            placed._check_trainer_gpu(recipe)
+            undo.pop_all()
         return placed
 
     def strategy(self, kind: str, i: int) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from ray.job_submission import JobStatus
 
@@ -62,9 +63,10 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def status(running: Head, job: str) -> JobStatus:
-    said = running.run(RAY, "job", "status", job).stdout
-    word = next(word for word in ("succeeded", "failed", "stopped", "RUNNING", "PENDING") if word in said)
-    return JobStatus(word.upper())
+    token = Path(running.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+    header = {"Authorization": f"Bearer {token}"}
+    found = requests.get(f"{running.cluster.server}/api/jobs/{job}", headers=header, timeout=30)
+    return JobStatus(found.json()["status"])
 
 
 def of_jobs(running: Head) -> list[str]:
@@ -130,9 +132,10 @@ def test_a_stopped_job_is_stopped_and_leaves_nothing_running(
 ) -> None:
     out = tmp_path / "out"
     words = ("--train.out", str(out), "--trace.out", str(tmp_path / "traces"), "--grpo.steps", "10000")
-    submitted = running.submit(shipped, *TRAIN, *words, wait=False)
-    job = submitted.stdout.split("ray job status ")[1].split()[0]
-    deadline = time.monotonic() + 200
+    job = "to-be-stopped"
+    submitted = running.submit(shipped, *TRAIN, *words, name=job)
+    assert submitted.returncode == 0, submitted.stderr
+    deadline = time.monotonic() + 400
     while not list((out / "grpo").glob("checkpoint-*")) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert status(running, job) is JobStatus.RUNNING
