@@ -58,7 +58,7 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def object_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file of JSON lines; a last line without its end, which a run still writes, is left out.
+    """The objects of a file of JSON lines; a last line without its end, still being written, is left out.
 
     Raises:
         JsonFileError: a line is no JSON object; names file and line.
