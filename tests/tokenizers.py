@@ -57,7 +57,7 @@ def smollm2() -> PreTrainedTokenizerFast:
 
 
 def llama3() -> PreTrainedTokenizerFast:
-    """As Llama 3's: a vocabulary that is looked up before anything is merged, and holds the names as words."""
+    """As Llama 3's: a vocabulary that is looked up first, and holds the names as words."""
     backend = _bytes([BEGIN, END])
     vocabulary = dict(backend.get_vocab(with_added_tokens=False))
     model = models.BPE(vocab=vocabulary, merges=[], ignore_merges=True)
@@ -70,7 +70,7 @@ def llama3() -> PreTrainedTokenizerFast:
 
 
 def llama2() -> PreTrainedTokenizerFast:
-    """As Llama 2's: pieces with ▁ for a space, bytes for what has none, <s>, </s> and <unk> in the vocabulary."""
+    """As Llama 2's: pieces with ▁ for a space, bytes for what has none, <s>, </s> and <unk> among them."""
     names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *"Anhas12p. eu<>/"]
     vocabulary = {name: i for i, name in enumerate(dict.fromkeys(names))}
     backend = Tokenizer(

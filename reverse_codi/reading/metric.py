@@ -74,7 +74,7 @@ class ThoughtMetric:
             if features.shape[1] != len(fitted.weight):
                 raise MetricError(
                     f"the map of {site} takes {len(fitted.weight)} features, the reading gives "
-                    f"{features.shape[1]}: its ReadSpec is not the one that the map was fitted with; fit it anew"
+                    f"{features.shape[1]}: the map was fitted with another ReadSpec; fit it anew"
                 )
             out[rows] = fitted.predict(features[rows])
         return out
@@ -182,7 +182,7 @@ def _check_shapes(maps: Mapping[Site, AffineMap], width: int, source: str) -> No
         for name, shape in shapes.items():
             if shape != wanted[name]:
                 raise MetricError(
-                    f"{source}: {name} of the map of {site} has shape {shape}, not {wanted[name]}; fit it anew"
+                    f"{source}: {name} of the map of {site} has shape {shape}, not {wanted[name]}; fit anew"
                 )
 
 

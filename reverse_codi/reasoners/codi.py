@@ -201,8 +201,8 @@ class CodiReasoner:
             good = hidden_states.isfinite().flatten(1).all(1) & latent_inputs.isfinite().flatten(1).all(1)
             question = questions[int((~good).nonzero()[0])]
             raise NotFiniteError(
-                f"the thoughts about {brief(question)} are not finite; check the weights and the configuration of "
-                f"{self.path or 'this reasoner'}"
+                f"the thoughts about {brief(question)} are not finite; check the weights and the "
+                f"configuration of {self.path or 'this reasoner'}"
             )
         return Chains(hidden_states, latent_inputs, outputs)
 

@@ -173,7 +173,7 @@ class Manifest(BaseModel):
 
 
 def _sites(k: int) -> list[str]:
-    """Every site of K thoughts. A manifest may say any K, so the names are not made before it is plausible."""
+    """Every site of K thoughts. A manifest may say any K, so it is checked before they are made."""
     if k > MOST_THOUGHTS:
         raise ValueError(f"n_thoughts is {k}; {MOST_THOUGHTS} is the most that a store may have")
     return [f"h{i}" for i in range(k + 1)] + [f"z{i}" for i in range(k)]

@@ -164,7 +164,8 @@ class TraceStore:
         table = decode([folder / shard.file for shard in manifest.shards], manifest.header)
         if table.num_rows != manifest.rows_written:
             raise StoreError(
-                f"{folder}: the shards hold {table.num_rows} traces, {MANIFEST} says {manifest.rows_written}; "
+                f"{folder}: the shards hold {table.num_rows} traces, {MANIFEST} says "
+                f"{manifest.rows_written}; "
                 "restore the files, or delete the folder and collect anew"
             )
         return cls(manifest, table)

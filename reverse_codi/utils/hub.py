@@ -81,7 +81,7 @@ def fetched(
 
 
 def _within(snapshot: Path, path: str) -> Path:
-    """A snapshot whose links all lead into its repository's own part of the cache, as huggingface_hub makes them.
+    """A snapshot whose links all lead into its own repository's part of the cache.
 
     Raises:
         HubError: one leads elsewhere, so that another file of this machine would be read as a part of it.

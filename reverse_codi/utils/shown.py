@@ -40,9 +40,5 @@ def printable(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """A text of whatever origin as a terminal may show it: escapes for what would move, hide or turn it.
-
-    >>> harmless("12\\t+ 5\\n") == "12\\t+ 5\\n", harmless("\\x1b[2J12")
-    (True, '\\\\x1b[2J12')
-    """
+    """A text of whatever origin as a terminal may show it: escapes for what would move, hide or turn it."""
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

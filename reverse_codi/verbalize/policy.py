@@ -97,7 +97,7 @@ class Policy:
         rows = reasoner.lm.get_input_embeddings().num_embeddings
         if verbalizer_config.n_vocab != rows:  # the ids of thoughts begin there
             raise VerbalizerConfigError(
-                f"{folder}: n_vocab is {verbalizer_config.n_vocab}, the reasoner's embedding has {rows} rows; "
+                f"{folder}: n_vocab is {verbalizer_config.n_vocab}, the reasoner has {rows} ids; "
                 "fetch the verbalizer again"
             )
         base = sharing_weights(reasoner.lm)

@@ -47,8 +47,8 @@ class Translator:
         )
         if prompt + max_new_tokens > positions:
             raise UserError(
-                f"{self.folder}: texts of {max_new_tokens} tokens (grpo.max_new_tokens of its recipe, or as asked) do "
-                f"not fit behind a prompt of {prompt} into the model's {positions} positions; give fewer"
+                f"{self.folder}: texts of {max_new_tokens} tokens (grpo.max_new_tokens of its recipe, or as "
+                f"asked) do not fit behind a prompt of {prompt} into {positions} positions; give fewer"
             )
         self.engine = greedy_engine(reasoner, folder)
 

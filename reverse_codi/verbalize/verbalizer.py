@@ -73,8 +73,8 @@ class Verbalizer:
         wanted = self.reasoner.n_thoughts if ANSWER in self.sites else 1
         if slots != wanted:
             raise UserError(
-                f"{translator.folder}: n_slots is {slots}, its maps are of texts of {wanted} thoughts; fetch the "
-                "verbalizer again"
+                f"{translator.folder}: n_slots is {slots}, its maps are of texts of {wanted} thoughts; fetch "
+                "the verbalizer again"
             )
         if strange := [str(site) for site in self.sites if site not in known]:
             raise UserError(

@@ -1,4 +1,4 @@
-"""One profile for both sizes: `make test` runs 500 cases that are always the same, `make fuzz` 10,000 new ones."""
+"""One profile for both: `make test` runs 500 cases, always the same, `make fuzz` 10,000 new ones."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ texts = (
     | st.text(alphabet=st.characters(categories=["Cs", "Lu"]), min_size=1, max_size=8)
     | st.sampled_from(
         [
-            "كم عدد التفاحات؟ ١٢ + ٥ = ١٧",
+            "كم عدد التفاحات؟ ١٢ + ٥ = ١٧",  # noqa: RUF001
             "מה זה? 12 + 5",
             "苹果有12个。",
             "👩‍👩‍👧‍👦🏳️‍🌈" * 5,
@@ -65,7 +65,7 @@ texts = (
         ]
     )
 )
-"""Questions, and texts to read: all scripts, control characters, halves of characters, control tokens' names."""
+"""Questions, and texts to read: all scripts, control characters, halves, control tokens' names."""
 
 
 @st.composite

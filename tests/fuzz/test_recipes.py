@@ -62,9 +62,8 @@ def recipe_texts(draw: st.DrawFn) -> str:
             case "indented":
                 lines[at] = draw(st.sampled_from([" ", "\t", "- "])) + lines[at]
             case "value":
-                lines[at] = (
-                    f"{lines[at].partition(':')[0]}: {yaml.safe_dump(draw(odd_values), default_flow_style=True)}"
-                )
+                value = yaml.safe_dump(draw(odd_values), default_flow_style=True)
+                lines[at] = f"{lines[at].partition(':')[0]}: {value}"
             case "tag":
                 tags = [
                     "!!python/object/apply:os.system [ls]",

@@ -1,4 +1,4 @@
-"""Tokens of a user stay in the environment: no file that a run writes, and no line that it prints, has them."""
+"""Tokens of a user stay in the environment: no file of a run, and no line that it prints, has them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def test_no_token_is_written_or_printed(tmp_path: Path, short: Path) -> None:
         "warm_start: {kind: gold, steps: 10, batch_size: 16, eval_steps: 10}\n"
         "rollout: {cpus: 0.4, engine: {kind: transformers, max_model_len: 64}}\n"
         "reward: {cpus_per_actor: 0.4, functions: [{name: brevity}]}\n"
-        "grpo: {steps: 1, thoughts_per_step: 4, samples: 2, max_new_tokens: 8, eval_thoughts: 8, save_every: 1}\n"
+        "grpo: {steps: 1, thoughts_per_step: 4, samples: 2, max_new_tokens: 8, eval_thoughts: 8, "
+        "save_every: 1}\n"
         f"train: {{out: {tmp_path / 'run'}}}\n"
     )
     environment = {

@@ -145,7 +145,7 @@ def test_arrays_that_are_pickles_run_nothing(tmp_path: Path, marker: Path) -> No
         refused(lambda name=name: read_vectors(tmp_path / name, ["z0.."]), name)
         arrays = {"hidden_states": tmp_path / name, "latent_inputs": tmp_path / name}
         manifest = {"questions": ["q"], "reasoner_hash": "x"}
-        refused(lambda arrays=arrays: import_arrays(tmp_path / "store", arrays, manifest), name)
+        refused(lambda a=arrays, m=manifest: import_arrays(tmp_path / "store", a, m), name)
     for name in ("z.safetensors", "z.parquet"):
         (tmp_path / name).write_bytes(pickle.dumps(Planted(marker)))
         refused(lambda name=name: read_vectors(tmp_path / name, ["z0.."]), name)

@@ -56,8 +56,8 @@ def read_config(folder: Path) -> PretrainedConfig:
         )
     if (attention := getattr(config, "_attn_implementation", None)) not in _ATTENTION:
         raise CheckpointError(
-            f"{file}: attention is to be computed by {brief(attention)}, which would be code from elsewhere; take "
-            "the key out"
+            f"{file}: attention is to be computed by {brief(attention)}, which would be code from elsewhere; "
+            "take the key out"
         )
     return config
 
@@ -86,10 +86,10 @@ def read_language_model(folder: Path, **how: Any) -> PreTrainedModel:
     """
     if (folder / _ADAPTER).is_file():
         raise CheckpointError(
-            f"{folder / _ADAPTER}: an adapter beside the weights, which would change them; merge it, or move it "
-            "into a folder of its own"
+            f"{folder / _ADAPTER}: an adapter beside the weights, which would change them; merge it, or move "
+            "it into a folder of its own"
         )
     config = read_config(folder)
     with blamed_on(f"the language model of {folder}", CheckpointError, _FIX):
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, config=config, **_PLAIN, **how)
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, config=config, **how, **_PLAIN)
     return model

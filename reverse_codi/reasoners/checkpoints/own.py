@@ -120,8 +120,8 @@ def check_language_model(folder: Path, tokenizer: PreTrainedTokenizerBase, confi
     highest = max(tokenizer.get_vocab().values(), default=0)
     if max(highest, len(tokenizer) - 1, *config.ids) >= rows:
         raise CheckpointError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, ids up to {highest}, bot is {config.bot_id} and eot "
-            f"{config.eot_id}, but the embedding has {rows} rows"
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, ids up to {highest}, bot is "
+            f"{config.bot_id} and eot {config.eot_id}, but the embedding has {rows} rows"
         )
     return int(model.config.hidden_size)
 

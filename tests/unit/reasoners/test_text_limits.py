@@ -66,7 +66,7 @@ def test_a_judge_refuses_both() -> None:
 def test_a_megabyte_is_refused_in_seconds(kind: str) -> None:
     """By the embedded verbalizer, as a question and as the text of a thought."""
     verbalizer = Verbalizer.from_pretrained("embedded")
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(QuestionError, match=r"tokens; \d+ fit into the model's 256 positions") as told:
         verbalizer.translate(LONG[kind])
     assert len(str(told.value)) < 500
@@ -74,13 +74,13 @@ def test_a_megabyte_is_refused_in_seconds(kind: str) -> None:
         verbalizer.latent_inputs([LONG[kind]], "h0")
     with pytest.raises(TextLimitError, match="256 positions"):
         verbalizer.counterfactual("Ann has 12 apples.", {"h0": LONG[kind]})
-    assert time.perf_counter() - began < 30
+    assert time.process_time() - began < 30
 
 
 @pytest.mark.parametrize("kind", ["words", "one word", "digits", "emoji"])
 def test_a_megabyte_of_bytes_is_refused_in_seconds(kind: str) -> None:
     reasoner = byte_level_reasoner()
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(TextLimitError, match="positions"):
         reasoner.read([LONG[kind]])
-    assert time.perf_counter() - began < 30
+    assert time.process_time() - began < 30

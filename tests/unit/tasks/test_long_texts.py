@@ -1,7 +1,8 @@
-"""A megabyte of what each pattern begins with and never ends: parsing it takes seconds, not hours."""
+"""What each pattern begins with and never ends, 200,000 times: it takes seconds of a core, not hours."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -18,13 +19,12 @@ from reverse_codi.tasks.gsm8k import aug_problem, gsm8k_problem
 from reverse_codi.tasks.numbers import canonical_number, whole_number
 from reverse_codi.tasks.spellings import numbers_in
 from reverse_codi.tasks.steps import sentence_steps
-from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.json_files import parsed
 from reverse_codi.utils.yaml_text import load_yaml
 from reverse_codi.verbalize.questions import read_questions
 
-N = 10**6
-SECONDS = 30
+N = 200_000
+SECONDS = 20
 LONG = {
     "opened annotations": "<<" * (N // 2),
     "equals": "1=" * (N // 2),
@@ -87,9 +87,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 @pytest.mark.parametrize("parser", PARSERS)
 def test_no_text_takes_minutes(parser: str) -> None:
     for kind, text in LONG.items():
-        began = time.perf_counter()
-        try:
+        began = time.process_time()
+        with contextlib.suppress(ValueError):  # and so UserError
             PARSERS[parser](text)
-        except (UserError, ValueError):
-            pass
-        assert time.perf_counter() - began < SECONDS, kind
+        assert time.process_time() - began < SECONDS, kind

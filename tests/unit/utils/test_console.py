@@ -204,7 +204,7 @@ def test_run_verb_shows_the_log_where_the_verb_wants_it(
 
 
 def test_a_text_commands_no_terminal() -> None:
-    """Questions and texts come from files of others: a title of the window, a cleared screen, a turned line."""
+    """Questions and texts come from files of others: a window's title, a cleared screen."""
     file = io.StringIO()
     console = VerbConsole(file=file, force_terminal=True, width=80)
     table = Table("text", texts=["text"])
