@@ -39,9 +39,7 @@ class Advantages:
             return None
         return cls(section, rewards.shape)
 
-    def __call__(
-        self, totals: Tensor, ids: Tensor, mask: Tensor, everywhere: Tensor | None = None
-    ) -> Tensor:
+    def __call__(self, totals: Tensor, ids: Tensor, mask: Tensor, everywhere: Tensor | None = None) -> Tensor:
         """Advantages [B], or [B, T] of tokens.
 
         Args:

@@ -217,7 +217,9 @@ def test_a_gpu_is_shared_by_the_trainer_and_what_ray_places() -> None:
 def test_several_trainers_share_a_batch_and_their_weights_pages() -> None:
     sizes, one = sizes_of_gpt2(), recipe(**{"warm_start.micro_batch": 256, "warm_start.batch_size": 256})
     two = one.model_copy(update={"train": one.train.model_copy(update={"workers": 2})})
-    alone, shared = ({h.stage: h for h in plan(r, sizes).holdings if h.process == "trainer"} for r in (one, two))
+    alone, shared = (
+        {h.stage: h for h in plan(r, sizes).holdings if h.process == "trainer"} for r in (one, two)
+    )
     assert [shared[stage].count for stage in ("traces", "reading", "warm start", "grpo")] == [1, 1, 2, 2]
     part = {"warm_start.micro_batch": 128, "warm_start.batch_size": 128}
     half = next(h for h in plan(recipe(**part), sizes).holdings if h.stage == "warm start")
@@ -228,7 +230,10 @@ def test_several_trainers_share_a_batch_and_their_weights_pages() -> None:
 
 def test_trainers_that_ray_places_are_spread_over_gpus() -> None:
     many = recipe(**{"reasoner.device": "cuda", "train.workers": 2, "placement.trainer_gpus": 1})
-    held = [[h.process for h in held if h.process == "trainer"] for held in shared_gpus(plan(many, sizes_of_gpt2()), 2)]
+    held = [
+        [h.process for h in held if h.process == "trainer"]
+        for held in shared_gpus(plan(many, sizes_of_gpt2()), 2)
+    ]
     assert held == [["trainer"], ["trainer"]]
 
 
