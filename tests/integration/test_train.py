@@ -107,7 +107,8 @@ def test_what_each_process_took_stands_beside_what_was_planned(trained: Path) ->
     found = lines(trained / "memory.jsonl")
     who = [(line["stage"], line["process"]) for line in found]
     stages = ("traces", "reading", "warm start", "grpo")
-    assert who == [*((stage, "trainer") for stage in stages), ("grpo", "rollout 0"), ("grpo", "reward 0")]
+    actors = ("grpo", "rollout 0"), ("grpo", "reward 0")
+    assert who == [*((stage, "trainer") for stage in stages), *actors, ("verbalizer", "trainer")]
     for line in found:
         assert line["peak_gib"] > 0.1
         assert line["planned_gib"] > 0.1

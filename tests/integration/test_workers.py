@@ -125,9 +125,9 @@ def test_what_the_first_worker_refuses_is_said_as_by_one(root: Path, shared: Pat
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_ray_waits(root: Path) -> None:
-    with pytest.raises(RecipeError, match="warm_start.batch_size = 33 cannot be shared equally"):
+    with pytest.raises(RecipeError, match=r"warm_start\.batch_size = 33 cannot be shared equally"):
         check_actors(recipe(root, "odd", *SHARED, "--warm_start.batch_size", "33"))
     with pytest.raises(RecipeError, match="thoughts_per_step = 5 cannot be shared equally"):
         check_actors(recipe(root, "odd", *SHARED, "--grpo.thoughts_per_step", "5"))
-    with pytest.raises(RecipeError, match="ask for 40.8 CPU .*Ray offers 2"):
+    with pytest.raises(RecipeError, match=r"ask for 40\.8 CPU .*Ray offers 2"):
         check_actors(recipe(root, "odd", "--train.workers", "2", "--placement.trainer_cpus", "20"))

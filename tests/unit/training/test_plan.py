@@ -167,16 +167,17 @@ def test_what_makes_a_plan_larger() -> None:
 def test_each_stage_and_actor_is_planned_for() -> None:
     sizes = sizes_of_gpt2()
     names = [holding.name for holding in plan(recipe(), sizes).holdings]
-    assert names == [f"trainer: {s}" for s in ("traces", "reading", "warm start", "grpo")] + [
-        "rollout",
-        "reward",
-    ]
+    stages = ("traces", "reading", "warm start", "grpo", "verbalizer")
+    assert names == [*(f"trainer: {stage}" for stage in stages), "rollout", "reward"]
     supervised = plan(recipe(**{"grpo.steps": 0}), sizes)
-    assert [holding.process for holding in supervised.holdings] == ["trainer"] * 3
+    assert [holding.process for holding in supervised.holdings] == ["trainer"] * 4
     searched = recipe(reinforce=[{"times": 2, "search": {}, "distil": {}}])
     held = {h.name: h.parts for h in plan(searched, sizes).holdings}
     assert list(held)[3:] == [
-        *(f"trainer: {stage}" for stage in ("01-search", "02-distil", "03-search", "04-distil")),
+        *(
+            f"trainer: {stage}"
+            for stage in ("01-search", "02-distil", "03-search", "04-distil", "verbalizer")
+        ),
         "rollout",
         "reward",
     ]
@@ -214,27 +215,24 @@ def test_a_gpu_is_shared_by_the_trainer_and_what_ray_places() -> None:
         check_gpus(planned, each=20, count=2)
 
 
-def test_several_trainers_share_a_batch_and_their_weights_pages() -> None:
-    sizes, one = sizes_of_gpt2(), recipe(**{"warm_start.micro_batch": 256, "warm_start.batch_size": 256})
-    two = one.model_copy(update={"train": one.train.model_copy(update={"workers": 2})})
-    alone, shared = (
-        {h.stage: h for h in plan(r, sizes).holdings if h.process == "trainer"} for r in (one, two)
-    )
-    assert [shared[stage].count for stage in ("traces", "reading", "warm start", "grpo")] == [1, 1, 2, 2]
-    part = {"warm_start.micro_batch": 128, "warm_start.batch_size": 128}
-    half = next(h for h in plan(recipe(**part), sizes).holdings if h.stage == "warm start")
-    assert shared["warm start"].parts == half.parts != alone["warm start"].parts
-    beside, without = plan(two, sizes), plan(one, sizes)
-    assert beside.host < without.host + alone["grpo"].host  # two trainers, and pages that count once
+def test_several_trainers_share_a_batch_and_the_pages_of_the_weights() -> None:
+    sizes = sizes_of_gpt2()
+
+    def stages(workers: int, rows: int) -> dict[str, Holding]:
+        batch = {"warm_start.micro_batch": 256, "warm_start.batch_size": rows, "train.workers": workers}
+        return {h.stage: h for h in plan(recipe(**batch), sizes).holdings if h.process == "trainer"}
+
+    shared = stages(2, 256)
+    counts = {"traces": 1, "reading": 1, "warm start": 2, "grpo": 2, "verbalizer": 1}
+    assert {name: held.count for name, held in shared.items()} == counts
+    assert shared["warm start"].parts == stages(1, 128)["warm start"].parts
+    one, two = (Plan([dataclasses.replace(shared["grpo"], count=n)]).host for n in (1, 2))
+    assert two == one + shared["grpo"].host - shared["grpo"].mapped
 
 
 def test_trainers_that_ray_places_are_spread_over_gpus() -> None:
-    many = recipe(**{"reasoner.device": "cuda", "train.workers": 2, "placement.trainer_gpus": 1})
-    held = [
-        [h.process for h in held if h.process == "trainer"]
-        for held in shared_gpus(plan(many, sizes_of_gpt2()), 2)
-    ]
-    assert held == [["trainer"], ["trainer"]]
+    trainers = Holding("trainer", "grpo", 2, True, 1.0, {"libraries": GIB, "weights": GIB})
+    assert shared_gpus(Plan([trainers]), 2) == [[trainers], [trainers]]
 
 
 def test_too_little_memory_names_what_takes_most_and_its_key() -> None:
