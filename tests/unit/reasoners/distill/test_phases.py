@@ -12,6 +12,7 @@ from reverse_codi.reasoners.distill.loss import Batch, codi_terms
 from reverse_codi.reasoners.distill.phases import PhaseJob, train_phase
 from reverse_codi.recipe.distill import Phase
 from reverse_codi.utils.finite import NotFiniteError
+from reverse_codi.utils.manifest import write_manifest
 from reverse_codi.utils.trainer_checkpoints import last_complete_checkpoint
 from tests.tiny import make_problems, make_tiny_reasoner
 
@@ -47,6 +48,7 @@ def test_a_phase_that_diverges_stops_and_its_last_finite_checkpoint_is_gone_on_f
     (out / "checkpoint-3").rename(broken)  # as a run that saved NaN would leave it
     saved = load_file(broken / "model.safetensors")
     save_file({k: torch.full_like(v, torch.nan) for k, v in saved.items()}, broken / "model.safetensors")
+    write_manifest(broken)
     assert last_complete_checkpoint(out) == str(out / "checkpoint-2")
     train_phase(model, reasoner.tokenizer, rows, job)
     assert all(bool(weight.isfinite().all()) for weight in model.parameters())
