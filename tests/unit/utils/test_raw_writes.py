@@ -20,7 +20,7 @@ ALLOWED = {
     "reverse_codi/utils/memory.py": "a file of the kernel's",
     "reverse_codi/cli/jobs/true_size.py": "the log of a command, as it comes",
     "reverse_codi/cli/jobs/demo.py": "an empty file whose being there is all",
-    "reverse_codi/utils/local_cluster.py": "what `ray start` says, as it comes; a token in a folder made for it",
+    "reverse_codi/utils/local_cluster.py": "what `ray start` says; a token in a folder made for it",
     "reverse_codi/utils/mirror.py": "into a folder of the URL whose files are listed when all are there",
     "reverse_codi/utils/watchdog.py": "stacks, as they are dumped by a process that hangs",
     "reverse_codi/verbalize/word_dropout.py": "into a checkpoint's `writing/`, by WholeCheckpoints",
