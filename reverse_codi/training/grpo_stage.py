@@ -76,7 +76,7 @@ def grpo(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder, act
             policy, SharedRollouts(rollouts), lengths, recipe, run.checkpoints, watching, reporting
         )
         shared = partial(
-            SharedGrpo, lengths=lengths, recipe=recipe, out=run.checkpoints, checkpoint=start.checkpoint
+            SharedGrpo, lengths=lengths, section=section, out=run.checkpoints, checkpoint=start.checkpoint
         )
         with (
             with_others(policy, run.path, shared),

@@ -15,7 +15,6 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.util.queue import Queue
 
-from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.preflight import check_actors
 from reverse_codi.training.runtime import start_ray, trainer_cpus
@@ -97,7 +96,7 @@ def _work(config: dict[str, Any], method: Method) -> str | None:
     recipe: Recipe = config["recipe"]
     os.chdir(config["folder"])
     if not is_first():
-        take_part(partial(load_reasoner, recipe.reasoner))
+        take_part(recipe)
         return None
     handler = QueueHandler(config["log"])
     PACKAGE.addHandler(handler)

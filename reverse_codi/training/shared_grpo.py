@@ -15,6 +15,7 @@ import torch
 from trl import GRPOTrainer
 
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.grpo import RolloutFunc, build_trainer
 from reverse_codi.utils.workers import at_first
@@ -58,19 +59,20 @@ class SharedGrpo:
     Attributes:
         policy: before the first step of this process.
         lengths: of each training thought its problem's number of steps.
-        recipe: of the stage.
+        section: hyperparameters of the stage.
         out: folder of checkpoints.
         checkpoint: the one that it goes on from; None for none.
     """
 
     policy: SharedPolicy
     lengths: Sequence[int]
-    recipe: Recipe
+    section: GrpoSection
     out: Path
     checkpoint: str | None
 
-    def __call__(self, reasoner: CodiReasoner) -> None:
+    def __call__(self, reasoner: CodiReasoner, recipe: Recipe) -> None:
         """Take every step together with the first worker, which alone watches, evaluates and stops."""
+        recipe = recipe.model_copy(update={"grpo": self.section})
         with self.policy.loaded(reasoner) as policy:
-            trainer = build_trainer(policy, SharedRollouts(), self.lengths, self.recipe, self.out, [], [])
+            trainer = build_trainer(policy, SharedRollouts(), self.lengths, recipe, self.out, [], [])
             trainer.train(resume_from_checkpoint=self.checkpoint)

@@ -12,7 +12,6 @@ decided by a token, as Ray 2.60 wants it: the one that Ray finds already, or a n
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import secrets
 import shutil
@@ -29,7 +28,8 @@ import psutil
 import requests
 
 from reverse_codi.utils.environment import LONGEST_SOCKET, SESSION, MachineError
-from reverse_codi.utils.files import write_whole
+from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.loopback import SWITCH
 from reverse_codi.utils.marked_processes import end, marked, name_of_process
 
@@ -107,14 +107,14 @@ def start(folder: Path, port: int, server_port: int, cpus: int | None, gpus: int
         stop(folder)
         logs = folder / "session_latest" / "logs"
         raise MachineError(f"Ray did not start, see {output} and {logs}: {_tail(output)}")
-    write_whole(folder / STATE, json.dumps(asdict(made), indent=1) + "\n")
+    write_whole(folder / STATE, strict_json(asdict(made), indent=1) + "\n")
     return made
 
 
 def running(folder: Path) -> Cluster | None:
     """The cluster of a folder, if it runs."""
     file = folder / STATE
-    return Cluster(**json.loads(file.read_text())) if file.is_file() and processes(folder) else None
+    return Cluster(**read_object(file)) if file.is_file() and processes(folder) else None
 
 
 def stop(folder: Path) -> int:

@@ -42,11 +42,9 @@ def sent(value: Any = None) -> Any:
     """What the first worker gives; the values of the others do not count."""
     if n_workers() == 1:
         return value
-    from ray import cloudpickle  # functions of a user's script travel whole
-
-    packed = [cloudpickle.dumps(value) if is_first() else b""]
-    distributed.broadcast_object_list(packed, src=0)
-    return cloudpickle.loads(packed[0])
+    given = [value if is_first() else None]
+    distributed.broadcast_object_list(given, src=0)
+    return given[0]
 
 
 def at_first(rows: Sequence[Any], work: Callable[[list[Any]], Sequence[Any]]) -> list[Any]:

@@ -26,6 +26,7 @@ from trl import SFTConfig
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
@@ -244,7 +245,7 @@ class SharedFit:
     out: Path
     job: SftJob
 
-    def __call__(self, reasoner: CodiReasoner) -> None:
+    def __call__(self, reasoner: CodiReasoner, recipe: Recipe) -> None:
         """Fine-tune together with the first worker."""
         with self.policy.loaded(reasoner) as policy:
             fit(policy, self.dataset, self.section, self.out, self.job)

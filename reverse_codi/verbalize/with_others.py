@@ -21,6 +21,8 @@ from typing import Protocol
 from torch import Tensor
 
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.workers import is_first, n_workers, sent
 from reverse_codi.verbalize.policy import Policy
 
@@ -29,9 +31,12 @@ SHARED = "shared-policy"
 
 
 class Job(Protocol):
-    """What another worker does in a training, given its own copy of the frozen reasoner."""
+    """What another worker does in a training, given its own frozen reasoner and the run's recipe.
 
-    def __call__(self, reasoner: CodiReasoner) -> None:
+    It is sent by pickle, so it holds no function; those of a recipe each worker has from its start.
+    """
+
+    def __call__(self, reasoner: CodiReasoner, recipe: Recipe) -> None:
         """Take part from the first to the last step."""
         ...
 
@@ -75,13 +80,9 @@ def with_others(policy: Policy, out: Path, job: Callable[[SharedPolicy], Job]) -
     shutil.rmtree(folder)
 
 
-def take_part(load: Callable[[], CodiReasoner]) -> None:
-    """Do the jobs that the first worker sends, until it sends none.
-
-    Args:
-        load: loads the frozen reasoner, when the first job comes.
-    """
+def take_part(recipe: Recipe) -> None:
+    """Do the jobs that the first worker sends, until it sends none; the reasoner is loaded for the first."""
     reasoner: CodiReasoner | None = None
     while (job := sent()) is not None:
-        reasoner = reasoner or load()
-        job(reasoner)
+        reasoner = reasoner or load_reasoner(recipe.reasoner)
+        job(reasoner, recipe)

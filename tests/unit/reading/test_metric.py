@@ -12,6 +12,7 @@ from reverse_codi.reading.metric import MetricError, ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Point, ReadSpec
+from reverse_codi.utils.errors import UserError
 from tests.tiny import make_problems, make_tiny_metric, make_tiny_reasoner
 
 SITES = [Site("h", 2), Site("h", 0), Site("h", 2)]
@@ -45,7 +46,7 @@ def test_saved_and_loaded_it_reads_the_same(tiny_reasoner: CodiReasoner, tmp_pat
     for site in metric.sites:
         for name, value in vars(metric.map_of(site)).items():
             torch.testing.assert_close(getattr(loaded.map_of(site), name), value, atol=2e-3, rtol=2e-3)
-    assert [path.name for path in tmp_path.iterdir()] == ["maps.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} == {"maps.safetensors", "checksums.json"}
 
 
 def test_what_half_precision_cannot_hold_is_saved_whole(
@@ -111,6 +112,7 @@ def test_maps_that_are_not_finite_are_neither_written_nor_read(
         metadata = file.metadata()
     tensors["h1/mean"][0] = torch.inf
     save_file(tensors, tmp_path / "maps.safetensors", metadata=metadata)
+    (tmp_path / "checksums.json").unlink()
     with pytest.raises(MetricError, match=r"maps\.safetensors: mean of the map of h1"):
         ThoughtMetric.load(tmp_path, tiny_reasoner)
 
@@ -121,8 +123,8 @@ def test_maps_that_are_not_finite_are_neither_written_nor_read(
         ("h0/weight", (5,), "weight of the map of h0 has shape"),
         ("h1/whitener", (32, 31), r"whitener of the map of h1 has shape \(32, 31\), not \(32, 32\)"),
         ("h0/mean", (31,), r"mean of the map of h0 has shape \(31,\), not \(32,\)"),
-        ("h0/more", (1,), "cannot be used"),
-        ("nowhere/weight", (1,), "cannot be used"),
+        ("h0/more", (1,), "is cut or damaged"),
+        ("nowhere/weight", (1,), "is cut or damaged"),
     ],
 )
 def test_maps_of_another_shape_are_named(
@@ -137,7 +139,7 @@ def test_maps_of_another_shape_are_named(
     with safe_open(tiny_folders[1] / "maps.safetensors", "pt") as file:
         metadata = file.metadata()
     save_file(stored | {name: torch.ones(shape)}, tmp_path / "maps.safetensors", metadata=metadata)
-    with pytest.raises(MetricError, match=rf"maps\.safetensors.*{said}"):
+    with pytest.raises(UserError, match=rf"maps\.safetensors.*{said}"):
         ThoughtMetric.load(tmp_path, tiny_reasoner)
 
 

@@ -14,6 +14,7 @@ from reverse_codi.recipe.reward import RewardItem, RewardSection, Schedule
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.grpo import ThoughtTrainer, build_trainer
 from reverse_codi.utils.trackers.reporting import Reporting
+from reverse_codi.utils.workers import AgreeOnControl
 from tests.tiny import make_tiny_policy
 
 
@@ -43,7 +44,8 @@ def test_the_recipes_rewards_and_the_order_of_callbacks(tiny_reasoner: CodiReaso
     assert trainer.multi_objective_aggregation == "normalize_then_sum"
     callbacks = [type(callback) for callback in trainer.callback_handler.callbacks]
     assert PrinterCallback not in callbacks
-    assert callbacks[-2:] == [Monitor, Reporting]  # trackers get the log as it is when their turn comes
+    # Trackers get the log as it is when their turn comes; then the workers agree on what was asked for.
+    assert callbacks[-3:] == [Monitor, Reporting, AgreeOnControl]
     assert WandbCallback not in callbacks  # TRL's own would be a second run
 
 

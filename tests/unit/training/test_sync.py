@@ -174,6 +174,7 @@ class OtherScale(OneEnginePool):
         (copy / "adapter_config.json").write_text(
             json.dumps({**config, "lora_alpha": config["lora_alpha"] / 2})
         )
+        (copy / "checksums.json").unlink()
         super().sync(copy, version)
 
 
@@ -188,6 +189,7 @@ class Corrupt(OneEnginePool):
             bits = weight.view(torch.int32)
             bits ^= 1 << 27
         save_file(weights, copy / "adapter_model.safetensors")
+        (copy / "checksums.json").unlink()
         super().sync(copy, version)
 
 

@@ -62,7 +62,7 @@ def test_a_run_that_its_traces_refuse_leaves_the_earlier_recipe(
         raise UserError("made with other settings")
 
     monkeypatch.setattr(importlib.import_module("reverse_codi.train"), "collect_traces", refuse)
-    monkeypatch.setattr(run_folder.preflight, "check_actors", lambda recipe: None)
+    monkeypatch.setattr(run_folder.preflight, "check_actors", lambda recipe, join=False: None)
     given = recipe("--train.out", str(tmp_path), "--reasoner.path", str(tiny_folders[0]))
     file = tmp_path / "recipe.yaml"
     for earlier in ("of an earlier run", None):

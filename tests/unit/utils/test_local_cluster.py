@@ -5,6 +5,8 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -28,12 +30,13 @@ print(child.pid)
 
 
 @pytest.fixture
-def short(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A folder whose name is short enough for Ray's sockets, a home without a token."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
-    return tmp_path_factory.mktemp("c")
+    with tempfile.TemporaryDirectory(prefix="c", dir="/tmp") as folder:  # pytest's own are too long
+        yield Path(folder)
 
 
 def test_orphans_are_found_by_their_mark_and_ended_though_they_are_deaf(

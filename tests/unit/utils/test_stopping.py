@@ -17,6 +17,14 @@ from reverse_codi.utils.config import UserError, run_verb
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Ctrl-C as a terminal has it: a job in the background ignores it, and so would we."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def listening() -> Iterator[None]:
     with stopping.listening():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from reverse_codi.app.asking import Thinking, compared, edited
+from reverse_codi.app.asking import Thinking, compared
 from reverse_codi.cli.verbalize import main
 from reverse_codi.evaluation.reward_trials.bench import Bench, TrialSource
 from reverse_codi.evaluation.reward_trials.texts import texts_of
@@ -82,8 +82,9 @@ def test_a_thought_that_is_edited_and_a_text_that_is_read(
 
 
 def test_the_page(verbalizer: Verbalizer, given: list[list[int]]) -> None:
-    assert Thinking.about(verbalizer, QUESTION).question == QUESTION
-    assert edited(verbalizer, QUESTION, "h0", TEXT).edits == {"h0": TEXT}
+    thinking = Thinking.about(verbalizer, QUESTION)
+    assert thinking.question == QUESTION
+    assert thinking.with_edits({"h0": TEXT}).edits == {"h0": TEXT}
     assert len(compared({"one": verbalizer}, QUESTION)) == 4
 
 

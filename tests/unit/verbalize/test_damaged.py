@@ -13,7 +13,7 @@ import pytest
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.rollout.base import adapter_config
+from reverse_codi.rollout.adapter_config import adapter_config
 from reverse_codi.training.best_texts import TEXTS_FILE, BestTexts, Found
 from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.manifest import MANIFEST, write_manifest

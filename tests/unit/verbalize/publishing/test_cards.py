@@ -21,7 +21,7 @@ from reverse_codi.verbalize.publishing.adapter_card import checkpoints_card
 from reverse_codi.verbalize.publishing.figures import MetricsError
 from reverse_codi.verbalize.publishing.merged import export_merged
 from reverse_codi.verbalize.verbalizer import Verbalizer
-from tests.tiny import make_problems, make_tiny_metric, make_tiny_policy, stir
+from tests.tiny import make_problems, make_tiny_metric, make_tiny_policy, make_tiny_reasoner, stir
 
 QUESTION = make_problems(1)[0].question
 
@@ -188,26 +188,25 @@ def test_the_page_of_the_hub_shows_that_code(
 
 
 def test_words_slots_and_length_of_a_prompt_are_in_the_cards_code(
-    tiny_reasoner: CodiReasoner,
-    tiny_folders: tuple[Path, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metric = make_tiny_metric(tiny_reasoner)
+    reasoner = make_tiny_reasoner(n_thoughts=2)
+    reasoner.save_pretrained(tmp_path / "reasoner")
+    metric = make_tiny_metric(reasoner)
     for name, template in (("apart", "Ann has {thought} and {thought} ."), ("together", "{thought} cups")):
-        policy = make_tiny_policy(tiny_reasoner, n_slots=2)
+        policy = make_tiny_policy(reasoner, n_slots=2)
         policy.verbalizer_config = policy.verbalizer_config.model_copy(
             update={"template": template, "injection": Injection(norm=3.0)}
         )
         stir(policy)
         policy.save(tmp_path / name)
         ThoughtMetric(metric.reader, {ANSWER: metric.map_of(Site("h", 0))}).save(tmp_path / name)
-        verbalizer = Verbalizer.from_pretrained(tmp_path / name, tiny_folders[0], max_new_tokens=9)
+        verbalizer = Verbalizer.from_pretrained(tmp_path / name, tmp_path / "reasoner", max_new_tokens=9)
         verbalizer.save_pretrained(tmp_path / f"{name}-saved")
-        thoughts = tiny_reasoner.think([QUESTION]).latent_inputs[0, :2]
+        thoughts = reasoner.think([QUESTION]).latent_inputs[0, :2]
         names = run(code(tmp_path / f"{name}-saved/README.md", 1), thoughts, tmp_path, monkeypatch)
         # By ids: an untrained model also writes tokens that have no string, of which only ours shows a trace.
-        said = tiny_reasoner.decode(names["ids"][0].tolist())
+        said = reasoner.decode(names["ids"][0].tolist())
         assert said and said == verbalizer.translator.greedy(thoughts[None])[0]
 
 
