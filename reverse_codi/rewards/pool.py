@@ -231,7 +231,7 @@ class RewardPool:
         if not again and not any(states.values()):
             return
         for i in late:
-            self.replace(i, "it is stuck")
+            self._renew(i, "it is stuck")  # the error need not wait until it has started
         silent = "not answering; are its CPUs and GPUs free?"
         stuck = ", ".join(f"reward actor {i} ({states[i] or silent})" for i in late)
         fix = "fix the function, or raise timeout_s"
@@ -248,13 +248,16 @@ class RewardPool:
         return "" if state == IDLE else state
 
     def replace(self, i: int, reason: str) -> None:
-        """Start actor `i` again.
+        """Start actor `i` again, and wait until it has.
 
         Raises:
             ScoringError: it does not start.
         """
+        self._renew(i, reason)
+        self._started(i)
+
+    def _renew(self, i: int, reason: str) -> None:
         self.restarts += 1
         log.warning("reward actor %d is started again (restart %d): %s", i, self.restarts, reason)
         ray.kill(self.actors[i])
         self.actors[i] = self._start(i)
-        self._started(i)

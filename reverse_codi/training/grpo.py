@@ -121,7 +121,7 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """TRL's checkpoint; while it is written nothing else is under way."""
         with under_way.phase("save"):
-            super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
+            super()._save_checkpoint(model, trial)
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         """TRL's sampler; that of a resumed run has shuffled as often as the run before.

@@ -16,6 +16,7 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.train import train
 from reverse_codi.training.best_texts import BestTexts
 from reverse_codi.utils.config import RecipeError, UserError
+from reverse_codi.utils.manifest import write_manifest
 from reverse_codi.utils.stages import StageError
 from tests.tiny import make_sharp_reasoner
 from tests.trackers import scalars, texts
@@ -151,9 +152,9 @@ def test_a_stage_of_other_settings_is_refused_before_any_work(trained: Path, roo
 
 def test_a_stage_that_a_policy_of_another_origin_made_is_refused(trained: Path, root: Path) -> None:
     shutil.copytree(trained, root / "mixed")
-    shutil.copy(
-        trained / "reinforce/06-grpo/best/adapter_model.safetensors", root / "mixed/reinforce/03-distil"
-    )
+    policy = root / "mixed/reinforce/03-distil"
+    shutil.copy(trained / "reinforce/06-grpo/best/adapter_model.safetensors", policy)
+    write_manifest(policy, ("adapter_model.safetensors",))  # it is whole, and another one
     with pytest.raises(StageError, match=r"04-search.*from\.policy"):
         train(recipe(root, "mixed"))
 
