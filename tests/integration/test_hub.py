@@ -119,7 +119,7 @@ def test_what_is_pushed_is_what_others_load(
     files = hub.repos["models/me/verbalizer"]
     assert set(files) == {
         *("adapter_config.json", "adapter_model.safetensors", "verbalizer.json", "maps.safetensors"),
-        *("reference_texts.json", "recipe.yaml", "README.md"),
+        *("reference_texts.json", "recipe.yaml", "README.md", "checksums.json"),
     }
     recipe = yaml.safe_load(files["recipe.yaml"])
     assert recipe == {"reasoner": {"path": "me/reasoner"}, "grpo": {"max_new_tokens": 12}}
