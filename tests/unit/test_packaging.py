@@ -276,6 +276,8 @@ def test_the_wheel_translates_outside_the_checkout(wheel: Path, tmp_path: Path) 
     assert "9 + 3 = 12." in run_wheel(wheel, tmp_path, "verbalize", question)
     run_wheel(wheel, tmp_path, "push", "embedded", "me/mine", "--dry-run", str(tmp_path / "card"))
     assert "me/mine" in (tmp_path / "card/README.md").read_text()
+    run_wheel(wheel, tmp_path, "report", question, "--samples", "2", "--no-effects", "--out", "page.html")
+    assert "9 + 3 = 12." in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.slow
@@ -298,6 +300,8 @@ def test_the_wheel_trains_outside_the_checkout(wheel: Path, tmp_path: Path) -> N
     assert (tmp_path / "run/verbalizer/maps.safetensors").is_file()
     cards = [tmp_path / "run" / name / "README.md" for name in ("warm", "best", "grpo", "verbalizer")]
     assert all("reverse_codi" in card.read_text() for card in cards)
+    run_wheel(wheel, tmp_path, "report", "run", "--traces", "2", "--no-effects", "--out", "run.html")
+    assert (tmp_path / "run.html").stat().st_size > 2**20
 
 
 @pytest.mark.skipif(not (ROOT / ".venv/bin/python").exists(), reason="no .venv: make setup")
