@@ -21,6 +21,7 @@ from reverse_codi.reasoners.checkpoints.hugging_face import read_language_model
 from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.rollout.adapter_config import AdapterError, adapter_config
 from reverse_codi.utils.errors import blamed_on
+from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 
 
 class Base:
@@ -98,7 +99,7 @@ class Base:
                 peft = PeftModel.from_pretrained(
                     sharing_weights(self._model), str(adapter), low_cpu_mem_usage=True
                 )
-                with safe_open(Path(adapter) / "adapter_model.safetensors", "pt") as file:
+                with safe_open(Path(adapter) / POLICY_WEIGHTS, "pt") as file:
                     stored = set(file.keys())
         # Else PEFT looks for the base that the adapter names, on the hub too.
         wanted = set(get_peft_model_state_dict(peft, save_embedding_layers=False))

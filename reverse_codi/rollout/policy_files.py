@@ -9,8 +9,9 @@ from typing import Any, Self
 
 from reverse_codi.rollout.errors import PolicyFilesError
 from reverse_codi.utils.files import file_sha256
+from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 
-FILES = ("adapter_config.json", "adapter_model.safetensors")
+FILES = (ADAPTER_CONFIG, POLICY_WEIGHTS)
 """What engines read of a folder."""
 
 
