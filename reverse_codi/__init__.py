@@ -54,7 +54,7 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from reverse_codi.utils.environment import settle_and_say
+    from reverse_codi.processes.environment import settle_and_say
 
     settle_and_say()
     value = getattr(_imported(_PLACES[name]), name)
@@ -68,7 +68,7 @@ def _imported(place: str) -> ModuleType:
     Raises:
         NotInstalledError: it takes a package of the extra `train`.
     """
-    from reverse_codi.utils.errors import TRAINING, NotInstalledError
+    from reverse_codi.errors import TRAINING, NotInstalledError
 
     try:
         return importlib.import_module(place)
@@ -94,4 +94,4 @@ sys.modules[__name__].__class__ = _Package
 
 # A program of ours begins, by `python -m` or as a worker of Ray, and imports what it needs itself.
 if os.path.basename((getattr(sys, "argv", None) and sys.argv[0]) or "") in ("-m", "default_worker.py"):
-    importlib.import_module("reverse_codi.utils.environment").settle()  # the verb says what there is to say
+    importlib.import_module("reverse_codi.processes.environment").settle()

@@ -26,7 +26,10 @@ import runpy
 import sys
 from pathlib import Path
 
+from reverse_codi.processes.watchdog import stalls_ended
+from reverse_codi.processes.workers import n_workers
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.mirrors import push_all
 from reverse_codi.training.learning_signal import check_thoughts
 from reverse_codi.training.outputs import TRACE, TRAIN, keeping
 from reverse_codi.training.plan import FINISHING
@@ -36,9 +39,6 @@ from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.runtime import with_available_engine
 from reverse_codi.training.several_workers import on_workers
 from reverse_codi.training.warm_start import warm_start
-from reverse_codi.utils.mirrors import push_all
-from reverse_codi.utils.watchdog import stalls_ended
-from reverse_codi.utils.workers import n_workers
 
 
 @keeping(TRACE, TRAIN)

@@ -13,9 +13,10 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from reverse_codi import RewardBatch, reward
+from reverse_codi.errors import RecipeError
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.tasks.claims import stated
-from reverse_codi.utils.config import RecipeError, Section
+from reverse_codi.utils.config import Section
 
 # Nothing of the claim is 0; a failed text is below what was read and found wrong.
 WORST = -1.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from reverse_codi.utils.local_cluster import STATE, Cluster, processes
+from reverse_codi.processes.local_cluster import STATE, Cluster, processes
 
 ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).parent / "ray")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from reverse_codi.cli.main import main
-from reverse_codi.utils import keeper, ray_session, under_way
-from reverse_codi.utils.process_memory import title
+from reverse_codi.processes import keeper, ray_session, under_way
+from reverse_codi.processes.process_memory import title
 
 # What is hit -> how its title, or its program's name, begins.
 TITLES = {"rollout": "ray RolloutActor", "reward": "ray RewardActor"}

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from reverse_codi.utils import keeper
+from reverse_codi.processes import keeper
 from tests.tiny import make_sharp_reasoner
 
 ROOT = Path(__file__).parents[1]

@@ -21,15 +21,15 @@ import torch
 from safetensors.torch import load_file
 
 from reverse_codi.reading.metric import MAPS_FILE, ThoughtMetric
+from reverse_codi.storage import folders
+from reverse_codi.storage.files import write_whole
+from reverse_codi.storage.folders import restore_former, whole_folder
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, damages, newest_whole, set_aside
 from reverse_codi.training.records import BEST, best_worth, keep_best
-from reverse_codi.utils import folders
-from reverse_codi.utils.files import write_whole
-from reverse_codi.utils.folders import restore_former, whole_folder
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, damages, newest_whole, set_aside
 from reverse_codi.verbalize.policy import Policy
 from tests.short_grpo import train
 from tests.tiny import make_tiny_metric, make_tiny_policy, make_tiny_reasoner, stir

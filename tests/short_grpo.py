@@ -12,10 +12,10 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, StopAtNonFinite
 from reverse_codi.training.grpo import build_trainer
 from reverse_codi.training.monitor import Monitor
 from reverse_codi.training.rollouts import Phases
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored
 from tests.tiny import make_tiny_policy

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.question_checks import understood
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.reports.alternatives import alternatives
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.storage.files import strict_json, write_whole
 from reverse_codi.verbalize.counterfactual import Counterfactual
 from reverse_codi.verbalize.questions import Question
 from reverse_codi.verbalize.translations.given import Given

@@ -15,7 +15,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it asks its own se
 import gradio as gr
 
 from reverse_codi.app.asking import Thinking, compared
-from reverse_codi.utils.errors import UserError
+from reverse_codi.errors import UserError
 from reverse_codi.verbalize.translations.record import Translation
 from reverse_codi.verbalize.translations.translations import figure
 from reverse_codi.verbalize.verbalizer import Verbalizer

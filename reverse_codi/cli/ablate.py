@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.errors import RecipeError
 from reverse_codi.utils.arguments import count
-from reverse_codi.utils.config import RecipeError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -62,7 +62,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     import torch
 
     from reverse_codi.cli.jobs.ablation import check, found, read_ablation, run_row
-    from reverse_codi.utils.outputs import check_folder
+    from reverse_codi.storage.outputs import check_folder
 
     ablation = read_ablation(options.ablation)
     if unknown := [name for name in options.row or () if name not in ablation.rows]:

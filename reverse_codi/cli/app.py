@@ -39,7 +39,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        from reverse_codi.utils.errors import UserError
+        from reverse_codi.errors import UserError
 
         raise UserError("gradio is not installed; run: pip install 'reverse_codi[app]'") from None
     from reverse_codi.verbalize.verbalizer import Verbalizer

@@ -49,8 +49,8 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.evaluation.reward_trials.timing import make_rows, measured
     from reverse_codi.reading.metric import ThoughtMetric
     from reverse_codi.reasoners.load import ASSETS, load_reasoner
-    from reverse_codi.utils.files import figures_json, write_whole
-    from reverse_codi.utils.outputs import check_file
+    from reverse_codi.storage.files import figures_json, write_whole
+    from reverse_codi.storage.outputs import check_file
 
     if options.out:
         check_file(options.out, (".json",))

@@ -56,9 +56,9 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.evaluation.draw import FIRST_SEED
     from reverse_codi.evaluation.report import flat
     from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.storage.outputs import check_folder
     from reverse_codi.tasks.base import Split
     from reverse_codi.traces.collect import TraceRequest, collect
-    from reverse_codi.utils.outputs import check_folder
 
     check_folder(options.out, "--out")
     check_folder(recipe.trace.out, "trace.out")

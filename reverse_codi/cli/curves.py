@@ -53,9 +53,9 @@ def tables(title: str, of_run: Sequence[Point], figures: Sequence[str]) -> list[
 @verb(parser)
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Write the page and print the table."""
+    from reverse_codi.errors import UserError
+    from reverse_codi.storage.outputs import check_file
     from reverse_codi.training.curves import plot, points
-    from reverse_codi.utils.config import UserError
-    from reverse_codi.utils.outputs import check_file
     from reverse_codi.utils.pages import write_page
 
     check_file(options.out, (".html",))

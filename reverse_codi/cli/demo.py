@@ -31,10 +31,10 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     recipe = load_recipe([options.recipe, *options.keys])
 
     from reverse_codi.cli.jobs.demo import demo
+    from reverse_codi.processes import ray_session
+    from reverse_codi.storage.files import figures_json, write_whole
+    from reverse_codi.storage.outputs import check_file, check_folder
     from reverse_codi.training.runtime import placement, with_available_engine
-    from reverse_codi.utils import ray_session
-    from reverse_codi.utils.files import figures_json, write_whole
-    from reverse_codi.utils.outputs import check_file, check_folder
 
     check_folder(options.out, "--out")
     check_file(options.figures, (".json",))

@@ -10,8 +10,8 @@ from typing import Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.processes import stopping
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils import stopping
 
 
 def parser() -> Parser:

@@ -14,11 +14,12 @@ from typing import Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation.defaults import CONTROLS, CONTROLS_ON_REQUEST, Size, check_controls
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.utils.arguments import count, positive
-from reverse_codi.utils.config import RecipeError, validated
+from reverse_codi.utils.config import validated
 
 KNOWN = (*CONTROLS, *CONTROLS_ON_REQUEST)
 
@@ -74,7 +75,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.evaluation.evaluate import CheckRequest, EvaluationRequest, check, find, run
     from reverse_codi.evaluation.report import METRICS_FILE, flat, log_evaluation, tables
     from reverse_codi.reasoners.load import ASSETS
-    from reverse_codi.utils.tracker import check_trackers
+    from reverse_codi.trackers.tracker import check_trackers
 
     torch.manual_seed(options.seed)
     if options.reasoner:

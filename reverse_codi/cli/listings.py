@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.errors import UsageError, UserError
+from reverse_codi.storage.files import figures_json, write_whole
+from reverse_codi.storage.outputs import check_file
+from reverse_codi.storage.text_files import read_text
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.answers import stated
 from reverse_codi.tasks.corpus import clean_question, question_signature
@@ -20,10 +24,6 @@ from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.tasks.equations import parse_equations
 from reverse_codi.tasks.listings import Listed, listed
 from reverse_codi.tasks.numbers import canonical_number
-from reverse_codi.utils.errors import UsageError, UserError
-from reverse_codi.utils.files import figures_json, write_whole
-from reverse_codi.utils.outputs import check_file
-from reverse_codi.utils.text_files import read_text
 
 if TYPE_CHECKING:
     from reverse_codi.utils.figures import Figures

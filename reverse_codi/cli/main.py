@@ -10,9 +10,9 @@ from functools import partial
 from types import ModuleType
 
 from reverse_codi import __version__
-from reverse_codi.utils.config import run_verb
-from reverse_codi.utils.environment import settle
-from reverse_codi.utils.errors import UsageError
+from reverse_codi.errors import UsageError
+from reverse_codi.processes.environment import settle
+from reverse_codi.utils.command import run_verb
 
 GROUPS = {
     "Main": {

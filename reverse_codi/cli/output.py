@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.parser import Parser
-from reverse_codi.utils.files import figures_json
+from reverse_codi.storage.files import figures_json
 from reverse_codi.utils.libraries import silenced
 from reverse_codi.utils.standard_output import kept_for_the_result
 
@@ -130,7 +130,7 @@ def verb(
             options.keys = keys
             plain = options.quiet or not (sys.stdout.isatty() and sys.stderr.isatty())
             with silenced(bars=plain, notices=options.quiet), kept_for_the_result(options.json):
-                from reverse_codi.utils.environment import settle_and_say
+                from reverse_codi.processes.environment import settle_and_say
                 from reverse_codi.utils.log import show_log
 
                 out = Output.of(quiet=options.quiet, json=options.json, aside=aside)

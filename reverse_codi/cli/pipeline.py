@@ -11,8 +11,8 @@ from typing import Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.processes import stopping
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils import stopping
 
 
 def parser() -> Parser:
@@ -33,10 +33,10 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     import torch
 
     from reverse_codi.cli.jobs.pipeline import FIGURES, run
+    from reverse_codi.processes import ray_session
+    from reverse_codi.storage.files import figures_json, write_whole
     from reverse_codi.training.outputs import OUTPUTS, kept
     from reverse_codi.training.runtime import placement, with_available_engine
-    from reverse_codi.utils import ray_session
-    from reverse_codi.utils.files import figures_json, write_whole
 
     recipe = with_available_engine(recipe)
     out.note(placement(recipe))

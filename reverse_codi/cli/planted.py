@@ -63,7 +63,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.evaluation.planted import plant, problems_of, recovered
     from reverse_codi.evaluation.true_size import with_random_weights
     from reverse_codi.reasoners.load import load_reasoner
-    from reverse_codi.utils.outputs import check_folder
+    from reverse_codi.storage.outputs import check_folder
 
     check_folder(options.out, "--out")
     problems = problems_of(recipe, options.n, options.n_heldout)

@@ -34,7 +34,7 @@ def parser() -> Parser:
 @verb(parser)
 def main(options: argparse.Namespace, out: Output) -> Any:
     """Upload, and print where."""
-    from reverse_codi.utils.hub import pushed
+    from reverse_codi.storage.hub import pushed
     from reverse_codi.verbalize.publishing.kinds import CardSettings, writer
 
     settings = CardSettings(options.reasoner, options.metrics, options.base_model, options.license)

@@ -97,9 +97,9 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.evaluation.reading_study import Study, choose
     from reverse_codi.reading.claims import find_encoded_steps
     from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.storage.files import figures_json, write_whole
+    from reverse_codi.storage.outputs import check_file, check_folder
     from reverse_codi.training.prepare import moved_by_swaps, trace_both
-    from reverse_codi.utils.files import figures_json, write_whole
-    from reverse_codi.utils.outputs import check_file, check_folder
     from reverse_codi.verbalize.self_generated_cot import self_generated_claims
     from reverse_codi.verbalize.thoughts import thought_sites
 

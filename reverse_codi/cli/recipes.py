@@ -11,8 +11,8 @@ from typing import Any
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
 from reverse_codi.recipe.find import purpose, recipe_file, recipes
+from reverse_codi.storage.text_files import read_text
 from reverse_codi.utils.config import read_yaml
-from reverse_codi.utils.text_files import read_text
 
 
 def parser() -> Parser:

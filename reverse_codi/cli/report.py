@@ -48,7 +48,7 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.reports.artifact import keep_report
     from reverse_codi.reports.make import Wanted, make_report
     from reverse_codi.reports.page import write_report
-    from reverse_codi.utils.outputs import check_file
+    from reverse_codi.storage.outputs import check_file
 
     check_file(options.out, (".html",))
     report = make_report(

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.errors import UsageError
 from reverse_codi.evaluation.defaults import TRIAL_PROBLEMS
 from reverse_codi.utils.arguments import count, positive
 from reverse_codi.utils.config import override, validated
-from reverse_codi.utils.errors import UsageError
 
 if TYPE_CHECKING:
     from reverse_codi.evaluation.reward_trials.bench import TrialSource

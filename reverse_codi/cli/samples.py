@@ -60,8 +60,8 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.evaluation.evaluate import find
     from reverse_codi.evaluation.samples import by_margin, counts, held_out, nearest_of_all, tried
     from reverse_codi.reading.best_of import MARGIN
+    from reverse_codi.storage.outputs import check_folder
     from reverse_codi.utils.console import counted, progress
-    from reverse_codi.utils.outputs import check_folder
     from reverse_codi.verbalize.translations.reference_texts import kept_reference_texts
 
     check_folder(options.out, "--out")

@@ -59,10 +59,10 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.reading.hard_negatives import CONSTANT
     from reverse_codi.reading.metric import ThoughtMetric
     from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.storage.outputs import check_folder
     from reverse_codi.tasks.base import Split
     from reverse_codi.traces.collect import TraceRequest, collect
     from reverse_codi.utils import figures
-    from reverse_codi.utils.outputs import check_folder
     from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
     from reverse_codi.verbalize.translator import Translator
 

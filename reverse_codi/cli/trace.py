@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.processes import stopping
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils import stopping
 
 if TYPE_CHECKING:
     from reverse_codi.recipe.schema import Recipe
@@ -54,8 +54,8 @@ def import_parser() -> Parser:
 def trace(recipe: Recipe, out: Output) -> TraceStore:
     """Collect the traces of `recipe.trace`."""
     from reverse_codi.reasoners.load import load_reasoner
+    from reverse_codi.storage.outputs import check_folder
     from reverse_codi.traces.collect import TraceRequest, collect
-    from reverse_codi.utils.outputs import check_folder
 
     section = recipe.trace
     check_folder(section.out, "trace.out")
@@ -71,8 +71,8 @@ def trace(recipe: Recipe, out: Output) -> TraceStore:
 def import_vectors(options: argparse.Namespace, out: Output) -> Any:
     """Make a store from files of vectors."""
     from reverse_codi.reasoners.load import open_reasoner
+    from reverse_codi.storage.outputs import check_folder
     from reverse_codi.traces.imports import columns_of_rows, import_arrays, not_projected
-    from reverse_codi.utils.outputs import check_folder
 
     check_folder(options.out, "--out")
     arrays = {"hidden_states": options.hidden_states, "latent_inputs": options.latent_inputs}

@@ -10,8 +10,8 @@ from typing import Any
 
 from reverse_codi.cli.output import Output, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.processes import stopping
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils import stopping
 
 
 def parser() -> Parser:
@@ -35,6 +35,8 @@ def main(options: argparse.Namespace, out: Output) -> Any:
 
     import yaml
 
+    from reverse_codi.processes import ray_session
+    from reverse_codi.processes.memory import machine
     from reverse_codi.reasoners.load import refuse_recurrent_depth
     from reverse_codi.train import train
     from reverse_codi.training.outputs import TRACE, TRAIN, settled
@@ -43,8 +45,6 @@ def main(options: argparse.Namespace, out: Output) -> Any:
     from reverse_codi.training.preflight import check_actors
     from reverse_codi.training.run_folder import check
     from reverse_codi.training.runtime import gold_steps, placement, with_available_engine
-    from reverse_codi.utils import ray_session
-    from reverse_codi.utils.memory import machine
 
     refuse_recurrent_depth(recipe.reasoner)  # before a long recipe is printed
     recipe = with_available_engine(recipe)

@@ -40,8 +40,8 @@ def main(options: argparse.Namespace, output: Output) -> Any:
 
     from reverse_codi.cli.jobs.true_size import RESULT, Key, Part, as_record, in_own_process, run_all, shown
     from reverse_codi.evaluation.true_size import generated_rows, layout_of, overrides, plant, write_model
-    from reverse_codi.utils.files import figures_json, write_whole
-    from reverse_codi.utils.outputs import check_folder
+    from reverse_codi.storage.files import figures_json, write_whole
+    from reverse_codi.storage.outputs import check_folder
 
     layout_of(asked)
     out = options.out or Path("runs/true-size") / Path(options.recipe).stem

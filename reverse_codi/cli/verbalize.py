@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from reverse_codi.cli.output import Output, shown, verb
 from reverse_codi.cli.parser import Parser
+from reverse_codi.errors import UserError
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.utils.arguments import count
-from reverse_codi.utils.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +54,7 @@ def show(console: Console, rows: Sequence[Translation], chain: bool) -> None:
 
 def save(rows: Sequence[Translation], path: Path) -> None:
     """Write rows to a file, of the kind that its name ends in; see `write_rows`."""
-    from reverse_codi.utils.rows_file import write_rows
+    from reverse_codi.storage.rows_file import write_rows
 
     write_rows([asdict(row) for row in rows], path)
 
@@ -107,11 +107,11 @@ def main(options: argparse.Namespace, out: Output) -> Any:
 
     from reverse_codi.reasoners.load import load_reasoner
     from reverse_codi.reasoners.question_checks import understood
+    from reverse_codi.storage.outputs import check_file
+    from reverse_codi.storage.rows_file import SUFFIXES
     from reverse_codi.traces.files import is_store
     from reverse_codi.traces.store import TraceStore
     from reverse_codi.utils.console import counted
-    from reverse_codi.utils.outputs import check_file
-    from reverse_codi.utils.rows_file import SUFFIXES
     from reverse_codi.verbalize.questions import read_questions
     from reverse_codi.verbalize.translations.given import given_vectors, stored
     from reverse_codi.verbalize.translations.vectors import check_width, read_vectors

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reverse_codi.storage.json_lines import json_lines
 from reverse_codi.training.records import COMPLETIONS, HELDOUT, METRICS, STAGES, WARM_CURVE
-from reverse_codi.utils.json_lines import json_lines
 
 Figures = Mapping[str, Mapping[str, Any]]
 """Name -> value with the ends of its interval, None where there is none."""

@@ -19,10 +19,10 @@ from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.known import Published
 from reverse_codi.reasoners.question_checks import askable
 from reverse_codi.recipe.traces import OnBad
+from reverse_codi.storage.files import figures_json, write_whole
 from reverse_codi.tasks.base import Split, Task
 from reverse_codi.utils import figures
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.tables import Table
 
 FILE = "accuracy.json"

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from reverse_codi.utils.config import RecipeError, Section
+from reverse_codi.errors import RecipeError
+from reverse_codi.utils.config import Section
 
 AMONG = 64
 """How many thoughts a text is matched against, its own included."""

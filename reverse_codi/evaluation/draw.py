@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation.defaults import AMONG, Size
 from reverse_codi.evaluation.eval_set import EvalContext, EvalSet, MinimalPairs
 from reverse_codi.reading.claims import EncodedSteps
@@ -23,7 +24,6 @@ from reverse_codi.tasks.dataset import DatasetTask
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.files import MANIFEST, Manifest
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import RecipeError
 from reverse_codi.verbalize.kept_claims import read_claims
 from reverse_codi.verbalize.self_generated_cot import FILE
 

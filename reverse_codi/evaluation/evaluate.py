@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation import accuracy, iterations
 from reverse_codi.evaluation.baselines import Tools, baseline
 from reverse_codi.evaluation.chain_method import ChainMethod
@@ -36,17 +37,17 @@ from reverse_codi.reasoners.load import ASSETS, is_recurrent_depth, load_reasone
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe, load_recipe, recipe_beside
+from reverse_codi.storage.hub import is_hub_id
+from reverse_codi.storage.lock import owned
+from reverse_codi.storage.outputs import check_folder
+from reverse_codi.storage.stages import file_hash, finished, record
 from reverse_codi.traces.files import MANIFEST
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import RecipeError, override, validated
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
+from reverse_codi.utils.config import override, validated
 from reverse_codi.utils.console import progress
 from reverse_codi.utils.figures import Figures
-from reverse_codi.utils.hub import is_hub_id
-from reverse_codi.utils.lock import owned
-from reverse_codi.utils.outputs import check_folder
-from reverse_codi.utils.stages import file_hash, finished, record
 from reverse_codi.utils.tables import Table
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.publishing.folder import reasoner_source, verbalizer_folder
 from reverse_codi.verbalize.translator import Translator

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation.metrics.content import Part, f1, gold_stated
 from reverse_codi.evaluation.report import TEXTS_FILE
 from reverse_codi.tasks.corpus import read_jsonl
 from reverse_codi.utils import figures
-from reverse_codi.utils.config import UserError
 from reverse_codi.utils.figures import Figures
 
 Row = dict[str, Any]

@@ -16,9 +16,9 @@ from reverse_codi.evaluation.defaults import Size, check_controls
 from reverse_codi.evaluation.report import AIMS, FlatFigure, flat
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.files import figures_json, write_whole
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.config import validated
-from reverse_codi.utils.files import figures_json, write_whole
 from reverse_codi.utils.notebook import data_frame, html_line, html_table
 from reverse_codi.verbalize.verbalizer import verbalizer_folder
 

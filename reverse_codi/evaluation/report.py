@@ -11,13 +11,13 @@ from rich.text import Text
 
 from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.files import figures_json, write_whole
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.trackers.tracker import log_artifact, log_point, tracked
 from reverse_codi.utils.bootstrap import Interval
 from reverse_codi.utils.figures import METRICS_FILE as METRICS_FILE
 from reverse_codi.utils.figures import Figures
-from reverse_codi.utils.files import figures_json, write_whole
-from reverse_codi.utils.json_files import read_object
 from reverse_codi.utils.tables import SIDE_BY_SIDE, Table, side_by_side
-from reverse_codi.utils.tracker import log_artifact, log_point, tracked
 
 FlatFigure = dict[str, float | int | str | None]
 """A figure as JSON holds it: value, low, high and n; where nothing was counted, nulls with the reason."""

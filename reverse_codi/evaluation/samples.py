@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.best_of import best_of, candidates, matches
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps, claimed
 from reverse_codi.reading.metric import ThoughtMetric
@@ -20,7 +21,6 @@ from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thoughts_of
 from reverse_codi.verbalize.translations.record import Translation
 from reverse_codi.verbalize.translations.sharing import sharing_of

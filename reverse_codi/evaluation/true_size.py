@@ -17,18 +17,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation.planted import plant_texts
 from reverse_codi.reading.claims import Content, claims_text
 from reverse_codi.reasoners.checkpoints.random_weights import PUBLIC, PublicLayout, Written, write_random
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.files import strict_json, write_whole
+from reverse_codi.storage.folders import whole_folder
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Problem, Split
 from reverse_codi.traces.store import TraceStore, TraceWriter
 from reverse_codi.training.prepare import trace_both
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.files import strict_json, write_whole
-from reverse_codi.utils.folders import whole_folder
 from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.self_generated_cot import FILE
 from reverse_codi.verbalize.thoughts import thought_sites

@@ -22,15 +22,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.reading.probes import ReadOut, above_guessing, part_labels, read_out
 from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.storage.files import DamagedError, strict_json
+from reverse_codi.storage.json_files import parsed
+from reverse_codi.storage.manifest import check_files
+from reverse_codi.storage.text_files import read_text
 from reverse_codi.tasks.claims import PartialClaim, claims_of, result_of
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.errors import blamed_on
-from reverse_codi.utils.files import DamagedError, strict_json
-from reverse_codi.utils.json_files import parsed
-from reverse_codi.utils.manifest import check_files
-from reverse_codi.utils.text_files import read_text
 
 ENCODED_FILE = "encoded_steps.json"
 NO_STEP = "(no step)"

@@ -19,6 +19,7 @@ from itertools import combinations
 
 from torch import Tensor
 
+from reverse_codi.processes.memory import GIB
 from reverse_codi.reading.basis import fit_bytes
 from reverse_codi.reading.claims import LEAST, Content, EncodedSteps
 from reverse_codi.reading.reader import Reader
@@ -27,7 +28,6 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import MEMORY_GIB
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.memory import GIB
 
 log = logging.getLogger(__name__)
 

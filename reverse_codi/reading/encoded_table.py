@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.config import UserError
 
 # A step whose result is read worse than that at a site is not worth a word.
 LEAST_SHOWN = 0.1

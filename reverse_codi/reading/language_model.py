@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from reverse_codi.errors import UserError, blamed_on
 from reverse_codi.reasoners.plain_text import keep_plain
 from reverse_codi.reasoners.text_limits import check_room, check_whole
-from reverse_codi.utils.errors import UserError, blamed_on
 from reverse_codi.utils.micro_batch import rows_at_once
 
 

@@ -14,16 +14,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reverse_codi.errors import UserError, blamed_on
 from reverse_codi.reading.affine import AffineMap
 from reverse_codi.reading.basis import FeatureBasis
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import ReadSpec
-from reverse_codi.utils.errors import UserError, blamed_on
-from reverse_codi.utils.files import DamagedError, strict_json, whole_file
+from reverse_codi.storage.files import DamagedError, strict_json, whole_file
+from reverse_codi.storage.manifest import check_files, write_manifest
 from reverse_codi.utils.finite import non_finite
-from reverse_codi.utils.manifest import check_files, write_manifest
 
 MAPS_FILE = "maps.safetensors"
 REFIT = "restore it from a copy, or move its folder away to fit it anew"

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.basis import FeatureBasis
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
 from reverse_codi.tasks.spellings import numbers_in
-from reverse_codi.utils.config import UserError
 
 # Texts are read in chunks of like length: the reasoner returns every token's state of every layer, of
 # which only a fraction is kept. A chunk's states take no more than so many bytes.

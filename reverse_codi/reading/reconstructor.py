@@ -29,8 +29,8 @@ from reverse_codi.reading.reconstructor_network import (
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.hashing import weights_hash
 from reverse_codi.reasoners.sites import Site
+from reverse_codi.storage.files import DamagedError, strict_json, whole_file
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.files import DamagedError, strict_json, whole_file
 from reverse_codi.utils.finite import check_loss
 
 FILE = "reconstructor.safetensors"

@@ -16,8 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.config import Section, UserError
+from reverse_codi.utils.config import Section
 
 # Heads start this near 0: the first prediction is the site's mean, and gradients still reach the LoRA.
 HEAD_STD = 1e-3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from huggingface_hub import ModelCardData
 
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
-from reverse_codi.utils.cards import LIBRARY, card, markdown_table
+from reverse_codi.storage.cards import LIBRARY, card, markdown_table
 
 if TYPE_CHECKING:
     from reverse_codi.reasoners.codi import CodiReasoner

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.base import Chains, Patch, described
 from reverse_codi.reasoners.card import reasoner_card
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -30,12 +31,11 @@ from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 from reverse_codi.reasoners.text_limits import check_room, check_whole
-from reverse_codi.utils.cards import write_card
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.storage.cards import write_card
+from reverse_codi.storage.files import strict_json, write_whole
+from reverse_codi.storage.folders import whole_files
+from reverse_codi.storage.hub import pushed
 from reverse_codi.utils.finite import NotFiniteError, non_finite
-from reverse_codi.utils.folders import whole_files
-from reverse_codi.utils.hub import pushed
 from reverse_codi.utils.micro_batch import rows_at_once
 from reverse_codi.utils.shown import brief
 

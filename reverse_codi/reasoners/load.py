@@ -12,6 +12,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from reverse_codi.errors import RecipeError, blamed_on
+from reverse_codi.processes.environment import check_device
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.checkpoints.convert import REPORT_FILE, converted_folder
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
@@ -21,10 +23,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.huginn.refusal import REASON, recurrent_depth_folder, refuse_translation
 from reverse_codi.recipe.reasoner import LayoutName, ReasonerSection, Source
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.environment import check_device
-from reverse_codi.utils.errors import blamed_on
-from reverse_codi.utils.json_files import read_object
+from reverse_codi.storage.json_files import read_object
 
 __all__ = [
     "ASSETS",

@@ -7,13 +7,13 @@ import re
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.training_record import trained_length
 from reverse_codi.recipe.traces import OnBad
-from reverse_codi.utils.errors import UserError
+from reverse_codi.storage.text_files import half_character
 from reverse_codi.utils.shown import cut
-from reverse_codi.utils.text_files import half_character
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from transformers import PretrainedConfig
 
-from reverse_codi.utils.errors import UserError
+from reverse_codi.errors import UserError
+from reverse_codi.storage.text_files import half_character
 from reverse_codi.utils.shown import brief
-from reverse_codi.utils.text_files import half_character
 
 
 class TextLimitError(UserError):

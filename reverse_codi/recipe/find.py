@@ -7,8 +7,8 @@ import re
 from itertools import takewhile
 from pathlib import Path
 
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.text_files import read_text
+from reverse_codi.errors import RecipeError
+from reverse_codi.storage.text_files import read_text
 
 # A wheel carries the recipes inside the package; a clone of the repository has them beside it.
 _PLACES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[2] / "recipes")

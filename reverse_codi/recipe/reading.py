@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from reverse_codi.utils.config import Section, UserError
+from reverse_codi.errors import UserError
+from reverse_codi.utils.config import Section
 
 LAYERS = r"^(all|final|\d+(,\d+)*)$"
 """Pattern of the key `layers`."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.distill import DistillSection
 from reverse_codi.recipe.find import recipe_file
 from reverse_codi.recipe.grpo import GrpoSection
@@ -24,7 +25,7 @@ from reverse_codi.recipe.run import LogSection, TrainSection
 from reverse_codi.recipe.task import TaskSection
 from reverse_codi.recipe.traces import TraceSection
 from reverse_codi.recipe.verbalizer import VerbalizerSection, WarmStartSection
-from reverse_codi.utils.config import RecipeError, Section, override, read_yaml, validated
+from reverse_codi.utils.config import Section, override, read_yaml, validated
 
 RECIPE_FILE = "recipe.yaml"
 """The resolved recipe in a run's folder, and in the folder of the verbalizer that it made."""

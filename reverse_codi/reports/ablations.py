@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reverse_codi.evaluation.ablation_figures import RUN_FIGURES, Figures, averaged
 from reverse_codi.evaluation.report import AIMS, METRICS_FILE
-from reverse_codi.utils.json_files import read_object
+from reverse_codi.storage.json_files import read_object
 
 ALSO = ("match.whitened", "claims.f1", "claims.unsupported")
 """Figures beside those with an aim."""

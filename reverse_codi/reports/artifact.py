@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe, recipe_beside
+from reverse_codi.trackers.kept_runs import FILE
+from reverse_codi.trackers.tracker import TrackerError, check_trackers, log_artifact, tracked
 from reverse_codi.utils.config import validated
-from reverse_codi.utils.tracker import TrackerError, check_trackers, log_artifact, tracked
-from reverse_codi.utils.trackers.kept_runs import FILE
 
 log = logging.getLogger(__name__)
 

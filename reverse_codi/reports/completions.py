@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reverse_codi.rewards.batch import FIGURES
-from reverse_codi.utils.json_lines import json_lines
+from reverse_codi.storage.json_lines import json_lines
 
 STEPS, THOUGHTS, TEXTS = 8, 2, 6
 """Steps that are shown, spread over the run; thoughts of each; texts of each thought."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.question_checks import understood
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe
@@ -18,7 +19,7 @@ from reverse_codi.reports.runs import is_run, run_report
 from reverse_codi.reports.traces import Rows, asked, task_of, trace_report
 from reverse_codi.traces.files import is_store
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import UserError, read_yaml, validated
+from reverse_codi.utils.config import read_yaml, validated
 from reverse_codi.utils.console import progress
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.questions import read_questions

@@ -18,8 +18,8 @@ from reverse_codi.reading.interventions.replace import Replacement
 from reverse_codi.reports.charts import COLOURS, Chart, ablation_charts, curves_chart, map_chart, phases_chart
 from reverse_codi.reports.records import REPLACEMENTS, Control
 from reverse_codi.reports.report import Report
+from reverse_codi.storage.files import nulled, write_whole
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.files import nulled, write_whole
 
 TEMPLATE = "report.html.j2"
 

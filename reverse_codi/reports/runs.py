@@ -16,11 +16,11 @@ from reverse_codi.reports.curves import (
     stage_curve,
     training_curves,
 )
+from reverse_codi.storage.json_lines import json_lines
 from reverse_codi.training.curves import points
 from reverse_codi.training.memory_log import MEMORY
 from reverse_codi.training.records import COMPLETIONS, CURVE, METRICS, STAGES, WARM_CURVE
 from reverse_codi.training.stage_folders import REINFORCE
-from reverse_codi.utils.json_lines import json_lines
 
 # What a run writes while it learns; a folder with none of them is no run.
 TRACKS = (METRICS, STAGES, WARM_CURVE, MEMORY)

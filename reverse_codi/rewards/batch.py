@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.rewards.candidates import Candidates
-from reverse_codi.utils.config import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from reverse_codi.utils.config import RecipeError, UserError
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.utils.user_code import in_one_line, raised_at
 
 T = TypeVar("T")

@@ -15,6 +15,10 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
+from reverse_codi.errors import UserError
+from reverse_codi.processes import ray_session, under_way
+from reverse_codi.processes.actor_requests import Submit, answers, first_line
+from reverse_codi.processes.memory import Peak, peak
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.load import load_reasoner, reasoner_folder
 from reverse_codi.recipe.reading import ReadSpec
@@ -24,10 +28,6 @@ from reverse_codi.rewards.candidates import Candidates, balanced
 from reverse_codi.rewards.combining import Combination
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.rewards.scoring import IDLE, LocalScorer, PartialScores, Scores, merged
-from reverse_codi.utils import ray_session, under_way
-from reverse_codi.utils.actor_requests import Submit, answers, first_line
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.memory import Peak, peak
 from reverse_codi.utils.user_code import innermost, is_installed
 
 log = logging.getLogger(__name__)

@@ -22,12 +22,13 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.rewards.declare import MARK, NAME, RewardFunction, RewardSpec
 from reverse_codi.rewards.loading import module_in, module_of, users
 from reverse_codi.rewards.signatures import config_model, from_trl, is_trl, refuse_uncallable
 from reverse_codi.rewards.values import described
-from reverse_codi.utils.config import RecipeError, validated
+from reverse_codi.utils.config import validated
 from reverse_codi.utils.user_code import file_of, innermost, place_of
 
 ENTRY_POINTS = "reverse_codi.rewards"

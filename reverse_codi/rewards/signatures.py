@@ -14,9 +14,9 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.rewards.batch import RewardBatch
 from reverse_codi.rewards.declare import RewardFunction, RewardSpec
-from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.user_code import in_one_line, innermost, place_of
 
 # What TRL calls our columns, and those that go by our own name.

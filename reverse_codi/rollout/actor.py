@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reverse_codi.processes.memory import Peak, peak
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout import policy_files
 from reverse_codi.rollout.base import Engine, Rollout, Sampling
 from reverse_codi.rollout.errors import StalePolicyError
-from reverse_codi.utils.memory import Peak, peak
 
 
 @dataclass(frozen=True)

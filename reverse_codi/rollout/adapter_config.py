@@ -9,11 +9,11 @@ from typing import Any
 
 from peft import LoraConfig
 
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.manifest import check_files
+from reverse_codi.errors import UserError
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.manifest import check_files
+from reverse_codi.trainers.checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 from reverse_codi.utils.shown import brief
-from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 
 # What training sets, and what has no effect on a loaded adapter. Every other key has PEFT's own default in
 # each adapter that this package writes. In a file from elsewhere it could scale or place the LoRA otherwise

@@ -17,11 +17,11 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.reasoners.checkpoints.hugging_face import read_language_model
 from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.rollout.adapter_config import AdapterError, adapter_config
-from reverse_codi.utils.errors import blamed_on
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
 
 
 class Base:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from reverse_codi.rollout.errors import PolicyFilesError
-from reverse_codi.utils.files import file_sha256
-from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
+from reverse_codi.storage.files import file_sha256
+from reverse_codi.trainers.checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 
 FILES = (ADAPTER_CONFIG, POLICY_WEIGHTS)
 """What engines read of a folder."""

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 from torch import Tensor
 
+from reverse_codi.processes import ray_session, under_way
+from reverse_codi.processes.actor_requests import Submit, answers, first_line
+from reverse_codi.processes.memory import Peak
 from reverse_codi.recipe.rollout import RolloutSection
 from reverse_codi.rollout.actor import Packed, RolloutActor
 from reverse_codi.rollout.base import BASE_VERSION, EngineBrokenError, Rollout, Sampling
@@ -26,9 +29,6 @@ from reverse_codi.rollout.errors import (
     StalePolicyError,
 )
 from reverse_codi.rollout.policy_files import PolicyFiles
-from reverse_codi.utils import ray_session, under_way
-from reverse_codi.utils.actor_requests import Submit, answers, first_line
-from reverse_codi.utils.memory import Peak
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from reverse_codi.utils.config import RecipeError
+from reverse_codi.errors import RecipeError
 
 
 class Split(StrEnum):

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reverse_codi.storage.text_files import read_lines
 from reverse_codi.tasks.base import Problem, Split, TaskError, split_by_hash
 from reverse_codi.tasks.numbers import spelled
 from reverse_codi.utils.shown import brief, cut
-from reverse_codi.utils.text_files import read_lines
 
 
 class RowError(TaskError):

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from reverse_codi.errors import UserError
+from reverse_codi.storage.text_files import STANDARD_INPUT, read_lines
 from reverse_codi.tasks.corpus import Row, jsonl_rows
 from reverse_codi.tasks.source import READERS, json_rows, read_file
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.text_files import STANDARD_INPUT, read_lines
 
 PLAIN = ".txt"
 # How a JSON list begins; "[name] owns 9 cups" is a line of text.

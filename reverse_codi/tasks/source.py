@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reverse_codi.storage.text_files import read_lines, read_text
 from reverse_codi.tasks.base import TaskError
 from reverse_codi.tasks.corpus import Row, RowError, read_jsonl
-from reverse_codi.utils.text_files import read_lines, read_text
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 POOL = ""

@@ -12,12 +12,12 @@ from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.question_checks import askable
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.traces import OnBad, TraceSection
+from reverse_codi.storage.lock import owned
 from reverse_codi.tasks.answers import answer_of, canonical_plain
 from reverse_codi.tasks.base import Problem, Split, Task
 from reverse_codi.traces.files import MANIFEST, Manifest
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.lock import owned
 
 _SECTION = TraceSection()
 

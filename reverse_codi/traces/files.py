@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.files import is_plain_name, write_whole
+from reverse_codi.errors import UserError
+from reverse_codi.storage.files import is_plain_name, write_whole
 from reverse_codi.utils.shown import brief
 
 MANIFEST = "manifest.json"

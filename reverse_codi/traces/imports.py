@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from reverse_codi.reasoners.base import Reasoner
+from reverse_codi.storage.array_files import load_array
+from reverse_codi.storage.files import strict_json
+from reverse_codi.storage.lock import owned
 from reverse_codi.tasks.answers import canonical_plain
 from reverse_codi.tasks.corpus import Row, question_signature, read_jsonl
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
-from reverse_codi.utils.array_files import load_array
-from reverse_codi.utils.files import strict_json
-from reverse_codi.utils.lock import owned
 
 _HEADER_DEFAULTS: dict[str, Any] = {
     "reasoner": "imported",

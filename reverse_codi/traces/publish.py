@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from huggingface_hub import DatasetCardData
 
 from reverse_codi.reasoners.card import licence_sentence
+from reverse_codi.storage.cards import LIBRARY, card, markdown_table, write_card
+from reverse_codi.storage.files import write_whole
 from reverse_codi.traces.files import Shard
 from reverse_codi.traces.shards import as_stream
-from reverse_codi.utils.cards import LIBRARY, card, markdown_table, write_card
-from reverse_codi.utils.files import write_whole
 
 if TYPE_CHECKING:
     from reverse_codi.traces.store import TraceStore

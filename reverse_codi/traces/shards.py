@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.traces.files import StoreError, Trace, TraceHeader
-from reverse_codi.utils.errors import blamed_on
 
 # Columns that hold a value in each row.
 _NEVER_NULL = ("question", "signature", "claims", "hidden_states", "latent_inputs", "output")

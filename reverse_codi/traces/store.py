@@ -16,6 +16,8 @@ from torch import Tensor
 
 from reverse_codi.reasoners.base import Patch, Reasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.storage.files import file_sha256, write_whole
+from reverse_codi.storage.hub import fetched, is_hub_id, pushed
 from reverse_codi.traces.files import (
     MANIFEST,
     Manifest,
@@ -26,8 +28,6 @@ from reverse_codi.traces.files import (
 )
 from reverse_codi.traces.publish import SHARDS, write_store
 from reverse_codi.traces.shards import decode, encode, vectors_of
-from reverse_codi.utils.files import file_sha256, write_whole
-from reverse_codi.utils.hub import fetched, is_hub_id, pushed
 from reverse_codi.utils.notebook import data_frame, html_line, html_table
 
 if TYPE_CHECKING:

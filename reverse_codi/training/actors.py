@@ -6,6 +6,7 @@ import functools
 from contextlib import ExitStack, closing
 from functools import partial
 
+from reverse_codi.processes.memory import Peak
 from reverse_codi.recipe.reasoner import Source
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.pool import RewardPool
@@ -15,7 +16,6 @@ from reverse_codi.training.placement import Placement
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.runtime import start_ray
 from reverse_codi.training.sync_choice import settled
-from reverse_codi.utils.memory import Peak
 
 # Names of processes in plans and logs -> the attribute of `Actors` that holds them.
 KINDS = {"rollout": "rollouts", "reward": "rewards"}

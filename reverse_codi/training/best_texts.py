@@ -17,8 +17,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from datasets import Dataset
 
-from reverse_codi.utils.files import DamagedError, whole_file
-from reverse_codi.utils.manifest import check_files, write_manifest
+from reverse_codi.storage.files import DamagedError, whole_file
+from reverse_codi.storage.manifest import check_files, write_manifest
 
 TEXTS_FILE = "texts.parquet"
 

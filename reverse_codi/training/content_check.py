@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reverse_codi.errors import UserError
 from reverse_codi.utils import figures
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.scores import Scored, match_gain
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reverse_codi.errors import UserError
+from reverse_codi.storage.json_lines import json_lines
 from reverse_codi.training.records import CURVE, HELDOUT, STAGES
 from reverse_codi.training.stage_folders import REINFORCE
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.json_lines import json_lines
 
 
 @dataclass(frozen=True)

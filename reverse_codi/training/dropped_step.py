@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from reverse_codi.utils import stopping
+from reverse_codi.processes import stopping
 
 
 def _on_gpus() -> list[torch.Tensor]:

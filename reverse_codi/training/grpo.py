@@ -19,16 +19,16 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from reverse_codi.processes import under_way
+from reverse_codi.processes.workers import AgreeOnControl, n_workers, share_of
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
+from reverse_codi.storage.cards import write_card
+from reverse_codi.trainers.checkpoints import take_rate
+from reverse_codi.trainers.whole_checkpoints import WholeCheckpoints
 from reverse_codi.training.advantages import Advantages
-from reverse_codi.utils import under_way
-from reverse_codi.utils.cards import write_card
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
-from reverse_codi.utils.trainer_checkpoints import take_rate
-from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
-from reverse_codi.utils.workers import AgreeOnControl, n_workers, share_of
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.publishing.adapter_card import checkpoints_card

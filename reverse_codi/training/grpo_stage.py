@@ -10,6 +10,11 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.tasks.base import Split
+from reverse_codi.trackers.tracker import tracked
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.trainers.mirrors import PushCheckpoints
+from reverse_codi.trainers.progress import steps_shown
+from reverse_codi.trainers.stop import StopWhenAsked
 from reverse_codi.training.actors import Actors
 from reverse_codi.training.content_check import ContentWatch
 from reverse_codi.training.dropped_step import LastWholeStep, whole_steps_kept
@@ -23,11 +28,6 @@ from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.selection import Selection
 from reverse_codi.training.shared_grpo import SharedGrpo, SharedRollouts
 from reverse_codi.training.sync import Canary, PolicySync
-from reverse_codi.utils.tracker import tracked
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, StopAtNonFinite
-from reverse_codi.utils.trainer_mirrors import PushCheckpoints
-from reverse_codi.utils.trainer_progress import steps_shown
-from reverse_codi.utils.trainer_stop import StopWhenAsked
 from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.with_others import with_others

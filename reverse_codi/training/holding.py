@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from reverse_codi.utils.memory import GIB, MIB
+from reverse_codi.processes.memory import GIB, MIB
 
 # What a CUDA context takes of a GPU; not measured here.
 CUDA_CONTEXT = 500 * MIB

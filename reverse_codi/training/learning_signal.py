@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.errors import UserError
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.tasks.base import Split
 from reverse_codi.training.preflight import check_batch
 from reverse_codi.training.prepare import Prepared
-from reverse_codi.utils.config import UserError
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from reverse_codi.utils import under_way
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.json_lines import JsonLog
-from reverse_codi.utils.memory import Peak, peak, restart_peak
-from reverse_codi.utils.tracker import log_point
+from reverse_codi.processes import under_way
+from reverse_codi.processes.memory import Peak, peak, restart_peak
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.json_lines import JsonLog
+from reverse_codi.trackers.tracker import log_point
 
 MEMORY, PLAN = "memory.jsonl", "plan.json"
 TRAINER = "trainer"

@@ -13,6 +13,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import CONFIG_MAPPING, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.checkpoints.accounting import skeleton
 from reverse_codi.reasoners.checkpoints.hugging_face import read_config
 from reverse_codi.reasoners.checkpoints.known import known
@@ -22,8 +23,7 @@ from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import VerbalizerSection
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.json_files import read_object
+from reverse_codi.storage.json_files import read_object
 
 # Ids that CODI and Coconut add to their base's vocabulary: pad or answer, bot, eot.
 ADDED_IDS = 3

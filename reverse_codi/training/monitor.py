@@ -11,14 +11,14 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from reverse_codi.processes import stopping, under_way
 from reverse_codi.recipe.grpo import GrpoSection
+from reverse_codi.storage.files import nulled
+from reverse_codi.storage.json_lines import JsonLog, json_lines
+from reverse_codi.trackers.tracker import log_point
 from reverse_codi.training.records import HELDOUT, METRICS, best_worth, heldout, keep_best
 from reverse_codi.training.rollouts import Rollouts
-from reverse_codi.utils import stopping, under_way
-from reverse_codi.utils.files import nulled
 from reverse_codi.utils.finite import NotFiniteError, check_loss
-from reverse_codi.utils.json_lines import JsonLog, json_lines
-from reverse_codi.utils.tracker import log_point
 from reverse_codi.verbalize.scores import Scored
 
 log = logging.getLogger(__name__)

@@ -18,13 +18,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
+from reverse_codi.errors import RecipeError
+from reverse_codi.processes.environment import writable
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.environment import writable
-from reverse_codi.utils.job import in_working_copy, is_job, is_url, lasting
-from reverse_codi.utils.mirror import Mirror
-from reverse_codi.utils.mirrors import mirrored
-from reverse_codi.utils.stages import dotted
+from reverse_codi.storage.job import in_working_copy, is_job, is_url, lasting
+from reverse_codi.storage.mirror import Mirror
+from reverse_codi.storage.mirrors import mirrored
+from reverse_codi.storage.stages import dotted
 
 log = logging.getLogger(__name__)
 

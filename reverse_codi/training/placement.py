@@ -18,11 +18,11 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from reverse_codi.errors import RecipeError
+from reverse_codi.processes.room import CPU, GPU, UNIT, Ask, Node, check_room, ray_nodes, shares
 from reverse_codi.recipe.placement import PlacementSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.runtime import asks
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.room import CPU, GPU, UNIT, Ask, Node, check_room, ray_nodes, shares
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from reverse_codi.processes.memory import GIB, MIB
 from reverse_codi.reading.reader import CHUNK
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reinforce import SearchSection
@@ -15,7 +16,6 @@ from reverse_codi.training.holding import Holding
 from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.plan_trainer import ADAM, ASKED_ROWS, features, maps, reading_pass
 from reverse_codi.training.runtime import AsksForActor, own_reward_configs
-from reverse_codi.utils.memory import GIB, MIB
 
 # Python with its libraries in an engine's actor, on Linux with a CPU build of torch.
 ENGINE_LIBRARIES, VLLM_LIBRARIES = 520 * MIB, 850 * MIB

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from reverse_codi.errors import RecipeError
+from reverse_codi.processes.memory import GIB, machine
 from reverse_codi.recipe.reasoner import Source
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.holding import Holding, Plan
@@ -11,8 +13,6 @@ from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.plan import plan
 from reverse_codi.training.plan_actors import gpu_memory
 from reverse_codi.training.runtime import joins_cluster
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.memory import GIB, machine
 
 # A plan may err by a fifth; it is refused where the run would not fit even so.
 CERTAIN = 0.8

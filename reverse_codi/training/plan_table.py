@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.text import Text
 
+from reverse_codi.processes.memory import GIB
+from reverse_codi.storage.files import strict_json, write_whole
 from reverse_codi.training.holding import Holding, Plan
 from reverse_codi.training.memory_log import PLAN
-from reverse_codi.utils.files import strict_json, write_whole
-from reverse_codi.utils.memory import GIB
 from reverse_codi.utils.tables import Table, side_by_side
 
 # Lines, and the parts of a holding that they sum.

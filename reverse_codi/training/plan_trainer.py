@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from reverse_codi.processes.memory import GIB, MIB
 from reverse_codi.reading.affine import REFERENCES
 from reverse_codi.reading.basis import fit_bytes, rank_within
 from reverse_codi.reading.reader import CHUNK, CHUNK_BYTES
@@ -18,7 +19,6 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.search import BLOCK
-from reverse_codi.utils.memory import GIB, MIB
 from reverse_codi.utils.micro_batch import Shape, micro_batch, tile_bytes
 from reverse_codi.verbalize.translations.reference_texts import PER_SITE
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reverse_codi.errors import RecipeError
+from reverse_codi.processes.environment import check_device, check_ray
 from reverse_codi.reasoners.load import reasoner_folder
 from reverse_codi.recipe.grpo import Advantage, GrpoSection
 from reverse_codi.recipe.reading import Prefix, Target
@@ -16,7 +18,10 @@ from reverse_codi.recipe.reinforce import DistilSection, SearchSection
 from reverse_codi.recipe.reward import Shape
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
+from reverse_codi.storage.job import is_url
+from reverse_codi.storage.outputs import check_folder
 from reverse_codi.traces.files import MANIFEST, Manifest, StoreError
+from reverse_codi.trackers.tracker import check_trackers
 from reverse_codi.training.placement import check_placement
 from reverse_codi.training.plan_check import check_plan, planned_run
 from reverse_codi.training.reasoner_fit import (
@@ -30,11 +35,6 @@ from reverse_codi.training.reasoner_fit import (
 )
 from reverse_codi.training.runtime import joins_cluster, offered, start_ray
 from reverse_codi.training.stage_folders import check_stages
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.environment import check_device, check_ray
-from reverse_codi.utils.job import is_url
-from reverse_codi.utils.outputs import check_folder
-from reverse_codi.utils.tracker import check_trackers
 
 
 def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:

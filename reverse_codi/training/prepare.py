@@ -21,14 +21,14 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.files import write_whole
+from reverse_codi.storage.manifest import write_manifest
+from reverse_codi.storage.mirrors import push_all
+from reverse_codi.storage.stages import finished, record
 from reverse_codi.tasks.base import MakesMinimalPairs, Split, Task
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.training.stage_folders import READING, READING_FILES, reading_settings
-from reverse_codi.utils.files import write_whole
-from reverse_codi.utils.manifest import write_manifest
-from reverse_codi.utils.mirrors import push_all
-from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.lens_claims import lens_claims
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, self_generated_cot
 from reverse_codi.verbalize.thoughts import Thoughts, target_sites, thought_sites, thoughts_of

@@ -8,6 +8,7 @@ from typing import Self
 
 from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.reasoners.checkpoints.hugging_face import read_config, read_tokenizer
 from reverse_codi.reasoners.checkpoints.own import own_config
 from reverse_codi.reasoners.checkpoints.source import ASSETS
@@ -16,7 +17,6 @@ from reverse_codi.recipe.reading import Target
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
-from reverse_codi.utils.config import RecipeError, UserError
 from reverse_codi.verbalize.config import MARKER, VerbalizerConfig, VerbalizerConfigError, check_template
 
 

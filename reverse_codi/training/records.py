@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from reverse_codi.errors import UserError
 from reverse_codi.rewards.batch import FIGURES, figure
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import copy_whole, figures_json, write_whole
-from reverse_codi.utils.folders import whole_folder
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.json_lines import JsonLog, json_lines
-from reverse_codi.utils.tracker import log_table
+from reverse_codi.storage.files import copy_whole, figures_json, write_whole
+from reverse_codi.storage.folders import whole_folder
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.json_lines import JsonLog, json_lines
+from reverse_codi.trackers.tracker import log_table
 from reverse_codi.verbalize.policy import Policy
 
 METRICS, COMPLETIONS, STAGES = "metrics.jsonl", "completions.jsonl", "stages.jsonl"

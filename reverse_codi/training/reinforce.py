@@ -24,7 +24,15 @@ from typing import Any
 from reverse_codi.reading.claims import claimed
 from reverse_codi.recipe.reinforce import DistilSection, SearchSection, Stage
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.files import figures_json, write_whole
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.json_lines import json_lines
+from reverse_codi.storage.mirrors import push_all
+from reverse_codi.storage.stages import file_hash, finished, record
 from reverse_codi.tasks.base import Split
+from reverse_codi.trackers.tracker import continued, log_point, log_table, tracked
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
+from reverse_codi.trainers.stop import steps_of
 from reverse_codi.training.actors import Actors
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.content_check import ContentWatch
@@ -43,14 +51,6 @@ from reverse_codi.training.stage_folders import (
     stage_settings,
 )
 from reverse_codi.training.warm_start import gold_texts, taught_thoughts, warm_texts
-from reverse_codi.utils.files import figures_json, write_whole
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.json_lines import json_lines
-from reverse_codi.utils.mirrors import push_all
-from reverse_codi.utils.stages import file_hash, finished, record
-from reverse_codi.utils.tracker import continued, log_point, log_table, tracked
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
-from reverse_codi.utils.trainer_stop import steps_of
 from reverse_codi.verbalize.fine_tuner import PATTERN, clear, left
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored

@@ -14,16 +14,17 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe
-from reverse_codi.utils.config import RecipeError, read_yaml
-from reverse_codi.utils.stages import dotted
-from reverse_codi.utils.trainer_checkpoints import (
+from reverse_codi.storage.stages import dotted
+from reverse_codi.trainers.checkpoints import (
     POLICY_WEIGHTS,
     Checkpoint,
     checkpoint_to_resume,
     complete_checkpoints,
     set_aside,
 )
+from reverse_codi.utils.config import read_yaml
 
 CHECKPOINTS = "grpo"
 

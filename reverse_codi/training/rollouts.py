@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
+from reverse_codi.processes import stopping, under_way
 from reverse_codi.reasoners.plain_text import decoded
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.rewards.candidates import Candidates
@@ -19,7 +20,6 @@ from reverse_codi.rollout.base import Finish, Sampling
 from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.grpo import TOTAL, column
 from reverse_codi.training.sync import PolicySync
-from reverse_codi.utils import stopping, under_way
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
 

@@ -13,9 +13,18 @@ from typing import Self
 import torch
 import yaml
 
+from reverse_codi.processes.memory import machine
 from reverse_codi.reasoners.load import reasoner_folder, refuse_recurrent_depth
 from reverse_codi.recipe.reasoner import Source
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe
+from reverse_codi.storage.cards import write_card
+from reverse_codi.storage.files import write_whole
+from reverse_codi.storage.folders import clear_temporary, whole_folder
+from reverse_codi.storage.json_lines import JsonLog, json_lines
+from reverse_codi.storage.lock import owned
+from reverse_codi.storage.manifest import check_files, write_manifest
+from reverse_codi.trackers.tracker import STAGES as STAGE_AXIS
+from reverse_codi.trackers.tracker import WHOLE, log_artifact, start_trackers, tracked
 from reverse_codi.training import preflight
 from reverse_codi.training.memory_log import MemoryLog
 from reverse_codi.training.plan_check import check_plan, planned_run
@@ -25,15 +34,6 @@ from reverse_codi.training.records import BEST, METRICS, STAGES, rewind
 from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
 from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES, WARM, check_starts
-from reverse_codi.utils.cards import write_card
-from reverse_codi.utils.files import write_whole
-from reverse_codi.utils.folders import clear_temporary, whole_folder
-from reverse_codi.utils.json_lines import JsonLog, json_lines
-from reverse_codi.utils.lock import owned
-from reverse_codi.utils.manifest import check_files, write_manifest
-from reverse_codi.utils.memory import machine
-from reverse_codi.utils.tracker import STAGES as STAGE_AXIS
-from reverse_codi.utils.tracker import WHOLE, log_artifact, start_trackers, tracked
 from reverse_codi.verbalize.policy import POLICY_FILES
 from reverse_codi.verbalize.publishing.card import verbalizer_card
 from reverse_codi.verbalize.publishing.place import Place

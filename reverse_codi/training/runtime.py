@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import ray
 import torch
 
+from reverse_codi.processes import ray_session, stopping
+from reverse_codi.processes.environment import ADDRESS, check_ray, running_cluster
+from reverse_codi.processes.loopback import is_loopback, stay_on_loopback
+from reverse_codi.processes.room import CPU, GPU, Ask, Node, ray_nodes
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.rewards.registry import find_functions
-from reverse_codi.utils import ray_session, stopping
-from reverse_codi.utils.environment import ADDRESS, check_ray, running_cluster
-from reverse_codi.utils.loopback import is_loopback, stay_on_loopback
-from reverse_codi.utils.room import CPU, GPU, Ask, Node, ray_nodes
 
 if TYPE_CHECKING:
     from reverse_codi.recipe.schema import Recipe

@@ -13,11 +13,11 @@ from typing import Self
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.rollout.transformers_engine import TransformersEngine
+from reverse_codi.storage.files import write_whole
 from reverse_codi.tasks.base import Split
+from reverse_codi.trackers.tracker import log_point
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.records import heldout
-from reverse_codi.utils.files import write_whole
-from reverse_codi.utils.tracker import log_point
 from reverse_codi.verbalize.greedy import Generate, engine_config, greedy
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import Scored, score

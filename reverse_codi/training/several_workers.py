@@ -15,12 +15,12 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.util.queue import Queue
 
+from reverse_codi.errors import UserError
+from reverse_codi.processes.workers import is_first, sent
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.preflight import check_actors
 from reverse_codi.training.runtime import start_ray, trainer_cpus
-from reverse_codi.utils.config import UserError
 from reverse_codi.utils.log import PACKAGE
-from reverse_codi.utils.workers import is_first, sent
 from reverse_codi.verbalize.with_others import take_part
 
 # The others wait while the first worker samples, reads and evaluates. One that dies closes its connections,

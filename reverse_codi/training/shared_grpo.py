@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
+from reverse_codi.processes.workers import at_first
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.grpo import RolloutFunc, build_trainer
-from reverse_codi.utils.workers import at_first
 from reverse_codi.verbalize.with_others import SharedPolicy
 
 Row = tuple[dict[str, Any], Any]

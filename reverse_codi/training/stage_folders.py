@@ -13,8 +13,8 @@ from reverse_codi.reading.claims import ENCODED_FILE
 from reverse_codi.reading.metric import MAPS_FILE
 from reverse_codi.recipe.reinforce import Stage
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.stages import check_settings
 from reverse_codi.training.resuming import start_of
-from reverse_codi.utils.stages import check_settings
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 
 READING, WARM, REINFORCE = "reading", "warm", "reinforce"

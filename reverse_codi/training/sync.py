@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reverse_codi.errors import UserError
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.storage.folders import whole_folder
 from reverse_codi.training.served import other_policy
-from reverse_codi.utils.config import UserError
 from reverse_codi.utils.finite import NotFiniteError
-from reverse_codi.utils.folders import whole_folder
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 

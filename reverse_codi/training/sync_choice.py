@@ -12,10 +12,10 @@ from typing import Literal
 
 import torch
 
+from reverse_codi.processes.memory import GIB
 from reverse_codi.recipe.rollout import RolloutSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.model_sizes import ModelSizes
-from reverse_codi.utils.memory import GIB
 
 log = logging.getLogger(__name__)
 

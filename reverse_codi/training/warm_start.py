@@ -13,14 +13,14 @@ from pathlib import Path
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.stages import file_hash, finished, record
 from reverse_codi.tasks.base import Split
+from reverse_codi.trackers.tracker import tracked
+from reverse_codi.trainers.stop import steps_of
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.records import WARM_CURVE
 from reverse_codi.training.selection import Selection
 from reverse_codi.training.stage_folders import READING_FILES, WARM, WARM_FILES, warm_settings
-from reverse_codi.utils.stages import file_hash, finished, record
-from reverse_codi.utils.tracker import tracked
-from reverse_codi.utils.trainer_stop import steps_of
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.fine_tuner import PATTERN, clear, left
 from reverse_codi.verbalize.policy import Policy

@@ -1,1 +1,1 @@
-"""What every room uses: configuration, files, the terminal, checks of the machine, statistics."""
+"""What every room uses: configuration, the terminal, tables, statistics."""

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.segment import Segment
 
-from reverse_codi.utils import under_way
+from reverse_codi.processes import under_way
 from reverse_codi.utils.log import log_console
 from reverse_codi.utils.shown import harmless
 

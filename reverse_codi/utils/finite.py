@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from reverse_codi.utils.config import UserError
+from reverse_codi.errors import UserError
 
 
 class NotFiniteError(UserError):

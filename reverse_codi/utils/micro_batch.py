@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import torch
 
-from reverse_codi.utils.memory import GIB
+from reverse_codi.processes.memory import GIB
 
 MicroBatch = int | Literal["auto"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from reverse_codi.utils.errors import UserError
+from reverse_codi.errors import UserError
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]

@@ -7,7 +7,7 @@ from typing import Any
 
 from plotly.io import write_html  # type: ignore[import-untyped]
 
-from reverse_codi.utils.files import whole_file
+from reverse_codi.storage.files import whole_file
 
 
 def write_page(page: Path, shown: dict[str, Any]) -> None:

@@ -13,10 +13,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.plain_text import Filled
-from reverse_codi.utils.config import Section, UserError, validated
-from reverse_codi.utils.files import write_whole
-from reverse_codi.utils.json_files import read_object
+from reverse_codi.storage.files import write_whole
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.utils.config import Section, validated
 from reverse_codi.utils.shown import brief
 
 FILE = "verbalizer.json"

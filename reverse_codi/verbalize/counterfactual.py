@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Patch
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import Prefix
-from reverse_codi.utils.errors import UserError
 from reverse_codi.utils.notebook import data_frame, html_line, html_table
 from reverse_codi.verbalize.thoughts import slots_at
 from reverse_codi.verbalize.translations.given import Given

@@ -6,8 +6,8 @@ import itertools
 import random
 from collections.abc import Hashable, Iterator, Sequence
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.config import UserError
 
 
 class Distractors:

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.utils.config import UserError
+from reverse_codi.storage.files import DamagedError, strict_json, write_whole
+from reverse_codi.storage.json_files import read_object
 from reverse_codi.utils.console import progress
-from reverse_codi.utils.files import DamagedError, strict_json, write_whole
-from reverse_codi.utils.json_files import read_object
 
 # Traces between two writes of the file.
 CHUNK = 10_000

@@ -6,11 +6,11 @@ import logging
 from itertools import takewhile
 from pathlib import Path
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.tasks.claims import claims_of
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.lens_search import lens_search
 from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of

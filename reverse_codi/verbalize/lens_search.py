@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.claims import NO_STEP, claims_text
 from reverse_codi.reading.lens import lens
 from reverse_codi.reading.lens_names import LensNames
@@ -24,7 +25,6 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.tasks.claims import with_result
 from reverse_codi.tasks.numbers import whole_number
 from reverse_codi.tasks.possible_steps import FETCHED, PossibleStep, has_numbers, possible_steps
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import Thoughts
 
 RANK = 0.5

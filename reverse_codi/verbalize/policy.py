@@ -20,16 +20,16 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sharing import sharing_weights
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.rollout.adapter_config import adapter_config
-from reverse_codi.utils.cards import write_card
-from reverse_codi.utils.errors import blamed_on
+from reverse_codi.storage.cards import write_card
+from reverse_codi.storage.folders import whole_files
+from reverse_codi.storage.manifest import check_files, write_manifest
+from reverse_codi.trainers.checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 from reverse_codi.utils.finite import non_finite
-from reverse_codi.utils.folders import whole_files
-from reverse_codi.utils.manifest import check_files, write_manifest
-from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.config import VerbalizerConfig, VerbalizerConfigError
 from reverse_codi.verbalize.embedding import LatentEmbedding

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from reverse_codi.errors import UserError
+from reverse_codi.storage.text_files import STANDARD_INPUT
 from reverse_codi.tasks.records import JSON_LIST, read_records
 from reverse_codi.tasks.source import READERS
 from reverse_codi.traces.files import is_store
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.text_files import STANDARD_INPUT
 
 _SUFFIX = re.compile(r"\.\w+\Z")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.claims import NO_STEP, EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import CachedReader
@@ -15,7 +16,6 @@ from reverse_codi.recipe.verbalizer import WarmStartSection
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.greedy import engine_config
 from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.targets import nearest_texts, prefixes, with_answer, written_claims

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import Target
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import UserError
 
 
 def thought_sites(n_thoughts: int) -> list[Site]:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.best_of import MARGIN, candidates, nearest
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import Recipe, recipe_beside
 from reverse_codi.rollout.base import Sampling
-from reverse_codi.utils.config import UserError, validated
+from reverse_codi.utils.config import validated
 from reverse_codi.verbalize.greedy import greedy, greedy_engine, prompts_of
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts

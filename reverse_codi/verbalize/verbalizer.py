@@ -13,6 +13,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Reasoner
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -21,10 +22,9 @@ from reverse_codi.reasoners.question_checks import understood
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
 from reverse_codi.recipe.traces import OnBad
+from reverse_codi.storage.cards import write_card
+from reverse_codi.storage.hub import pushed
 from reverse_codi.traces.store import TraceStore, check_reasoner
-from reverse_codi.utils.cards import write_card
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.hub import pushed
 from reverse_codi.utils.shown import cut
 from reverse_codi.verbalize.counterfactual import Counterfactual, edited_sites, read_as, thoughts_with
 from reverse_codi.verbalize.publishing.card import verbalizer_card

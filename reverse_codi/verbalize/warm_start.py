@@ -24,15 +24,15 @@ from transformers import (
 )
 from trl import SFTConfig
 
+from reverse_codi.processes.workers import AgreeOnControl, rank, share_of
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
+from reverse_codi.trainers.checkpoints import StopAtNonFinite
+from reverse_codi.trainers.progress import steps_shown
+from reverse_codi.trainers.stop import StopWhenAsked
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
-from reverse_codi.utils.trainer_checkpoints import StopAtNonFinite
-from reverse_codi.utils.trainer_progress import steps_shown
-from reverse_codi.utils.trainer_stop import StopWhenAsked
-from reverse_codi.utils.workers import AgreeOnControl, rank, share_of
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.fine_tuner import FineTuner, left, stoppable
 from reverse_codi.verbalize.micro_batches import checkpointing, end_checkpointing

@@ -20,10 +20,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from reverse_codi.processes.workers import is_first, n_workers, sent
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.utils.workers import is_first, n_workers, sent
 from reverse_codi.verbalize.policy import Policy
 
 SHARED = "shared-policy"

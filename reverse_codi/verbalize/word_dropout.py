@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reverse_codi.utils.workers import rank
+from reverse_codi.processes.workers import rank
 
 FILE = "word_dropout_{rank}.safetensors"
 """Of each worker."""

@@ -12,8 +12,8 @@ import pytest
 from safetensors.torch import load_file
 
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
 from reverse_codi.utils.finite import NotFiniteError
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
 from tests.short_grpo import train
 
 

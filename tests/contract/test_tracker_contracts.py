@@ -1,4 +1,4 @@
-"""What `reverse_codi.utils.trackers` relies on in W&B, TensorBoard, trackio and transformers."""
+"""What `reverse_codi.trackers` relies on in W&B, TensorBoard, trackio and transformers."""
 
 from __future__ import annotations
 

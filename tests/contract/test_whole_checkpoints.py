@@ -14,10 +14,10 @@ from trl import GRPOTrainer, SFTTrainer
 from trl.trainer.base_trainer import _BaseTrainer
 
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.utils.disk import DiskError
-from reverse_codi.utils.manifest import MANIFEST, read_manifest
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, newest_whole
-from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
+from reverse_codi.storage.disk import DiskError
+from reverse_codi.storage.manifest import MANIFEST, read_manifest
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, newest_whole
+from reverse_codi.trainers.whole_checkpoints import WholeCheckpoints
 from tests.short_grpo import train
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from hypothesis import settings
 
-from reverse_codi.utils.errors import UserError
+from reverse_codi.errors import UserError
 
 T = TypeVar("T")
 

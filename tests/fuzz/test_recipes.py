@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reverse_codi.cli.recipe_keys import all_keys
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.find import recipes
 from reverse_codi.recipe.schema import Recipe, load_recipe
-from reverse_codi.utils.config import RecipeError, override
+from reverse_codi.utils.config import override
 from tests.fuzz.cases import cases, ends_well
 from tests.fuzz.damage import odd_texts, odd_values
 

@@ -13,10 +13,10 @@ from reverse_codi.reading.claims import claimed, claims_text
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.question_checks import all_notices, faults
 from reverse_codi.reasoners.text_limits import TextLimitError
+from reverse_codi.storage.text_files import half_character
 from reverse_codi.tasks.answers import canonical_plain, canonical_sentence, canonical_truth, stated
 from reverse_codi.tasks.claims import claims_of
 from reverse_codi.tasks.numbers import canonical_number, whole_number
-from reverse_codi.utils.text_files import half_character
 from reverse_codi.verbalize.questions import Question
 from tests.fuzz.cases import cases, ends_well
 from tests.fuzz.damage import texts

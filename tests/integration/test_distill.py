@@ -14,14 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill import projection_start, recall
 from reverse_codi.reasoners.distill.run import distill
 from reverse_codi.reasoners.distill.training_record import trained_length
 from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.storage.stages import StageError
 from reverse_codi.tasks import Arithmetic, Split
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.stages import StageError
 
 ROOT = Path(__file__).parents[2]
 STEPS = 30

@@ -47,7 +47,7 @@ DOWNLOADS = """
 import json, sys
 from reverse_codi import Reasoner, TraceStore, Verbalizer
 from reverse_codi.cli.main import main
-from reverse_codi.utils.config import UserError
+from reverse_codi.errors import UserError
 question = sys.argv[1]
 verbalizer = Verbalizer.from_pretrained("me/verbalizer")
 reasoner = Reasoner.from_pretrained("me/reasoner")

@@ -15,11 +15,11 @@ from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest, run
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.run import distill
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.lock import LOCK, InUseError, owned
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.train import train
-from reverse_codi.utils.lock import LOCK, InUseError, owned
 
 
 def recipe(**places: str) -> Recipe:

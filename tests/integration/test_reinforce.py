@@ -12,12 +12,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.manifest import write_manifest
+from reverse_codi.storage.stages import StageError
 from reverse_codi.train import train
 from reverse_codi.training.best_texts import BestTexts
-from reverse_codi.utils.config import RecipeError, UserError
-from reverse_codi.utils.manifest import write_manifest
-from reverse_codi.utils.stages import StageError
 from tests.tiny import make_sharp_reasoner
 from tests.trackers import scalars, texts
 

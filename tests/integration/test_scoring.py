@@ -11,6 +11,7 @@ import pytest
 import ray
 import torch
 
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -24,7 +25,6 @@ from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.pool import RewardPool, ScoringError
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.rewards.scoring import LocalScorer, PartialScores, Scores, merged
-from reverse_codi.utils.config import RecipeError, UserError
 from reward.contrastive import near_misses
 from tests.fakes import WatchedReasoner
 from tests.tiny import make_problems, make_tiny_metric

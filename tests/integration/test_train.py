@@ -16,12 +16,13 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from reverse_codi.cli.train import main
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.train import train
-from reverse_codi.utils.config import RecipeError, UserError, run_verb
+from reverse_codi.utils.command import run_verb
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.translations.reference_texts import reference_texts
 from reverse_codi.verbalize.translator import Translator

@@ -62,7 +62,7 @@ def test_a_run_goes_on_elsewhere_from_its_last_checkpoint_to_the_same_end(
 
     def lost(self: Monitor, args: Any, state: Any, *rest: Any, **named: Any) -> None:
         if state.global_step == STOP_AFTER:
-            monkeypatch.setattr("reverse_codi.utils.mirrors.push_all", lambda: None)  # it cannot say goodbye
+            monkeypatch.setattr("reverse_codi.storage.mirrors.push_all", lambda: None)
             raise Lost
         on_step_begin(self, args, state, *rest, **named)
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.train import train
 from reverse_codi.training.preflight import check_actors
-from reverse_codi.utils.config import RecipeError, UserError
 from tests.tiny import make_sharp_reasoner
 
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]

@@ -20,6 +20,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.checkpoints.files import weight_files
@@ -28,10 +29,9 @@ from reverse_codi.reasoners.distill.pretrained import load_base
 from reverse_codi.reasoners.huginn.checkpoint import tensor_files
 from reverse_codi.reasoners.load import load_reasoner, open_reasoner
 from reverse_codi.recipe.schema import load_recipe
+from reverse_codi.storage import hub
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils import hub
-from reverse_codi.utils.errors import UserError
 from reverse_codi.verbalize.publishing.folder import reasoner_source
 from reverse_codi.verbalize.questions import read_questions
 from reverse_codi.verbalize.translations.vectors import read_vectors

@@ -18,32 +18,26 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 from rich.console import Console
 
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.evaluation.ablation_figures import Figures, averaged, run_figures
 from reverse_codi.evaluation.defaults import Size
 from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest, run
 from reverse_codi.evaluation.report import METRICS_FILE
+from reverse_codi.processes import ray_session
 from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.find import recipe_file
 from reverse_codi.recipe.reward import beside
 from reverse_codi.recipe.schema import WHERE, Recipe
 from reverse_codi.recipe.seeds import seeded
+from reverse_codi.storage.files import strict_json, write_whole
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.lock import owned
+from reverse_codi.storage.stages import finished, record, take_over
 from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.runtime import with_available_engine
 from reverse_codi.training.stage_folders import READING, READING_FILES, REINFORCE, WARM
-from reverse_codi.utils import ray_session
-from reverse_codi.utils.config import (
-    RecipeError,
-    Section,
-    UserError,
-    override,
-    read_yaml,
-    validated,
-)
-from reverse_codi.utils.files import strict_json, write_whole
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.lock import owned
-from reverse_codi.utils.stages import finished, record, take_over
+from reverse_codi.utils.config import Section, override, read_yaml, validated
 
 DONE = f"evaluation/{METRICS_FILE}"
 # What a stopped row goes on from.

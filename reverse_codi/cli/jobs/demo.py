@@ -15,11 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reverse_codi.cli.output import Output
+from reverse_codi.errors import RecipeError
 from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.lock import LOCK, owned
+from reverse_codi.storage.stages import take_over
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
+from reverse_codi.trackers.tracker import start_trackers
 from reverse_codi.training import preflight
 from reverse_codi.training.learning_signal import check_thoughts
 from reverse_codi.training.prepare import Prepared, prepare
@@ -28,13 +33,8 @@ from reverse_codi.training.reinforce import reinforce
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES
-from reverse_codi.utils.config import RecipeError
 from reverse_codi.utils.figures import change
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.lock import LOCK, owned
-from reverse_codi.utils.stages import take_over
 from reverse_codi.utils.tables import Table
-from reverse_codi.utils.tracker import start_trackers
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.scores import CLIP, Scored, match_gain, score
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of

@@ -15,19 +15,19 @@ from typing import Any
 from reverse_codi.cli import verbalize
 from reverse_codi.cli.jobs.demo import control, kept_step, show_changes, test_thoughts, translated
 from reverse_codi.cli.output import Output
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation import accuracy
 from reverse_codi.reading.hard_negatives import CONSTANT
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.distill.run import distill, made_from
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.outputs import check_folder
+from reverse_codi.storage.stages import finished, record
 from reverse_codi.train import train
 from reverse_codi.training import preflight
 from reverse_codi.training.prepare import prepare
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.outputs import check_folder
-from reverse_codi.utils.stages import finished, record
 from reverse_codi.verbalize.scores import score
 from reverse_codi.verbalize.translator import Translator
 from reverse_codi.verbalize.verbalizer import Verbalizer

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 
 from reverse_codi.cli.output import Output
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.codi import CheckpointError
 from reverse_codi.reasoners.huginn.plot import figure
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.reasoners.huginn.trajectories import LEAST_ITERATIONS, RETURNS, Summary, summarise
 from reverse_codi.reasoners.plain_text import Filled
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.files import figures_json, write_whole
-from reverse_codi.utils.outputs import check_folder
+from reverse_codi.storage.files import figures_json, write_whole
+from reverse_codi.storage.outputs import check_folder
 from reverse_codi.utils.pages import write_page
 from reverse_codi.utils.tables import Table
 

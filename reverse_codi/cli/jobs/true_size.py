@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reverse_codi.cli.output import Output
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation.defaults import Size
+from reverse_codi.processes.process_memory import Peaks, watched
 from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.storage.folders import whole_folder
+from reverse_codi.storage.lock import check_free
 from reverse_codi.training.preflight import heldout
 from reverse_codi.training.stage_folders import READING
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.folders import whole_folder
-from reverse_codi.utils.lock import check_free
-from reverse_codi.utils.process_memory import Peaks, watched
 from reverse_codi.utils.tables import Table
 
 T = TypeVar("T")

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation.defaults import TRIAL_PROBLEMS
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.edits import shuffled
@@ -31,7 +32,7 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.tasks import Arithmetic, Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import Section, UserError
+from reverse_codi.utils.config import Section
 from reverse_codi.verbalize.distractors import Distractors, seed_of
 from reverse_codi.verbalize.thoughts import Thoughts, thoughts_of
 from reverse_codi.verbalize.translator import Translator

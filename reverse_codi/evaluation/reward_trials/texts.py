@@ -13,14 +13,15 @@ from collections.abc import Sequence
 import torch
 from pydantic import AliasChoices, BaseModel, Field
 
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation.reward_trials.bench import Bench
 from reverse_codi.reasoners.question_checks import faults
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.rewards.candidates import Candidates
+from reverse_codi.storage.text_files import half_character
 from reverse_codi.tasks.corpus import Row
 from reverse_codi.tasks.records import Records
-from reverse_codi.utils.config import UserError, validated
-from reverse_codi.utils.text_files import half_character
+from reverse_codi.utils.config import validated
 
 
 class TextsError(UserError):

@@ -44,9 +44,9 @@ from reverse_codi.reasoners.checkpoints.vocabulary import (
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
 from reverse_codi.reasoners.latent_lm import projection
 from reverse_codi.recipe.reasoner import Source
-from reverse_codi.utils.files import strict_json, write_whole
-from reverse_codi.utils.folders import whole_folder
-from reverse_codi.utils.job import lasting_folder
+from reverse_codi.storage.files import strict_json, write_whole
+from reverse_codi.storage.folders import whole_folder
+from reverse_codi.storage.job import lasting_folder
 
 REPORT_FILE = "import.json"
 FORMAT = 2

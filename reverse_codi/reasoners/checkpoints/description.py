@@ -12,7 +12,7 @@ from reverse_codi.reasoners.checkpoints.files import check_fetched
 from reverse_codi.reasoners.checkpoints.hugging_face import read_config, read_tokenizer
 from reverse_codi.reasoners.checkpoints.source import located_base
 from reverse_codi.recipe.reasoner import Source
-from reverse_codi.utils.json_files import read_json
+from reverse_codi.storage.json_files import read_json
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reverse_codi.utils.config import UserError
+from reverse_codi.errors import UserError
 
 
 class CheckpointError(UserError):

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
-from reverse_codi.utils.errors import blamed_on
-from reverse_codi.utils.files import is_plain_name
-from reverse_codi.utils.json_files import read_object
+from reverse_codi.storage.files import is_plain_name
+from reverse_codi.storage.json_files import read_object
 from reverse_codi.utils.shown import brief, cut
 
 INDEX_SUFFIX = ".index.json"

@@ -19,8 +19,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
-from reverse_codi.utils.errors import blamed_on
 from reverse_codi.utils.shown import brief
 
 _CONFIG, _ADAPTER = "config.json", "adapter_config.json"

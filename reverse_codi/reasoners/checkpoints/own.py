@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reverse_codi.errors import UserError, blamed_on
 from reverse_codi.reasoners.checkpoints.accounting import check_finite, check_fits, copies, shapes, skeleton
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import read_tensors, shapes_in, weight_files
@@ -22,8 +23,7 @@ from reverse_codi.reasoners.checkpoints.hugging_face import (
 )
 from reverse_codi.reasoners.codi_config import CONFIG_FILE, PROJECTION_FILE, WEIGHTS_FILE, CodiConfig
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
-from reverse_codi.utils.errors import UserError, blamed_on
-from reverse_codi.utils.json_files import read_object
+from reverse_codi.storage.json_files import read_object
 
 
 @dataclass(frozen=True)

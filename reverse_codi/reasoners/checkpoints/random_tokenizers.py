@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from reverse_codi.utils.files import strict_json, write_whole
+from reverse_codi.storage.files import strict_json, write_whole
 
 BLANK = "Ġ"
 """How byte-level BPE spells a blank."""

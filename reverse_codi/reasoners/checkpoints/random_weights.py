@@ -25,7 +25,7 @@ from reverse_codi.reasoners.checkpoints.layouts import CODI
 from reverse_codi.reasoners.checkpoints.prompting import ADDED, BOT, EOT
 from reverse_codi.reasoners.checkpoints.random_tokenizers import LEARNT, gpt2_tokenizer, llama_tokenizer
 from reverse_codi.reasoners.latent_lm import projection
-from reverse_codi.utils.files import strict_json, whole_file, write_whole
+from reverse_codi.storage.files import strict_json, whole_file, write_whole
 
 INIT = 0.02
 """Standard deviation of weights, GPT-2's."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
-from reverse_codi.utils import hub
+from reverse_codi.storage import hub
 
 ASSETS = Path(__file__).parents[1] / "embedded"
 

@@ -18,22 +18,17 @@ from transformers import (
     TrainingArguments,
 )
 
+from reverse_codi.processes import stopping
 from reverse_codi.reasoners.distill.data import Collator, ProblemRows
 from reverse_codi.reasoners.distill.loss import Batch, codi_terms
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.recipe.distill import Phase
-from reverse_codi.utils import stopping
-from reverse_codi.utils.trainer_checkpoints import (
-    WEIGHTS,
-    StopAtNonFinite,
-    checkpoint_to_resume,
-    set_aside,
-)
-from reverse_codi.utils.trainer_mirrors import PushCheckpoints
-from reverse_codi.utils.trainer_progress import steps_shown
-from reverse_codi.utils.trainer_stop import StopWhenAsked, train_on
-from reverse_codi.utils.whole_checkpoints import WholeCheckpoints
+from reverse_codi.trainers.checkpoints import WEIGHTS, StopAtNonFinite, checkpoint_to_resume, set_aside
+from reverse_codi.trainers.mirrors import PushCheckpoints
+from reverse_codi.trainers.progress import steps_shown
+from reverse_codi.trainers.stop import StopWhenAsked, train_on
+from reverse_codi.trainers.whole_checkpoints import WholeCheckpoints
 
 log = logging.getLogger(__name__)
 

@@ -30,11 +30,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.distill.data import padded
 from reverse_codi.reasoners.distill.loss import token_logits
 from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.recipe.distill import WARM_UP, Recall
-from reverse_codi.utils.config import UserError
 from reverse_codi.utils.console import progress
 from reverse_codi.utils.finite import check_loss
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, set_seed
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.checkpoints.prompting import Prompting
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.distill.coconut import (
@@ -35,16 +36,15 @@ from reverse_codi.reasoners.latent_lm import LatentLM, projection
 from reverse_codi.reasoners.question_checks import admitted
 from reverse_codi.recipe.distill import DistillSection, Phase, Recall
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.files import DamagedError, whole_file
+from reverse_codi.storage.folders import clear_temporary
+from reverse_codi.storage.lock import owned
+from reverse_codi.storage.manifest import check_files, write_manifest
+from reverse_codi.storage.stages import file_hash, finished, record
 from reverse_codi.tasks.base import HasVocabulary, Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.files import DamagedError, whole_file
-from reverse_codi.utils.folders import clear_temporary
-from reverse_codi.utils.lock import owned
-from reverse_codi.utils.manifest import check_files, write_manifest
-from reverse_codi.utils.stages import file_hash, finished, record
-from reverse_codi.utils.tracker import start_trackers, tracked
-from reverse_codi.utils.trainer_checkpoints import last_complete_checkpoint
+from reverse_codi.trackers.tracker import start_trackers, tracked
+from reverse_codi.trainers.checkpoints import last_complete_checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.files import strict_json, write_whole
-from reverse_codi.utils.json_files import read_object
+from reverse_codi.errors import UserError
+from reverse_codi.storage.files import strict_json, write_whole
+from reverse_codi.storage.json_files import read_object
 from reverse_codi.utils.shown import brief
 
 FILE = "training.json"

@@ -21,7 +21,7 @@ from reverse_codi.reasoners.checkpoints.files import shapes_in, weight_map
 from reverse_codi.reasoners.checkpoints.source import fetched
 from reverse_codi.reasoners.huginn.config import CONFIG_FILE, HuginnConfig
 from reverse_codi.reasoners.huginn.model import HuginnModel, rotation
-from reverse_codi.utils.files import strict_json, whole_file, write_whole
+from reverse_codi.storage.files import strict_json, whole_file, write_whole
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
-from reverse_codi.utils.json_files import read_object
+from reverse_codi.storage.json_files import read_object
 
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "huginn_raven"

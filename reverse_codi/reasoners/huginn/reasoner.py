@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.huginn.checkpoint import load_model, local_folder, save_model
@@ -25,8 +26,7 @@ from reverse_codi.reasoners.huginn.model import HuginnModel, Pass, RecurrentCont
 from reverse_codi.reasoners.huginn.replacing import Replaced, checked, swapped
 from reverse_codi.reasoners.plain_text import Filled, decoded_answer, keep_plain
 from reverse_codi.reasoners.text_limits import TextLimitError, check_whole
-from reverse_codi.utils.errors import blamed_on
-from reverse_codi.utils.folders import whole_files
+from reverse_codi.storage.folders import whole_files
 
 ANSWER_CUE = "The answer is"
 """The text before an answer, as in the solved problems of the prompt."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.huginn.checkpoint import INDEX, WEIGHTS, is_recurrent_depth, tensor_files
-from reverse_codi.utils.config import RecipeError
 
 REASON = (
     "a recurrent-depth model (Huginn) has no thoughts to translate: its states come from reading the text "

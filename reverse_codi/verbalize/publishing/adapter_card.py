@@ -6,7 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
-from reverse_codi.utils.cards import LIBRARY, card
+from reverse_codi.storage.cards import LIBRARY, card
 from reverse_codi.verbalize.config import VerbalizerConfig
 
 TEMPLATES = Path(__file__).parent / "templates"

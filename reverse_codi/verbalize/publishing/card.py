@@ -14,7 +14,7 @@ from reverse_codi.reasoners.card import licence_sentence
 from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.reasoner import EMBEDDED
 from reverse_codi.recipe.schema import Recipe, recipe_beside
-from reverse_codi.utils.cards import LIBRARY, card, markdown_table
+from reverse_codi.storage.cards import LIBRARY, card, markdown_table
 from reverse_codi.utils.config import validated
 from reverse_codi.verbalize.publishing import plain
 from reverse_codi.verbalize.publishing.adapter_card import TAGS, TEMPLATES

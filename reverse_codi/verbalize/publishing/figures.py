@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reverse_codi.utils.cards import markdown_table
-from reverse_codi.utils.errors import UserError
+from reverse_codi.errors import UserError
+from reverse_codi.storage.cards import markdown_table
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.stages import INPUTS_FILE, file_hash
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
 from reverse_codi.utils.figures import METRICS_FILE
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.stages import INPUTS_FILE, file_hash
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
 
 FIGURES: Mapping[str, str] = {
     "match.whitened": "match",

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import yaml
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.claims import ENCODED_FILE
 from reverse_codi.reading.metric import MAPS_FILE
 from reverse_codi.reasoners.load import ASSETS
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
 from reverse_codi.recipe.schema import RECIPE_FILE, Recipe, recipe_beside
-from reverse_codi.utils.config import UserError, validated
-from reverse_codi.utils.files import copy_whole, strict_json, write_whole
-from reverse_codi.utils.hub import fetched, is_hub_id
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.manifest import MANIFEST, check_files, write_manifest
-from reverse_codi.utils.trainer_checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
+from reverse_codi.storage.files import copy_whole, strict_json, write_whole
+from reverse_codi.storage.hub import fetched, is_hub_id
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.manifest import MANIFEST, check_files, write_manifest
+from reverse_codi.trainers.checkpoints import ADAPTER_CONFIG, POLICY_WEIGHTS
+from reverse_codi.utils.config import validated
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.policy import RESTORE
 from reverse_codi.verbalize.publishing.place import Place

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.card import reasoner_card
 from reverse_codi.reasoners.codi_config import CONFIG_FILE
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.reasoner import EMBEDDED
+from reverse_codi.storage.hub import RepoType
 from reverse_codi.traces.files import MANIFEST, is_store
 from reverse_codi.traces.publish import write_store
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.hub import RepoType
 from reverse_codi.verbalize.config import FILE as VERBALIZER_FILE
 from reverse_codi.verbalize.verbalizer import Verbalizer
 

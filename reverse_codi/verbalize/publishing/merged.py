@@ -8,12 +8,12 @@ from pathlib import Path
 from tokenizers import Regex, decoders
 from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.plain_text import writes_spaces_everywhere
 from reverse_codi.rollout.merging import Base
-from reverse_codi.utils.cards import write_card
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.folders import whole_folder
-from reverse_codi.utils.outputs import check_folder
+from reverse_codi.storage.cards import write_card
+from reverse_codi.storage.folders import whole_folder
+from reverse_codi.storage.outputs import check_folder
 from reverse_codi.verbalize.publishing.card import merged_card
 from reverse_codi.verbalize.publishing.place import Place
 from reverse_codi.verbalize.verbalizer import Verbalizer

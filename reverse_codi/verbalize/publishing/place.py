@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import import_report
 from reverse_codi.recipe.reasoner import EMBEDDED, Source
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.hub import is_hub_id
+from reverse_codi.storage.hub import is_hub_id
 
 # Where a reasoner is loaded is no property of a verbalizer, and neither is where its conversion is kept.
 _OF_THE_MACHINE = {"device", "converted"}

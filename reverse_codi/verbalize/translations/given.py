@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.base import Patch
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import slots_at
 from reverse_codi.verbalize.translations.vectors import Vectors
 

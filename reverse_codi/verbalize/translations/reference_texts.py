@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.hashing import weights_hash
 from reverse_codi.reasoners.sites import ANSWER, Site
-from reverse_codi.utils.errors import blamed_on
-from reverse_codi.utils.files import DamagedError, file_sha256, strict_json, write_whole
-from reverse_codi.utils.json_files import read_object
-from reverse_codi.utils.manifest import check_files, write_manifest
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
+from reverse_codi.storage.files import DamagedError, file_sha256, strict_json, write_whole
+from reverse_codi.storage.json_files import read_object
+from reverse_codi.storage.manifest import check_files, write_manifest
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
 from reverse_codi.verbalize.translator import Translator
 
 FILE = "reference_texts.json"

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.affine import trust
 from reverse_codi.reading.claims import claimed
 from reverse_codi.reading.lens import lens
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Prefix
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translations.given import Given, map_site
 from reverse_codi.verbalize.translations.record import NO_HIDDEN_STATE, NO_QUESTION, Translation
 from reverse_codi.verbalize.translations.sharing import Sharing, sharing_of

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from reverse_codi.utils.files import figures_json, write_whole
+from reverse_codi.storage.files import figures_json, write_whole
 from reverse_codi.utils.notebook import data_frame, html_line, html_table
 from reverse_codi.verbalize.translations.chain import chain_text
 from reverse_codi.verbalize.translations.record import Translation

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.array_files import load_array
-from reverse_codi.utils.config import UserError
+from reverse_codi.storage.array_files import load_array
 
 MEMORY = "the vectors"
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")

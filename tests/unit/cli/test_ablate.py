@@ -10,12 +10,13 @@ from rich.console import Console
 from reverse_codi.cli.ablate import main, tables
 from reverse_codi.cli.jobs import ablation as ablate
 from reverse_codi.cli.jobs.ablation import Ablation, made_from, read_ablation, recipe_of, run_row
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation.defaults import AMONG, Size
 from reverse_codi.evaluation.evaluate import Evaluated, EvaluationRequest
 from reverse_codi.recipe.reinforce import Stage
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.utils.config import RecipeError, validated
-from reverse_codi.utils.stages import StageError, record
+from reverse_codi.storage.stages import StageError, record
+from reverse_codi.utils.config import validated
 from reverse_codi.utils.tables import Table
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reverse_codi.cli.jobs.demo import empty, kept_step, label_efficiency, show_changes
-from reverse_codi.utils.config import RecipeError
+from reverse_codi.errors import RecipeError
 from reverse_codi.verbalize.scores import Scored
 from tests.fakes import output, printed, screen
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from reverse_codi.cli import evaluate
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation.defaults import CONTROLS
 from reverse_codi.evaluation.evaluate import find
 from reverse_codi.reading.affine import AffineMap
@@ -21,8 +22,8 @@ from reverse_codi.reasoners.load import ASSETS, load_reasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import ReadSpec, Target
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.utils.config import RecipeError, read_yaml
-from reverse_codi.utils.stages import TAKEN_OVER, StageError, record
+from reverse_codi.storage.stages import TAKEN_OVER, StageError, record
+from reverse_codi.utils.config import read_yaml
 from tests.tiny import make_tiny_policy, make_tiny_traces
 
 TINY = Path(__file__).parents[3] / "recipes/tiny.yaml"

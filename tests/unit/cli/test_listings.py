@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.cli.listings import main
+from reverse_codi.errors import UserError
 from reverse_codi.tasks.listings import listed
-from reverse_codi.utils.config import UserError
 
 LOG = r"""Question0...
 Ann has 16 eggs. She eats 7

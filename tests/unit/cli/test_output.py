@@ -18,7 +18,7 @@ import pytest
 from reverse_codi.cli.main import GROUPS, main, verb_module
 from reverse_codi.cli.output import Output, shown, verb
 from reverse_codi.cli.parser import Parser
-from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.command import run_verb
 from reverse_codi.utils.console import progress
 from reverse_codi.utils.libraries import NO_BARS, NO_NOTICES
 from reverse_codi.utils.tables import Table

@@ -6,7 +6,7 @@ import pytest
 
 from reverse_codi.cli.export import main as export
 from reverse_codi.cli.push import main as push
-from reverse_codi.utils.config import UserError
+from reverse_codi.errors import UserError
 from reverse_codi.verbalize.publishing.folder import reasoner_source
 
 

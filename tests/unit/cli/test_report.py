@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.cli.report import main
+from reverse_codi.errors import UserError
+from reverse_codi.storage.outputs import OutputError
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils import tracker
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.outputs import OutputError
+from reverse_codi.trackers import tracker
 from tests.tiny import make_problems, make_tiny_reasoner, make_tiny_traces
 
 QUESTIONS = [problem.question for problem in make_problems(3)]

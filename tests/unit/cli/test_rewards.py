@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.cli.rewards import main, verdict
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.evaluation.reward_trials.bench import TextKind
 from reverse_codi.evaluation.reward_trials.trial import Trial
 from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import names
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.config import RecipeError, UserError, run_verb
+from reverse_codi.utils.command import run_verb
 
 NAN = """
 from reverse_codi import reward

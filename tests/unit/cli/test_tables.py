@@ -40,6 +40,8 @@ from reverse_codi.evaluation.reward_trials.bench import TextKind
 from reverse_codi.evaluation.reward_trials.timing import Timing
 from reverse_codi.evaluation.reward_trials.trial import Trial
 from reverse_codi.evaluation.suite import reasons
+from reverse_codi.processes.memory import GIB
+from reverse_codi.processes.process_memory import Peaks, ProcessPeak
 from reverse_codi.reading.claims import Content
 from reverse_codi.reading.hard_negatives import HARD_NEGATIVES
 from reverse_codi.reasoners.checkpoints.known import Published
@@ -50,8 +52,6 @@ from reverse_codi.training import plan_table
 from reverse_codi.training.curves import Point
 from reverse_codi.training.holding import Holding, Plan
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.memory import GIB
-from reverse_codi.utils.process_memory import Peaks, ProcessPeak
 from reverse_codi.utils.tables import WIDTH, Table
 from reverse_codi.verbalize.scores import Scored
 from reverse_codi.verbalize.translations.record import Translation

@@ -9,8 +9,8 @@ import pytest
 
 from reverse_codi.cli.jobs.trajectories import run
 from reverse_codi.cli.trajectories import main, named, parser
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
-from reverse_codi.utils.config import RecipeError
 from tests.fakes import output, printed, screen
 from tests.huginn import BOS, make_tiny_huginn
 

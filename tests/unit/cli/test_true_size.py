@@ -18,9 +18,9 @@ from reverse_codi.cli.jobs.true_size import (
     stages,
 )
 from reverse_codi.cli.main import main, verb_module
+from reverse_codi.errors import UserError
+from reverse_codi.processes.process_memory import Peaks, ProcessPeak
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.process_memory import Peaks, ProcessPeak
 from tests.fakes import output, printed, screen
 
 FEWER = (

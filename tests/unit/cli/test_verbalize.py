@@ -11,6 +11,7 @@ import pytest
 from datasets import Dataset
 
 from reverse_codi.cli.verbalize import main, save, show
+from reverse_codi.errors import UserError
 from reverse_codi.reading.lens import lens
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
@@ -18,7 +19,6 @@ from reverse_codi.reasoners.question_checks import QuestionError
 from reverse_codi.tasks.records import read_records
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, TraceStore
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translations.record import TRUST_THRESHOLD, Translation
 from reverse_codi.verbalize.translator import Translator
 from tests.fakes import printed, screen

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from reverse_codi.cli import evaluate
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation.accuracy import Accuracies, flat, metric, verdict
 from reverse_codi.evaluation.thoughtless import without_thoughts
 from reverse_codi.reasoners.checkpoints.known import Published
@@ -14,7 +15,6 @@ from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.config import RecipeError
 
 NOT_KNOWN = "no published figure is known for this checkpoint, number of thoughts and task"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation.defaults import Size
 from reverse_codi.evaluation.draw import EvalSetRequest, draw
 from reverse_codi.evaluation.eval_set import EvalSet
@@ -16,7 +17,6 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.kept_claims import kept_claims
 from reverse_codi.verbalize.self_generated_cot import FILE
 from tests.tiny import make_encoded, make_tiny_metric

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from reverse_codi.cli.paired import main
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation.paired import changes, texts_of
-from reverse_codi.utils.config import UserError
 
 
 def row(text: str, question: str = "q", gold: str = "12 + 5 = 17.", match: float = 0.5) -> dict[str, Any]:

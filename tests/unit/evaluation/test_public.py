@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from reverse_codi import Recipe, evaluate
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.evaluation.public import EvaluationResult
 from reverse_codi.utils.bootstrap import Interval
-from reverse_codi.utils.config import RecipeError, UserError
 from reverse_codi.utils.figures import NOTHING
 
 OPERANDS = Interval(0.9, 0.8, 0.95, 64)

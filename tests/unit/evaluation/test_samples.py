@@ -9,13 +9,13 @@ import pytest
 from torch import Tensor
 
 from reverse_codi.cli.samples import main, table
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation import samples
 from reverse_codi.evaluation.samples import Tried, by_margin, counts, nearest_of_all, tried
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils import console
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.thoughts import thought_sites, thoughts_of
 from reverse_codi.verbalize.translations.reference_texts import reference_texts
 from reverse_codi.verbalize.translator import Translator

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.evaluation.true_size import (
     as_large_as,
     generated_rows,
@@ -25,7 +26,6 @@ from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.gsm8k import GSM8K
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import RecipeError
 from tests.tiny import make_tiny_traces
 
 

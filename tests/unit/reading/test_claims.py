@@ -10,7 +10,7 @@ import torch
 from reverse_codi.reading import claims as module
 from reverse_codi.reading.claims import EncodedSteps, claimed, claims_text, find_encoded_steps
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.files import NotJsonError
+from reverse_codi.storage.files import NotJsonError
 
 H0, H1 = Site("h", 0), Site("h", 1)
 CLAIMS = ["12 + 5 = 17", "17 * 2 = 34"]

@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
+from reverse_codi.processes.memory import peak, restart_peak
 from reverse_codi.reading.affine import AffineMap
-from reverse_codi.utils.memory import peak, restart_peak
 
 TRACES, DIRECTIONS, WIDTH = 7_000, 6_120, 2_048
 

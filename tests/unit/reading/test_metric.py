@@ -8,11 +8,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.metric import MetricError, ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import Point, ReadSpec
-from reverse_codi.utils.errors import UserError
 from tests.tiny import make_problems, make_tiny_metric, make_tiny_reasoner
 
 SITES = [Site("h", 2), Site("h", 0), Site("h", 2)]

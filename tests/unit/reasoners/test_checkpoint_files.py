@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.checkpoints import convert
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.files import read_weights, unwrapped, weight_files
 from reverse_codi.reasoners.distill.pretrained import load_base
 from reverse_codi.reasoners.load import import_report, load_reasoner, open_reasoner, reasoner_folder
 from reverse_codi.recipe.reasoner import Source
-from reverse_codi.utils import hub
-from reverse_codi.utils.config import UserError
+from reverse_codi.storage import hub
 from tests.unit.reasoners.conformance.layouts import (
     make_coconut,
     make_codi_gpt2,

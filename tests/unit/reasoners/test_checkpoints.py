@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from reverse_codi.cli.checkpoint import main as print_report
+from reverse_codi.processes.environment import MachineError
 from reverse_codi.reasoners import load
 from reverse_codi.reasoners.checkpoints.convert import convert, converted_folder
 from reverse_codi.reasoners.checkpoints.description import Description
@@ -33,8 +34,7 @@ from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine
-from reverse_codi.utils import hub
-from reverse_codi.utils.environment import MachineError
+from reverse_codi.storage import hub
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 from tests.tiny import stir

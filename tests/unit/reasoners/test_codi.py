@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.base import Patch
 from reverse_codi.reasoners.codi import PROJECTION_FILE, CheckpointError, CodiReasoner
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.config import UserError
 from tests.tiny import make_problems, make_tiny_reasoner
 
 QUESTIONS = [p.question for p in make_problems(7)]

@@ -13,7 +13,7 @@ from reverse_codi.reasoners.checkpoints.known import KNOWN, as_markdown, known, 
 from reverse_codi.reasoners.load import import_report, load_reasoner, reasoner_folder
 from reverse_codi.recipe.reasoner import LayoutName, Source
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils import hub
+from reverse_codi.storage import hub
 from tests.unit.reasoners.conformance.layouts import (
     Case,
     K,

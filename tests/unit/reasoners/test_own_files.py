@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.utils.errors import UserError
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import pytest
 
 from reverse_codi.cli import trace, train, trajectories
 from reverse_codi.cli.jobs.pipeline import check_reasoner_is_made_here
+from reverse_codi.errors import RecipeError
+from reverse_codi.processes.environment import MachineError
+from reverse_codi.processes.room import Node
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.claims import parse_claims
 from reverse_codi.training import preflight
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.environment import MachineError
-from reverse_codi.utils.room import Node
 
 ROOT = Path(__file__).parents[3]
 NAMES = ["codi-gpt2", "codi-llama-1b", "codi-llama-1b-answer-only", "sim-cot-llama-1b", "coconut-gpt2"]

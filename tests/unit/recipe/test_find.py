@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.find import purpose, recipe_file, recipes
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils.config import RecipeError
 
 ROOT = Path(__file__).parents[3]
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.schema import Recipe, load_recipe
+from reverse_codi.trackers import tracker
+from reverse_codi.trackers.tracker import TrackerError, check_trackers
 from reverse_codi.training import preflight
-from reverse_codi.utils import tracker
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.tracker import TrackerError, check_trackers
 
 
 @pytest.mark.parametrize(

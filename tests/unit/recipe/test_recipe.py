@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe import overrides
 from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.tasks import Arithmetic
-from reverse_codi.utils.config import RecipeError
 
 ROOT = Path(__file__).parents[3]
 TINY = str(ROOT / "recipes/tiny.yaml")

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reinforce import DistilSection, SearchSection
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.utils.config import RecipeError
 
 
 def stages(*entries: dict[str, Any], **sections: Any) -> list[tuple[str, int]]:

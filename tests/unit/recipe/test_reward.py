@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.reward import Gate, RewardItem, RewardSection, Schedule
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.rewards.registry import find_functions
-from reverse_codi.utils.config import RecipeError, validated
+from reverse_codi.utils.config import validated
 
 CUSTOM = """
 from reverse_codi import reward

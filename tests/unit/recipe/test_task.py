@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.task import TaskSection
 from reverse_codi.tasks import GSM8K, JsonLines
-from reverse_codi.utils.config import RecipeError, validated
+from reverse_codi.utils.config import validated
 
 
 def section(**values: Any) -> TaskSection:

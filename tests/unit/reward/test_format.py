@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.rewards.registry import find
-from reverse_codi.utils.config import RecipeError
 from tests.fakes import called, make_reward_batch
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import reward.gold_claim
+from reverse_codi.errors import RecipeError
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.rewards.registry import find, names
-from reverse_codi.utils.config import RecipeError
 from tests.fakes import called
 from tests.tiny import make_batch, make_rows, make_table_metric
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import reverse_codi
+from reverse_codi.errors import RecipeError
 from reverse_codi.rewards.declare import reward
 from reverse_codi.rewards.registry import find, names
-from reverse_codi.utils.config import RecipeError
 from tests.fakes import make_reward_batch
 
 CUSTOM = '''

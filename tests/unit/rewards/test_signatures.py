@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from reverse_codi import RewardBatch, reward
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.rewards import signatures
 from reverse_codi.rewards.batch import RewardError
 from reverse_codi.rewards.calls import run_rewards
 from reverse_codi.rewards.registry import find, find_functions
-from reverse_codi.utils.config import RecipeError, Section
+from reverse_codi.utils.config import Section
 from tests.tiny import make_batch, make_rows, make_table_metric
 
 SITE = Site("h", 1)

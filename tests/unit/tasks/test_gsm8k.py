@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.tasks import make_task
 from reverse_codi.tasks.base import Problem, Split, TaskError
 from reverse_codi.tasks.gsm8k import GSM8K, GSM8kAug
-from reverse_codi.utils.errors import UserError
 
 SHARED = Path(__file__).parents[3] / "../shared/data/gsm8k"
 ANSWER = (

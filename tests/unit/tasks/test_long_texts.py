@@ -10,6 +10,8 @@ import pytest
 
 from reverse_codi.reading.claims import claimed
 from reverse_codi.reading.reader import before_last_number, numbers_at
+from reverse_codi.storage.json_files import parsed
+from reverse_codi.storage.yaml_text import load_yaml
 from reverse_codi.tasks.answers import canonical_plain, canonical_sentence, canonical_truth, stated
 from reverse_codi.tasks.claims import claims_of, parse_belongings
 from reverse_codi.tasks.claims import stated as stated_claims
@@ -19,8 +21,6 @@ from reverse_codi.tasks.gsm8k import aug_problem, gsm8k_problem
 from reverse_codi.tasks.numbers import canonical_number, whole_number
 from reverse_codi.tasks.spellings import numbers_in
 from reverse_codi.tasks.steps import sentence_steps
-from reverse_codi.utils.json_files import parsed
-from reverse_codi.utils.yaml_text import load_yaml
 from reverse_codi.verbalize.questions import read_questions
 
 N = 200_000

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.tasks.base import TaskError
 from reverse_codi.tasks.source import POOL, read_splits
-from reverse_codi.utils.errors import UserError
 
 
 def read(source: str | Path) -> dict[str, list[tuple[str, object]]]:

@@ -24,7 +24,7 @@ from reverse_codi.tasks import Split, make_task
 from reverse_codi.tasks.jsonl import JsonLines
 from reverse_codi.traces.store import StoreError, TraceStore
 from reverse_codi.training.preflight import check_traces
-from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.command import run_verb
 from reverse_codi.utils.log import show_log
 from tests.bases import make_base
 from tests.fakes import output

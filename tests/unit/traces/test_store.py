@@ -24,13 +24,13 @@ from reverse_codi.cli.trace import import_vectors
 from reverse_codi.reasoners.base import Chains, Patch
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
+from reverse_codi.storage.files import TEMPORARY
 from reverse_codi.tasks import Arithmetic, Split, TaskError
 from reverse_codi.traces.collect import TraceRequest, collect, traces_of
 from reverse_codi.traces.files import Manifest
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.shards import as_stream, decode
 from reverse_codi.traces.store import StoreError, Trace, TraceHeader, TraceStore, TraceWriter
-from reverse_codi.utils.files import TEMPORARY
 from tests.fakes import FakeReasoner
 
 K, D, N = 3, 8, 20

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.cli.curves import main, tables
+from reverse_codi.errors import UserError
 from reverse_codi.reports.runs import run_report
 from reverse_codi.training.curves import plot, points
-from reverse_codi.utils.config import UserError
 
 LINES = [
     {"stage": "00-warm", "seconds": 0, "total/texts": 0, "total/seconds": 0, "heldout/claim": 0.1},

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from reverse_codi.processes import stopping
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
+from reverse_codi.trainers.stop import StopWhenAsked, steps_of
 from reverse_codi.training.dropped_step import LastWholeStep, whole_steps_kept
 from reverse_codi.training.grpo import ThoughtTrainer, build_trainer
-from reverse_codi.utils import stopping
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
-from reverse_codi.utils.trainer_stop import StopWhenAsked, steps_of
 from tests.tiny import make_tiny_policy
 
 G = 4

@@ -8,13 +8,13 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations.integration_utils import WandbCallback
 
+from reverse_codi.processes.workers import AgreeOnControl
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardItem, RewardSection, Schedule
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.trackers.reporting import Reporting
 from reverse_codi.training.grpo import ThoughtTrainer, build_trainer
-from reverse_codi.utils.trackers.reporting import Reporting
-from reverse_codi.utils.workers import AgreeOnControl
 from tests.tiny import make_tiny_policy
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from reverse_codi.errors import UserError
+from reverse_codi.processes import stopping
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.grpo import GrpoSection, Keep
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.training.monitor import Monitor
 from reverse_codi.training.records import Completions, rewind
 from reverse_codi.training.rollouts import Phases
-from reverse_codi.utils import stopping
-from reverse_codi.utils.config import UserError
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.scores import Scored
 from tests.tiny import make_rows

@@ -7,12 +7,12 @@ from typing import Any
 import fsspec
 import pytest
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.job import JOB, RESULTS
+from reverse_codi.storage.mirror import MirrorError
 from reverse_codi.training import outputs
 from reverse_codi.training.outputs import OUTPUTS, TRACE, TRAIN, check_shipped, keeping, kept, settled
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.job import JOB, RESULTS
-from reverse_codi.utils.mirror import MirrorError
 
 
 @pytest.fixture

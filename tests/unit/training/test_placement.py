@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import RecipeError
+from reverse_codi.processes.room import Node
 from reverse_codi.recipe.placement import PlacementSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.placement import Placement, bundles, check_placement, in_group
-from reverse_codi.utils.config import RecipeError, override, validated
-from reverse_codi.utils.room import Node
+from reverse_codi.utils.config import override, validated
 
 
 def recipe(*words: str) -> Recipe:

@@ -10,6 +10,8 @@ import torch
 from transformers import GPT2Config, LlamaConfig
 
 from reverse_codi.cli.train import main as train_main
+from reverse_codi.errors import RecipeError
+from reverse_codi.processes.memory import GIB, Peak
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import VerbalizerSection
@@ -22,8 +24,6 @@ from reverse_codi.training.plan_check import check_gpus, check_host, planned_run
 from reverse_codi.training.plan_table import summary, tables, write_plan
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.sync_choice import choice, settled
-from reverse_codi.utils.config import RecipeError
-from reverse_codi.utils.memory import GIB, Peak
 from reverse_codi.utils.tables import Table
 from tests.tiny import make_tiny_policy
 

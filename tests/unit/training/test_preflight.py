@@ -15,9 +15,13 @@ from reverse_codi.cli.distill import main as distill_main
 from reverse_codi.cli.evaluate import main as evaluate_main
 from reverse_codi.cli.trace import main as trace_main
 from reverse_codi.cli.train import main as train_main
+from reverse_codi.errors import RecipeError, UserError
+from reverse_codi.processes.room import Node
 from reverse_codi.reasoners.checkpoints.accounting import skeleton
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.outputs import OutputError
+from reverse_codi.storage.stages import StageError, record
 from reverse_codi.traces.files import Manifest, StoreError, TraceHeader
 from reverse_codi.train import train
 from reverse_codi.training import preflight
@@ -31,10 +35,7 @@ from reverse_codi.training.stage_folders import (
     reading_settings,
     warm_settings,
 )
-from reverse_codi.utils.config import RecipeError, UserError, override, validated
-from reverse_codi.utils.outputs import OutputError
-from reverse_codi.utils.room import Node
-from reverse_codi.utils.stages import StageError, record
+from reverse_codi.utils.config import override, validated
 
 
 def made(tmp_path: Path, folders: tuple[Path, Path], *words: str) -> Recipe:

@@ -8,10 +8,10 @@ import pytest
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.stages import StageError
 from reverse_codi.tasks.base import Split
 from reverse_codi.training import prepare as preparation
 from reverse_codi.training.prepare import Prepared, prepare
-from reverse_codi.utils.stages import StageError
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot
 from tests.tiny import make_encoded
 

@@ -9,12 +9,13 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.files import DamagedError
+from reverse_codi.storage.manifest import write_manifest
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
 from reverse_codi.training.resuming import NEW, differences, set_broken_aside, start_of
-from reverse_codi.utils.config import RecipeError, override, validated
-from reverse_codi.utils.files import DamagedError
-from reverse_codi.utils.manifest import write_manifest
-from reverse_codi.utils.trainer_checkpoints import POLICY_WEIGHTS
+from reverse_codi.utils.config import override, validated
 
 BEGUN: dict[str, Any] = {
     "reward": {"functions": [{"name": "hidden_match"}, {"name": "brevity", "weight": 0.1}]},

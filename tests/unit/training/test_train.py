@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.tasks.base import Split
 from reverse_codi.train import train
 from reverse_codi.training import run_folder
 from reverse_codi.training.learning_signal import NothingLearntError, check_thoughts
 from reverse_codi.training.prepare import Prepared, Traces
-from reverse_codi.utils.config import RecipeError, UserError, override, validated
+from reverse_codi.utils.config import override, validated
 
 
 def recipe(*words: str) -> Recipe:

@@ -12,11 +12,11 @@ from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.run import LogSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
+from reverse_codi.storage.stages import StageError
 from reverse_codi.tasks.base import Split
 from reverse_codi.training import warm_start as module
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.warm_start import taught_thoughts, warm_start, warm_texts
-from reverse_codi.utils.stages import StageError
 from reverse_codi.verbalize.self_generated_cot import SelfGeneratedCot, candidates
 from reverse_codi.verbalize.targets import nearest_texts
 from reverse_codi.verbalize.warm_start import SftPairs

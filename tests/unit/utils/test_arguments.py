@@ -19,8 +19,8 @@ from reverse_codi.cli import (
     trajectories,
     verbalize,
 )
+from reverse_codi.errors import RecipeError
 from reverse_codi.utils.arguments import size
-from reverse_codi.utils.config import RecipeError
 
 
 @pytest.mark.parametrize(

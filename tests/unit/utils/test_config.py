@@ -6,16 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from reverse_codi.errors import RecipeError, UserError
 from reverse_codi.recipe.schema import load_recipe
-from reverse_codi.utils.config import (
-    RecipeError,
-    Section,
-    UserError,
-    override,
-    read_yaml,
-    run_verb,
-    validated,
-)
+from reverse_codi.utils.command import run_verb
+from reverse_codi.utils.config import Section, override, read_yaml, validated
 
 
 class Inner(Section):

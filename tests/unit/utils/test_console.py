@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from reverse_codi.utils import console as module
-from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.command import run_verb
 from reverse_codi.utils.console import VerbConsole, counted, progress
 from reverse_codi.utils.log import hide_log, log_console, notes, show_log
 from reverse_codi.utils.tables import Table
@@ -24,7 +24,7 @@ log = logging.getLogger("reverse_codi.somewhere")
 VERB = """
 import logging
 import sys
-from reverse_codi.utils.config import run_verb
+from reverse_codi.utils.command import run_verb
 from reverse_codi.utils.console import VerbConsole
 from reverse_codi.utils.log import show_log
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.utils.config import RecipeError
 from reverse_codi.verbalize.config import FILE, Injection, VerbalizerConfig, VerbalizerConfigError
 
 V = 1000

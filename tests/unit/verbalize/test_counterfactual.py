@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from reverse_codi import Patch, Site, Verbalizer
+from reverse_codi.errors import UserError
 from reverse_codi.reading.interventions.replace import latent_inputs_of_each
 from reverse_codi.reasoners.question_checks import QuestionError
 from reverse_codi.recipe.reading import Prefix, ReadSpec
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.counterfactual import edited_sites, read_as
 from tests.tiny import make_problems, make_table_metric, make_tiny_metric, make_tiny_reasoner
 

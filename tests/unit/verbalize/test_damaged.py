@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.claims import EncodedSteps
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.rollout.adapter_config import adapter_config
+from reverse_codi.storage.manifest import MANIFEST, write_manifest
 from reverse_codi.training.best_texts import TEXTS_FILE, BestTexts, Found
-from reverse_codi.utils.errors import UserError
-from reverse_codi.utils.manifest import MANIFEST, write_manifest
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.publishing.folder import EMBEDDED_FOLDER, copy_verbalizer
 from reverse_codi.verbalize.publishing.place import Place

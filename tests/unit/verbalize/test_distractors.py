@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.distractors import Distractors, seed_of
 
 H0, H1 = Site("h", 0), Site("h", 1)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.reasoner import ReasonerSection
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize import lens_claims as module
 from reverse_codi.verbalize.lens_claims import lens_claims
 from reverse_codi.verbalize.lens_search import Found, lens_search

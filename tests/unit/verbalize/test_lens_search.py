@@ -10,12 +10,12 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.tasks.graph import Graph
 from reverse_codi.tasks.words import word_tokenizer
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.lens_search import Found, ambiguity, lens_search
 from reverse_codi.verbalize.thoughts import Thoughts
 from tests.tiny import make_tiny_reasoner

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
-from reverse_codi.utils.errors import UserError
 from reverse_codi.verbalize.questions import Question, read_questions
 from tests.tiny import make_tiny_traces
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize import kept_claims
 from reverse_codi.verbalize.self_generated_cot import FILE, SelfGeneratedCot, candidates, self_generated_cot
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translator import Translator
 from tests.tiny import make_table_metric, make_tiny_reasoner
 

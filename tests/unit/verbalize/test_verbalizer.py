@@ -12,10 +12,10 @@ import torch
 import yaml
 
 from reverse_codi import Site, TraceStore, Verbalizer
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.question_checks import QuestionError
 from reverse_codi.traces.store import StoreError
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translations.reference_texts import reference_texts
 from reverse_codi.verbalize.translations.translate import translate
 from tests.tiny import make_problems, make_tiny_reasoner

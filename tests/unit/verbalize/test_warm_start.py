@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import Trainer
 
+from reverse_codi.processes import stopping
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.verbalizer import WarmStartSection
-from reverse_codi.utils import stopping
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.fine_tuner import left
 from reverse_codi.verbalize.policy import Policy

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation.reward_trials.bench import DISTRACTORS, Bench, TextKind, TrialSource, with_others
 from reverse_codi.evaluation.reward_trials.texts import texts_of
 from reverse_codi.evaluation.reward_trials.trial import run
@@ -16,7 +17,6 @@ from reverse_codi.rewards.registry import find
 from reverse_codi.tasks.records import read_records
 from reverse_codi.traces.imports import import_arrays
 from reverse_codi.traces.store import StoreError, TraceStore
-from reverse_codi.utils.config import UserError
 from tests.tiny import (
     make_encoded,
     make_problems,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.evaluation.reward_trials.bench import Bench, TextKind, TrialSource, other_thoughts
 from reverse_codi.evaluation.reward_trials.texts import texts_of
 from reverse_codi.evaluation.reward_trials.trial import Spread, Trial, run, score
@@ -12,7 +13,6 @@ from reverse_codi.rewards.batch import RewardBatch, RewardError
 from reverse_codi.rewards.declare import RewardSpec
 from reverse_codi.rewards.registry import find
 from reverse_codi.tasks.records import read_records
-from reverse_codi.utils.config import UserError
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from reverse_codi.reasoners.distill.data import Collator, ProblemRows
 from reverse_codi.reasoners.distill.loss import Batch, codi_terms
 from reverse_codi.reasoners.distill.phases import PhaseJob, train_phase
 from reverse_codi.recipe.distill import Phase
+from reverse_codi.storage.manifest import write_manifest
+from reverse_codi.trainers.checkpoints import last_complete_checkpoint
 from reverse_codi.utils.finite import NotFiniteError
-from reverse_codi.utils.manifest import write_manifest
-from reverse_codi.utils.trainer_checkpoints import last_complete_checkpoint
 from tests.tiny import make_problems, make_tiny_reasoner
 
 

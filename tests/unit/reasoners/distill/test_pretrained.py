@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from reverse_codi.cli.jobs.pipeline import check_reasoner_is_made_here
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.pretrained import gguf_file, load_base, merged, with_lora
@@ -18,7 +19,6 @@ from reverse_codi.recipe.distill import LoraSection
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
-from reverse_codi.utils.config import RecipeError
 from tests.bases import GGUF_TOKENS, make_base, make_gguf
 
 

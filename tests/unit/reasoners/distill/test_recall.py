@@ -8,6 +8,7 @@ import random
 import pytest
 import torch
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill import recall
 from reverse_codi.reasoners.distill.recall import Statements, learn
@@ -15,7 +16,6 @@ from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.recipe.distill import Recall
 from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.graph import Graph
-from reverse_codi.utils.config import UserError
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.utils.log import show_log
 from tests.fakes import printed, screen

@@ -10,8 +10,8 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.run import distill, new_model
 from reverse_codi.reasoners.distill.training_record import trained_length
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.storage.stages import TAKEN_OVER, record
 from reverse_codi.tasks import Split
-from reverse_codi.utils.stages import TAKEN_OVER, record
 
 
 def test_distillation_keeps_the_length_of_its_longest_question(tmp_path: Path) -> None:

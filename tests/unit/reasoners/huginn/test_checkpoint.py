@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.codi import CheckpointError, CodiReasoner
 from reverse_codi.reasoners.huginn.checkpoint import (
     HEAD,
@@ -23,7 +24,6 @@ from reverse_codi.reasoners.huginn.checkpoint import (
 from reverse_codi.reasoners.huginn.model import rotation
 from reverse_codi.reasoners.huginn.reasoner import HuginnReasoner
 from reverse_codi.reasoners.huginn.refusal import refuse_translation
-from reverse_codi.utils.config import RecipeError
 from tests.huginn import make_tiny_huginn
 
 WQKV = "transformer.core_block.2.attn.Wqkv.weight"

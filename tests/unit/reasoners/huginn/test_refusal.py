@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reverse_codi.cli import trace, train
+from reverse_codi.errors import RecipeError
 from reverse_codi.reasoners.load import load_reasoner, open_reasoner, reasoner_folder
-from reverse_codi.utils.config import RecipeError
 from tests.huginn import make_tiny_huginn
 
 

@@ -11,11 +11,11 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
-from reverse_codi.utils.config import UserError
-from reverse_codi.utils.stages import file_hash, record
+from reverse_codi.storage.stages import file_hash, record
 from reverse_codi.verbalize.config import Injection
 from reverse_codi.verbalize.publishing.adapter_card import checkpoints_card
 from reverse_codi.verbalize.publishing.figures import MetricsError

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.reasoner import ReasonerSection, Source
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.publishing.place import Place
 
 

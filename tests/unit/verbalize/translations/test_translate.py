@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reverse_codi.errors import UserError
 from reverse_codi.reading.affine import AffineMap, trust
 from reverse_codi.reading.metric import ThoughtMetric
 from reverse_codi.reading.reader import Reader
@@ -15,7 +16,6 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.sites import ANSWER, Site
 from reverse_codi.recipe.reading import Prefix, ReadSpec
 from reverse_codi.traces.store import TraceStore
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translations.given import Given, given_vectors, stored, thought_now
 from reverse_codi.verbalize.translations.record import NO_QUESTION, Translation
 from reverse_codi.verbalize.translations.reference_texts import reference_texts

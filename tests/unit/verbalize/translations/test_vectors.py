@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from reverse_codi.errors import UserError
 from reverse_codi.reasoners.sites import Site
-from reverse_codi.utils.config import UserError
 from reverse_codi.verbalize.translations.vectors import VectorsError, check_width, read_vectors
 
 Z = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""What a transformers `Trainer` is given: its checkpoints, its stop on a signal, its progress."""

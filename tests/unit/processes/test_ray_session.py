@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from reverse_codi.processes import ray_session
+
+
+@pytest.fixture
+def part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that stands for a raylet."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    made = ray_session.Session(str(tmp_path), {"raylet": psutil.Process(process.pid)}, None)
+    monkeypatch.setattr(ray_session, "_session", made)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_ray_that_lives_is_waited_for(part: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    ray_session.check_alive()
+    assert ray_session.folder() == str(tmp_path)
+
+
+def test_one_that_died_is_an_error_also_while_nobody_has_asked_for_its_exit_code(
+    part: subprocess.Popen[bytes],
+) -> None:
+    part.kill()
+    for reap in (False, True):
+        if reap:
+            part.wait()
+        with pytest.raises(
+            ray_session.RayDiedError, match=rf"its raylet, .*process {part.pid}.*raylet\.out.*--resume"
+        ):
+            while True:  # the kernel takes a moment
+                ray_session.check_alive()
+
+
+def test_a_ray_that_someone_else_began_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(True))
+    monkeypatch.setattr(ray_session, "_session", None)
+    ray_session.check_alive()
+    ray_session.end()
+    assert ended == [] and ray_session.folder() == ""
+    ray_session.joined()
+    with ray_session.ended():
+        assert ray_session.folder() == ""
+    assert ended == [True]
