@@ -223,8 +223,9 @@ def begin(root: Path) -> None:
 
 def go_on(root: Path) -> None:
     """The rest of it, as a resumed run does."""
-    checkpoint = set_aside(root / "grpo", POLICY_WEIGHTS, print)
-    train(REASONER, root, checkpoint, **{**TRAINING, "schedule": "constant"})
+    found = newest_whole(root / "grpo", POLICY_WEIGHTS)
+    set_aside(found, print)
+    train(REASONER, root, found.folder, **{**TRAINING, "schedule": "constant"})
 
 
 def read_run(root: Path, number: int) -> None:

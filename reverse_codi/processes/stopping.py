@@ -59,12 +59,16 @@ class _State:
 _state = _State()
 
 
+def _note(signum: int) -> None:
+    _state.signum, _state.at, _state.where = signum, time.monotonic(), under_way.described()
+
+
 def _handle(signum: int, frame: FrameType | None) -> None:
     if _state.signum is not None:
         if time.monotonic() - _state.at > SAME_S:
             os._exit(128 + signum)
         return
-    _state.signum, _state.at, _state.where = signum, time.monotonic(), under_way.described()
+    _note(signum)
     if not _state.held:
         raise StopAsked(_name())
     # Not by print or logging: the signal may have come in the middle of either.
@@ -174,6 +178,21 @@ def ask_stalled(why: str) -> None:
         _thread.interrupt_main()
 
 
+def request(signum: int) -> bool:
+    """Ask for another process, which had the signal; this one handles none, and may work in any thread.
+
+    Returns:
+        Whether a `deferred` block is open, which ends by itself. Nothing else here is cut.
+    """
+    _note(signum)
+    return _state.held > 0
+
+
+def signal_asked() -> int | None:
+    """Number of the signal that asked this process to stop; None before any."""
+    return _state.signum
+
+
 def is_listening() -> bool:
     """Whether this process is a command of ours, which ends with `exit_code`."""
     return _state.listening
@@ -184,9 +203,14 @@ def exit_code() -> int:
     return STALLED if _state.stalled else 128 + (_state.signum or signal.SIGINT)
 
 
+def place() -> str:
+    """What there is to go on from, such as "at step 12"; without it, where the signal came; "" at neither."""
+    return _state.kept or (f"in {_state.where}" if _state.where else "")
+
+
 def last_line() -> str:
     """What to tell the user: "stopped by SIGTERM at step 12; go on with --resume"."""
-    where = _state.kept or (f"in {_state.where}" if _state.where else "")
+    where = place()
     what = f"{_state.stalled}; the run stopped" if _state.stalled else f"stopped by {_name()}"
     advice = f"; {_state.advice}" if _state.advice else ""
     return f"{what}{' ' if where else ''}{where}{advice}"

@@ -8,11 +8,14 @@ to be called by all workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
 from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from reverse_codi.processes import stopping
 
 # What a callback may ask of a Trainer.
 ASKED = ("should_training_stop", "should_epoch_stop", "should_save", "should_evaluate", "should_log")
@@ -69,6 +72,11 @@ def at_first(rows: Sequence[Any], work: Callable[[list[Any]], Sequence[Any]]) ->
     mine: list[Any] = [None]
     distributed.scatter_object_list(mine, parts, src=0)
     return cast(list[Any], mine[0])
+
+
+def droppable() -> AbstractContextManager[None]:
+    """As `stopping.droppable`, for a lone worker: of several none leaves a step that the others wait in."""
+    return stopping.droppable() if n_workers() == 1 else nullcontext()
 
 
 class AgreeOnControl(TrainerCallback):

@@ -36,17 +36,17 @@ def adapter_config(adapter: str | Path) -> dict[str, Any]:
     reloads a changed table, so an adapter must leave both alone.
 
     Raises:
-        FileNotFoundError: there is none, or no weights beside it.
         DamagedError: its files are not what was written.
-        AdapterError: it is no LoRA, touches embeddings, or sets what training never sets.
+        AdapterError: there is none, or no weights beside it; it is no LoRA, touches embeddings, or sets what
+            training never sets.
     """
+    fix = "write the policy again, or fetch it again"
     file = Path(adapter) / ADAPTER_CONFIG
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: {adapter} holds no PEFT adapter")
+        raise AdapterError(f"{file} is missing: {adapter} holds no PEFT adapter; {fix}")
     weights = Path(adapter) / POLICY_WEIGHTS
     if not weights.is_file():  # PEFT would take a pickle, or ask the hub
-        raise FileNotFoundError(f"{weights} is missing: {adapter} holds no adapter's weights")
-    fix = "write the policy again, or fetch it again"
+        raise AdapterError(f"{weights} is missing: {adapter} holds no adapter's weights; {fix}")
     check_files(adapter, (ADAPTER_CONFIG, POLICY_WEIGHTS), fix)
     config = read_object(file, fix)
     targets = config.get("target_modules")  # a text would be a pattern, and could take hours to match

@@ -102,7 +102,7 @@ class Engine(Protocol):
 
         Raises:
             ValueError: the adapter does not fit.
-            FileNotFoundError: the folder holds no adapter.
+            AdapterError: the folder holds no adapter.
         """
         ...
 

@@ -44,7 +44,7 @@ class Base:
         """The model with an adapter; it shares with the base every weight that the adapter leaves alone.
 
         Raises:
-            FileNotFoundError: the folder holds no adapter.
+            AdapterError: the folder holds no adapter.
             ValueError: the adapter does not fit.
         """
         if adapter is None:
@@ -65,7 +65,7 @@ class Base:
         that its module holds beside it.
 
         Raises:
-            FileNotFoundError: the folder holds no adapter.
+            AdapterError: the folder holds no adapter.
             ValueError: the adapter does not fit.
         """
         layers = _layers(self._wrapped(adapter))

@@ -123,22 +123,16 @@ def _unreadable(file: Path) -> list[str]:
     return []
 
 
-def set_aside(out: Path, weights: str, say: Callable[[str], None]) -> str | None:
-    """Rename checkpoints newer than the last good one, so that the Trainer rotates none away for them.
+def set_aside(found: Checkpoint, say: Callable[[str], None]) -> None:
+    """Rename checkpoints newer than the one to go on from, so that the Trainer rotates none away for them.
 
     Args:
-        out: folder of checkpoints.
-        weights: the file that holds a checkpoint's weights.
+        found: by `newest_whole` or `checkpoint_to_resume`.
         say: prints a line for each that is renamed.
-
-    Returns:
-        The last good one.
     """
-    found = newest_whole(out, weights)
     for folder, why in found.passed.items():
         renamed = _rename(Path(folder), DAMAGED if folder in found.damaged else ASIDE)
         say(f"{why}: renamed to {renamed.name}")
-    return found.folder
 
 
 def take_rate(optimizer: Any, scheduler: Any, rate: float) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.processes import stopping, under_way
+from reverse_codi.processes.workers import droppable
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.storage.files import nulled
 from reverse_codi.storage.json_lines import JsonLog, json_lines
@@ -63,7 +64,7 @@ class Monitor(TrainerCallback):
         """
         state.compute_steps(args, state.max_steps)  # a loaded state brings the former run's save_steps
         if state.global_step == 0 or self.best == -math.inf or self._is_due(state.global_step):
-            with stopping.droppable():
+            with droppable():
                 self._evaluate(state.global_step)
 
     def _is_due(self, step: int) -> bool:

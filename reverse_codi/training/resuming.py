@@ -8,7 +8,7 @@ or what the kept figures are compared by (grpo.keep, grpo.eval_thoughts).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,7 +22,6 @@ from reverse_codi.trainers.checkpoints import (
     Checkpoint,
     checkpoint_to_resume,
     complete_checkpoints,
-    set_aside,
 )
 from reverse_codi.utils.config import read_yaml
 
@@ -74,11 +73,13 @@ class Start:
         checkpoint: folder that it goes on from; None for a new run.
         changed: settings that it takes over from the new recipe, key -> old and new value.
         notes: what is wrong with newer checkpoints, and that this one was not checked.
+        found: this one and the newer ones, which `trainers.checkpoints.set_aside` renames.
     """
 
     checkpoint: str | None = None
     changed: Mapping[str, Change] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    found: Checkpoint = field(default=Checkpoint(), compare=False)
 
     @property
     def done(self) -> int:
@@ -109,11 +110,11 @@ def start_of(recipe: Recipe, out: Path, resume: bool) -> Start:
         )
     anew = f"move {out / CHECKPOINTS} away to begin reinforcement anew"
     found = checkpoint_to_resume(out / CHECKPOINTS, POLICY_WEIGHTS, anew)
-    notes = tuple(_notes(found))
     file = out / RECIPE_FILE
-    if found.folder is None or not file.is_file():
-        return Start(found.folder, notes=notes)
-    return Start(found.folder, taken_over(differences(read_yaml(file), recipe), recipe, file), notes)
+    changed: Mapping[str, Change] = {}
+    if found.folder is not None and file.is_file():
+        changed = taken_over(differences(read_yaml(file), recipe), recipe, file)
+    return Start(found.folder, changed, tuple(_notes(found)), found)
 
 
 def _notes(found: Checkpoint) -> Iterator[str]:
@@ -123,11 +124,6 @@ def _notes(found: Checkpoint) -> Iterator[str]:
         yield f"{why}; {where}"
     if found.folder and not found.checked:
         yield f"{found.folder} is of version 0.1.0, which kept no checksums: its files were not checked"
-
-
-def set_broken_aside(out: Path, say: Callable[[str], None]) -> None:
-    """Rename checkpoints of `out` that are damaged or not finite; `say` prints a line for each."""
-    set_aside(out / CHECKPOINTS, POLICY_WEIGHTS, say)
 
 
 def differences(before: Mapping[str, Any], recipe: Recipe) -> dict[str, Change]:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from reverse_codi.processes import stopping, under_way
+from reverse_codi.processes import under_way
+from reverse_codi.processes.workers import droppable
 from reverse_codi.reasoners.plain_text import decoded
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.rewards.candidates import Candidates
@@ -86,9 +87,9 @@ class Rollouts:
             trainer: TRL's.
 
         Raises:
-            StopAsked: a signal asked for the end.
+            StopAsked: a signal asked for the end of a lone worker.
         """
-        with stopping.droppable():
+        with droppable():
             columns = self._columns(prompts, trainer)
         under_way.begin_phase("train")
         return columns

@@ -25,13 +25,14 @@ from reverse_codi.storage.lock import owned
 from reverse_codi.storage.manifest import check_files, write_manifest
 from reverse_codi.trackers.tracker import STAGES as STAGE_AXIS
 from reverse_codi.trackers.tracker import WHOLE, log_artifact, start_trackers, tracked
+from reverse_codi.trainers.checkpoints import set_aside
 from reverse_codi.training import preflight
 from reverse_codi.training.memory_log import MemoryLog
 from reverse_codi.training.plan_check import check_plan, planned_run
 from reverse_codi.training.plan_table import summary, write_plan
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.records import BEST, METRICS, STAGES, rewind
-from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, set_broken_aside, start_of
+from reverse_codi.training.resuming import CHECKPOINTS, NEW, Start, start_of
 from reverse_codi.training.runtime import gold_steps
 from reverse_codi.training.stage_folders import READING, READING_FILES, WARM, check_starts
 from reverse_codi.verbalize.policy import POLICY_FILES
@@ -179,7 +180,7 @@ class RunFolder:
 
     def rewind(self) -> None:
         """Drop what was written after the step that RL starts from, and note there which settings changed."""
-        set_broken_aside(self.path, log.warning)
+        set_aside(self.start.found, log.warning)
         for line in rewind(self.path, self.start.done):
             log.warning(line)
         if self.start.changed:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import ray
 import torch
 
+from reverse_codi.errors import blamed_on
 from reverse_codi.processes import ray_session, stopping
-from reverse_codi.processes.environment import ADDRESS, check_ray, running_cluster
+from reverse_codi.processes.environment import ADDRESS, MachineError, check_ray, running_cluster
 from reverse_codi.processes.loopback import is_loopback, stay_on_loopback
 from reverse_codi.processes.room import CPU, GPU, Ask, Node, ray_nodes
 from reverse_codi.recipe.reward import RewardSection
@@ -38,12 +39,15 @@ def start_ray() -> None:
     joining = joins_cluster()
     if not joining or is_loopback(cluster_address()):
         stay_on_loopback()
-    context: Any = ray.init(
-        address=os.environ.get(ADDRESS),
-        include_dashboard=None if joining else False,
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    # Ray gives its processes 30 s to start, which a machine that computes on all cores may not.
+    fix = "end other work on this machine and try again; Ray's logs are in its folder session_latest/logs"
+    with blamed_on("Ray", MachineError, fix, "does not start"):
+        context: Any = ray.init(
+            address=os.environ.get(ADDRESS),
+            include_dashboard=None if joining else False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
     stopping.listen_again()
     if joining:
         ray_session.joined()

@@ -137,11 +137,9 @@ def _loaded(base: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
     """The base with the adapter of a folder, in float32.
 
     Raises:
-        VerbalizerConfigError: a file of the adapter is missing, cut, or no adapter's.
+        AdapterError: see `adapter_config`.
+        VerbalizerConfigError: the weights are cut, or no adapter's.
     """
-    for name in (ADAPTER_CONFIG, POLICY_WEIGHTS):
-        if not (folder / name).is_file():  # PEFT would ask the hub for it
-            raise VerbalizerConfigError(f"{folder / name} is missing: {RESTORE}")
     adapter_config(folder)
     what = "is cut or damaged, or no adapter of this model"
     with blamed_on(folder / POLICY_WEIGHTS, VerbalizerConfigError, RESTORE, what):

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, newest_whole
 from tests.integration.test_distill import recipe_file
+from tests.integration.test_workers import SHARED, with_recipe
 
 ROOT = Path(__file__).parents[2]
 
 
-def stopped(words: list[str], number: int, ready: Callable[[], bool]) -> tuple[int, str]:
+def stopped(words: list[str], number: int, ready: Callable[[], bool], within: float = 120) -> tuple[int, str]:
     """Exit code and output of a command that gets a signal once `ready`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "reverse_codi.cli", *words],
@@ -29,7 +32,7 @@ def stopped(words: list[str], number: int, ready: Callable[[], bool]) -> tuple[i
         text=True,
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + within
         while not ready() and process.poll() is None:
             assert time.monotonic() < deadline, "never ready"
             time.sleep(0.02)
@@ -92,3 +95,29 @@ def test_evaluate_ends(tmp_path: Path) -> None:
     assert code == 143, output
     assert output.splitlines()[-1] == "stopped by SIGTERM"
     assert "Traceback" not in output
+
+
+@pytest.mark.timeout(400)
+def test_several_trainers_keep_the_step_that_was_under_way(tmp_path: Path) -> None:
+    run, steps = tmp_path / "run", tmp_path / "run/metrics.jsonl"
+    options = ["--train.out", str(run), "--grpo.steps", "500", "--grpo.save_every", "500", *SHARED]
+    words = ["train", str(with_recipe(tmp_path) / "recipe.yaml"), "--warm_start.steps", "8", *options]
+    code, output = stopped(
+        words, signal.SIGTERM, lambda: steps.is_file() and '"loss"' in steps.read_text(), within=300
+    )
+    assert code == 143, output
+    said = re.search(r"^stopped by SIGTERM at step (\d+) of grpo; go on with --resume$", output, re.MULTILINE)
+    assert said is not None and "Traceback" not in output, output
+    found = newest_whole(run / "grpo", POLICY_WEIGHTS)
+    assert found.folder == str(run / f"grpo/checkpoint-{said[1]}") and found.passed == {}
+
+
+@pytest.mark.timeout(400)
+def test_several_trainers_end_at_once_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    run, traces = tmp_path / "run", tmp_path / "more"
+    options = ["--train.out", str(run), "--trace.out", str(traces), "--trace.n", "200000", *SHARED]
+    words = ["train", str(with_recipe(tmp_path) / "recipe.yaml"), *options]
+    code, output = stopped(words, signal.SIGTERM, lambda: len(list(traces.glob("*.arrow"))) > 1, within=300)
+    assert code == 143, output
+    assert re.search(r"^stopped by SIGTERM.*; go on with --resume$", output, re.MULTILINE), output
+    assert "Traceback" not in output, output

@@ -24,7 +24,11 @@ SHARED = ("--train.workers", "2", "--placement.trainer_cpus", "0.5")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workers")
+    return with_recipe(tmp_path_factory.mktemp("workers"))
+
+
+def with_recipe(folder: Path) -> Path:
+    """A folder with a reasoner and recipe.yaml."""
     make_sharp_reasoner(hidden=64).save_pretrained(folder / "reasoner")
     (folder / "recipe.yaml").write_text(
         "log: {report_to: []}\n"

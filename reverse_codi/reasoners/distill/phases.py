@@ -174,7 +174,7 @@ def train_phase(
                 *job.reporting,
             ],
         )
-        checkpoint = checkpoint_to_resume(out, WEIGHTS, f"move {out} away to train the phase anew").folder
-        set_aside(out, WEIGHTS, log.warning)
+        checkpoint = checkpoint_to_resume(out, WEIGHTS, f"move {out} away to train the phase anew")
+        set_aside(checkpoint, log.warning)
         with steps_shown(trainer, f"phase {out.name}"), stopping.deferred():
-            train_on(trainer, checkpoint)
+            train_on(trainer, checkpoint.folder)

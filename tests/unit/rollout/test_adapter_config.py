@@ -60,5 +60,5 @@ def test_keys_that_a_later_version_leaves_off_are_passed_over(adapter: Path) -> 
 
 def test_an_adapter_without_weights_is_named(adapter: Path) -> None:
     (adapter / "adapter_model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"adapter_model\.safetensors is missing"):
+    with pytest.raises(AdapterError, match=r"adapter_model\.safetensors is missing"):
         adapter_config(adapter)

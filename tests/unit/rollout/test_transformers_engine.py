@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reverse_codi.recipe.rollout import EngineConfig
+from reverse_codi.rollout.adapter_config import AdapterError
 from reverse_codi.rollout.base import BASE_VERSION, Finish, Rollout, Sampling
 from reverse_codi.rollout.transformers_engine import TransformersEngine, draw, processed_logprobs
 from reverse_codi.utils import micro_batch
@@ -194,7 +195,7 @@ def test_an_adapter_that_trains_embeddings(
 
 
 def test_no_adapter(engine: TransformersEngine, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no PEFT adapter"):
+    with pytest.raises(AdapterError, match="no PEFT adapter"):
         engine.load_policy(tmp_path, 1)
 
 

@@ -68,7 +68,7 @@ def test_a_checkpoint_of_nan_is_passed_over_and_set_aside(tmp_path: Path) -> Non
     make_checkpoint(tmp_path, 60, float("inf"))
     assert last_complete_checkpoint(tmp_path) == finite
     printed: list[str] = []
-    set_aside(tmp_path, WEIGHTS, printed.append)
+    set_aside(newest_whole(tmp_path), printed.append)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoint-20",
         "not-finite-40",
@@ -77,7 +77,7 @@ def test_a_checkpoint_of_nan_is_passed_over_and_set_aside(tmp_path: Path) -> Non
     assert re.fullmatch(
         r".*checkpoint-60 holds weights that are not finite: renamed to not-finite-60", printed[0]
     )
-    set_aside(tmp_path, WEIGHTS, printed.append)
+    set_aside(newest_whole(tmp_path), printed.append)
     assert len(printed) == 2
 
 
@@ -106,7 +106,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_taken(
     assert (found.folder, found.checked, found.damaged) == (str(older), True, {str(newest)})
     assert str(newest / name) in found.passed[str(newest)]
     said: list[str] = []
-    assert set_aside(tmp_path, WEIGHTS, said.append) == str(older)
+    set_aside(found, said.append)
     assert len(said) == 1 and str(newest / name) in said[0] and said[0].endswith(": renamed to damaged-40")
     assert complete_checkpoints(tmp_path) == [str(older)]
 

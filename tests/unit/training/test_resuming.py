@@ -13,8 +13,8 @@ from reverse_codi.errors import RecipeError
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.storage.files import DamagedError
 from reverse_codi.storage.manifest import write_manifest
-from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
-from reverse_codi.training.resuming import NEW, differences, set_broken_aside, start_of
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, set_aside
+from reverse_codi.training.resuming import NEW, differences, start_of
 from reverse_codi.utils.config import override, validated
 
 BEGUN: dict[str, Any] = {
@@ -144,10 +144,10 @@ def test_a_key_that_an_older_recipe_lacks_had_its_default() -> None:
 
 def test_a_run_that_saved_nan_goes_on_from_the_last_finite_checkpoint(begun: Path) -> None:
     put_checkpoint(begun, 8, float("nan"))
-    assert start_of(recipe(), begun, resume=True).done == 4
-    assert (begun / "grpo/checkpoint-8").is_dir()  # looking changes nothing
+    start = start_of(recipe(), begun, resume=True)
+    assert start.done == 4 and (begun / "grpo/checkpoint-8").is_dir()  # looking changes nothing
     printed: list[str] = []
-    set_broken_aside(begun, printed.append)
+    set_aside(start.found, printed.append)
     assert (begun / "grpo/not-finite-8").is_dir() and len(printed) == 1
     only = begun / "only"
     put_checkpoint(only, 8, float("nan"))
@@ -167,7 +167,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_gone_on_from(begun: 
         f"{begun}/grpo/checkpoint-4 is of version 0.1.0, which kept no checksums: its files were not checked",
     )
     printed: list[str] = []
-    set_broken_aside(begun, printed.append)
+    set_aside(start.found, printed.append)
     assert (begun / "grpo/damaged-8").is_dir()
     shutil.rmtree(begun / "grpo/checkpoint-4")
     (begun / "grpo/damaged-8").rename(newest)

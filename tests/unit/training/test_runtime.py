@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from reverse_codi.processes.environment import MachineError
 from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.recipe.rollout import RolloutSection
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.training import runtime
 from reverse_codi.training.runtime import gold_steps, placement, with_available_engine
 
 
@@ -77,3 +79,13 @@ def test_without_vllm_the_transformers_engine_steps_in(
     assert with_available_engine(changed) is changed
     monkeypatch.setattr("reverse_codi.training.runtime.has_vllm", lambda: True)
     assert with_available_engine(recipe) is recipe
+
+
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(**settings: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(runtime.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(runtime.ray, "init", slow)
+    with pytest.raises(MachineError, match=r"^Ray does not start .*timed out during startup.*end other work"):
+        runtime.start_ray()
