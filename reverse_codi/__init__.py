@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reverse_codi.train import train
     from reverse_codi.verbalize.verbalizer import Verbalizer
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 __all__ = [
     "Patch",
     "Reasoner",
