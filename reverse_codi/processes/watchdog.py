@@ -1,6 +1,6 @@
 """The stall watchdog: a run in which nothing moves any more says where it is stuck, and ends.
 
-What moves is noted in `utils.under_way`: steps, phases, answers of actors, items of a progress bar.
+What moves is noted in `processes.under_way`: steps, phases, answers of actors, items of a progress bar.
 """
 
 from __future__ import annotations

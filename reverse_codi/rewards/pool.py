@@ -189,7 +189,7 @@ class RewardPool:
         except RayError as error:
             raise ScoringError(f"reward actor {i} cannot start: {error}") from error
 
-    # ---- what fails, see `utils.actor_requests.Group`
+    # ---- what fails, see `processes.actor_requests.Group`
 
     kind = "reward"
 

@@ -189,7 +189,7 @@ class RolloutPool:
         except RayError as error:
             raise RolloutInfrastructureError(f"rollout actor {i} cannot start: {error}") from error
 
-    # ---- what fails, see `utils.actor_requests.Group`
+    # ---- what fails, see `processes.actor_requests.Group`
 
     kind = "rollout"
 

@@ -58,7 +58,7 @@ def lasting(place: str) -> str:
 
     Returns:
         A path, or a URL that fsspec takes. What climbs out of the working directory (`..`) stays as it is:
-        `utils.outputs.check_folder` refuses it.
+        `storage.outputs.check_folder` refuses it.
     """
     place = without_file_scheme(place)
     if is_url(place) or os.path.isabs(place) or not in_working_copy(place):

@@ -34,7 +34,7 @@ def located_base(source: Source) -> Path | None:
 
 
 def fetched(path: str, revision: str | None, patterns: list[str], key: str) -> Path:
-    """A local path itself, or the files of a hub id that match patterns; see `utils.hub.fetched`.
+    """A local path itself, or the files of a hub id that match patterns; see `storage.hub.fetched`.
 
     Raises:
         CheckpointError: the path does not exist, and the hub does not have it or cannot be reached.

@@ -102,6 +102,6 @@ def test_every_file_is_written_whole() -> None:
     found = {path.relative_to(ROOT).as_posix(): raw_writes(path.read_text()) for path in modules}
     raw = {name: lines for name, lines in found.items() if lines}
     assert {name: lines for name, lines in raw.items() if name not in ALLOWED} == {}, (
-        "write by utils.files.write_whole, whole_file, or utils.folders.whole_folder, whole_files"
+        "write by storage.files.write_whole, whole_file, or storage.folders.whole_folder, whole_files"
     )
     assert ALLOWED.keys() <= raw.keys(), "these write nothing any more; take them out of ALLOWED"
