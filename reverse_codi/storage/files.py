@@ -1,7 +1,8 @@
 """Files written whole or not at all, and JSON without NaN.
 
 What is written goes to a temporary name beside its place, is flushed to the disk, and is renamed. Whenever a
-process stops, each place holds what it held before, or all that is new. `storage.folders` does so with folders.
+process stops, each place holds what it held before, or all that is new. `storage.folders` does so with
+folders.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A recipe names its outputs by a path, or by a URL that fsspec takes (`s3://`, `gs://`, `hf://`, ...).
 Everything in this package works on folders, so a run with a URL works in a folder of this machine, which
-`storage.mirror` keeps equal to the URL. A path is used as it is: local, on NFS, or as `file:///data/run`. In a
-Ray job a relative path goes below a results folder (`storage.job`).
+`storage.mirror` keeps equal to the URL. A path is used as it is: local, on NFS, or as `file:///data/run`. In
+a Ray job a relative path goes below a results folder (`storage.job`).
 """
 
 from __future__ import annotations
