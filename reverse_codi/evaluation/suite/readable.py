@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from reverse_codi.evaluation.defaults import AMONG
 from reverse_codi.evaluation.metrics import readability as metrics
 from reverse_codi.evaluation.suite.predictions import Predictions, by_trace
+from reverse_codi.evaluation.suite.reasons import FEW_QUESTIONS
 from reverse_codi.reading.claims import NO_STEP
 from reverse_codi.reading.interventions.diagnostics import prompt_reconstruction
 from reverse_codi.reading.language_model import LanguageModel
 from reverse_codi.utils import figures
-from reverse_codi.utils.figures import Figures
+from reverse_codi.utils.figures import Figures, nothing
 
 # Blocks of 64 questions: 4,096 likelihoods each.
 PROMPT_BLOCKS = 2
@@ -35,11 +37,13 @@ def readability(predictions: Predictions, second: LanguageModel | None = None) -
 def prompt(predictions: Predictions) -> Figures:
     """`prompt.top1_64`: under which of 64 questions the chain of translations is likeliest in CoT mode."""
     eval_set = predictions.eval_set
+    if len(eval_set.heldout) < AMONG:
+        return {"prompt.top1_64": nothing(FEW_QUESTIONS)}
     chains = [
         " ".join(text.strip() for text in texts if text.replace(" ", "") != NO_STEP.replace(" ", ""))
         for texts in by_trace(predictions.heldout, eval_set.thoughts)
     ]
     hits = prompt_reconstruction(
-        eval_set.context.reasoner, chains, eval_set.heldout.questions, limit=PROMPT_BLOCKS
+        eval_set.context.reasoner, chains, eval_set.heldout.questions, AMONG, limit=PROMPT_BLOCKS
     )
     return {"prompt.top1_64": figures.share(hits, range(len(hits)))}

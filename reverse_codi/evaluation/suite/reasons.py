@@ -16,6 +16,7 @@ NO_RIGHT = "no held-out answer is right, and gold steps are what was thought onl
 NO_WRONG = "no wrong trace was found; raise --wrong or draw more problems"
 NO_DONOR = "held-out traces with an active thought state fewer than two different answers; raise --problems"
 FEW_TEXTS = f"too few different gold texts to draw {AMONG - 1} others from; raise --problems"
+FEW_QUESTIONS = f"fewer held-out problems than {AMONG} to choose a question from; raise --problems"
 
 # Keys that every method has, and those of the thoughts themselves, whatever the task.
 OF_METHOD = (

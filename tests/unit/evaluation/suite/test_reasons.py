@@ -17,7 +17,9 @@ from reverse_codi.evaluation.eval_set import EvalSet
 from reverse_codi.evaluation.report import flat, save, save_texts, tables
 from reverse_codi.evaluation.suite import matching
 from reverse_codi.evaluation.suite.predictions import Predictions
+from reverse_codi.evaluation.suite.readable import prompt
 from reverse_codi.evaluation.suite.reasons import (
+    FEW_QUESTIONS,
     NO_ACTIVE,
     NO_GOLD,
     NO_PAIRS,
@@ -71,6 +73,7 @@ def draw_from(
     row: Callable[[Problem], dict[str, str]],
     reasoner: CodiReasoner,
     metric: ThoughtMetric,
+    problems: int = 100,
 ) -> EvalSet:
     """The set of a task whose rows are the arithmetic task's problems."""
     data = folder / "data"
@@ -80,7 +83,7 @@ def draw_from(
             "\n".join(json.dumps(row(problem)) for problem in PROBLEMS[split])
         )
     recipe = Recipe(task=TaskSection(name=task, path=str(data)), trace=TraceSection(n=150))
-    request = EvalSetRequest(out=folder, size=Size(problems=100, wrong=3, pairs=4))
+    request = EvalSetRequest(out=folder, size=Size(problems=problems, wrong=3, pairs=4))
     return draw(recipe, reasoner, metric, make_encoded(4), request)
 
 
@@ -113,6 +116,16 @@ def found(sets: Mapping[str, EvalSet]) -> Mapping[str, Figures]:
             name: evaluate(Predictions(eval_set, true_steps)) | shared_figures(eval_set)
             for name, eval_set in sets.items()
         }
+
+
+def test_with_fewer_problems_than_a_figure_takes_it_is_null_with_the_reason(tmp_path: Path) -> None:
+    reasoner = load_reasoner("embedded")
+    metric = ThoughtMetric.load(ASSETS / "verbalizer", reasoner)
+    few = Predictions(draw_from(tmp_path, "gsm8k", gsm8k_row, reasoner, metric, problems=16), true_steps)
+    [figure] = prompt(few).values()
+    assert (figure.n, figure.reason) == (0, FEW_QUESTIONS)
+    for key, one in {**evaluate(few), **shared_figures(few.eval_set)}.items():
+        assert one.n or one.reason, key
 
 
 def test_every_null_figure_has_a_reason_and_no_other(found: Mapping[str, Figures]) -> None:
