@@ -296,11 +296,13 @@ class CodiReasoner:
         tail = self.ids(suffix) if suffix else []
         # For an empty text the state is that of the end-of-text token alone.
         rows = [self.ids(text) + tail or [self.tokenizer.eos_token_id] for text in texts]
-        states: list[Tensor] = [torch.empty(0)] * len(rows)
         alone = list(self.config.begin_ids)
         prefixes = [alone] * len(rows) if questions is None else self.before_steps(questions)
         lengths = [len(p) + len(r) for p, r in zip(prefixes, rows, strict=True)]
         check_room(self.lm.config, texts, lengths, "what stands around it")
+        if questions is not None and len(set(questions)) < len(rows):
+            return self._read_after(rows, questions)
+        states: list[Tensor] = [torch.empty(0)] * len(rows)
         for batch in self._batches(lengths):
             ids, mask = self.left_padded([prefixes[i] + rows[i] for i in batch])
             out = self.model.lm.base_model(
@@ -312,6 +314,28 @@ class CodiReasoner:
             layers = torch.stack(out.hidden_states, 1).float().cpu()  # [B, L + 1, T, d]
             for row, i in enumerate(batch):
                 states[i] = layers[row, :, layers.shape[2] - len(rows[i]) :].clone()
+        return states
+
+    def _read_after(self, rows: Sequence[list[int]], questions: Sequence[str]) -> list[Tensor]:
+        """States [L + 1, T, d] of token ids after questions, each of which is read once in a batch."""
+        distinct = list(dict.fromkeys(questions))
+        prefixes = self.before_steps(distinct)
+        number = {question: i for i, question in enumerate(distinct)}
+        asked_of = [number[question] for question in questions]
+        order = sorted(range(len(rows)), key=lambda i: (len(prefixes[asked_of[i]]), asked_of[i]))
+        states: list[Tensor] = [torch.empty(0)] * len(rows)
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            asked = list(dict.fromkeys(asked_of[i] for i in batch))
+            _, context = self.model.start(*self.left_padded([prefixes[j] for j in asked]))
+            place = {j: row for row, j in enumerate(asked)}
+            context = context.taken(torch.tensor([place[asked_of[i]] for i in batch], device=self.device))
+            ids, mask = padded([rows[i] for i in batch], self.tokenizer.pad_token_id)
+            ids, mask = ids.to(self.device), mask.to(self.device)
+            step = self.model.extend(context, self.model.embed(ids), mask, layers=True)
+            layers = torch.stack(step.layers, 1).float().cpu()  # [B, L + 1, T, d]
+            for row, i in enumerate(batch):
+                states[i] = layers[row, :, : len(rows[i])].clone()
         return states
 
     def before_steps(self, questions: Sequence[str]) -> list[list[int]]:

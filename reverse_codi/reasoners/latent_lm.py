@@ -35,6 +35,12 @@ class CachedContext:
         pairs = [(layer.keys, layer.values) for layer in layers]
         return CachedContext(DynamicCache(ddp_cache_data=pairs), self.mask, self.position)
 
+    def taken(self, rows: Tensor) -> CachedContext:
+        """The context of some rows [M], each as often as it is named."""
+        forked = self.fork()
+        forked.cache.batch_select_indices(rows)
+        return CachedContext(forked.cache, self.mask[rows], self.position[rows])
+
 
 @dataclass
 class ForwardStep:

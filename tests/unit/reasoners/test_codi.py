@@ -130,3 +130,27 @@ def test_a_broken_projection_is_named(tmp_path: Path, fix, message: str) -> None
 def test_a_folder_without_a_reasoner_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no CODI reasoner"):
         CodiReasoner.from_pretrained(tmp_path)
+
+
+def test_a_question_that_several_texts_share_is_read_once_and_leaves_the_same_states(
+    tiny_reasoner: CodiReasoner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["Ann has 3 cups and finds 4.", "Ann has 3.", "Bob had 12 cups. Then he lost 5 of them."]
+    questions = [asked[i] for i in (0, 1, 0, 2, 2, 0, 1)]
+    texts = ["3 + 4 = 7.", "", "7.", "12 - 5 = 7.", "nothing", "3 + 4 = 7.", "1 + 1 = 2. 2 + 1 = 3."]
+    wanted = [tiny_reasoner.read([t], [q])[0] for t, q in zip(texts, questions, strict=True)]
+    started: list[int] = []
+    start = tiny_reasoner.model.start
+
+    def counted(ids: torch.Tensor, mask: torch.Tensor) -> object:
+        started.append(len(ids))
+        return start(ids, mask)
+
+    monkeypatch.setattr(tiny_reasoner.model, "start", counted)
+    for size, read in ((32, [3]), (3, [2, 2, 1])):
+        monkeypatch.setattr(tiny_reasoner, "batch_size", size)
+        started.clear()
+        found = tiny_reasoner.read(texts, questions)
+        assert started == read
+        for states, one in zip(found, wanted, strict=True):
+            torch.testing.assert_close(states, one, rtol=0, atol=1e-5)
