@@ -28,6 +28,7 @@ from reverse_codi.storage.cards import write_card
 from reverse_codi.trainers.checkpoints import take_rate
 from reverse_codi.trainers.whole_checkpoints import WholeCheckpoints
 from reverse_codi.training.advantages import Advantages
+from reverse_codi.training.importance import ImportanceCorrection
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
 from reverse_codi.verbalize.policy import Policy
@@ -60,13 +61,8 @@ def carried(name: str) -> Callable[..., list[float | None]]:
     return function
 
 
-class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
-    """TRL's trainer with importance correction for an engine that it does not own.
-
-    TRL 1.16 corrects for the engine's log-probabilities only when `use_vllm` is set, and then wants to
-    start an engine itself. So the flag is off while TRL is built and while it generates, on for the rest
-    (pinned by tests/contract/test_trl_contract.py).
-    """
+class ThoughtTrainer(WholeCheckpoints, MicroBatches, ImportanceCorrection, GRPOTrainer):
+    """TRL's trainer for texts that an engine of ours has written."""
 
     mask_name = "completion_mask"
 
@@ -80,7 +76,6 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.micro_batch = micro_batch
-        self.use_vllm = True
         self.advantages = advantages
         """What takes the place of TRL's advantages."""
         self.card = card
@@ -89,12 +84,6 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, GRPOTrainer):
         """Our card of the checkpoints' folder in place of TRL's template, which says nothing of thoughts."""
         if self.is_world_process_zero():
             write_card(str(self.args.output_dir), self.card)
-
-    def _generate(self, prompts: list[Any]) -> Any:
-        self.use_vllm = False
-        generated = super()._generate(prompts)
-        self.use_vllm = True
-        return generated
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's batch; other advantages where the recipe asks for them.

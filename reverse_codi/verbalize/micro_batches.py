@@ -99,8 +99,8 @@ def _join(figures: dict[str, list[float]], before: Mapping[str, int], tokens: Se
         new = [(value, n) for value, n in zip(values[first:], tokens, strict=False) if not math.isnan(value)]
         if len(values) - first != len(tokens) or not new:
             continue
-        if name.endswith(("_min", "_max")):
-            joined = (min if name.endswith("_min") else max)(value for value, _ in new)
+        if name.endswith(("min", "max")):
+            joined = (min if name.endswith("min") else max)(value for value, _ in new)
         else:
             joined = sum(value * n for value, n in new) / max(1, sum(n for _, n in new))
         values[first:] = [joined]

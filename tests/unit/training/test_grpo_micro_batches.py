@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import TrainerCallback
+from trl import GRPOTrainer
 
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.training.grpo import ThoughtTrainer, build_trainer, rows_of
+from reverse_codi.training.importance import ImportanceCorrection
 from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
 from tests.tiny import make_sharp_reasoner, make_tiny_policy, stir
@@ -162,8 +164,31 @@ def test_the_log_is_the_whole_batchs(reasoner: CodiReasoner, tmp_path: Path) -> 
         "clip_ratio/low_min",
         "clip_ratio/high_max",
         "sampling/importance_sampling_ratio/mean",
+        "sampling/sampling_logp_difference/max",
     ):
         assert parts.logged(name) == pytest.approx(whole.logged(name), rel=1e-3, abs=1e-6), name
+
+
+@pytest.mark.parametrize("rows", [12, 5])
+def test_ratios_of_the_pass_that_learns_are_those_of_trls_own_pass(
+    reasoner: CodiReasoner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    settings = {"micro_batch": rows, "importance_clip": 1.0}  # some ratios lie above
+    ours = Run(reasoner, tmp_path / "ours", **settings)
+
+    def with_its_pass(trainer: Any, inputs: Any) -> Any:
+        trainer.use_vllm = True
+        return GRPOTrainer._generate_and_score_completions(trainer, inputs)
+
+    monkeypatch.setattr(ImportanceCorrection, "_generate_and_score_completions", with_its_pass)
+    trls = Run(reasoner, tmp_path / "trls", **settings)
+    check_alike(trls, ours)
+    ratios = [f"sampling/importance_sampling_ratio/{of}" for of in ("min", "mean", "max")]
+    apart = [f"sampling/sampling_logp_difference/{of}" for of in ("mean", "max")]
+    for name in ["loss", *ratios, *apart]:
+        assert ours.logged(name) == pytest.approx(trls.logged(name), rel=1e-4, abs=1e-6), name
+        assert len(ours.logged(name)) == 4
+    assert max(ours.logged("sampling/importance_sampling_ratio/max")) == 1.0
 
 
 def test_gradient_checkpointing_changes_no_step(reasoner: CodiReasoner, tmp_path: Path) -> None:
@@ -179,7 +204,7 @@ def test_gradient_checkpointing_changes_no_step(reasoner: CodiReasoner, tmp_path
 def test_no_pass_takes_more_rows_than_a_part(
     reasoner: CodiReasoner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of the old policy and of the reference neither, which take no gradient."""
+    """Those of the reference neither, which take no gradient."""
     seen: list[tuple[int, bool]] = []
     make = Policy.prompts
 
@@ -192,7 +217,7 @@ def test_no_pass_takes_more_rows_than_a_part(
     monkeypatch.setattr(Policy, "prompts", prompts)  # called once, when the trainer is built
     Run(reasoner, tmp_path, steps=1, micro_batch=5)
     assert [rows for rows, learns in seen if learns] == [4] * 3
-    assert sum(rows for rows, learns in seen if not learns) == 2 * 12  # old policy and reference
+    assert sum(rows for rows, learns in seen if not learns) == 12  # the reference
     assert max(rows for rows, _ in seen) == 4
 
 
