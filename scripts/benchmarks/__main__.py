@@ -1,0 +1,79 @@
+"""`scripts/bench`: the table, and its figures as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks.measure import RUNS, Measured, Range, Row, measured
+from benchmarks.reading import read, score
+from benchmarks.rollout import rollout, sync
+from benchmarks.rounds import rounds
+from benchmarks.setting import Setting, setting
+from benchmarks.startup import startup
+from benchmarks.step import step
+from benchmarks.tracing import trace
+from reverse_codi.storage.files import figures_json, write_whole
+from reverse_codi.training.runtime import start_ray
+from reverse_codi.utils.tables import Table
+
+ROWS: dict[str, Callable[[Setting, Path], AbstractContextManager[Row]]] = {
+    "rollout": rollout,
+    "read": read,
+    "score": score,
+    "step": step,
+    "round": rounds,
+    "trace": trace,
+    "sync": sync,
+    "startup": startup,
+}
+# Rows that compare with the embedded verbalizer's maps, or do not depend on the size.
+ONLY_1M = {"score", "step", "round", "startup"}
+THOUGHTS = {"1m": 64, "135m": 8}
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="rows of the table; all if none")
+    parser.add_argument("--size", choices=list(THOUGHTS), default="1m", help="parameters of the model")
+    parser.add_argument("--runs", type=int, default=RUNS, help="turns after the warm-up")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    options = parser.parse_args()
+    chosen = [name for name in options.rows or ROWS if options.size == "1m" or name not in ONLY_1M]
+    console = Console(width=100, highlight=False)
+    console.print(f"{torch.get_num_threads()} torch thread(s) a process, {options.runs} runs after a warm-up")
+    start_ray()
+    found: dict[str, Range] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        at = setting(options.size, THOUGHTS[options.size], Path(folder))
+        for name in chosen:
+            with ROWS[name](at, Path(folder, name)) as row:
+                result = measured(row, options.runs)
+            console.print(_table(result))
+            figures = result.figures()
+            for key, value in figures.items():
+                console.print(f"  {options.size}.{key}: {value}")
+                found[f"{options.size}.{key}"] = value
+            if options.json:
+                kept = json.loads(options.json.read_text()) if options.json.is_file() else {}
+                kept |= {key: asdict(value) for key, value in found.items()}
+                write_whole(options.json, figures_json(kept, indent=1) + "\n")
+
+
+def _table(result: Measured) -> Table:
+    table = Table(result.row.name, f"{result.row.unit}, median [least, most]")
+    for side, speeds in result.speeds.items():
+        table.add_row(side, str(Range.of(speeds)))
+    return table
+
+
+main()

@@ -1,0 +1,64 @@
+"""A reasoner of SmolLM2-135M's shape with random weights, and a fresh verbalizer beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
+from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.recipe.reading import ReadSpec
+from reverse_codi.recipe.verbalizer import VerbalizerSection
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.words import word_tokenizer
+from reverse_codi.verbalize.config import VerbalizerConfig
+from reverse_codi.verbalize.policy import Policy
+
+# SmolLM2-135M (arXiv 2502.02737), as its configuration says.
+SHAPE = {
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 8192,
+}
+VOCABULARY, THOUGHTS = 49_152, 6
+
+
+def make_large(folder: Path, section: VerbalizerSection) -> tuple[CodiReasoner, Policy]:
+    """Write the reasoner into a folder; returns it with an untrained verbalizer whose LoRA is not 0."""
+    torch.manual_seed(0)
+    tokenizer = _tokenizer()
+    lm = new_language_model(tokenizer, **SHAPE)
+    width, (bot, eot) = SHAPE["hidden_size"], _latent(tokenizer)
+    model = LatentLM(lm, projection(width, width), THOUGHTS, bot, eot)
+    model.requires_grad_(False)
+    config = CodiConfig(THOUGHTS, width, bot, eot, max_answer_tokens=8)
+    CodiReasoner(model, tokenizer, config).save_pretrained(folder)
+    reasoner = CodiReasoner.from_pretrained(folder)
+    verbalizer_config = VerbalizerConfig(
+        n_vocab=lm.get_input_embeddings().num_embeddings,
+        reasoner_hash=reasoner.content_hash,
+        tokenizer_hash=reasoner.tokenizer_hash,
+        read_spec=ReadSpec().model_dump(mode="json"),
+    )
+    policy = Policy.new(reasoner, section, verbalizer_config)
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.01)
+    return reasoner, policy
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """The task's words, filled up with others to SmolLM2's vocabulary."""
+    words = list(Arithmetic().vocabulary())
+    return word_tokenizer([*words, *(f"word{i}" for i in range(VOCABULARY - len(words)))])
+
+
+def _latent(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
+    """Bot and eot, as CODI lays them out: behind the vocabulary and pad."""
+    return len(tokenizer) + 1, len(tokenizer) + 2

@@ -1,0 +1,159 @@
+"""Sampling: tokens a second through the Ray pool, against bare engines on the same prompts; and a sync."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measure import Row, Side
+from benchmarks.setting import Setting
+from reverse_codi.recipe.rollout import EngineConfig, RolloutSection
+from reverse_codi.rollout.base import Sampling
+from reverse_codi.rollout.merging import Base
+from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.rollout.vllm_engine import language_model_only, prepare_environment
+
+NEW_TOKENS = 24
+
+
+@contextmanager
+def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
+    """Every side writes NEW_TOKENS tokens for each text; none stops earlier, so the work is the same."""
+    prompts = at.policy.prompt_embeds(at.vectors)
+    engine = EngineConfig(max_model_len=64, policy="merged")
+    params = Sampling(max_new_tokens=NEW_TOKENS)
+    tokens = float(len(prompts) * samples * NEW_TOKENS)
+    merged = _merged(at, work / "merged")
+    with ExitStack() as stack:
+        pool = stack.enter_context(RolloutPool(at.base, RolloutSection(engine=engine)))
+        pool.sync(at.adapter, 1)
+        plain, lora = _vllm(merged, engine), _vllm(at.base, engine, lora=True)
+
+        def ours() -> float:
+            assert sum(len(r.token_ids) for r in pool.generate(prompts, samples, params, 1)) == tokens
+            return tokens
+
+        def bare(llm: Any, requests: list[Any], **more: Any) -> float:
+            answers = llm.generate(requests, _params(samples), use_tqdm=False, **more)
+            assert sum(len(o.token_ids) for answer in answers for o in answer.outputs) == tokens
+            return tokens
+
+        embeds = [{"prompt_embeds": prompt.contiguous()} for prompt in prompts]
+        ids = [{"prompt_token_ids": [1] * len(prompt)} for prompt in prompts]
+        request = _lora_request(at.adapter)
+        model = Base(at.base, torch.float32).merged(at.adapter)
+
+        @torch.inference_mode()
+        def transformers() -> float:
+            model.generate(
+                inputs_embeds=torch.stack(prompts),
+                attention_mask=torch.ones(len(prompts), len(prompts[0]), dtype=torch.long),
+                do_sample=True,
+                num_return_sequences=samples,
+                min_new_tokens=NEW_TOKENS,
+                max_new_tokens=NEW_TOKENS,
+                pad_token_id=0,
+            )
+            return tokens
+
+        yield Row(
+            "rollout",
+            "tokens/s",
+            [
+                Side("ours: Ray pool, vLLM, embeddings, policy merged", ours),
+                Side("vLLM, embeddings, policy merged", lambda: bare(plain, embeds)),
+                Side("vLLM, token ids, policy merged", lambda: bare(plain, ids)),
+                Side("vLLM, embeddings, policy as LoRA", lambda: bare(lora, embeds, lora_request=request)),
+                Side("transformers generate, embeddings, policy merged", transformers),
+            ],
+            {
+                "rollout.vs_vllm": _PAIR,
+                "rollout.vs_transformers": (_PAIR[0], "transformers generate, embeddings, policy merged"),
+            },
+        )
+
+
+_PAIR = ("ours: Ray pool, vLLM, embeddings, policy merged", "vLLM, embeddings, policy merged")
+
+
+@contextmanager
+def sync(at: Setting, work: Path) -> Iterator[Row]:
+    """From the trainer's weights to the first token of the policy; against loading all weights anew."""
+    engine = EngineConfig(max_model_len=64, policy="merged")
+    first = Sampling(max_new_tokens=1)
+    prompts = at.policy.prompt_embeds(at.vectors[:1])
+    versions = iter(range(1, 1000))
+    with RolloutPool(at.base, RolloutSection(engine=engine)) as pool:
+
+        def ours() -> None:
+            version = next(versions)
+            folder = work / f"policy-{version}"
+            at.policy.save(folder)
+            pool.sync(folder, version)
+            pool.generate(prompts, 1, first, version)
+            shutil.rmtree(folder)
+
+        def whole() -> None:
+            with RolloutPool(_merged(at, work / "whole"), RolloutSection(engine=engine)) as fresh:
+                fresh.generate(prompts, 1, first, 0)
+
+        yield Row(
+            "sync",
+            "s",
+            [Side("ours: what changed", ours), Side("a new engine with merged weights", whole)],
+            {"sync.vs_reload": ("ours: what changed", "a new engine with merged weights")},
+            {"sync.seconds": "ours: what changed"},
+        )
+
+
+def _merged(at: Setting, folder: Path) -> Path:
+    """The base with the adapter added in, as a folder."""
+    if not folder.is_dir():
+        Base(at.base, torch.float32).merged(at.adapter).save_pretrained(folder)
+    return folder
+
+
+def _vllm(base: Path, config: EngineConfig, lora: bool = False) -> Any:
+    """VLLM as a user would start it for this: no log-probabilities, the same lengths and cache."""
+    prepare_environment()
+    from vllm import LLM
+
+    more: dict[str, Any] = {}
+    if lora:
+        more = {"enable_lora": True, "max_loras": 1, "max_lora_rank": 64}
+    folder = base.parent / f"links-{base.name}-{lora}-{time.monotonic_ns()}"
+    folder = Path("/tmp") / folder.name
+    folder.mkdir()
+    return LLM(
+        language_model_only(base, folder),
+        enable_prompt_embeds=True,
+        skip_tokenizer_init=True,
+        dtype="float32",
+        max_model_len=config.max_model_len,
+        max_num_seqs=config.max_sequences,
+        kv_cache_memory_bytes=config.kv_cache_mib << 20,
+        enable_prefix_caching=False,
+        enforce_eager=True,
+        disable_log_stats=True,
+        **more,
+    )
+
+
+def _params(samples: int) -> Any:
+    from vllm import SamplingParams
+
+    return SamplingParams(
+        n=samples, min_tokens=NEW_TOKENS, max_tokens=NEW_TOKENS, ignore_eos=True, detokenize=False, seed=0
+    )
+
+
+def _lora_request(adapter: Path) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest("policy", 1, str(adapter.resolve()))

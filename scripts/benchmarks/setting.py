@@ -1,0 +1,78 @@
+"""The model that a size names, and thoughts to work on.
+
+1m is the embedded reasoner with its verbalizer. 135m has SmolLM2-135M's shape and random weights: what is
+timed does not depend on what the weights say, but for the lengths of texts, which every side is given alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.load import ASSETS, load_reasoner
+from reverse_codi.recipe.verbalizer import VerbalizerSection
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.base import Problem, Split
+from reverse_codi.verbalize.policy import Policy
+
+SizeName = Literal["1m", "135m"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all rows of one size work on.
+
+    Attributes:
+        size: its name.
+        base: folder of the reasoner.
+        adapter: folder of the verbalizer's adapter.
+        reasoner: the frozen model.
+        policy: the verbalizer.
+        problems: held-out problems.
+        vectors: [N, 1, d] a thought of each problem, as it enters the verbalizer.
+    """
+
+    size: SizeName
+    base: Path
+    adapter: Path
+    reasoner: CodiReasoner
+    policy: Policy
+    problems: Sequence[Problem]
+    vectors: Tensor
+
+    @property
+    def metric(self) -> ThoughtMetric:
+        """The maps of the embedded verbalizer."""
+        return ThoughtMetric.load(self.adapter, self.reasoner)
+
+
+def setting(size: SizeName, n: int, work: Path) -> Setting:
+    """The setting of a size.
+
+    Args:
+        size: its name.
+        n: N, the number of thoughts.
+        work: an empty folder for a model that is made.
+    """
+    problems = Arithmetic().problems(Split.HELDOUT, n, seed=0)
+    if size == "1m":
+        base, adapter = ASSETS / "reasoner", ASSETS / "verbalizer"
+        reasoner = load_reasoner(base)
+        policy = Policy.load(adapter, reasoner, trainable=True)
+    else:
+        from benchmarks.large import make_large
+
+        base, adapter = work / "reasoner", work / "verbalizer"
+        reasoner, policy = make_large(base, VerbalizerSection())
+        policy.save(adapter)
+    z = reasoner.think([problem.question for problem in problems]).latent_inputs[:, 1:2]
+    with torch.no_grad():
+        vectors = policy.verbalizer_config.inject(z)
+    return Setting(size, base, adapter, reasoner, policy, problems, vectors)

@@ -1,0 +1,89 @@
+"""Traces: questions a second, against the plain loop: batches of one size in the given order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from transformers import DynamicCache
+
+from benchmarks.measure import Row, Side
+from benchmarks.setting import Setting
+from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.base import Split
+
+BATCH = 32
+
+
+@contextmanager
+def trace(at: Setting, work: Path, n: int = 512) -> Iterator[Row]:
+    """Think and answer; the plain loop must give the same answers."""
+    questions = [problem.question for problem in Arithmetic().problems(Split.HELDOUT, n, seed=1)]
+    reasoner = at.reasoner
+    wanted = reasoner.think(questions[:BATCH]).outputs
+
+    def ours() -> float:
+        reasoner.think(questions)
+        return float(n)
+
+    def plain() -> float:
+        for start in range(0, n, BATCH):
+            found = _plain(at, questions[start : start + BATCH])
+            assert start or found == wanted, "the plain loop answers otherwise"
+        return float(n)
+
+    yield Row(
+        "trace",
+        "questions/s",
+        [Side("ours", ours), Side(f"plain loop, batches of {BATCH}", plain)],
+        {"trace.vs_loop": ("ours", f"plain loop, batches of {BATCH}")},
+    )
+
+
+@torch.no_grad()
+def _plain(at: Setting, questions: list[str]) -> list[str]:
+    """CODI's loop as its authors' script has it: a cache that grows with each pass, greedy answers."""
+    reasoner, lm, prj = at.reasoner, at.reasoner.lm, at.reasoner.model.prj
+    config = reasoner.config
+    rows = [[*reasoner.question_ids(question), *config.before_bot, config.bot_id] for question in questions]
+    ids, mask = reasoner.left_padded(rows)
+    cache = DynamicCache()
+
+    def step(embeds: torch.Tensor) -> torch.Tensor:
+        nonlocal mask
+        if cache.get_seq_length():
+            mask = torch.cat([mask, mask.new_ones(len(mask), embeds.shape[1])], 1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
+        out = lm.base_model(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=True,
+        )
+        return out.hidden_states[-1][:, -1]
+
+    table = lm.get_input_embeddings()
+    last = step(table(ids))
+    for _ in range(config.n_thoughts):
+        last = step(prj(last)[:, None])
+    token = torch.full((len(rows),), config.eot_id)
+    written: list[list[int]] = [[] for _ in rows]
+    ended = torch.zeros(len(rows), dtype=torch.bool)
+    for _ in range(config.max_answer_tokens):
+        last = step(table(token)[:, None])
+        logits = lm.get_output_embeddings()(last)
+        logits[:, list(config.unwritten_ids)] = -torch.inf
+        token = logits.argmax(-1)
+        for row, (chosen, over) in enumerate(zip(token.tolist(), ended.tolist(), strict=True)):
+            if not over:
+                written[row].append(chosen)
+        ended |= token == reasoner.tokenizer.eos_token_id
+        if bool(ended.all()):
+            break
+    from reverse_codi.reasoners.plain_text import decoded_answer
+
+    return [decoded_answer(reasoner.tokenizer, row) for row in written]
