@@ -15,7 +15,7 @@ from reverse_codi.rewards.scoring import KEPT_BYTES
 from reverse_codi.training.holding import Holding
 from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.plan_trainer import ADAM, ASKED_ROWS, features, maps, reading_pass
-from reverse_codi.training.runtime import AsksForActor, own_reward_configs
+from reverse_codi.training.runtime import AsksForActor, own_reward_configs, readings_of_a_text
 
 # Python with its libraries in an engine's actor, on Linux with a CPU build of torch.
 ENGINE_LIBRARIES, VLLM_LIBRARIES = 520 * MIB, 850 * MIB
@@ -97,7 +97,7 @@ def scoring(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
         "libraries": REWARD_LIBRARIES,
         "weights": float(sizes.weights),
         "maps": float(maps(recipe, sizes)),
-        "activations": reading_pass(recipe, sizes, min(share, CHUNK)),
+        "activations": reading_pass(recipe, sizes, min(share * readings_of_a_text(recipe.reward), CHUNK)),
         # Copies while rows are shared out and put together, what is kept of earlier steps, and distractors.
         "features": 4 * read + min(KEPT_BYTES, 4 * read) + compared,
     }

@@ -96,10 +96,23 @@ class AsksForActor(Protocol):
     gpus: float
 
 
+@runtime_checkable
+class MakesTexts(Protocol):
+    """The options of a reward that has near misses of each text read too: how many."""
+
+    near_misses: int
+
+
 def own_reward_configs(reward: RewardSection) -> dict[str, AsksForActor]:
     """The configs of rewards with an actor of their own, by the rewards' names."""
     configs = {f.name: getattr(f.function, "config", None) for f in find_functions(reward)}
     return {name: config for name, config in configs.items() if isinstance(config, AsksForActor)}
+
+
+def readings_of_a_text(reward: RewardSection) -> int:
+    """How many texts are read for each text that is scored, itself among them."""
+    options = (getattr(f.function, "keywords", {}).get("config") for f in find_functions(reward))
+    return 1 + max((config.near_misses for config in options if isinstance(config, MakesTexts)), default=0)
 
 
 def asks(recipe: Recipe) -> list[Ask]:

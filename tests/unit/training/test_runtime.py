@@ -89,3 +89,12 @@ def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(runtime.ray, "init", slow)
     with pytest.raises(MachineError, match=r"^Ray does not start .*timed out during startup.*end other work"):
         runtime.start_ray()
+
+
+def test_near_misses_of_a_text_are_read_too() -> None:
+    def readings(*functions: Any) -> int:
+        return runtime.readings_of_a_text(RewardSection(functions=list(functions)))
+
+    assert readings("hidden_match") == 1
+    assert readings("hidden_match", "contrastive") == 5
+    assert readings(RewardItem(name="contrastive", options={"near_misses": 2})) == 3
