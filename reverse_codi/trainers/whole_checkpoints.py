@@ -2,16 +2,16 @@
 
 The Trainer writes file after file into `checkpoint-N`, and deletes older ones after it. Here it writes into
 `writing/checkpoint-N`; only when all of it is on the disk, with its manifest, is it renamed, and only then
-does an older one go. So a kill or a full disk costs the checkpoint that was being written, and no other.
+does an older one go, by its name first. So a kill or a full disk costs the checkpoint that was being written,
+and no other.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
-
-from transformers.trainer_utils import rotate_checkpoints
 
 from reverse_codi.storage.disk import disk_named
 from reverse_codi.storage.folders import put_in_place
@@ -61,9 +61,19 @@ class WholeCheckpoints:
         finally:
             if first:
                 shutil.rmtree(writing, ignore_errors=True)
-        if first:
-            rotate_checkpoints(output_dir=str(out), save_total_limit=trainer.args.save_total_limit)
+        if first and trainer.args.save_total_limit:
+            _keep_newest(out, trainer.args.save_total_limit)
         trainer.accelerator.wait_for_everyone()
 
     def _send_telemetry(self) -> None:
         """Keep TRL from telling the hub which trainer, model and machine are in use (also `settle`)."""
+
+
+def _keep_newest(out: Path, n: int) -> None:
+    """Remove all but the newest `n` checkpoints; a kill leaves none of them in part."""
+    by_step = sorted(out.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
+    writing = out / WRITING
+    for folder in by_step[:-n]:
+        writing.mkdir(exist_ok=True)
+        os.replace(folder, writing / folder.name)
+    shutil.rmtree(writing, ignore_errors=True)
