@@ -170,7 +170,8 @@ def third_party(*folders: str) -> set[str]:
                     found |= {name.name.split(".")[0] for name in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     found.add(node.module.split(".")[0])
-    outside = found - OURS - set(sys.stdlib_module_names)
+    of_scripts = {path.stem for path in (ROOT / "scripts").iterdir()}  # which import each other
+    outside = found - OURS - of_scripts - set(sys.stdlib_module_names)
     return {canonicalize_name(IMPORTED_AS.get(name, name)) for name in outside}
 
 

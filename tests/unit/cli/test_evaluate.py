@@ -173,9 +173,7 @@ def test_an_untrained_verbalizer_is_evaluated_and_a_control_is_added_later(
     assert not any(key.startswith("baselines.") for key in metrics)
     assert metrics["fve.reconstructor"]["value"] is not None
     evaluate.main([*words, "--no-baselines", "--no-reconstructor"])
-    without = json.loads((out / "metrics.json").read_text())
-    assert without["fve.reconstructor"]["value"] is None
-    assert without["fve.reconstructor"]["reason"] == "no reconstructor was fitted"
+    assert json.loads((out / "metrics.json").read_text()) == metrics  # what this run left out stays
     evaluate.main([*words, "--baseline", "constant"])
     again = json.loads((out / "metrics.json").read_text())
     assert {key: again[key] for key in metrics} == metrics

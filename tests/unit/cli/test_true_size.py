@@ -38,7 +38,7 @@ def test_factors_say_how_many_times_as_much_the_recipe_asks() -> None:
     assert times[2] == {"own written steps": 1000, "probes": 100, "maps": 100}
     assert times[3] == {WARM: 2000 * 256 / 640}
     assert times[4] == {GRPO: 100 * 64 * 16 / 256}
-    assert times[6] == {"": 600 / 16, FIGURES: 600 * 3.3 / 16}
+    assert times[6] == {"": 600 / 16, FIGURES: 600 * 3.3 / 8}
 
 
 def test_each_stage_is_a_command_that_its_verb_can_parse() -> None:
