@@ -16,7 +16,7 @@ from functools import partial
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 
 from ray.train import RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -138,8 +138,6 @@ def _fitted(trainer: TorchTrainer, ended: Queue, signals: Queue) -> Any:
             if stopping.asked() and not asked:
                 asked = True
                 signals.put(stopping.signal_asked())
-            if asked and not ended.empty():
-                return None
         except TrainingFailedError:
             if ended.empty():
                 raise
@@ -169,8 +167,7 @@ def _work(config: dict[str, Any], method: Method) -> str | None:
         with _asked_by(config["signals"], ended):
             folder = method(recipe, config["resume"])
     except stopping.StopAsked:
-        ended.put(_Stopped(stopping.place()))  # the whole run ends at that
-        return None
+        _leave(ended)
     except UserError as error:
         ended.put(error)  # as Ray Train raises it, its type is lost
         raise
@@ -178,6 +175,12 @@ def _work(config: dict[str, Any], method: Method) -> str | None:
         PACKAGE.removeHandler(handler)
     sent(None)  # not after an error: the others may be within a step then, and Ray ends them
     return str(folder)
+
+
+def _leave(ended: Queue) -> NoReturn:
+    """End this worker's process: Ray Train then ends the others, wherever they wait, and itself."""
+    ended.put(_Stopped(stopping.place()))
+    os._exit(0)
 
 
 @contextmanager
@@ -190,7 +193,7 @@ def _asked_by(signals: Queue, ended: Queue) -> Iterator[None]:
     def heed() -> None:
         number = signals.get()
         if number is not None and not stopping.request(number):
-            ended.put(_Stopped(stopping.place()))
+            _leave(ended)
 
     listener = Thread(target=heed, daemon=True)
     listener.start()

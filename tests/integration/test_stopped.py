@@ -38,7 +38,7 @@ def stopped(words: list[str], number: int, ready: Callable[[], bool], within: fl
             time.sleep(0.02)
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
         _, alive = psutil.wait_procs(children, timeout=10)
         assert alive == []
         return process.returncode, output
