@@ -9,7 +9,7 @@ evaluation mode without gradients.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -145,8 +145,8 @@ class CodiReasoner:
         ids, mask = padded(rows, self.tokenizer.pad_token_id, left=True)
         return ids.to(self.device), mask.to(self.device)
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Row indices in batches of similar length, so that there is little padding."""
+    def _batches(self, lengths: Sequence[int] | Sequence[tuple[int, str]]) -> Iterator[list[int]]:
+        """Row indices in batches of similar length, so that there is little padding; equal texts together."""
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
@@ -296,12 +296,14 @@ class CodiReasoner:
         tail = self.ids(suffix) if suffix else []
         # For an empty text the state is that of the end-of-text token alone.
         rows = [self.ids(text) + tail or [self.tokenizer.eos_token_id] for text in texts]
+        distinct = list(dict.fromkeys(questions or ()))
+        before = dict(zip(distinct, self.before_steps(distinct), strict=True))
         alone = list(self.config.begin_ids)
-        prefixes = [alone] * len(rows) if questions is None else self.before_steps(questions)
+        prefixes = [alone] * len(rows) if questions is None else [before[asked] for asked in questions]
         lengths = [len(p) + len(r) for p, r in zip(prefixes, rows, strict=True)]
         check_room(self.lm.config, texts, lengths, "what stands around it")
-        if questions is not None and len(set(questions)) < len(rows):
-            return self._read_after(rows, questions)
+        if questions is not None and len(distinct) < len(rows):
+            return self._read_after(rows, questions, before)
         states: list[Tensor] = [torch.empty(0)] * len(rows)
         for batch in self._batches(lengths):
             ids, mask = self.left_padded([prefixes[i] + rows[i] for i in batch])
@@ -316,23 +318,24 @@ class CodiReasoner:
                 states[i] = layers[row, :, layers.shape[2] - len(rows[i]) :].clone()
         return states
 
-    def _read_after(self, rows: Sequence[list[int]], questions: Sequence[str]) -> list[Tensor]:
-        """States [L + 1, T, d] of token ids after questions, each of which is read once in a batch."""
-        distinct = list(dict.fromkeys(questions))
-        prefixes = self.before_steps(distinct)
-        number = {question: i for i, question in enumerate(distinct)}
-        asked_of = [number[question] for question in questions]
-        order = sorted(range(len(rows)), key=lambda i: (len(prefixes[asked_of[i]]), asked_of[i]))
+    def _read_after(
+        self, rows: Sequence[list[int]], questions: Sequence[str], before: Mapping[str, list[int]]
+    ) -> list[Tensor]:
+        """States [L + 1, T, d] of token ids after questions, each of which is read once in a batch.
+
+        Args:
+            rows: N token ids of texts.
+            questions: N questions.
+            before: the token ids that come before a question's texts.
+        """
         states: list[Tensor] = [torch.empty(0)] * len(rows)
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
-            asked = list(dict.fromkeys(asked_of[i] for i in batch))
-            _, context = self.model.start(*self.left_padded([prefixes[j] for j in asked]))
-            place = {j: row for row, j in enumerate(asked)}
-            context = context.taken(torch.tensor([place[asked_of[i]] for i in batch], device=self.device))
+        for batch in self._batches([(len(before[question]), question) for question in questions]):
+            place = {question: row for row, question in enumerate(dict.fromkeys(questions[i] for i in batch))}
+            _, context = self.model.start(*self.left_padded([before[question] for question in place]))
+            owners = torch.tensor([place[questions[i]] for i in batch], device=self.device)
             ids, mask = padded([rows[i] for i in batch], self.tokenizer.pad_token_id)
             ids, mask = ids.to(self.device), mask.to(self.device)
-            step = self.model.extend(context, self.model.embed(ids), mask, layers=True)
+            step = self.model.extend(context.taken(owners), self.model.embed(ids), mask, layers=True)
             layers = torch.stack(step.layers, 1).float().cpu()  # [B, L + 1, T, d]
             for row, i in enumerate(batch):
                 states[i] = layers[row, :, : len(rows[i])].clone()

@@ -45,6 +45,11 @@ class Checkpoint:
     checked: bool = True
 
 
+def steps_of(checkpoint: str | Path | None) -> int:
+    """Optimizer steps behind a checkpoint; 0 without one."""
+    return int(str(checkpoint).rpartition("-")[2]) if checkpoint else 0
+
+
 def complete_checkpoints(out: Path, weights: str = WEIGHTS) -> list[str]:
     """The checkpoints in `out` that were written to their end, newest first, whatever became of them since.
 
@@ -54,7 +59,7 @@ def complete_checkpoints(out: Path, weights: str = WEIGHTS) -> list[str]:
     """
     ended = {file.parent for file in out.glob(f"checkpoint-*/{MANIFEST}")}
     before = {file.parent for file in out.glob(f"checkpoint-*/{STATE}") if (file.parent / weights).is_file()}
-    return [str(folder) for folder in sorted(ended | before, key=_step, reverse=True)]
+    return [str(folder) for folder in sorted(ended | before, key=steps_of, reverse=True)]
 
 
 def newest_whole(out: Path, weights: str = WEIGHTS) -> Checkpoint:
@@ -222,14 +227,10 @@ class StopAtNonFinite(TrainerCallback):
 
 
 def _rename(folder: Path, prefix: str) -> Path:
-    target = folder.with_name(f"{prefix}{_step(folder)}")
+    target = folder.with_name(f"{prefix}{steps_of(folder)}")
     shutil.rmtree(target, ignore_errors=True)  # of an earlier stop at the same step
     os.replace(folder, target)
     return target
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.rpartition("-")[2])
 
 
 def _is_finite(file: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from reverse_codi.processes import stopping, under_way
+from reverse_codi.trainers.checkpoints import steps_of
 
 
 class StopWhenAsked(TrainerCallback):
@@ -48,11 +49,6 @@ class StopWhenAsked(TrainerCallback):
     ) -> None:
         """No step is under way any more."""
         under_way.at_step(0)
-
-
-def steps_of(checkpoint: str | None) -> int:
-    """Optimizer steps behind a checkpoint; 0 without one."""
-    return int(checkpoint.rpartition("-")[2]) if checkpoint else 0
 
 
 def train_on(trainer: Trainer, checkpoint: str | None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from reverse_codi.storage.disk import disk_named
 from reverse_codi.storage.folders import put_in_place
 from reverse_codi.storage.manifest import write_manifest
+from reverse_codi.trainers.checkpoints import steps_of
 
 WRITING = "writing"
 
@@ -71,7 +72,7 @@ class WholeCheckpoints:
 
 def _keep_newest(out: Path, n: int) -> None:
     """Remove all but the newest `n` checkpoints; a kill leaves none of them in part."""
-    by_step = sorted(out.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
+    by_step = sorted(out.glob("checkpoint-*"), key=steps_of)
     writing = out / WRITING
     for folder in by_step[:-n]:
         writing.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.registry import find_functions
 from reverse_codi.storage.cards import write_card
-from reverse_codi.trainers.checkpoints import take_rate
+from reverse_codi.trainers.checkpoints import steps_of, take_rate
 from reverse_codi.trainers.whole_checkpoints import WholeCheckpoints
 from reverse_codi.training.advantages import Advantages
 from reverse_codi.training.importance import ImportanceCorrection
@@ -133,7 +133,7 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, ImportanceCorrection, GRPOT
         """
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         # TRL counts from 0 again; a batch that is used for several steps would not end where its thoughts do.
-        self._step = int(resume_from_checkpoint.rpartition("-")[2])
+        self._step = steps_of(resume_from_checkpoint)
         policy = cast(PeftModel, self.model if model is None else model)
         policy.load_adapter(resume_from_checkpoint, "default", is_trainable=True)
         policy.set_adapter("default")

@@ -58,12 +58,12 @@ class ImportanceCorrection:
         return found
 
     def _ratio(self, logprobs: Tensor, batch: dict[str, Any]) -> Tensor:
-        """Ratios [B, T], noted as TRL notes them; 1 at tokens that the engine gave no probability."""
+        """Ratios [B, T], noted under TRL's names; 1 at tokens that the engine gave no probability."""
         trainer: Any = self
         mask = batch["completion_mask"].bool() & ~batch[SAMPLED].isnan()
         apart = (logprobs - batch[SAMPLED]).masked_fill(~mask, 0.0)
         ratio = apart.exp().clamp(max=trainer.vllm_importance_sampling_clip_max)
-        for name, values in (("importance_sampling_ratio", ratio), ("sampling_logp_difference", apart.abs())):
+        for name, values in ((RATIO, ratio), ("sampling_logp_difference", apart.abs())):
             of_tokens = values[mask] if bool(mask.any()) else values.new_zeros(1)
             for kind in ("min", "mean", "max"):
                 everywhere = trainer.accelerator.gather(getattr(torch, kind)(of_tokens))

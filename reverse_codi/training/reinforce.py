@@ -31,8 +31,7 @@ from reverse_codi.storage.mirrors import push_all
 from reverse_codi.storage.stages import file_hash, finished, record
 from reverse_codi.tasks.base import Split
 from reverse_codi.trackers.tracker import continued, log_point, log_table, tracked
-from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
-from reverse_codi.trainers.stop import steps_of
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, steps_of
 from reverse_codi.training.actors import Actors
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.content_check import ContentWatch

@@ -22,6 +22,7 @@ from reverse_codi.trainers.checkpoints import (
     Checkpoint,
     checkpoint_to_resume,
     complete_checkpoints,
+    steps_of,
 )
 from reverse_codi.utils.config import read_yaml
 
@@ -84,7 +85,7 @@ class Start:
     @property
     def done(self) -> int:
         """Optimizer steps behind it."""
-        return int(self.checkpoint.rpartition("-")[2]) if self.checkpoint else 0
+        return steps_of(self.checkpoint)
 
 
 NEW = Start()

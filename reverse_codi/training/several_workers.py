@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, TimeoutError
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -97,15 +97,15 @@ def on_workers(recipe: Recipe, resume: bool, method: Method) -> Path:
     shown.start()
     try:
         with stopping.deferred():
-            result = _fitted(trainer, ended, signals)
-            if not ended.empty():
-                why = ended.get()
-                if isinstance(why, UserError):
-                    raise why from None
-                stopping.keep(why.place)
-                stopping.check()
+            result = _fitted(trainer, signals)
         return Path(result.return_value)
     except TrainingFailedError as error:
+        why = None if ended.empty() else ended.get()
+        if isinstance(why, UserError):
+            raise why from None
+        if isinstance(why, _Stopped):
+            stopping.keep(why.place)
+            stopping.check()
         raise WorkersError(f"{_lost(error)}; add --resume to go on from the last checkpoint") from error
     finally:
         shown.stop()
@@ -113,8 +113,8 @@ def on_workers(recipe: Recipe, resume: bool, method: Method) -> Path:
             queue.shutdown()
 
 
-def _fitted(trainer: TorchTrainer, ended: Queue, signals: Queue) -> Any:
-    """Ray Train's result; None where the first worker said why it ended.
+def _fitted(trainer: TorchTrainer, signals: Queue) -> Any:
+    """Ray Train's result, after a signal that comes meanwhile was handed on.
 
     Ray Train blocks the thread that it works in, and takes Ctrl-C for itself in the main thread.
 
@@ -130,18 +130,11 @@ def _fitted(trainer: TorchTrainer, ended: Queue, signals: Queue) -> Any:
             result.set_exception(error)
 
     Thread(target=fit, daemon=True).start()  # it ends with Ray, and Python's end need not wait for it
-    asked = False
-    while True:
-        try:
-            return result.result(_LOOK_S)
-        except TimeoutError:
-            if stopping.asked() and not asked:
-                asked = True
-                signals.put(stopping.signal_asked())
-        except TrainingFailedError:
-            if ended.empty():
-                raise
-            return None
+    while not stopping.asked() and not result.done():
+        wait([result], _LOOK_S)
+    if not result.done():
+        signals.put(stopping.signal_asked())
+    return result.result()
 
 
 def _lost(error: TrainingFailedError) -> str:

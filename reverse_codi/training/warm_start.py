@@ -16,7 +16,7 @@ from reverse_codi.recipe.schema import Recipe
 from reverse_codi.storage.stages import file_hash, finished, record
 from reverse_codi.tasks.base import Split
 from reverse_codi.trackers.tracker import tracked
-from reverse_codi.trainers.stop import steps_of
+from reverse_codi.trainers.checkpoints import steps_of
 from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.records import WARM_CURVE
 from reverse_codi.training.selection import Selection

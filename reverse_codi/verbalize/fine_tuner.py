@@ -11,8 +11,8 @@ from typing import Any
 from trl import SFTTrainer
 
 from reverse_codi.processes import stopping
-from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
-from reverse_codi.trainers.stop import steps_of, train_on
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, last_complete_checkpoint, steps_of
+from reverse_codi.trainers.stop import train_on
 from reverse_codi.trainers.whole_checkpoints import WholeCheckpoints
 from reverse_codi.verbalize.micro_batches import MicroBatches
 from reverse_codi.verbalize.word_dropout import WordDropout

@@ -44,7 +44,7 @@ from reverse_codi.storage.stages import file_hash, finished, record
 from reverse_codi.tasks.base import HasVocabulary, Problem, Split, Task
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.trackers.tracker import start_trackers, tracked
-from reverse_codi.trainers.checkpoints import last_complete_checkpoint
+from reverse_codi.trainers.checkpoints import last_complete_checkpoint, steps_of
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ class _Run:
             ready = rows()
             self.reasoner.model.train()
             checkpoint = last_complete_checkpoint(out)  # `train_phase` says what is wrong with newer ones
-            done = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
+            done = steps_of(checkpoint)
             place: dict[str, Any] = {"again": done > 0, "first": done + 1, "job": "distill"}
             with tracked(self.recipe, name, Path(self.recipe.distill.out), **place) as reporting:
                 job = PhaseJob(

@@ -26,6 +26,7 @@ from reverse_codi.trainers.checkpoints import (
     take_rate,
 )
 from reverse_codi.utils.finite import NotFiniteError
+from tests.damage import cut, flip
 
 
 def make_checkpoint(
@@ -79,16 +80,6 @@ def test_a_checkpoint_of_nan_is_passed_over_and_set_aside(tmp_path: Path) -> Non
     )
     set_aside(newest_whole(tmp_path), printed.append)
     assert len(printed) == 2
-
-
-def flip(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[-2] ^= 1
-    file.write_bytes(data)
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "optimizer.pt", "scheduler.pt", "trainer_state.json", MANIFEST])

@@ -13,8 +13,8 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, last_complete_checkpoint
-from reverse_codi.trainers.stop import StopWhenAsked, steps_of
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, last_complete_checkpoint, steps_of
+from reverse_codi.trainers.stop import StopWhenAsked
 from reverse_codi.training.dropped_step import LastWholeStep, whole_steps_kept
 from reverse_codi.training.grpo import ThoughtTrainer, build_trainer
 from tests.tiny import make_tiny_policy

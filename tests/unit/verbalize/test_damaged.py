@@ -21,20 +21,11 @@ from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.publishing.folder import EMBEDDED_FOLDER, copy_verbalizer
 from reverse_codi.verbalize.publishing.place import Place
 from reverse_codi.verbalize.verbalizer import Verbalizer
+from tests.damage import cut, flip
 from tests.tiny import make_encoded
 
 POLICY = ("adapter_config.json", "adapter_model.safetensors", "verbalizer.json")
 Harm = Callable[[Path], Any]
-
-
-def flip(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[-2] ^= 1
-    file.write_bytes(data)
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 def empty(file: Path) -> None:
