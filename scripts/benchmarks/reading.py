@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,10 +63,8 @@ def read(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
         layers = sum(w.numel() for name, w in reasoner.lm.named_parameters() if "layers" in name)
         products = round(layers / (width * 4 * width) * tokens / 1024)
         left, right = torch.randn(1024, width), torch.randn(width, 4 * width)
-        began = time.perf_counter()
         for _ in range(max(1, products)):
             left @ right
-        del began
         return n
 
     yield Row(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -33,7 +32,7 @@ def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
     with ExitStack() as stack:
         pool = stack.enter_context(RolloutPool(at.base, RolloutSection(engine=engine)))
         pool.sync(at.adapter, 1)
-        plain, lora = _vllm(merged, engine), _vllm(at.base, engine, lora=True)
+        plain, lora = _vllm(merged, engine, work / "plain"), _vllm(at.base, engine, work / "lora", lora=True)
 
         def ours() -> float:
             assert sum(len(r.token_ids) for r in pool.generate(prompts, samples, params, 1)) == tokens
@@ -119,7 +118,7 @@ def _merged(at: Setting, folder: Path) -> Path:
     return folder
 
 
-def _vllm(base: Path, config: EngineConfig, lora: bool = False) -> Any:
+def _vllm(base: Path, config: EngineConfig, folder: Path, lora: bool = False) -> Any:
     """VLLM as a user would start it for this: no log-probabilities, the same lengths and cache."""
     prepare_environment()
     from vllm import LLM
@@ -127,9 +126,7 @@ def _vllm(base: Path, config: EngineConfig, lora: bool = False) -> Any:
     more: dict[str, Any] = {}
     if lora:
         more = {"enable_lora": True, "max_loras": 1, "max_lora_rank": 64}
-    folder = base.parent / f"links-{base.name}-{lora}-{time.monotonic_ns()}"
-    folder = Path("/tmp") / folder.name
-    folder.mkdir()
+    folder.mkdir(parents=True)
     return LLM(
         language_model_only(base, folder),
         enable_prompt_embeds=True,
