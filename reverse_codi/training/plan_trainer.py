@@ -29,8 +29,12 @@ PASSING_SHARE = 1.06
 # What tensors take on a CPU's heap over their sizes, because what is freed is not always used again. A GRPO
 # step of 2,048 texts of the embedded model took 1.8 times, one of GPT-2 1.5 times.
 HEAP = 1.7
-# Tokens of a question, and of an answer, where no one has counted: GSM8K's longest are 200 and 20.
+# Tokens of an ordinary question, an answer and written steps, where no one has counted.
 QUESTION_TOKENS, ANSWER_TOKENS, WRITTEN_TOKENS = 64, 24, 64
+# Tokens of the longest question of a batch, to which the others are padded; in GPT-2's tokens GSM8K's longest
+# has 241 and ProsQA's 569. Generated tasks have short ones.
+LONGEST_QUESTION = {"arithmetic": 64, "graph": 64, "prosqa": 570, "prontoqa": 570}
+LONGEST_OTHER_QUESTION = 200
 # Tokens of a claim that is read or taught; what a policy samples may be as long as it is allowed to be.
 CLAIM_TOKENS = 16
 # Rows of one forward pass of the frozen model (`CodiReasoner.batch_size`).
@@ -43,13 +47,14 @@ def tracing(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     """Thinking and answering, and writing steps where they are asked for."""
     rows = min(recipe.trace.batch_size, ASKED_ROWS)
     written = WRITTEN_TOKENS if recipe.needs_self_generated_cot else 0
-    length = QUESTION_TOKENS + max(sizes.n_thoughts + ANSWER_TOKENS, written)
+    asked = LONGEST_QUESTION.get(recipe.task.name, LONGEST_OTHER_QUESTION)
+    length = asked + max(sizes.n_thoughts + ANSWER_TOKENS, written)
     vectors = 4 * (recipe.trace.n + recipe.trace.n_heldout) * (2 * sizes.n_thoughts + 1) * sizes.width
     return {
         "libraries": TRAINER_LIBRARIES,
         "weights": float(sizes.weights),
         "kv cache": float(sizes.kv(rows * length) * (1 + 1 / sizes.n_layers)),  # one layer is being extended
-        "activations": float(sizes.passing(rows * QUESTION_TOKENS)),
+        "activations": float(sizes.passing(rows * asked)),
         "logits": 2.0 * sizes.logits(rows),
         "features": min(vectors, GIB),
     }
