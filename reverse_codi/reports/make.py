@@ -118,12 +118,12 @@ def _of_folder(wanted: Wanted, folder: Path) -> Report:
 
 
 def _heldout(folder: Path) -> Path | None:
-    """The run's held-out traces, where they are still there."""
+    """The run's held-out traces: beside it in its folder, which may have been moved, or where its recipe says."""
     if not (folder / RECIPE_FILE).is_file():
         return None
     recipe = validated(Recipe, read_yaml(folder / RECIPE_FILE), str(folder / RECIPE_FILE))
-    store = Path(f"{recipe.trace.out}-heldout")
-    return store if is_store(str(store)) else None
+    where = Path(f"{recipe.trace.out}-heldout")
+    return next((store for store in (folder / where.name, where) if is_store(str(store))), None)
 
 
 def _load(wanted: Wanted, verbalizer: str | Path) -> Verbalizer:

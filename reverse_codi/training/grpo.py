@@ -28,6 +28,7 @@ from reverse_codi.storage.cards import write_card
 from reverse_codi.trainers.checkpoints import steps_of, take_rate
 from reverse_codi.trainers.whole_checkpoints import WholeCheckpoints
 from reverse_codi.training.advantages import Advantages
+from reverse_codi.training.distinct_texts import DistinctTexts
 from reverse_codi.training.importance import ImportanceCorrection
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch
 from reverse_codi.verbalize.micro_batches import MicroBatches, checkpointing
@@ -61,7 +62,7 @@ def carried(name: str) -> Callable[..., list[float | None]]:
     return function
 
 
-class ThoughtTrainer(WholeCheckpoints, MicroBatches, ImportanceCorrection, GRPOTrainer):
+class ThoughtTrainer(WholeCheckpoints, MicroBatches, ImportanceCorrection, DistinctTexts, GRPOTrainer):
     """TRL's trainer for texts that an engine of ours has written."""
 
     mask_name = "completion_mask"

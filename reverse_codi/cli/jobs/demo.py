@@ -28,7 +28,7 @@ from reverse_codi.trackers.tracker import start_trackers
 from reverse_codi.training import preflight
 from reverse_codi.training.learning_signal import check_thoughts
 from reverse_codi.training.prepare import Prepared, prepare
-from reverse_codi.training.records import BEST_FIGURES
+from reverse_codi.training.records import BEST_FIGURES, WARM_CURVE
 from reverse_codi.training.reinforce import reinforce
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.runtime import gold_steps
@@ -188,8 +188,10 @@ def _shown(recipe: Recipe, out: Path, output: Output) -> dict[str, float]:
     prepared = prepare(recipe, out)
     check_thoughts(recipe, prepared)
     run = RunFolder(out)
+    run.write_recipe(recipe)
     take_over(ASSETS / "warm", run.warm)
-    output.note((run.warm / "warm_curve.csv").read_text())
+    curve = Path(shutil.copy(run.warm / WARM_CURVE, out))
+    output.note(curve.read_text())
     output.note("the curve above is the warm start's, on held-out thoughts, to its plateau")
     thoughts = test_thoughts(recipe, prepared, out)
     before = translated(recipe, prepared, run.warm, thoughts)

@@ -15,6 +15,8 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardSection
 from reverse_codi.recipe.schema import Recipe
+from reverse_codi.training import distinct_texts
+from reverse_codi.training.distinct_texts import DistinctTexts
 from reverse_codi.training.grpo import ThoughtTrainer, build_trainer, rows_of
 from reverse_codi.training.importance import ImportanceCorrection
 from reverse_codi.verbalize.micro_batches import end_checkpointing
@@ -189,6 +191,40 @@ def test_ratios_of_the_pass_that_learns_are_those_of_trls_own_pass(
         assert ours.logged(name) == pytest.approx(trls.logged(name), rel=1e-4, abs=1e-6), name
         assert len(ours.logged(name)) == 4
     assert max(ours.logged("sampling/importance_sampling_ratio/max")) == 1.0
+
+
+def test_a_text_that_is_sampled_again_is_computed_once_and_learnt_from_as_often(
+    reasoner: CodiReasoner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL's own passes over all rows, with the padding of the longest, give the same steps and figures."""
+    rows: list[int] = []
+    draw = Texts.__call__
+
+    def repeated(texts: Texts, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        drawn = draw(texts, prompts, trainer)
+        for group in range(0, len(prompts), G):  # the first two texts of a thought are one, as are the last two
+            for place in (group, group + 2):
+                drawn["completion_ids"][place + 1] = drawn["completion_ids"][place]
+                drawn["logprobs"][place + 1] = drawn["logprobs"][place]
+        return drawn
+
+    monkeypatch.setattr(Texts, "__call__", repeated)
+    monkeypatch.setattr(distinct_texts, "PASS_TOKENS", 40)  # so that a step has passes of several lengths
+    count = GRPOTrainer._get_per_token_logps_and_entropies
+
+    def counted(trainer: Any, model: Any, input_ids: Tensor, *args: Any, **options: Any) -> Any:
+        rows.append(len(input_ids))
+        return count(trainer, model, input_ids, *args, **options)
+
+    monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", counted)
+    ours = Run(reasoner, tmp_path / "ours")
+    assert max(rows) <= 4  # of 10 tokens each
+    assert sum(rows) <= 4 * 2 * (THOUGHTS * G // 2)  # 4 steps, each with the reference's passes
+    monkeypatch.setattr(DistinctTexts, "_get_per_token_logps_and_entropies", counted)
+    trls = Run(reasoner, tmp_path / "trls")
+    check_alike(trls, ours)
+    for name in ("loss", "kl", "entropy", "sampling/importance_sampling_ratio/mean"):
+        assert ours.logged(name) == pytest.approx(trls.logged(name), rel=1e-4, abs=1e-6), name
 
 
 def test_gradient_checkpointing_changes_no_step(reasoner: CodiReasoner, tmp_path: Path) -> None:
