@@ -118,7 +118,7 @@ def _of_folder(wanted: Wanted, folder: Path) -> Report:
 
 
 def _heldout(folder: Path) -> Path | None:
-    """The run's held-out traces: beside it in its folder, which may have been moved, or where its recipe says."""
+    """The run's held-out traces: in its folder, which may have been moved, or where its recipe says."""
     if not (folder / RECIPE_FILE).is_file():
         return None
     recipe = validated(Recipe, read_yaml(folder / RECIPE_FILE), str(folder / RECIPE_FILE))

@@ -1,8 +1,8 @@
 """Log-probabilities of texts, each distinct one computed once and without the padding of longer ones.
 
-A policy that has learnt writes the same text for a thought again and again: of 8 samples of the demo's verbalizer
-2 or 3 differ. Their log-probabilities, and the paths of their gradients, are the same. A batch's longest text
-may have three times as many tokens as the others.
+A policy that has learnt writes the same text for a thought again and again: 27 % of the texts of the demo's
+last steps are distinct. Log-probabilities and gradients of equal texts are equal. A batch's longest text may
+have three times as many tokens as the others.
 
 Shapes: B texts, P tokens of a prompt, T tokens of a text.
 """
@@ -46,16 +46,15 @@ class DistinctTexts:
         lengths = mask[:, -logits_to_keep:].sum(1)
         order = lengths.argsort(stable=True)
         most = max(1, PASS_TOKENS // input_ids.shape[1])
-        found = []
+        logprobs, entropies = [], []
         for part in order.split(most if batch_size is None else min(batch_size, most)):
             spare = logits_to_keep - max(1, int(lengths[part].max()))
             width = input_ids.shape[1] - spare
             of_part = super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
                 model, ids[part, :width], mask[part, :width], logits_to_keep - spare, **options
             )
-            found.append([None if value is None else pad(value, (0, spare)) for value in of_part[:2]])
+            logprobs.append(pad(of_part[0], (0, spare)))
+            if of_part[1] is not None:
+                entropies.append(pad(of_part[1], (0, spare)))
         back = order.argsort()[place]
-        logprobs, entropies = (
-            None if values[0] is None else torch.cat(values)[back] for values in zip(*found, strict=True)
-        )
-        return logprobs, entropies, None
+        return torch.cat(logprobs)[back], torch.cat(entropies)[back] if entropies else None, None

@@ -35,7 +35,8 @@ QUESTION_TOKENS, ANSWER_TOKENS, WRITTEN_TOKENS = 64, 24, 64
 # has 241 and ProsQA's 569. Generated tasks have short ones.
 LONGEST_QUESTION = {"arithmetic": 64, "graph": 64, "prosqa": 570, "prontoqa": 570}
 LONGEST_OTHER_QUESTION = 200
-# Tokens of a claim that is read or taught; what a policy samples may be as long as it is allowed to be.
+# Tokens of a claim. The longest that a policy may sample decides how many rows go through at once; since
+# texts of like length do, what they hold follows from the ordinary ones.
 CLAIM_TOKENS = 16
 # Rows of one forward pass of the frozen model (`CodiReasoner.batch_size`).
 ASKED_ROWS = 512
@@ -150,13 +151,14 @@ def training_pass(
     tokens, shape = slots + text, Shape(sizes.n_vocab, sizes.n_layers, sizes.width)
     on_gpu, saving = recipe.reasoner.device.startswith("cuda"), section.gradient_checkpointing
     at_once = micro_batch(section.micro_batch, rows, tokens, shape, gradient_checkpointing=saving)
+    held = at_once * (slots + min(text, CLAIM_TOKENS))
     kept = sizes.kept / sizes.n_layers + 4 * sizes.n_layers * sizes.width if saving else sizes.kept
     return {
         "libraries": TRAINER_LIBRARIES,
         "weights": float(sizes.weights),
         "lora": float(ADAM * sizes.n_lora),
-        "activations": PASSING_SHARE * (1.0 if on_gpu else HEAP) * at_once * tokens * kept,
-        "logits": float(tile_bytes(at_once * tokens, shape, on_gpu)),
+        "activations": PASSING_SHARE * (1.0 if on_gpu else HEAP) * held * kept,
+        "logits": float(tile_bytes(held, shape, on_gpu)),
     }
 
 
