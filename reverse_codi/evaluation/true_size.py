@@ -118,7 +118,7 @@ def plant(recipe: Recipe, writes: int, seed: int = 0) -> Path:
     """
     reasoner = load_reasoner(recipe.reasoner)
     train, heldout = trace_both(recipe, reasoner)
-    stores, folders = (train, heldout), (recipe.trace.out, f"{recipe.trace.out}-heldout")
+    stores, folders = (train, heldout), (recipe.trace.out, recipe.trace.heldout_out)
     claims = [of for store in stores for of in store.claims]
     sites = thought_sites(reasoner.n_thoughts)
     texts = {site: [Content((site.index,)).text(of) for of in claims] for site in sites}

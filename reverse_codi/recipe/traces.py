@@ -33,3 +33,8 @@ class TraceSection(Section):
     on_bad_question: OnBad = "error"
     """What to do if a question is empty or longer than the model's positions: error, or skip, which makes
     fewer traces."""
+
+    @property
+    def heldout_out(self) -> str:
+        """Folder of the held-out traces."""
+        return f"{self.out}-heldout"

@@ -122,7 +122,7 @@ def _heldout(folder: Path) -> Path | None:
     if not (folder / RECIPE_FILE).is_file():
         return None
     recipe = validated(Recipe, read_yaml(folder / RECIPE_FILE), str(folder / RECIPE_FILE))
-    where = Path(f"{recipe.trace.out}-heldout")
+    where = Path(recipe.trace.heldout_out)
     return next((store for store in (folder / where.name, where) if is_store(str(store))), None)
 
 

@@ -54,7 +54,7 @@ def check(recipe: Recipe, fetch: bool, reuse: bool = True) -> list[str]:
     check_trackers(recipe.log)
     check_folder(recipe.train.out, "train.out")
     check_folder(recipe.trace.out, "trace.out")
-    check_folder(heldout(recipe), "trace.out-heldout")
+    check_folder(recipe.trace.heldout_out, "trace.out-heldout")
     notices = check_training(recipe)
     check_reinforcement(recipe)
     check_rewards(recipe)
@@ -100,18 +100,16 @@ def check_reasoner(recipe: Recipe, facts: ReasonerFacts) -> None:
 # ---- folders
 
 
-def heldout(recipe: Recipe) -> str:
-    """Folder of the held-out traces."""
-    return f"{recipe.trace.out}-heldout"
-
-
 def check_traces(recipe: Recipe) -> None:
     """Refuse trace stores of other settings before anything else is done.
 
     Raises:
         StoreError: names the folder.
     """
-    for folder, rows in ((recipe.trace.out, recipe.trace.n), (heldout(recipe), recipe.trace.n_heldout)):
+    for folder, rows in (
+        (recipe.trace.out, recipe.trace.n),
+        (recipe.trace.heldout_out, recipe.trace.n_heldout),
+    ):
         if not Path(folder, MANIFEST).is_file():
             continue
         manifest = Manifest.read(Path(folder))

@@ -113,10 +113,11 @@ def collect_traces(recipe: Recipe) -> Traces:
 def trace_both(recipe: Recipe, reasoner: CodiReasoner) -> tuple[TraceStore, TraceStore]:
     """The training traces, and the held-out ones beside them."""
     section, task, asked = recipe.trace, recipe.task.build(), TraceRequest.of_training
-    heldout = f"{section.out}-heldout"
     both = (
         collect(reasoner, task, asked(recipe, Split.TRAIN, section.n, section.seed, section.out)),
-        collect(reasoner, task, asked(recipe, Split.HELDOUT, section.n_heldout, section.seed, heldout)),
+        collect(
+            reasoner, task, asked(recipe, Split.HELDOUT, section.n_heldout, section.seed, section.heldout_out)
+        ),
     )
     push_all()
     return both

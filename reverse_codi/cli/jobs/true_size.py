@@ -24,7 +24,6 @@ from reverse_codi.processes.process_memory import Peaks, watched
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.storage.folders import whole_folder
 from reverse_codi.storage.lock import check_free
-from reverse_codi.training.preflight import heldout
 from reverse_codi.training.stage_folders import READING
 from reverse_codi.utils.tables import Table
 
@@ -218,7 +217,7 @@ def run_all(
     run = Path(recipe.train.out)
     check_free(run, "train.out")
     prepare, logs, reasoner = (run.with_name(name) for name in ("prepare", "logs", REASONER))
-    for folder in (run, prepare, logs, run.with_name("evaluate"), recipe.trace.out, heldout(recipe)):
+    for folder in (run, prepare, logs, run.with_name("evaluate"), recipe.trace.out, recipe.trace.heldout_out):
         shutil.rmtree(folder, ignore_errors=True)
     for number, stage in enumerate(stages(recipe, asked, writes), start=1):
         name, of_recipe = f"{number}. {stage.verb}", stage.takes == "recipe"

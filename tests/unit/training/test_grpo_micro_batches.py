@@ -202,9 +202,8 @@ def test_a_text_that_is_sampled_again_is_computed_once_and_learnt_from_as_often(
 
     def repeated(texts: Texts, prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
         drawn = draw(texts, prompts, trainer)
-        for group in range(
-            0, len(prompts), G
-        ):  # the first two texts of a thought are one, as are the last two
+        # The first two texts of a thought are one, and so are the last two.
+        for group in range(0, len(prompts), G):
             for place in (group, group + 2):
                 drawn["completion_ids"][place + 1] = drawn["completion_ids"][place]
                 drawn["logprobs"][place + 1] = drawn["logprobs"][place]
