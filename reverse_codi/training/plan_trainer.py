@@ -38,6 +38,7 @@ LONGEST_OTHER_QUESTION = 200
 # Tokens of a claim. The longest that a policy may sample decides how many rows go through at once; since
 # texts of like length do, what they hold follows from the ordinary ones.
 CLAIM_TOKENS = 16
+ORDINARY_CLAIM = {"arithmetic": 10}
 # Rows of one forward pass of the frozen model (`CodiReasoner.batch_size`).
 ASKED_ROWS = 512
 # AdamW keeps a gradient and two moments for each weight, in float32.
@@ -151,7 +152,7 @@ def training_pass(
     tokens, shape = slots + text, Shape(sizes.n_vocab, sizes.n_layers, sizes.width)
     on_gpu, saving = recipe.reasoner.device.startswith("cuda"), section.gradient_checkpointing
     at_once = micro_batch(section.micro_batch, rows, tokens, shape, gradient_checkpointing=saving)
-    held = at_once * (slots + min(text, CLAIM_TOKENS))
+    held = at_once * (slots + min(text, ORDINARY_CLAIM.get(recipe.task.name, CLAIM_TOKENS)))
     kept = sizes.kept / sizes.n_layers + 4 * sizes.n_layers * sizes.width if saving else sizes.kept
     return {
         "libraries": TRAINER_LIBRARIES,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from reverse_codi.cli.train import main as train_main
 from reverse_codi.errors import RecipeError
 from reverse_codi.processes.memory import GIB, Peak
 from reverse_codi.reasoners.load import load_reasoner
-from reverse_codi.recipe.schema import Recipe
+from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.training import plan_check
 from reverse_codi.training.holding import Holding, Plan
@@ -32,6 +33,12 @@ GPT2 = VerbalizerSection(rank=32, target_modules=["c_attn", "c_proj", "c_fc"])
 
 def sizes_of_gpt2() -> ModelSizes:
     return ModelSizes.of_config(GPT2Config(), 6, GPT2)
+
+
+def sizes_of_embedded() -> ModelSizes:
+    sizes = ModelSizes.of(recipe())
+    assert sizes is not None
+    return sizes
 
 
 def sizes_of_llama_1b() -> ModelSizes:
@@ -112,12 +119,12 @@ def test_layers_that_the_model_lacks_are_refused_before_anything_is_written(tmp_
 def test_a_dry_run_shows_the_plan_and_refuses_what_cannot_fit(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["tiny", "--dry-run", "--grpo.micro_batch", "2048"]
+    words = ["tiny", "--dry-run", "--grpo.micro_batch", "2048", "--trace.n", "3000"]
     train_main(words)
     assert "memory of each process" in capsys.readouterr().out
-    monkeypatch.setattr(plan_check, "machine", lambda: 2.0)
+    monkeypatch.setattr(plan_check, "machine", lambda: 1.5)
     with pytest.raises(
-        RecipeError, match=r"this run takes .*there are 2\.0: trainer: grpo takes .*micro_batch"
+        RecipeError, match=r"this run takes .*there are 1\.5: trainer: grpo takes .*micro_batch"
     ):
         train_main(words)
     assert "memory of each process" in capsys.readouterr().out
@@ -280,6 +287,26 @@ def test_measured_stands_beside_planned(tmp_path: Path) -> None:
     ]
     assert lines[0]["peak_gib"] > 0
     assert lines[1]["peak_gib"] == 0.5
+
+
+def test_the_plan_is_within_a_fifth_of_what_was_measured() -> None:
+    """Of the table in docs/performance.md: its rows, and that the embedded model's are this plan's."""
+    page = (Path(__file__).parents[3] / "docs/performance.md").read_text()
+    rows = re.findall(r"^\| ((?:embedded|CODI)[^|]*) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 20
+    for name, planned, measured in rows:
+        assert float(planned) == pytest.approx(float(measured), rel=0.2), name
+    command = re.search(r"first six rows are `reverse-codi train ([^`]*)`", page)
+    assert command is not None
+    peaks = plan(load_recipe(command.group(1).split()), sizes_of_embedded()).peaks
+    assert [float(planned) for _, planned, _ in rows[:6]] == [
+        pytest.approx(peaks[name], abs=0.02)
+        for name in (
+            *(f"trainer: {s}" for s in ("traces", "reading", "warm start", "grpo")),
+            "rollout",
+            "reward",
+        )
+    ]
 
 
 # ---- merged or lora
