@@ -43,7 +43,7 @@ class FakeReasoner(Reasoner):
     def logits(self, hidden_states: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         raise NotImplementedError
 
     def answer_states(self, questions: Sequence[str], patch: Patch | None = None) -> Tensor:
@@ -79,8 +79,8 @@ class WatchedReasoner(FakeReasoner):
         self.calls.append(list(zip(texts, questions or [""] * len(texts), strict=True)))
         return self.reasoner.read(texts, questions, suffix)
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        return self.reasoner.offsets(text)
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        return self.reasoner.offsets(texts)
 
 
 def make_store(

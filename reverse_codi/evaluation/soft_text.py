@@ -79,6 +79,4 @@ def _features(reasoner: CodiReasoner, metric: ThoughtMetric, soft: Tensor, words
     inputs = torch.cat([reasoner.model.embed(begin).detach(), soft], 1)
     layers = reasoner.lm.base_model(inputs_embeds=inputs, output_hidden_states=True).hidden_states
     own = torch.stack(layers, 1)[:, :, -soft.shape[1] :].cpu()  # [N, L + 1, T, d]
-    chosen = own[:, metric.reader.spec.layer_indices(own.shape[1])]
-    taken = [metric.reader.taken(states, text).flatten() for states, text in zip(chosen, words, strict=True)]
-    return torch.stack(taken)
+    return metric.reader.taken(list(own), words).flatten(1)

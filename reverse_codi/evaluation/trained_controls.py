@@ -166,7 +166,8 @@ def require_known(reasoner: CodiReasoner, text: str) -> None:
         ValueError: names the word.
     """
     unknown = reasoner.tokenizer.unk_token_id
-    for token, (start, end) in zip(reasoner.ids(text), reasoner.offsets(text), strict=True):
+    [offsets] = reasoner.offsets([text])
+    for token, (start, end) in zip(reasoner.ids(text), offsets, strict=True):
         if token == unknown:
             raise ValueError(
                 f"the reasoner's tokenizer does not know {text[start:end]!r}, a word of the prompt {text!r}; "

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -46,6 +47,7 @@ def claims_text(claims: Iterable[str]) -> str:
     return " ".join(f"{claim}." for claim in claims) or NO_STEP
 
 
+@lru_cache(maxsize=1 << 16)  # a verbalizer says the same of many thoughts
 def claimed(text: str) -> tuple[str, ...] | None:
     """The claims of a text, in order: () for "(no step)", None for a text with neither.
 

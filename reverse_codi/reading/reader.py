@@ -5,7 +5,8 @@ Shapes: N texts, B blocks (points x chosen layers), d width, F features (B x d, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -94,33 +95,59 @@ class Reader:
         The states go when this ends: with the next chunk's beside them they would take twice as much.
         """
         read = self.reasoner.read(texts, questions, self.spec.suffix)
-        blocks = torch.stack([self._taken(states, text) for states, text in zip(read, texts, strict=True)])
-        return self._kept(blocks), max(states.nbytes for states in read)
-
-    def _taken(self, states: Tensor, text: str) -> Tensor:
-        """The blocks [B, d] of a text's states [L + 1, T, d]."""
-        return self.taken(states[self._chosen(len(states))], text).reshape(-1, states.shape[2])
-
-    def _kept(self, blocks: Tensor) -> Tensor:
-        """The features [N, F] of blocks [N, B, d]."""
-        return blocks.flatten(1) if self.basis is None else self.basis(blocks)
+        return self._kept(self.taken(read, texts)), max(states.nbytes for states in read)
 
     def _chosen(self, n_layers: int) -> list[int]:
         """The layers that are kept of `n_layers`."""
         return self.spec.layer_indices(n_layers)
 
-    def taken(self, states: Tensor, text: str) -> Tensor:
-        """The states at the spec's point, of a text's states [L, T, d]: [L, d] or [4, L, d]."""
+    def _kept(self, blocks: Tensor) -> Tensor:
+        """The features [N, F] of blocks [N, B, d]."""
+        return blocks.flatten(1) if self.basis is None else self.basis(blocks)
+
+    def taken(self, states: Sequence[Tensor], texts: Sequence[str]) -> Tensor:
+        """The blocks [N, B, d] of N texts, whose states are [L + 1, T, d] each, T by text."""
+        n_layers, width = len(states[0]), states[0].shape[2]
+        chosen = self._chosen(n_layers)
+        if chosen != list(range(n_layers)):
+            states = [layers[chosen] for layers in states]
         match self.spec.point:
             case Point.MEAN:
-                return states.mean(1)
+                blocks = [layers.mean(1) for layers in states]
             case Point.NUMBERS:
-                numbers = numbers_at(text, self.reasoner.offsets(text)) or list(range(states.shape[1]))
-                first, last = numbers[0], numbers[-1]
-                between = states[:, first : last + 1].mean(1)
-                return torch.stack([states[:, last], between, states[:, numbers].mean(1), states[:, first]])
+                blocks = [
+                    (weights @ layers).transpose(0, 1)  # [4, T] by [L, T, d]
+                    for weights, layers in zip(self._weights(states, texts), states, strict=True)
+                ]
             case _:
-                return states[:, -1]
+                blocks = [layers[:, -1] for layers in states]
+        return torch.stack(blocks).reshape(len(states), -1, width)
+
+    def _weights(self, states: Sequence[Tensor], texts: Sequence[str]) -> Iterator[Tensor]:
+        """What each token counts at the four points of a text's numbers, [4, T]."""
+        for layers, text, offsets in zip(states, texts, self.reasoner.offsets(texts), strict=True):
+            length = layers.shape[1]
+            numbers = tuple(numbers_at(text, offsets)) or tuple(range(length))
+            yield number_weights(numbers, length).to(layers.dtype)
+
+
+@lru_cache(maxsize=4096)
+def number_weights(numbers: tuple[int, ...], length: int) -> Tensor:
+    """What each of T tokens counts at four points: last number, between first and last, all numbers, first.
+
+    >>> number_weights((0, 3), 4).tolist()
+    [[0.0, 0.0, 0.0, 1.0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.0, 0.0, 0.5], [1.0, 0.0, 0.0, 0.0]]
+
+    Args:
+        numbers: the tokens that are part of a number; at least one.
+        length: T.
+    """
+    first, last = numbers[0], numbers[-1]
+    weights = torch.zeros(4, length)
+    weights[0, last] = weights[3, first] = 1
+    weights[1, first : last + 1] = 1 / (last + 1 - first)
+    weights[2, list(numbers)] = 1 / len(numbers)
+    return weights
 
 
 def numbers_at(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:

@@ -190,8 +190,8 @@ class Reasoner(Protocol, metaclass=_Loading):
         """Next-token logits [*, V] of hidden states [*, d]: the logit lens."""
         ...
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """The characters [start, end) of each token of a text."""
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """The characters [start, end) of each token of each text."""
         ...
 
     def answer_states(self, questions: Sequence[str], patch: Patch | None = None) -> Tensor:

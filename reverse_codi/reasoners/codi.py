@@ -120,9 +120,14 @@ class CodiReasoner:
         asked = Filled(self.config.question_format, {"{question}": question})
         return [*self.config.begin_ids, *asked.ids(self.tokenizer)]
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
+    def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
+        """The `ids` of N texts; one call of the tokenizer for all of them is several times as fast."""
+        encoded: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
+        return encoded
+
+    def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """The characters of each token; see `reasoners.base.Reasoner`."""
-        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
         return list(encoded["offset_mapping"])
 
     @torch.no_grad()
@@ -234,7 +239,7 @@ class CodiReasoner:
     def nll(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
         """Negative log-likelihood a token; see `reasoners.base.Reasoner`."""
         check_whole(texts)
-        targets = [self.ids(text) for text in texts]
+        targets = self.ids_of(texts)
         alone = list(self.config.begin_ids) or [self.tokenizer.eos_token_id]
         prefixes = [alone] * len(targets) if questions is None else self.before_steps(questions)
         total = [len(p) + len(t) for p, t in zip(prefixes, targets, strict=True)]
@@ -295,7 +300,7 @@ class CodiReasoner:
         check_whole(texts)
         tail = self.ids(suffix) if suffix else []
         # For an empty text the state is that of the end-of-text token alone.
-        rows = [self.ids(text) + tail or [self.tokenizer.eos_token_id] for text in texts]
+        rows = [ids + tail or [self.tokenizer.eos_token_id] for ids in self.ids_of(texts)]
         distinct = list(dict.fromkeys(questions or ()))
         before = dict(zip(distinct, self.before_steps(distinct), strict=True))
         alone = list(self.config.begin_ids)

@@ -176,7 +176,8 @@ def unknown_words(reasoner: CodiReasoner, question: str) -> list[str]:
         return []
     numbers = unknown_numbers(reasoner, question)
     spans: list[tuple[int, int]] = []
-    for token, (start, end) in zip(reasoner.ids(question), reasoner.offsets(question), strict=True):
+    [offsets] = reasoner.offsets([question])
+    for token, (start, end) in zip(reasoner.ids(question), offsets, strict=True):
         if token != unknown or any(first < end and start < last for first, last in numbers):
             continue
         if spans and spans[-1][1] == start:

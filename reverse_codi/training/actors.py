@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 
 from reverse_codi.processes.memory import Peak
 from reverse_codi.recipe.reasoner import Source
@@ -13,7 +14,6 @@ from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.placement import Placement
-from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.runtime import start_ray
 from reverse_codi.training.sync_choice import settled
 
@@ -26,13 +26,15 @@ class Actors:
 
     Args:
         recipe: places them.
-        prepared: the reasoner that they load, and the folder of the maps.
+        base: folder of the reasoner that they load.
+        maps: folder of the maps that score.
         stack: closes at its end what was started.
     """
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, stack: ExitStack) -> None:
+    def __init__(self, recipe: Recipe, base: Path, maps: Path, stack: ExitStack) -> None:
         self.recipe = recipe
-        self.prepared = prepared
+        self.base = base
+        self.maps = maps
         self._stack = stack
 
     @functools.cached_property
@@ -44,9 +46,8 @@ class Actors:
             RolloutInfrastructureError: an actor does not start.
         """
         place = self._placement
-        base = self.prepared.reasoner.saved_path()
-        section = settled(self.recipe, ModelSizes.of(self.recipe, Source(path=str(base))))
-        return self._stack.enter_context(RolloutPool(base, section, partial(place.strategy, "rollout")))
+        section = settled(self.recipe, ModelSizes.of(self.recipe, Source(path=str(self.base))))
+        return self._stack.enter_context(RolloutPool(self.base, section, partial(place.strategy, "rollout")))
 
     @functools.cached_property
     def rewards(self) -> RewardPool:
@@ -56,8 +57,7 @@ class Actors:
             UserError: Ray offers too little, or cannot start; or an actor does not start.
         """
         place = partial(self._placement.strategy, "reward")
-        base = str(self.prepared.reasoner.saved_path())
-        pool = RewardPool(self.recipe.reward, base, self.prepared.folder, place)
+        pool = RewardPool(self.recipe.reward, str(self.base), self.maps, place)
         return self._stack.enter_context(closing(pool))
 
     def peaks(self) -> dict[str, Peak]:

@@ -74,7 +74,7 @@ def reinforce(recipe: Recipe, prepared: Prepared, policy: Policy, run: RunFolder
             content of the texts falls.
     """
     with ExitStack() as stack:
-        actors = Actors(recipe, prepared, stack)
+        actors = Actors(recipe, prepared.reasoner.saved_path(), prepared.folder, stack)
         if recipe.reinforce:
             Reinforcement(recipe, prepared, policy, run, actors).run_all()
         else:
@@ -113,7 +113,9 @@ class Reinforcement:
         self.thoughts = prepared.thoughts(Split.TRAIN, active_only=True)
         # Only logged: no stage learns from gold steps of training problems.
         self.gold = gold_texts(prepared, self.thoughts) if any(prepared.train.claims) else []
-        self.searching = SearchStage(prepared, self.thoughts, actors, recipe.grpo, run.policies, self.gold)
+        self.searching = SearchStage(
+            prepared.reasoner, prepared.metric, self.thoughts, actors, recipe.grpo, run.policies, self.gold
+        )
         self.watch = ContentWatch(self.selection.thoughts.problems)
         self.store = BestTexts()
         self.kept: Path = run.warm

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.plain_text import decoded
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reinforce import SearchSection, Stage
@@ -18,7 +20,6 @@ from reverse_codi.training.actors import Actors
 from reverse_codi.training.best_texts import BestTexts, Found
 from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.learning_signal import NothingLearntError
-from reverse_codi.training.prepare import Prepared
 from reverse_codi.training.search import Written, coverage, drawn, search
 from reverse_codi.training.sync import CANARY_TEXTS, Canary, PolicySync
 from reverse_codi.utils.console import progress
@@ -37,7 +38,8 @@ class SearchStage:
     """Searches of one run.
 
     Args:
-        prepared: reasoner and metric.
+        reasoner: whose thoughts they are.
+        metric: compares texts with thoughts.
         thoughts: training thoughts that encode a step.
         actors: write and score.
         grpo: longest text, distractors, and the canary's tolerance.
@@ -47,14 +49,16 @@ class SearchStage:
 
     def __init__(
         self,
-        prepared: Prepared,
+        reasoner: CodiReasoner,
+        metric: ThoughtMetric,
         thoughts: Thoughts,
         actors: Actors,
         grpo: GrpoSection,
         policies: Path,
         gold: Sequence[str],
     ) -> None:
-        self.prepared = prepared
+        self.reasoner = reasoner
+        self.metric = metric
         self.thoughts = thoughts
         self.actors = actors
         self.grpo = grpo
@@ -77,8 +81,7 @@ class SearchStage:
         """
         rows = CandidateRows(self.thoughts, self.grpo.distractors, section.seed)
         written = self.by_lens() if section.source == "lens" else self.by_policy(stage, section, policy)
-        metric, rewards = self.prepared.metric, self.actors.rewards
-        found = search(written, store, section, rows, metric, rewards, policy.tokenizer)
+        found = search(written, store, section, rows, self.metric, self.actors.rewards, policy.tokenizer)
         if not found:
             n = sum(map(len, written.texts.values()))
             raise NothingLearntError(
@@ -92,7 +95,7 @@ class SearchStage:
 
         The first may correct what the model got wrong in its thoughts; the rewards decide between them.
         """
-        found = lens_search(self.prepared.reasoner, self.thoughts)
+        found = lens_search(self.reasoner, self.thoughts)
         texts = {row: [one.as_said, one.text] for row, one in enumerate(found)}
         return Written(texts, policy=0)
 

@@ -19,6 +19,9 @@ from reverse_codi.verbalize.greedy import greedy, greedy_engine, prompts_of
 from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.thoughts import Thoughts
 
+# Thoughts whose prompts are made at once: at width 2,048 they take 8 KiB a token.
+PROMPTS = 2048
+
 
 class Translator:
     """A verbalizer ready to use, on the `transformers` engine.
@@ -55,7 +58,10 @@ class Translator:
 
     def greedy(self, slots: Tensor) -> list[str]:
         """The most likely text of each thought; slots [N, S, d]."""
-        return greedy(self.engine.generate, self.policy, slots, self.max_new_tokens)
+        texts: list[str] = []
+        for part in slots.split(PROMPTS):
+            texts += greedy(self.engine.generate, self.policy, part, self.max_new_tokens)
+        return texts
 
     def write(self, thoughts: Thoughts) -> list[str]:
         """The most likely text of each thought."""

@@ -13,7 +13,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.growth import read_growth, rollout_growth
 from benchmarks.measure import RUNS, Measured, Range, Row, measured
+from benchmarks.memory import memory
+from benchmarks.preparing import maps, probes, written
 from benchmarks.reading import read, score
 from benchmarks.rollout import rollout, sync
 from benchmarks.rounds import rounds
@@ -21,6 +24,7 @@ from benchmarks.setting import Setting, setting
 from benchmarks.startup import startup
 from benchmarks.step import step
 from benchmarks.tracing import trace
+from benchmarks.translating import verbalize
 from reverse_codi.storage.files import figures_json, write_whole
 from reverse_codi.training.runtime import start_ray
 from reverse_codi.utils.tables import Table
@@ -32,12 +36,22 @@ ROWS: dict[str, Callable[[Setting, Path], AbstractContextManager[Row]]] = {
     "step": step,
     "round": rounds,
     "trace": trace,
+    "probes": probes,
+    "maps": maps,
+    "written": written,
+    "verbalize": verbalize,
     "sync": sync,
     "startup": startup,
+    "memory": memory,
+    "read-growth": read_growth,
+    "rollout-growth": rollout_growth,
 }
 # Rows that compare with the embedded verbalizer's maps, or do not depend on the size.
-ONLY_1M = {"score", "step", "round", "startup"}
-IN_THIS_PROCESS = {"read", "score", "trace", "startup"}
+ONLY_1M = {"score", "step", "round", "probes", "maps", "verbalize", "startup", "memory"}
+IN_THIS_PROCESS = {
+    *("read", "score", "trace", "probes", "maps", "written", "verbalize"),
+    *("startup", "memory", "read-growth"),
+}
 THOUGHTS = {"1m": 64, "135m": 8}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 RUNS = 5
+MEMORY = "GiB"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Side:
 
     Attributes:
         name: of the way.
-        run: does it once; returns how much was done (tokens, texts, questions), or None where seconds count.
+        run: does it once; returns how much was done (tokens, texts, questions), or None where seconds count,
+            or what it took where memory counts.
     """
 
     name: str
@@ -33,9 +35,10 @@ class Row:
 
     Attributes:
         name: of the row.
-        unit: of the amount that a side returns; "s" where seconds count.
+        unit: of the rates; "s" where seconds count, "GiB" where memory does.
         sides: the ways; the first is ours.
-        ratios: key -> (side, side); how many times as fast the first is as the second.
+        ratios: key -> (side, side); how many times as fast the first is as the second, or how many
+            times as much memory the second takes.
         figures: key -> side, whose own seconds or rates are a figure.
     """
 
@@ -70,7 +73,7 @@ class Measured:
 
     Attributes:
         row: what was compared.
-        speeds: side -> of each run the amount a second, or the seconds where no side returns an amount.
+        speeds: side -> of each run the amount a second, or the seconds or GiB where those count.
     """
 
     row: Row
@@ -78,7 +81,7 @@ class Measured:
 
     def figures(self) -> dict[str, Range]:
         """The row's ratios and figures."""
-        faster = 1.0 if self.row.unit != "s" else -1.0  # fewer seconds are faster
+        faster = -1.0 if self.row.unit in ("s", MEMORY) else 1.0  # less is better
         found = {}
         for key, (one, other) in self.row.ratios.items():
             pairs = zip(self.speeds[one], self.speeds[other], strict=True)
@@ -95,5 +98,6 @@ def measured(row: Row, runs: int = RUNS, warm_up: int = 1) -> Measured:
             amount = side.run()
             seconds = time.perf_counter() - began
             if turn >= warm_up:
-                speeds[side.name].append(seconds if amount is None else amount / seconds)
+                of_time = seconds if amount is None else amount / seconds
+                speeds[side.name].append(amount if row.unit == MEMORY and amount is not None else of_time)
     return Measured(row, speeds)

@@ -15,21 +15,18 @@ from benchmarks.measure import Row, Side
 from benchmarks.setting import Setting
 from benchmarks.step import policy_of, thoughts_of
 from reverse_codi.reasoners.plain_text import decoded
-from reverse_codi.recipe.reinforce import DistilSection, SearchSection
+from reverse_codi.recipe.reinforce import DistilSection, SearchSection, Stage
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rewards.scoring import LocalScorer
-from reverse_codi.rollout.base import Finish, Sampling
-from reverse_codi.rollout.pool import RolloutPool
+from reverse_codi.training.actors import Actors
 from reverse_codi.training.best_texts import BestTexts
-from reverse_codi.training.candidate_rows import CandidateRows
 from reverse_codi.training.distil import distil, pairs
-from reverse_codi.training.search import Written, search
-from reverse_codi.verbalize.greedy import prompts_of
+from reverse_codi.training.search_stage import SearchStage
 from reverse_codi.verbalize.thoughts import Thoughts
 from reverse_codi.verbalize.warm_start import SftPairs, encode
 
 SAMPLES, TEMPERATURE = 8, 1.5
+SEARCH = SearchSection(samples=SAMPLES, temperature=TEMPERATURE, shortlist=2, keep=2)
 # Without word dropout, which TRL alone has not.
 DISTIL = DistilSection(steps=20, batch_size=128, learning_rate=1e-4, word_dropout=0, eval_steps=1000)
 
@@ -54,44 +51,20 @@ class _Ours:
     """What a stage of search and one of distillation do."""
 
     def __init__(self, at: Setting, recipe: Recipe, thoughts: Thoughts, work: Path, stack: ExitStack) -> None:
-        self.thoughts, self.work, self.metric = thoughts, work, at.metric
-        self.rows = CandidateRows(thoughts, recipe.grpo.distractors, 0)
+        self.thoughts, self.work = thoughts, work
         self.policy = policy_of(at, thoughts, stack)
-        self.pool = stack.enter_context(RolloutPool(at.base, recipe.rollout))
-        self.rewards = RewardPool(recipe.reward, str(at.base), at.adapter)
-        stack.callback(self.rewards.close)
-        self.versions = itertools.count(1)
-        self.new_tokens = recipe.grpo.max_new_tokens
+        actors = Actors(recipe, at.base, at.adapter, stack)
+        self.search = SearchStage(
+            at.reasoner, at.metric, thoughts, actors, recipe.grpo, work / "policies", gold=[]
+        )
+        self.numbers = itertools.count(1)
 
     def round(self) -> float:
-        policy, version = self.policy, next(self.versions)
-        folder = self.work / f"policy-{version}"
-        policy.save(folder)
-        self.pool.sync(folder, version)
-        sampling = Sampling(
-            max_new_tokens=self.new_tokens,
-            temperature=TEMPERATURE,
-            seed=version,
-            stop_ids=(policy.tokenizer.eos_token_id,),
-        )
-        texts: dict[int, list[str]] = {row: [] for row in range(len(self.thoughts))}
-        written = self.pool.generate(prompts_of(policy, self.thoughts.slots), SAMPLES, sampling, version)
-        for rollout in written:
-            if rollout.finish is Finish.STOP:
-                texts[rollout.prompt_index].append(decoded(policy.tokenizer, rollout.token_ids.tolist()))
-        section = SearchSection(shortlist=2, keep=2)
-        found = search(
-            Written(texts, version),
-            BestTexts(),
-            section,
-            self.rows,
-            self.metric,
-            self.rewards,
-            policy.tokenizer,
-        )
-        taught = pairs(policy, BestTexts(found), DISTIL, self.thoughts, None, None)
-        distil(policy, taught, DISTIL, self.work / f"distil-{version}", lambda step: None)
-        return float(len(written))
+        number = next(self.numbers)
+        found, _ = self.search(Stage("search", number, number, SEARCH), SEARCH, self.policy, BestTexts())
+        taught = pairs(self.policy, BestTexts(found), DISTIL, self.thoughts, None, None)
+        distil(self.policy, taught, DISTIL, self.work / f"distil-{number}", lambda step: None)
+        return float(len(self.thoughts) * SAMPLES)
 
 
 class _Plain:

@@ -29,14 +29,14 @@ STEPS = 1000
 @contextmanager
 def step(at: Setting, work: Path) -> Iterator[Row]:
     """A step of `make demo`'s size: 256 thoughts, 8 texts each."""
-    recipe = Recipe.load("demo", grpo={"steps": STEPS, "eval_every": STEPS, "save_every": STEPS})
+    recipe = step_recipe()
     thoughts = thoughts_of(at)
     with ExitStack() as stack:
-        ours, phases = _ours(at, recipe, thoughts, work, stack)
+        ours, phases = our_step(at, recipe, thoughts, work, stack)
         trl = stack.enter_context(
-            Stepper(trl_trainer(_work(at, recipe, thoughts, stack), work / "trl", STEPS))
+            Stepper(trl_trainer(work_of(at, recipe, thoughts, stack), work / "trl", STEPS))
         )
-        plain = PlainLoop(_work(at, recipe, thoughts, stack))
+        plain = PlainLoop(work_of(at, recipe, thoughts, stack))
         yield Row(
             "step",
             "s",
@@ -51,6 +51,11 @@ def step(at: Setting, work: Path) -> Iterator[Row]:
             },
         )
         print("phases of our steps, s:", {name: round(value, 2) for name, value in phases.take().items()})
+
+
+def step_recipe() -> Recipe:
+    """The demo's GRPO, without evaluation and checkpoints."""
+    return Recipe.load("demo", grpo={"steps": STEPS, "eval_every": STEPS, "save_every": STEPS})
 
 
 def thoughts_of(at: Setting) -> Thoughts:
@@ -77,12 +82,12 @@ def policy_of(at: Setting, thoughts: Thoughts, stack: ExitStack) -> Policy:
     return policy
 
 
-def _work(at: Setting, recipe: Recipe, thoughts: Thoughts, stack: ExitStack) -> Work:
+def work_of(at: Setting, recipe: Recipe, thoughts: Thoughts, stack: ExitStack) -> Work:
     scorer = LocalScorer.from_section(recipe.reward, at.metric)
     return Work(policy_of(at, thoughts, stack), thoughts, scorer, recipe)
 
 
-def _ours(
+def our_step(
     at: Setting, recipe: Recipe, thoughts: Thoughts, work: Path, stack: ExitStack
 ) -> tuple[Stepper, Rollouts]:
     policy = policy_of(at, thoughts, stack)

@@ -86,7 +86,7 @@ def test_labels_of_probes_are_canonical_numbers(case: NumberCase) -> None:
 @of_case
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tokens_of_numbers_are_read_and_no_others(kind: str, case: NumberCase) -> None:
-    offsets = make_reasoner(kind).offsets(case.text)
+    [offsets] = make_reasoner(kind).offsets([case.text])
     spans, start = [], 3 + case.text.find("5th")  # behind the ordinal, if any
     for number in case.numbers:
         start = case.text.index(number, start if "5th" in case.text else 0 if not spans else spans[-1][1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -44,13 +45,7 @@ def translate(
         first, why = next(iter(unscored.items()))
         raise UserError(f"samples {samples}: {first} is {why}; leave samples out")
     rows: list[list[Translation]] = [[] for _ in given.questions]
-    for site, slots in given.slots.items():
-        if samples:
-            known = [question or "" for question in given.questions]
-            targets = given.targets[site], [map_site(site)] * len(given), known
-            texts = translator.reranked(slots, samples, *targets, metric)
-        else:
-            texts = translator.greedy(slots)
+    for site, texts in _texts(translator, metric, given, samples).items():
         sharing = sharing_of(references, site, texts)
         match, trusts, tops = _scores(translator, metric, given, site, texts, sharing, site in unscored)
         for i, text in enumerate(texts):
@@ -68,6 +63,22 @@ def translate(
                 )
             )
     return rows
+
+
+def _texts(
+    translator: Translator, metric: ThoughtMetric, given: Given, samples: int
+) -> dict[Site, list[str]]:
+    """N texts of each site; greedy ones of all sites are written together."""
+    if not samples:
+        texts = iter(translator.greedy(torch.cat(list(given.slots.values()))))
+        return {site: list(islice(texts, len(given))) for site in given.slots}
+    known = [question or "" for question in given.questions]
+    return {
+        site: translator.reranked(
+            slots, samples, given.targets[site], [map_site(site)] * len(given), known, metric
+        )
+        for site, slots in given.slots.items()
+    }
 
 
 def _unscored(metric: ThoughtMetric, given: Given) -> dict[Site, str]:

@@ -68,6 +68,21 @@ def test_numbers_are_heard_whatever_stands_around_them(tiny_reasoner: CodiReason
     assert not torch.allclose(features, reader.features(["12 + 5 = 18."])[0], atol=1e-3)
 
 
+def test_the_four_points_of_numbers_are_plain_means(tiny_reasoner: CodiReasoner) -> None:
+    features = Reader(tiny_reasoner, ReadSpec(point=Point.NUMBERS)).features(TEXTS)
+    for row, text in zip(features, TEXTS, strict=True):
+        [states] = tiny_reasoner.read([text.strip()])
+        [offsets] = tiny_reasoner.offsets([text.strip()])
+        at = module.numbers_at(text.strip(), offsets) or list(range(states.shape[1]))
+        points = [
+            states[:, at[-1]],
+            states[:, at[0] : at[-1] + 1].mean(1),
+            states[:, at].mean(1),
+            states[:, at[0]],
+        ]
+        torch.testing.assert_close(row, torch.stack(points).flatten(), atol=1e-5, rtol=0)
+
+
 def test_a_text_without_numbers_is_taken_whole(tiny_reasoner: CodiReasoner) -> None:
     texts = ["(no step)", ""]
     for text, features in zip(texts, Reader(tiny_reasoner, ReadSpec()).features(texts), strict=True):

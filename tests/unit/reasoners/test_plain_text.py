@@ -101,7 +101,7 @@ def test_word_level_names_become_unknown_words(tiny_reasoner: CodiReasoner) -> N
         ids = tiny_reasoner.ids(f"Ann has 12 {name}")
         assert ids[: len(known)] == known
         assert set(ids[len(known) :]) == {unknown}
-        assert [end for _, end in tiny_reasoner.offsets(name)][-1] == len(name)
+        assert tiny_reasoner.offsets([name])[0][-1][1] == len(name)
 
 
 @pytest.mark.parametrize("make", [make_tiny_reasoner, byte_level_reasoner])
