@@ -54,8 +54,13 @@ class BatchGuard:
         self._sums = _sums(batch) if self._watched else {}
 
     def shown_to(self, reward: RewardSpec) -> RewardBatch:
-        """The batch with lists of its own, and tensors whose in-place operations are counted apart."""
-        own = {field.name: _own(getattr(self.batch, field.name)) for field in fields(self.batch)}
+        """The batch with tensors whose in-place operations are counted apart.
+
+        Its lists are a function's own, unless tests say that it writes into none: copies of five functions
+        took a tenth of the time of scoring.
+        """
+        copied = reward.name in self._watched
+        own = {field.name: _own(getattr(self.batch, field.name), copied) for field in fields(self.batch)}
         self._shown[reward.name] = replace(self.batch, **own)
         return self._shown[reward.name]
 
@@ -98,14 +103,15 @@ def _is_tested(reward: RewardSpec) -> bool:
     return getattr(innermost(reward.function), "__module__", "") in TESTED
 
 
-def _own(value: Any) -> Any:
-    """Lists copied, tensors shared under a handle of their own, the rest as it is."""
+def _own(value: Any, copied: bool) -> Any:
+    """Lists copied where that is asked for, tensors under a handle of their own, the rest as it is."""
     if isinstance(value, list):
-        return [list(item) if isinstance(item, list) else item for item in value]
+        return [list(item) if isinstance(item, list) else item for item in value] if copied else value
     if isinstance(value, StepTexts):
-        return StepTexts(list(value.texts), list(value.thoughts), value.targets.data, list(value.sites))
+        texts, thoughts, sites = (_own(part, copied) for part in (value.texts, value.thoughts, value.sites))
+        return StepTexts(texts, thoughts, value.targets.data, sites)
     if isinstance(value, dict):
-        return {key: _own(item) for key, item in value.items()}
+        return {key: _own(item, copied) for key, item in value.items()}
     # `.data` shares the memory and starts a count of in-place operations at 0.
     return value.data if isinstance(value, Tensor) else value
 
