@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 # Problems of the evaluation, thoughts that retrieval is measured on, and steps of a problem of GSM8K, each of
 # which a thought may hold.
-PROBLEMS, RETRIEVED, STEPS = 12, 8, 3.3
+PROBLEMS, RETRIEVED, STEPS = 16, 8, 3.3
 RESULT = "true_size.json"
 PLANTED = "(steps planted)"
 REASONER = "reasoner"
