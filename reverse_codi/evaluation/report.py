@@ -84,11 +84,13 @@ def _plain(figure: Interval) -> FlatFigure:
 
 
 def save(found: Figures, baselines: Mapping[str, Figures], out: Path) -> Path:
-    """Write `metrics.json`, whole or not at all; what other controls have there stays."""
+    """Write `metrics.json`, whole or not at all; controls and values that are not measured now stay."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / METRICS_FILE
     before = read_object(file, "remove it to write it anew") if file.is_file() else {}
-    write_whole(file, figures_json({**before, **flat(found, baselines)}, indent=1) + "\n")
+    new = flat(found, baselines)
+    now = {key: figure for key, figure in new.items() if figure["value"] is not None or key not in before}
+    write_whole(file, figures_json({**before, **now}, indent=1) + "\n")
     return file
 
 

@@ -20,7 +20,7 @@ FEW_QUESTIONS = f"fewer held-out problems than {AMONG} to choose a question from
 
 # Keys that every method has, and those of the thoughts themselves, whatever the task.
 OF_METHOD = (
-    *("match.whitened", "match.inactive", "cosine.centred", "fve.raw", "fve.affine"),
+    *("match.whitened", "match.inactive", "cosine.centred", "fve.raw", "fve.affine", "fve.reconstructor"),
     *("retrieval.top1_64", "retrieval.mrr"),
     *(
         f"step_result.{k}{end}"
@@ -127,7 +127,7 @@ _COUNTS = (
     ("causal.counterfactual", "no encoded step of a right trace can be edited"),
     ("robust.", "less than half of the texts lie nearer than the mean, or none can be edited so"),
     ("ceiling.wrong", "no wrong trace ends in an active thought"),
-    ("fve.reconstructor", "no reconstructor was fitted"),
+    ("fve.reconstructor", "no reconstructor was fitted: it was left out, or the model writes no steps"),
 )
 
 

@@ -23,6 +23,7 @@ from reverse_codi.evaluation.report import (
 from reverse_codi.evaluation.suite.predictions import Predictions
 from reverse_codi.traces.store import TraceStore
 from reverse_codi.utils.bootstrap import Interval
+from reverse_codi.utils.figures import nothing
 from reverse_codi.utils.tables import Table
 from tests.fakes import lines_of
 
@@ -73,6 +74,12 @@ def test_a_control_alone_keeps_what_was_there(tmp_path: Path) -> None:
     save({}, {"constant": {"operation": Interval(0.4, 0.2, 0.5, 300)}}, tmp_path)
     assert json.loads((tmp_path / METRICS_FILE).read_text())["baselines.constant.operation"]["value"] == 0.4
     assert [path.name for path in tmp_path.iterdir()] == [METRICS_FILE]
+
+
+def test_a_figure_that_is_left_out_later_keeps_its_value(tmp_path: Path) -> None:
+    save({"fve.reconstructor": Interval(0.9, 0.8, 1.0, 300)}, {}, tmp_path)
+    file = save({"fve.reconstructor": nothing("left out")}, {}, tmp_path)
+    assert json.loads(file.read_text())["fve.reconstructor"]["value"] == 0.9
 
 
 @pytest.mark.parametrize(

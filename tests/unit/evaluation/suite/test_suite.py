@@ -68,6 +68,10 @@ def thinking(eval_set: EvalSet) -> Figures:
     return shared_figures(eval_set)
 
 
+LEFT_OUT = "fve.reconstructor"
+"""A model is trained for it."""
+
+
 def aims_met(of_method: Figures) -> set[str]:
     return {key for key, aim in AIMS.items() if key in of_method and aim.met(of_method[key].value)}
 
@@ -224,7 +228,7 @@ def test_a_method_that_does_not_see_the_thought_misses_every_aim(
     found: dict[str, Figures], name: str
 ) -> None:
     assert aims_met(found[name]) == set()
-    assert {key for key in set(AIMS) & set(found[name]) if found[name][key].n == 0} == ROBUST
+    assert {key for key in AIMS if found[name][key].n == 0} == {*ROBUST, LEFT_OUT}
 
 
 @pytest.mark.parametrize(
@@ -309,11 +313,14 @@ def test_a_text_without_a_claim_has_nothing_to_paraphrase(
 def test_all_methods_have_the_same_flat_figures(found: dict[str, Figures]) -> None:
     for of_method in found.values():
         assert list(of_method) == list(found["gold"])
-    assert set(AIMS) - set(found["gold"]) == {"fve.reconstructor"}  # without a reconstructor
+    assert set(AIMS) <= set(found["gold"])
+    assert found["gold"][LEFT_OUT].reason.startswith("no reconstructor was fitted")
 
 
 def test_intervals_hold_their_values_and_something_was_counted(gold: Figures, thinking: Figures) -> None:
     for key, figure in (gold | thinking).items():
+        if key == LEFT_OUT:
+            continue
         assert figure.low - 1e-9 <= figure.value <= figure.high + 1e-9, key
         assert figure.n > 0, key
 
