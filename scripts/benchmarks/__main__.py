@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -52,6 +53,7 @@ IN_THIS_PROCESS = {
     *("read", "score", "trace", "probes", "maps", "written", "verbalize"),
     *("startup", "memory", "read-growth"),
 }
+WITH_SKLEARN = ("probes", "maps")
 THOUGHTS = {"1m": 64, "135m": 8}
 
 
@@ -65,6 +67,9 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [name for name in options.rows or ROWS if options.size == "1m" or name not in ONLY_1M]
     console = Console(width=100, highlight=False)
+    if not options.rows and find_spec("sklearn") is None:
+        chosen = [name for name in chosen if name not in WITH_SKLEARN]
+        console.print(f"without {' and '.join(WITH_SKLEARN)}, which need the extra bench")
     console.print(f"{torch.get_num_threads()} torch thread(s) a process, {options.runs} runs after a warm-up")
     if not IN_THIS_PROCESS.issuperset(chosen):
         start_ray()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold, cross_val_predict, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from benchmarks.measure import Row, Side
@@ -58,10 +57,12 @@ def probes(at: Setting, work: Path) -> Iterator[Row]:
         read_out(traces.thoughts, columns)
         return float(TRACES)
 
+    linear, chosen, pipeline, scaling = _sklearn()
+
     def sklearn() -> float:
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+        probe = pipeline.make_pipeline(scaling.StandardScaler(), linear.LogisticRegression(max_iter=200))
         for labels in columns:
-            cross_val_score(probe, vectors, np.array(labels), cv=KFold(FOLDS))
+            chosen.cross_val_score(probe, vectors, np.array(labels), cv=chosen.KFold(FOLDS))
         return float(TRACES)
 
     other = "scikit-learn, logistic regression, 5 folds"
@@ -84,9 +85,11 @@ def maps(at: Setting, work: Path) -> Iterator[Row]:
         AffineMap.fit(features, traces.thoughts, RIDGE)
         return float(TRACES)
 
+    linear, chosen, pipeline, scaling = _sklearn()
+
     def sklearn() -> float:
-        ridge = make_pipeline(StandardScaler(), Ridge(1e-3 * RIDGE * TRACES))
-        errors = y - cross_val_predict(ridge, x, y, cv=KFold(FOLDS))
+        ridge = pipeline.make_pipeline(scaling.StandardScaler(), linear.Ridge(1e-3 * RIDGE * TRACES))
+        errors = y - chosen.cross_val_predict(ridge, x, y, cv=chosen.KFold(FOLDS))
         np.linalg.cholesky(np.linalg.inv(np.cov(errors.T)))
         ridge.fit(x, y)
         return float(TRACES)
@@ -138,3 +141,14 @@ def written(at: Setting, work: Path) -> Iterator[Row]:
         [Side("ours", ours), Side(other, generate)],
         {"written.vs_generate": ("ours", other)},
     )
+
+
+def _sklearn() -> list[ModuleType]:
+    """Its modules linear_model, model_selection, pipeline and preprocessing; the bench ends without them."""
+    try:
+        return [
+            import_module(f"sklearn.{name}")
+            for name in ("linear_model", "model_selection", "pipeline", "preprocessing")
+        ]
+    except ModuleNotFoundError:
+        sys.exit('this row compares with scikit-learn: pip install -c constraints.txt -e ".[bench]"')
