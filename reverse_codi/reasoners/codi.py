@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reverse_codi.errors import UserError
 from reverse_codi.reasoners.base import Chains, Patch, described
+from reverse_codi.reasoners.batches import CPU_TOKENS, batches
 from reverse_codi.reasoners.card import reasoner_card
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.checkpoints.own import read_own
@@ -152,9 +153,7 @@ class CodiReasoner:
 
     def _batches(self, lengths: Sequence[int] | Sequence[tuple[int, str]]) -> Iterator[list[int]]:
         """Row indices in batches of similar length, so that there is little padding; equal texts together."""
-        order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        for start in range(0, len(order), self.batch_size):
-            yield order[start : start + self.batch_size]
+        return batches(lengths, self.batch_size, CPU_TOKENS if self.device.type == "cpu" else None)
 
     def _asked(self, questions: Sequence[str]) -> Iterator[tuple[list[int], CachedContext]]:
         """Row indices in batches, with the context of each batch's questions up to bot."""
@@ -164,8 +163,8 @@ class CodiReasoner:
         check_room(self.lm.config, questions, lengths, "thoughts")
         padding = self.config.reference_masking
         # With reference masking in the given order: the batch then decides the answers.
-        batches = _in_order(len(rows)) if padding else self._batches([len(row) for row in rows])
-        for batch in batches:
+        together = _in_order(len(rows)) if padding else self._batches([len(row) for row in rows])
+        for batch in together:
             yield batch, self.model.start(*self.left_padded([rows[i] for i in batch]), padding)[1]
 
     def _patched(self, patch: Patch | None, batch: list[int]) -> tuple[Tensor | None, Tensor | None]:

@@ -12,6 +12,7 @@ from reverse_codi.processes.memory import GIB, MIB
 from reverse_codi.reading.affine import REFERENCES
 from reverse_codi.reading.basis import fit_bytes, rank_within
 from reverse_codi.reading.reader import CHUNK, CHUNK_BYTES
+from reverse_codi.reasoners.batches import CPU_TOKENS
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reading import Map, Point, Target
 from reverse_codi.recipe.reinforce import DistilSection
@@ -47,9 +48,10 @@ ADAM = 4 * 4
 
 def tracing(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     """Thinking and answering, and writing steps where they are asked for."""
-    rows = min(recipe.trace.batch_size, ASKED_ROWS)
     written = WRITTEN_TOKENS if recipe.needs_self_generated_cot else 0
     asked = LONGEST_QUESTION.get(recipe.task.name, LONGEST_OTHER_QUESTION)
+    on_gpu = recipe.reasoner.device.startswith("cuda")
+    rows = min(recipe.trace.batch_size, ASKED_ROWS if on_gpu else max(1, CPU_TOKENS // asked))
     length = asked + max(sizes.n_thoughts + ANSWER_TOKENS, written)
     vectors = 4 * (recipe.trace.n + recipe.trace.n_heldout) * (2 * sizes.n_thoughts + 1) * sizes.width
     return {

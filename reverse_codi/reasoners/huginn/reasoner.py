@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from reverse_codi.errors import blamed_on
+from reverse_codi.reasoners.batches import batches
 from reverse_codi.reasoners.checkpoints.errors import CheckpointError
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.huginn.checkpoint import load_model, local_folder, save_model
@@ -123,12 +124,6 @@ class HuginnReasoner:
         """Text of token ids, special ones too."""
         return str(self.tokenizer.decode(list(ids)))
 
-    def _batches(self, rows: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Row indices in batches of similar length, so that there is little padding."""
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        for start in range(0, len(order), self.batch_size):
-            yield order[start : start + self.batch_size]
-
     def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Token ids [B, T] and mask [B, T], padded on the right (which token pads is never seen)."""
         longest = max(map(len, rows))
@@ -165,7 +160,7 @@ class HuginnReasoner:
         rows = [self.ids(text) for text in texts]
         swaps = checked(replaced, [len(row) for row in rows], n)
         states: list[Tensor] = [torch.empty(0)] * len(rows)
-        for batch in self._batches(rows):
+        for batch in batches(list(map(len, rows)), self.batch_size):
             ids, mask = self._padded([rows[i] for i in batch])
             first = _initial([InitialStates(self.config, seed) for _ in batch], mask.sum(1).tolist())
             passing = self._recur(ids, first, self.model.enter(mask), n, [swaps[i] for i in batch])
@@ -243,7 +238,7 @@ class HuginnReasoner:
         swaps = checked(replaced, [len(row) for row in rows], n)
         self._check_length(max(map(len, rows), default=0) + max_new_tokens)
         answers = [""] * len(rows)
-        for batch in self._batches(rows):
+        for batch in batches(list(map(len, rows)), self.batch_size):
             new = self._greedy([rows[i] for i in batch], [swaps[i] for i in batch], n, seed, max_new_tokens)
             for i, ids in zip(batch, new, strict=True):
                 answers[i] = decoded_answer(self.tokenizer, ids)
