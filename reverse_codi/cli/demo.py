@@ -1,7 +1,7 @@
 """Train and translate with the embedded model, on two CPU cores.
 
-Translates fresh held-out problems with the embedded warm start, runs GRPO with rollout and reward actors in
-Ray, translates the same problems again, and writes demo.json.
+Translates fresh held-out problems with a warm start on few labels, searches, distils and runs five steps of
+GRPO with rollout and reward actors in Ray, translates the same problems again, and writes demo.json.
 """
 
 from __future__ import annotations

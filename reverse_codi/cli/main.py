@@ -16,7 +16,7 @@ from reverse_codi.utils.command import run_verb
 
 GROUPS = {
     "Main": {
-        "train": "train a verbalizer as a recipe says: traces, metric, warm start, GRPO",
+        "train": "train a verbalizer as a recipe says: traces, metric, warm start, reinforcement",
         "verbalize": "say in words what each thought of a question, a trace store or a file holds",
         "report": "show traces, a run or an ablation table as one page to read in a browser",
         "app": "ask, read the thoughts and change one, on a page of your browser",

@@ -1,4 +1,4 @@
-"""Train a verbalizer: traces, probes and maps, the warm start, then GRPO.
+"""Train a verbalizer: traces, probes and maps, the warm start, then search, distil or GRPO.
 
 A run writes everything into the folder `train.out`, and ends with a verbalizer in `train.out`/verbalizer.
 """
