@@ -74,6 +74,8 @@ def test_distill_keeps_the_step_that_was_under_way(tmp_path: Path) -> None:
         "3000",
         "--distill.save_steps",
         "1000",
+        "--distill.threads",
+        "1",  # with more, a step beside other tests takes many times as long
     ]
     out = tmp_path / "reasoner/written"
     code, output = stopped(words, signal.SIGINT, out.is_dir)
