@@ -48,7 +48,8 @@ def rollout_growth(at: Setting, work: Path) -> Iterator[Row]:
     with ExitStack() as stack:
         pools = []
         for actors in (1, 2):
-            section = RolloutSection(actors=actors, engine=EngineConfig(max_model_len=64, policy="merged"))
+            engine = EngineConfig(max_model_len=64, policy="merged")
+            section = RolloutSection(actors=actors, cpus=0.5, engine=engine)  # three at once, on two cores
             pools.append(stack.enter_context(RolloutPool(at.base, section)))
             pools[-1].sync(at.adapter, 1)
 
