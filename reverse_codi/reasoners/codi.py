@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from safetensors.torch import save_file
@@ -113,8 +113,7 @@ class CodiReasoner:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of plain text, in which control tokens are read as characters."""
-        encoded: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return encoded
+        return self.ids_of([text])[0]
 
     def question_ids(self, question: str) -> list[int]:
         """Token ids of a question as the model is asked it, up to where thoughts or written steps begin."""
@@ -123,13 +122,20 @@ class CodiReasoner:
 
     def ids_of(self, texts: Sequence[str]) -> list[list[int]]:
         """The `ids` of N texts; one call of the tokenizer for all of them is several times as fast."""
-        encoded: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
-        return encoded
+        return self._tokenized(texts, "input_ids")
 
     def offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         """The characters of each token; see `reasoners.base.Reasoner`."""
-        encoded = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)
-        return list(encoded["offset_mapping"])
+        return self._tokenized(texts, "offset_mapping")
+
+    def _tokenized(self, texts: Sequence[str], what: str) -> list[Any]:
+        """One entry of the tokenizer's answer for N texts, which it takes only if there are any."""
+        if not texts:
+            return []
+        mapping = what == "offset_mapping"
+        return list(
+            self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=mapping)[what]
+        )
 
     @torch.no_grad()
     def embed(self, text: str) -> Tensor:

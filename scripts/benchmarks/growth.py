@@ -46,9 +46,8 @@ def rollout_growth(at: Setting, work: Path) -> Iterator[Row]:
     """Tokens a second of the pool, by texts a thought, their length, thoughts and actors."""
     prompts = at.policy.prompt_embeds(at.vectors)
     with ExitStack() as stack:
-        pools = []
+        pools, engine = [], EngineConfig(max_model_len=64, policy="merged")
         for actors in (1, 2):
-            engine = EngineConfig(max_model_len=64, policy="merged")
             section = RolloutSection(actors=actors, cpus=0.5, engine=engine)  # three at once, on two cores
             pools.append(stack.enter_context(RolloutPool(at.base, section)))
             pools[-1].sync(at.adapter, 1)

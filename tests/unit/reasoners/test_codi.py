@@ -154,3 +154,10 @@ def test_a_question_that_several_texts_share_is_read_once_and_leaves_the_same_st
         assert started == read
         for states, one in zip(found, wanted, strict=True):
             torch.testing.assert_close(states, one, rtol=0, atol=1e-5)
+
+
+def test_no_texts_give_nothing(tiny_reasoner: CodiReasoner) -> None:
+    assert tiny_reasoner.read([]) == tiny_reasoner.offsets([]) == []
+    assert tiny_reasoner.nll([]).shape == (0,)
+    [ids] = tiny_reasoner.ids_of(["12 + 5"])
+    assert tiny_reasoner.ids("12 + 5") == ids
