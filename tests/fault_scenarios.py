@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.faults import PHASES, Bench, Run, fault
+from tests.faults import PHASES, TWO, Bench, Run, fault
 
 SAME = "same figures and texts"
 
@@ -41,13 +41,13 @@ def fresh(bench: Bench, name: str) -> Path:
     return out
 
 
-def wrong_with(bench: Bench, run: Run, out: Path, faults: int) -> list[str]:
-    """Why a run is not what the one without faults is."""
+def wrong_with(bench: Bench, run: Run, out: Path, faults: int, whole: Path | None = None) -> list[str]:
+    """Why a run is not what the one without faults is, `whole` or that of one trainer."""
     wrong = [] if len(run.happened) == faults else [f"{len(run.happened)} of {faults} faults happened"]
     wrong += [f"{process} still ran" for process in run.left]
     if run.code:
         return [*wrong, f"exit code {run.code}: {run.last_line}"]
-    return wrong + bench.differences(out)[:3]
+    return wrong + bench.differences(out, whole)[:3]
 
 
 def actor_killed(bench: Bench, what: str) -> list[Outcome]:
@@ -90,6 +90,28 @@ def driver_killed(bench: Bench) -> list[Outcome]:
     said = f"--resume on a new head; {SAME}" if not wrong else "the run differs"
     return [
         Outcome("driver, SIGKILL", phase, said, seconds, tuple(bad + wrong)) for phase, seconds, bad in rows
+    ]
+
+
+def trainer_killed(bench: Bench, what: str) -> list[Outcome]:
+    """One of two trainers is killed in each phase: one line, and each time --resume goes on."""
+    whole, out = fresh(bench, "whole-of-two"), fresh(bench, f"{what.replace(' ', '-')}-killed")
+    wrong = [] if not (code := bench.run(whole, *TWO).code) else [f"without faults: exit code {code}"]
+    rows = []
+    for number, phase in enumerate(PHASES):
+        run = bench.run(out, *TWO, *(["--resume"] if number else []), faults=[fault(what, phase)])
+        bad = [f"{process} still ran" for process in run.left]
+        if run.code != 1:
+            bad.append(f"exit code {run.code}")
+        errors = [line for line in run.output.splitlines() if line.startswith("error: ")]
+        if len(errors) != 1 or not errors[0].startswith("error: a trainer worker failed"):
+            bad.append(f"it said {run.last_line!r}")
+        rows.append((phase, run.seconds, bad))
+    last = bench.run(out, *TWO, "--resume")
+    wrong += wrong_with(bench, last, out, 0, whole)
+    said = f"one line, code 1; --resume: {SAME}" if not wrong else "the run differs"
+    return [
+        Outcome(f"{what}, SIGKILL", phase, said, seconds, tuple(bad + wrong)) for phase, seconds, bad in rows
     ]
 
 
@@ -138,6 +160,10 @@ SCENARIOS: dict[str, Scenario] = {
     "rollout-stopped": partial(actor_stopped, what="rollout", phase="generate"),
     "reward-stopped": partial(actor_stopped, what="reward", phase="score"),
     "driver-killed": driver_killed,
+    **{
+        f"{what}-trainer-killed": partial(trainer_killed, what=f"{what} trainer")
+        for what in ("first", "second")
+    },
     "sigterm-generate": partial(driver_signalled, name="SIGTERM", phase="generate"),
     "sigterm-train": partial(driver_signalled, name="SIGTERM", phase="train"),
     "ctrl-c-score": partial(driver_signalled, name="SIGINT", phase="score"),

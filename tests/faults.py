@@ -27,8 +27,10 @@ SAVE_EVERY = 2
 PHASES = {"sync": 2, "generate": 3, "score": 4, "save": 4, "train": 5}
 # What a killed run's processes may take to end.
 GONE_S = 20.0
-# Figures of time.
-TIMES = ("seconds/", "step_time", "peak_gib")
+# Costs, which are not compared: a new reward actor has read no text yet, so it reads more.
+COSTS = ("seconds/", "step_time", "peak_gib", "rollout/texts_read")
+# Options of a run with two trainers.
+TWO = ("--train.workers", "2", "--placement.trainer_cpus", "0.5")
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,18 @@ class Bench:
         assert made.code == 0, made.output
         return made
 
-    def differences(self, out: Path) -> list[str]:
-        """Figures and texts of a run that are not those of the one without faults; empty if all are."""
+    def differences(self, out: Path, whole: Path | None = None) -> list[str]:
+        """Figures and texts of a run that are not those of one without faults; empty if all are.
+
+        Args:
+            out: folder of the run.
+            whole: of the run without faults; None for that of one trainer.
+        """
+        files = ("metrics.jsonl", "completions.jsonl")
         return [
-            *compared(lines(self.whole / "metrics.jsonl"), lines(out / "metrics.jsonl")),
-            *compared(lines(self.whole / "completions.jsonl"), lines(out / "completions.jsonl")),
+            line
+            for file in files
+            for line in compared(lines((whole or self.whole) / file), lines(out / file))
         ]
 
 
@@ -159,13 +168,13 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 def compared(wanted: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> list[str]:
-    """What differs between two lists of records, times left out."""
+    """What differs between two lists of records, costs left out."""
     if len(wanted) != len(found):
         return [f"{len(found)} lines, not {len(wanted)}"]
     differing = []
     for one, other in zip(wanted, found, strict=True):
         for key in sorted(one.keys() | other.keys()):
-            if not key.startswith(TIMES) and not _same(one.get(key), other.get(key)):
+            if not key.startswith(COSTS) and not _same(one.get(key), other.get(key)):
                 differing.append(f"step {one.get('step')}: {key} = {other.get(key)}, not {one.get(key)}")
     return differing
 
