@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import Row, Side
-from benchmarks.setting import Setting
+from benchmarks.setting import Setting, matrix_products
 from reverse_codi.evaluation.reward_trials.timing import five_rewards, make_rows
 from reverse_codi.reading.reader import Reader
 from reverse_codi.recipe.reading import Prefix, ReadSpec
@@ -56,15 +56,9 @@ def read(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
         return float(few)
 
     def limit() -> float:
-        """As many texts as the processor's matrix products allow: two operations a weight and token."""
         tokens = sum(len(reasoner.ids(text)) for text in texts)
         tokens += sum(len(reasoner.before_steps([p.question])[0]) for p in at.problems)
-        width = reasoner.width
-        layers = sum(w.numel() for name, w in reasoner.lm.named_parameters() if "layers" in name)
-        products = round(layers / (width * 4 * width) * tokens / 1024)
-        left, right = torch.randn(1024, width), torch.randn(width, 4 * width)
-        for _ in range(max(1, products)):
-            left @ right
+        matrix_products(reasoner, tokens)
         return n
 
     yield Row(

@@ -19,6 +19,11 @@ from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.rollout.vllm_engine import language_model_only, prepare_environment
 
 NEW_TOKENS = 24
+OURS = "ours: Ray pool, vLLM, embeddings, policy merged"
+OUR_TRANSFORMERS = "ours: Ray pool, transformers, embeddings, policy merged"
+# What our pool returns is asked of vLLM too.
+SAME = "vLLM, embeddings, policy merged, log-probabilities"
+TRANSFORMERS = "transformers generate, embeddings, policy merged"
 
 
 @contextmanager
@@ -31,15 +36,18 @@ def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
     merged = _merged(at, work / "merged")
     with ExitStack() as stack:
         pool = stack.enter_context(RolloutPool(at.base, RolloutSection(engine=engine)))
-        pool.sync(at.adapter, 1)
+        other = RolloutSection(engine=engine.model_copy(update={"kind": "transformers"}))
+        slow = stack.enter_context(RolloutPool(at.base, other))
+        for each in (pool, slow):
+            each.sync(at.adapter, 1)
         plain, lora = _vllm(merged, engine, work / "plain"), _vllm(at.base, engine, work / "lora", lora=True)
 
-        def ours() -> float:
+        def ours(pool: RolloutPool) -> float:
             assert sum(len(r.token_ids) for r in pool.generate(prompts, samples, params, 1)) == tokens
             return tokens
 
-        def bare(llm: Any, requests: list[Any], **more: Any) -> float:
-            answers = llm.generate(requests, _params(samples), use_tqdm=False, **more)
+        def bare(llm: Any, requests: list[Any], logprobs: int | None = None, **more: Any) -> float:
+            answers = llm.generate(requests, _params(samples, logprobs), use_tqdm=False, **more)
             assert sum(len(o.token_ids) for answer in answers for o in answer.outputs) == tokens
             return tokens
 
@@ -65,20 +73,20 @@ def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
             "rollout",
             "tokens/s",
             [
-                Side("ours: Ray pool, vLLM, embeddings, policy merged", ours),
+                Side(OURS, lambda: ours(pool)),
+                Side(SAME, lambda: bare(plain, embeds, logprobs=0)),
                 Side("vLLM, embeddings, policy merged", lambda: bare(plain, embeds)),
                 Side("vLLM, token ids, policy merged", lambda: bare(plain, ids)),
                 Side("vLLM, embeddings, policy as LoRA", lambda: bare(lora, embeds, lora_request=request)),
-                Side("transformers generate, embeddings, policy merged", transformers),
+                Side(OUR_TRANSFORMERS, lambda: ours(slow)),
+                Side(TRANSFORMERS, transformers),
             ],
             {
-                "rollout.vs_vllm": _PAIR,
-                "rollout.vs_transformers": (_PAIR[0], "transformers generate, embeddings, policy merged"),
+                "rollout.vs_vllm": (OURS, SAME),
+                "rollout.vs_transformers": (OURS, TRANSFORMERS),
+                "rollout.own_transformers_vs_transformers": (OUR_TRANSFORMERS, TRANSFORMERS),
             },
         )
-
-
-_PAIR = ("ours: Ray pool, vLLM, embeddings, policy merged", "vLLM, embeddings, policy merged")
 
 
 @contextmanager
@@ -119,7 +127,7 @@ def _merged(at: Setting, folder: Path) -> Path:
 
 
 def _vllm(base: Path, config: EngineConfig, folder: Path, lora: bool = False) -> Any:
-    """VLLM as a user would start it for this: no log-probabilities, the same lengths and cache."""
+    """VLLM as a user would start it for this, with the same lengths and cache."""
     prepare_environment()
     from vllm import LLM
 
@@ -142,11 +150,17 @@ def _vllm(base: Path, config: EngineConfig, folder: Path, lora: bool = False) ->
     )
 
 
-def _params(samples: int) -> Any:
+def _params(samples: int, logprobs: int | None) -> Any:
     from vllm import SamplingParams
 
     return SamplingParams(
-        n=samples, min_tokens=NEW_TOKENS, max_tokens=NEW_TOKENS, ignore_eos=True, detokenize=False, seed=0
+        n=samples,
+        min_tokens=NEW_TOKENS,
+        max_tokens=NEW_TOKENS,
+        ignore_eos=True,
+        detokenize=False,
+        seed=0,
+        logprobs=logprobs,
     )
 
 

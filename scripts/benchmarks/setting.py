@@ -76,3 +76,12 @@ def setting(size: SizeName, n: int, work: Path) -> Setting:
     with torch.no_grad():
         vectors = policy.verbalizer_config.inject(z)
     return Setting(size, base, adapter, reasoner, policy, problems, vectors)
+
+
+def matrix_products(reasoner: CodiReasoner, tokens: int) -> None:
+    """What the layers take of the processor for so many tokens: two operations a weight and token."""
+    width = reasoner.width
+    layers = sum(w.numel() for name, w in reasoner.lm.named_parameters() if "layers" in name)
+    left, right = torch.randn(1024, width), torch.randn(width, 4 * width)
+    for _ in range(max(1, round(layers / (width * 4 * width) * tokens / 1024))):
+        left @ right

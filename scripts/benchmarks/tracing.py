@@ -10,7 +10,7 @@ import torch
 from transformers import DynamicCache
 
 from benchmarks.measure import Row, Side
-from benchmarks.setting import Setting
+from benchmarks.setting import Setting, matrix_products
 from reverse_codi.tasks.arithmetic import Arithmetic
 from reverse_codi.tasks.base import Split
 
@@ -34,11 +34,20 @@ def trace(at: Setting, work: Path, n: int = 512) -> Iterator[Row]:
             assert start or found == wanted, "the plain loop answers otherwise"
         return float(n)
 
+    def limit() -> float:
+        matrix_products(reasoner, tokens)
+        return float(n)
+
+    # Bot, the thoughts, eot, and the answer with the token that ends it.
+    beside = 3 + reasoner.n_thoughts
+    tokens = sum(len(reasoner.question_ids(question)) + beside for question in questions)
+    tokens += sum(len(reasoner.ids(output)) for output in reasoner.think(questions).outputs)
+    loop = f"plain loop, batches of {BATCH}"
     yield Row(
         "trace",
         "questions/s",
-        [Side("ours", ours), Side(f"plain loop, batches of {BATCH}", plain)],
-        {"trace.vs_loop": ("ours", f"plain loop, batches of {BATCH}")},
+        [Side("ours", ours), Side(loop, plain), Side("matrix products alone", limit)],
+        {"trace.vs_loop": ("ours", loop), "trace.vs_matmul": ("ours", "matrix products alone")},
     )
 
 

@@ -157,8 +157,10 @@ def test_any_content_is_named(
     kind: str,
     tmp_path_factory: pytest.TempPathFactory,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path_factory.mktemp("bad")
     planted(command, kind, folder)
+    monkeypatch.chdir(folder)
     said = ended(given_words(command, folder / "bad", folder / "out"), capsys)
     assert "bad" in said and "Traceback" not in said and len(said) < 6_000

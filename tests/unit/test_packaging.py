@@ -92,6 +92,14 @@ def test_citation_and_changelog_know_the_version() -> None:
     assert f"\n## {reverse_codi.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_scripts_run_by_the_python_of_the_project() -> None:
+    """A user types `scripts/soak`: the system's Python lacks the packages."""
+    scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and os.access(path, os.X_OK)]
+    firsts = {path.name: path.read_text().splitlines()[0] for path in scripts}
+    assert {"bench", "cluster", "fault_table", "soak"} <= firsts.keys()
+    assert set(firsts.values()) == {"#!/usr/bin/env bash", "#!.venv/bin/python"}
+
+
 @pytest.mark.parametrize("script", [".ci/run", "scripts/setup.sh"])
 def test_scripts_are_executable_and_parse(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
