@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ PROGRAMS = ("raylet", "gcs_server")
 
 def session() -> str:
     """The folder of the Ray that this process started, or is a worker of; "" before there is one."""
-    started = ray_session.folder()
-    return started or (global_worker.node.get_session_dir_path() if global_worker.connected else "")
+    if started := ray_session.folder():
+        return started
+    return global_worker.node.get_session_dir_path() if global_worker.node is not None else ""
 
 
 def processes(what: str) -> list[int]:
@@ -89,5 +91,7 @@ def with_faults(config: dict[str, Any], method: Any, plan: Path, work: Any) -> A
 if __name__ == "__main__":
     file, *words = sys.argv[1:]
     under_way.listeners.append(Faults(Path(file)))
-    several_workers._work = partial(with_faults, plan=Path(file).resolve(), work=several_workers._work)
+    # By its module, which the workers import: what __main__ holds cannot be sent.
+    driver = import_module("tests.fault_driver")
+    several_workers._work = partial(driver.with_faults, plan=Path(file).resolve(), work=several_workers._work)
     main(["train", *words])

@@ -149,10 +149,18 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 
     try:
         with ParquetFile(path) as table:
-            batches = table.iter_batches()
-            yield from _dataset_rows(str(path), (row for batch in batches for row in batch.to_pylist()))
+            yield from _dataset_rows(
+                str(path), (row for some in table.iter_batches() for row in _valid(some))
+            )
     except (ArrowException, OSError) as error:
         raise TaskError(f"{path}: {error}; is it a parquet file?") from error
+
+
+def _valid(batch: Any) -> list[dict[str, object]]:
+    """The rows of a batch; an `ArrowException` for what its pages give and its types do not allow."""
+    batch.validate(full=True)
+    rows: list[dict[str, object]] = batch.to_pylist()
+    return rows
 
 
 READERS: Mapping[str, Callable[[Path], Iterable[Row]]] = {

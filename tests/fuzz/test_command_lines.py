@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reverse_codi.cli.main import GROUPS, main, verb_module
@@ -159,6 +159,7 @@ def test_any_content_is_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    assume((command, kind) != ("report {bad}", "digits"))  # a text file with one question
     folder = tmp_path_factory.mktemp("bad")
     planted(command, kind, folder)
     monkeypatch.chdir(folder)

@@ -156,7 +156,8 @@ def _parquet(file: Path) -> tuple[Tensor, dict[str, list[Any]]]:
 
     try:
         table = pq.read_table(file)
-    except pa.ArrowInvalid as error:
+        table.validate(full=True)  # else a text that is none fails where it is used
+    except (pa.ArrowException, OSError) as error:
         raise VectorsError(f"{file} is no Parquet file ({error}); write it anew") from None
     kinds = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list
     lists = [field.name for field in table.schema if any(kind(field.type) for kind in kinds)]

@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from reverse_codi.errors import UserError
 from reverse_codi.tasks.base import TaskError
 from reverse_codi.tasks.source import POOL, read_splits
+from tests.damage import parquet_of_no_text
 
 
 def read(source: str | Path) -> dict[str, list[tuple[str, object]]]:
@@ -58,6 +60,9 @@ def test_what_datasets_wrote(tmp_path: Path) -> None:
     broken = tmp_path / "b.parquet"
     broken.write_bytes(b"PAR1")
     with pytest.raises(TaskError, match=r"b\.parquet: .*is it a parquet file\?"):
+        read(broken)
+    parquet_of_no_text(broken, pa.table({"text": ["plain", "word"]}), b"word")
+    with pytest.raises(TaskError, match=r"b\.parquet: .*UTF8.*is it a parquet file\?"):
         read(broken)
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from reverse_codi.errors import UserError
 from reverse_codi.reasoners.sites import Site
 from reverse_codi.verbalize.translations.vectors import VectorsError, check_width, read_vectors
+from tests.damage import parquet_of_no_text
 
 Z = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
 
@@ -100,6 +101,8 @@ def test_what_is_no_array_of_vectors_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": Z[:, 0].tolist(), "question": [7] * 5}), tmp_path / "ids.parquet")
     (tmp_path / "broken.safetensors").write_text("no tensors")
     (tmp_path / "broken.parquet").write_text("no table")
+    asked = pa.table({"x": Z[:, 0].tolist(), "question": ["why"] + ["?"] * 4})
+    parquet_of_no_text(tmp_path / "bytes.parquet", asked, b"why")
     (tmp_path / "z.csv").write_text("1,2")
     pq.write_table(pa.table({"x": [[1.0, 2.0], [1.0]]}), tmp_path / "ragged.parquet")
     for name, message in {
@@ -114,6 +117,7 @@ def test_what_is_no_array_of_vectors_is_refused(tmp_path: Path) -> None:
         "ids.parquet": "row 0: 'question' is 7; give it a string",
         "broken.safetensors": "is no safetensors file",
         "broken.parquet": "is no Parquet file",
+        "bytes.parquet": r"is no Parquet file \(.*UTF8",
         "z.csv": "is none of .npy",
         "ragged.parquet": "rows differ in shape",
     }.items():
