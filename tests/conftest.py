@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Before torch is imported, and for every process that a test starts: the models are so small that a second
 # thread costs more than it computes, and on a busy machine many times more.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell lets its background jobs ignore Ctrl-C, and so do the commands that these start and tests stop.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -90,6 +90,7 @@ def with_faults(config: dict[str, Any], method: Any, plan: Path, work: Any) -> A
 
 if __name__ == "__main__":
     file, *words = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are to ignore it
     under_way.listeners.append(Faults(Path(file)))
     # By its module, which the workers import: what __main__ holds cannot be sent.
     driver = import_module("tests.fault_driver")
