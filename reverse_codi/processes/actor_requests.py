@@ -70,6 +70,7 @@ def answers(jobs: Mapping[int, Submit], group: Group, timeout_s: float) -> dict[
         RayDiedError: the Ray that this process started is gone.
         Exception: see `Group`.
     """
+    ray_session.check_alive()  # actors answer for a while after their head has died
     with ray_session.blamed():
         return _answers(jobs, group, timeout_s)
 

@@ -5,8 +5,10 @@ A cluster that was joined belongs to someone else: nothing of it is watched or e
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,12 +18,14 @@ from typing import Any
 
 import psutil
 import ray
+from ray._private.ray_logging import stdout_deduplicator
 
 from reverse_codi.errors import UserError
 from reverse_codi.processes import keeper
 
 # Programs without which a Ray cannot go on -> what they are.
 PARTS = {"raylet": "its raylet, which runs the actors of this machine", "gcs_server": "its head"}
+_LAST_WORDS = re.compile(r"^Raylet is terminated\.")
 
 
 class RayDiedError(UserError):
@@ -60,6 +64,8 @@ def started(address_info: Mapping[str, Any]) -> None:
     command = [sys.executable, "-m", keeper.__name__, folder, str(os.getpid())]
     watching = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     _session = Session(folder, parts, watching)
+    # Each agent of a raylet that died would send 20 lines of its log, around the one of `check_alive`.
+    stdout_deduplicator.skip_re = stdout_deduplicator.skip_re or _LAST_WORDS
 
 
 def joined() -> None:
@@ -71,6 +77,11 @@ def joined() -> None:
 def folder() -> str:
     """The folder of the Ray that this process started; "" where it started none."""
     return "" if _session is None else _session.folder
+
+
+def lives() -> bool:
+    """Whether the Ray that this process started runs: else nothing that it is asked for happens."""
+    return _session is None or all(map(_runs, _session.parts.values()))
 
 
 def check_alive() -> None:
@@ -98,10 +109,15 @@ def _runs(process: psutil.Process) -> bool:
 def end() -> None:
     """End the Ray that this process started, or leave the cluster that it joined for its runs."""
     global _session
-    session, _session = _session, None
-    if session is None:
+    if (session := _session) is None:
         return
-    ray.shutdown()
+    if lives():
+        ray.shutdown()
+    else:
+        # It would wait for the head, and after a minute Ray's own code would end this process without a word
+        # of ours. The keeper ends what is left.
+        atexit.unregister(ray.shutdown)
+    _session = None
     if session.keeper is not None:
         assert session.keeper.stdin is not None  # it was asked for
         session.keeper.stdin.close()

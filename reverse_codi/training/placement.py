@@ -19,6 +19,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from reverse_codi.errors import RecipeError
+from reverse_codi.processes import ray_session
 from reverse_codi.processes.room import CPU, GPU, UNIT, Ask, Node, check_room, ray_nodes, shares
 from reverse_codi.recipe.placement import PlacementSection
 from reverse_codi.recipe.schema import Recipe
@@ -177,7 +178,7 @@ class Placement:
 
     def close(self) -> None:
         """Give the machines back; actors that still run in the group end."""
-        if self.group is not None and ray.is_initialized():
+        if self.group is not None and ray.is_initialized() and ray_session.lives():
             remove_placement_group(self.group)
         self.group = None
 

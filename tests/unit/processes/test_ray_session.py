@@ -10,6 +10,8 @@ import pytest
 import ray
 
 from reverse_codi.processes import ray_session
+from reverse_codi.processes.actor_requests import answers
+from reverse_codi.training import placement
 
 
 @pytest.fixture
@@ -40,6 +42,25 @@ def test_one_that_died_is_an_error_also_while_nobody_has_asked_for_its_exit_code
         ):
             while True:  # the kernel takes a moment
                 ray_session.check_alive()
+
+
+def test_one_that_died_is_asked_for_nothing_more(
+    part: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request would wait for a minute, and then Ray's own code would end the process."""
+    asked: list[str] = []
+    monkeypatch.setattr(ray, "shutdown", lambda: asked.append("shutdown"))
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(placement, "remove_placement_group", lambda group: asked.append("remove"))
+    assert ray_session.lives()
+    part.kill()
+    part.wait()
+    assert not ray_session.lives()
+    placement.Placement(object(), []).close()  # type: ignore[arg-type]
+    with pytest.raises(ray_session.RayDiedError):
+        answers({}, None, 1.0)  # type: ignore[arg-type]
+    ray_session.end()
+    assert asked == [] and ray_session.folder() == ""
 
 
 def test_a_ray_that_someone_else_began_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
