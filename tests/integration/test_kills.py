@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 # At least so many writes are there to be killed at: fewer would mean that they are not seen any more.
 QUICK = {"file": 2, "folder": 5, "folder-without-exchange": 5, "best": 10, "maps": 4, "traces": 6}

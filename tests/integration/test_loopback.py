@@ -12,6 +12,8 @@ import pytest
 
 from tests.clusters import ROOT
 
+pytestmark = pytest.mark.long
+
 SCRIPT = """
 import json
 import psutil

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 # Loads, samples from, trains and saves a verbalizer whose adapter names a base on the hub.
 WORK = """

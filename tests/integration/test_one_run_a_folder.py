@@ -21,6 +21,8 @@ from reverse_codi.tasks.base import Split
 from reverse_codi.traces.collect import TraceRequest, collect
 from reverse_codi.train import train
 
+pytestmark = pytest.mark.long
+
 
 def recipe(**places: str) -> Recipe:
     return Recipe.model_validate({section: {"out": out} for section, out in places.items()})

@@ -14,7 +14,7 @@ from reverse_codi.utils.log import show_log
 from tests.bases import make_base
 from tests.fakes import output
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
 
 
 def test_one_command_leads_to_translations_and_a_second_one_does_nothing_twice(

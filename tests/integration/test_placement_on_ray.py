@@ -14,6 +14,8 @@ import pytest
 
 from tests.clusters import ROOT
 
+pytestmark = pytest.mark.long
+
 SCRIPT = """
 import json, time
 from contextlib import closing

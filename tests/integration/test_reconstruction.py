@@ -16,6 +16,8 @@ from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.rewards.pool import RewardPool
 from tests.tiny import make_problems, make_rows
 
+pytestmark = pytest.mark.long
+
 SITE = Site("h", 1)
 
 

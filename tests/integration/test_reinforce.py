@@ -21,7 +21,7 @@ from reverse_codi.training.best_texts import BestTexts
 from tests.tiny import make_sharp_reasoner
 from tests.trackers import scalars, texts
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
 
 STAGES: list[dict[str, Any]] = [
     {"search": {"from": "lens", "shortlist": 2}},

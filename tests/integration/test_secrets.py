@@ -14,6 +14,8 @@ import pytest
 
 from tests.tiny import make_sharp_reasoner
 
+pytestmark = pytest.mark.long
+
 TOKENS = {
     "HF_TOKEN": "hf_QmarkerQmarkerQmarkerQmarkerQmark",
     "HUGGING_FACE_HUB_TOKEN": "hf_RmarkerRmarkerRmarkerRmarkerRmark",

@@ -18,6 +18,8 @@ from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, newest_whole
 from tests.integration.test_distill import recipe_file
 from tests.integration.test_workers import SHARED, with_recipe
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

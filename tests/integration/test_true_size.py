@@ -1,6 +1,6 @@
 """Recipes of public checkpoints at full width and vocabulary, on random weights.
 
-`make test` has one layer and few of everything; the slow tests run the command as a user would.
+`make test-long` has one layer and few of everything; the slow tests run the command as a user would.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.train import train
 from reverse_codi.training.runtime import with_available_engine
 from reverse_codi.verbalize.verbalizer import Verbalizer
+
+pytestmark = pytest.mark.long
 
 FEW = {
     "trace.n": 80,

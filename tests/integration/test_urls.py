@@ -17,7 +17,7 @@ from reverse_codi.training.monitor import Monitor
 from reverse_codi.training.outputs import OUTPUTS, settled
 from tests.tiny import make_sharp_reasoner
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
 
 STOP_AFTER = 2
 

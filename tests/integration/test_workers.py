@@ -17,7 +17,7 @@ from reverse_codi.train import train
 from reverse_codi.training.preflight import check_actors
 from tests.tiny import make_sharp_reasoner
 
-pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
 
 SHARED = ("--train.workers", "2", "--placement.trainer_cpus", "0.5")
 

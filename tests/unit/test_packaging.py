@@ -68,8 +68,8 @@ def test_constraints_satisfy_every_direct_dependency(extra: str) -> None:
 
 def test_make_targets_exist_and_set_up_first() -> None:
     rules = dict(re.findall(r"^([a-z-]+):([^#\n]*)", (ROOT / "Makefile").read_text(), flags=re.M))
-    assert set(rules) >= {"help", "setup", "demo", "test", "test-slow", "lint", "clean"}
-    assert all("setup" in rules[target].split() for target in ("demo", "test", "test-slow", "lint"))
+    assert set(rules) >= {"help", "setup", "demo", "test", "test-long", "test-slow", "lint", "clean"}
+    assert all("setup" in rules[target].split() for target in ("demo", "test", "test-long", "test-slow", "lint"))
 
 
 def test_make_alone_prints_help() -> None:
@@ -80,7 +80,7 @@ def test_make_alone_prints_help() -> None:
 def test_the_public_workflow_calls_targets_that_exist() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     targets = workflow["jobs"]["check"]["strategy"]["matrix"]["target"]
-    assert targets == ["lint", "docs", "test"]  # as .ci/run
+    assert targets == ["lint", "docs", "test", "test-long"]  # as .ci/run
     assert all(f"make {target}" in (ROOT / ".ci/run").read_text() for target in targets)
     assert workflow["jobs"]["check"]["steps"][-1]["run"] == "make ${{ matrix.target }}"
 
@@ -280,6 +280,7 @@ def test_the_wheel_lists_its_recipes(wheel: Path, tmp_path: Path) -> None:
     assert set(json.loads("\n".join(listed))) == {recipe.stem for recipe in ROOT.glob("recipes/*.yaml")}
 
 
+@pytest.mark.long
 def test_the_wheel_translates_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     question = "Umar owns 9 cups. Then he picks 3 more. How many cups are left?"
     assert "9 + 3 = 12." in run_wheel(wheel, tmp_path, "verbalize", question)

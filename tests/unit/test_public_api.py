@@ -139,6 +139,7 @@ def test_a_program_of_ours_makes_it_fit_first(tmp_path: Path, program: str) -> N
     assert ran.returncode == 0 and ran.stdout.startswith(str(tmp_path)), (ran.stdout, ran.stderr)
 
 
+@pytest.mark.long
 def test_train_is_the_function_whatever_is_imported() -> None:
     code = (
         "import reverse_codi.train; from reverse_codi import train; import reverse_codi; "

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 QUESTION = "Ann has 12 apples. She buys 5 more. How many apples does she have?"
 # A module that is None there counts as not installed, for an import and for `find_spec`.
 WITHOUT = """

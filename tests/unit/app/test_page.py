@@ -15,7 +15,7 @@ from tests.browser import headless, needs_browser, sized
 
 app = pytest.importorskip("reverse_codi.app.page", exc_type=ImportError)
 QUESTION, ANSWER = "Umar owns 9 cups. Then he picks 3 more. How many cups are left?", "The answer is: 12"
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,7 @@ def test_a_wrong_command_is_told_in_one_line_and_ends_with_2(
     assert message.count("\n") == 1
 
 
+@pytest.mark.long
 def test_a_failure_at_work_ends_with_1_and_no_traceback(tmp_path: Path) -> None:
     done = run("reverse_codi.cli", "paired", str(tmp_path), str(tmp_path))
     assert done.returncode == 1 and done.stdout == ""
@@ -86,6 +87,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"reverse-codi {reverse_codi.__version__}\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ["train", "verbalize"])
 def test_a_module_that_is_run_is_its_verb(verb: str) -> None:
     done = run(f"reverse_codi.{verb}", "--help")

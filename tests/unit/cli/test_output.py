@@ -196,6 +196,7 @@ def test_a_dry_run_as_json_has_the_whole_plan(capfd: pytest.CaptureFixture[str])
     assert "memory of each process, GiB" in quiet.out and quiet.err == ""
 
 
+@pytest.mark.long
 def test_a_translation_that_is_piped_has_no_bars_and_no_colours(tmp_path: Path) -> None:
     """The embedded model is loaded, whose weights have a bar on a terminal."""
     question = "Ann has 12 apples. She buys 5 more. How many apples does she have?"

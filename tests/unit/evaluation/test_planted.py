@@ -12,6 +12,8 @@ from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.schema import Recipe
 from tests.tiny import make_tiny_reasoner
 
+pytestmark = pytest.mark.long
+
 CLAIMS = ["12 + 5 = 17", "17 * 2 = 34"]
 
 

@@ -227,6 +227,7 @@ def test_a_read_only_cache_of_models_is_still_read(bare: pytest.MonkeyPatch, tmp
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
+@pytest.mark.long
 def test_it_happens_before_the_libraries_look(tmp_path: Path) -> None:
     """A CSV file goes through Hugging Face's cache, which the home folder cannot hold."""
     (tmp_path / "rows.csv").write_text("question,answer\nq,1\n")

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from reverse_codi.processes import keeper
 
 ROOT = Path(__file__).parents[3]
@@ -21,6 +23,7 @@ def sleeper(output: Path | int) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=file, stderr=file)
 
 
+@pytest.mark.long
 def test_who_prints_into_a_session_is_ended_after_the_run_also_if_stopped(tmp_path: Path) -> None:
     session = tmp_path / "session_1"
     (session / "logs").mkdir(parents=True)

@@ -62,6 +62,7 @@ def test_a_judge_refuses_both() -> None:
             judge.nll([text])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["words", "numbers", "signs", "names"])
 def test_a_megabyte_is_refused_in_seconds(kind: str) -> None:
     """By the embedded verbalizer, as a question and as the text of a thought."""

@@ -18,7 +18,7 @@ from reverse_codi.reports.records import TraceReport
 from reverse_codi.reports.report import Report
 from tests.browser import headless, needs_browser, sized
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.long]
 NASTY = "<img src=x onerror=\"document.title='broken'\"> <script>document.title='broken'</script>"
 
 

@@ -98,6 +98,7 @@ def test_a_latent_input_is_used_as_it_is() -> None:
     assert answer_preserved(batch(["3 + 4 = 7", "3 + 4 = 8"], [Site("z", 0)] * 2)) == [1, 0]
 
 
+@pytest.mark.long
 def test_on_the_embedded_model_gold_wins_and_the_answer_alone_does_not() -> None:
     bench = Bench.of(TrialSource(problems=24))
     record = find("answer_preserved")

@@ -50,6 +50,7 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not end.code, f"{command}: {end.code}"
 
 
+@pytest.mark.long
 def test_the_tutorial_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parser", PARSERS)
 def test_no_text_takes_minutes(parser: str) -> None:
     for kind, text in LONG.items():

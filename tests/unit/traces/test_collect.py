@@ -154,6 +154,7 @@ assert len(collect(load_reasoner(recipe.reasoner), recipe.task.build(), asked)) 
 """
 
 
+@pytest.mark.long
 def test_a_library_shows_its_warnings_as_logging_does_and_prints_nothing(
     source: Path, tiny_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

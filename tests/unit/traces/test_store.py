@@ -268,6 +268,7 @@ def test_a_finished_store_is_not_collected_again(copy: Path) -> None:
     assert reasoner.calls == 0
 
 
+@pytest.mark.long
 def test_a_killed_process_leaves_a_store_that_goes_on(tmp_path: Path, whole: Path) -> None:
     out = tmp_path / "store"
     root = str(Path(__file__).parents[3])

@@ -14,6 +14,8 @@ import pytest
 
 from tests.trackers import scalars, texts, tracked_by_trackio, wandb_files
 
+pytestmark = pytest.mark.long
+
 PROCESS = """
 import json, logging, sys
 from pathlib import Path

@@ -23,6 +23,8 @@ from reverse_codi.verbalize.micro_batches import end_checkpointing
 from reverse_codi.verbalize.policy import Policy
 from tests.tiny import make_sharp_reasoner, make_tiny_policy, stir
 
+pytestmark = pytest.mark.long
+
 G, THOUGHTS, LONGEST = 4, 3, 9  # so 12 texts a step
 
 

@@ -50,6 +50,7 @@ run_verb(main)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["print", "rich", "log"])
 def test_a_closed_pipe_ends_quietly_and_work_goes_on(tmp_path: Path, how: str) -> None:
     out = tmp_path / "out"

@@ -23,6 +23,8 @@ from reverse_codi.verbalize.policy import Policy
 from reverse_codi.verbalize.warm_start import SftPairs, encode, fit, rows_of
 from tests.tiny import make_sharp_reasoner, make_tiny_policy, stir
 
+pytestmark = pytest.mark.long
+
 # Of 2 to 16 tokens, so that parts have other lengths than the batch; 11 rows, so that the last batch of an
 # epoch is smaller.
 TEXTS = [

@@ -44,6 +44,8 @@ from reverse_codi.verbalize.thoughts import Thoughts
 from tests.fakes import lines_of
 from tests.tiny import make_encoded, make_tiny_metric, make_tiny_reasoner
 
+pytestmark = pytest.mark.long
+
 ROWS = {Split.TRAIN: 200, Split.HELDOUT: 120}
 PROBLEMS = {split: Arithmetic().problems(split, n, 5) for split, n in ROWS.items()}
 CLAIMS = {problem.question: problem.claims for of_split in PROBLEMS.values() for problem in of_split}

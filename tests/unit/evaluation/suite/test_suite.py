@@ -25,6 +25,8 @@ from reverse_codi.utils import figures
 from reverse_codi.utils.figures import Figures
 from reverse_codi.verbalize.thoughts import Thoughts
 
+pytestmark = pytest.mark.long
+
 PROBLEMS = 64
 NUMBERS = " ".join(map(str, range(1, 61)))
 # A writer whose texts mostly say less than silence has nothing to lose, and no figure here.

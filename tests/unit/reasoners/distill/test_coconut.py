@@ -163,6 +163,7 @@ def test_gradients_reach_the_question_through_the_thoughts() -> None:
     assert all(float(size) > 0 for size in seen)
 
 
+@pytest.mark.long
 def test_distill_trains_stage_after_stage_and_goes_on(tmp_path: Path) -> None:
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     section = {

@@ -34,6 +34,7 @@ def test_a_phase_lowers_the_loss(tmp_path: Path) -> None:
     assert last_complete_checkpoint(tmp_path) == str(tmp_path / "checkpoint-25")
 
 
+@pytest.mark.long
 def test_a_phase_that_diverges_stops_and_its_last_finite_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
     reasoner = make_tiny_reasoner()
     model = reasoner.model.requires_grad_(True).train()

@@ -96,6 +96,7 @@ def test_only_lora_and_the_added_embeddings_are_trained_and_merging_keeps_what_w
     torch.testing.assert_close(plain(input_ids=ids).logits, logits, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_distilled_by_lora_is_a_reasoner_like_any_other(base: Path, tmp_path: Path) -> None:
     recipe = recipe_of(base, tmp_path)
     made = distill(recipe)

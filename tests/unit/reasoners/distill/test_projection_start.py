@@ -23,6 +23,7 @@ def test_pairs_are_states_of_the_solution_with_the_tokens_after_them() -> None:
     assert following.tolist() == tokens
 
 
+@pytest.mark.long
 def test_fed_vectors_become_the_next_tokens_and_only_prj_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection_start, "STEPS", 300)
     monkeypatch.setattr(projection_start, "BATCH", 256)

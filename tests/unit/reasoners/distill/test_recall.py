@@ -78,6 +78,7 @@ def fresh_model() -> LatentLM:
     return make_tiny_reasoner(task=GRAPH).model.requires_grad_(True)
 
 
+@pytest.mark.long
 def test_patience_ends_an_attempt(statements: Statements) -> None:
     section = Recall(patience=101, batch_size=2, learning_rate=1e-6)
     console = show_log(screen(terminal=True))
@@ -85,6 +86,7 @@ def test_patience_ends_an_attempt(statements: Statements) -> None:
     assert "recall, at most" in printed(console) and "101/303" in printed(console)
 
 
+@pytest.mark.long
 def test_what_is_learnt_ends_with_all_common_words(
     reasoner: CodiReasoner, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
