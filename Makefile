@@ -56,7 +56,7 @@ test-gpu: setup ## what a user's commands put onto a GPU; skipped where there is
 
 audit: setup ## known vulnerabilities of the installed packages; asks a public service, so it needs a network
 	@$(PY) -m pip show --quiet pip-audit 2>/dev/null || $(PY) -m pip install --quiet "pip-audit>=2.9,<3"
-	$(PY) -m pip_audit --skip-editable --progress-spinner off
+	$(PY) scripts/audit
 
 docs: setup ## the documentation as a site, in build/site; a dead link is an error
 	NO_MKDOCS_2_WARNING=1 $(dir $(PY))mkdocs build --quiet

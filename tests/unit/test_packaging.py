@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -69,7 +70,9 @@ def test_constraints_satisfy_every_direct_dependency(extra: str) -> None:
 def test_make_targets_exist_and_set_up_first() -> None:
     rules = dict(re.findall(r"^([a-z-]+):([^#\n]*)", (ROOT / "Makefile").read_text(), flags=re.M))
     assert set(rules) >= {"help", "setup", "demo", "test", "test-long", "test-slow", "lint", "clean"}
-    assert all("setup" in rules[target].split() for target in ("demo", "test", "test-long", "test-slow", "lint"))
+    assert all(
+        "setup" in rules[target].split() for target in ("demo", "test", "test-long", "test-slow", "lint")
+    )
 
 
 def test_make_alone_prints_help() -> None:
@@ -98,6 +101,20 @@ def test_scripts_run_by_the_python_of_the_project() -> None:
     firsts = {path.name: path.read_text().splitlines()[0] for path in scripts}
     assert {"bench", "cluster", "fault_table", "soak"} <= firsts.keys()
     assert set(firsts.values()) == {"#!/usr/bin/env bash", "#!.venv/bin/python"}
+
+
+def test_an_audit_of_nothing_is_no_success() -> None:
+    judged = runpy.run_path(str(ROOT / "scripts/audit"))["judged"]
+    known = {"name": "a", "version": "1.0", "vulns": []}
+    hole = {"name": "b", "version": "2.0", "vulns": [{"id": "CVE-1", "fix_versions": ["2.1"]}]}
+    unknown = {"name": "torch", "skip_reason": "not found"}
+    assert judged([known] * 20 + [unknown])[0] == 0
+    assert judged([known] * 20 + [hole]) == (
+        1,
+        ["21 packages audited, 1 known vulnerabilities", "b 2.0: CVE-1, mended in 2.1"],
+    )
+    status, lines = judged([known, unknown])
+    assert status == 2 and lines[-1].startswith("error: too few were audited")
 
 
 @pytest.mark.parametrize("script", [".ci/run", "scripts/setup.sh"])
