@@ -12,7 +12,8 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reward import RewardItem, RewardSection
 from reverse_codi.recipe.schema import Recipe
-from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
+from reverse_codi.trainers.finite_steps import StopAtNonFinite
 from reverse_codi.training.grpo import build_trainer
 from reverse_codi.training.monitor import Monitor
 from reverse_codi.training.rollouts import Phases

@@ -11,7 +11,8 @@ from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.scoring import Scores
 from reverse_codi.tasks.base import Split
 from reverse_codi.trackers.tracker import tracked
-from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS, StopAtNonFinite
+from reverse_codi.trainers.checkpoints import POLICY_WEIGHTS
+from reverse_codi.trainers.finite_steps import StopAtNonFinite
 from reverse_codi.trainers.mirrors import PushCheckpoints
 from reverse_codi.trainers.progress import steps_shown
 from reverse_codi.trainers.stop import StopWhenAsked

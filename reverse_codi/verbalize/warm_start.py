@@ -29,7 +29,7 @@ from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.recipe.verbalizer import WarmStartSection
-from reverse_codi.trainers.checkpoints import StopAtNonFinite
+from reverse_codi.trainers.finite_steps import StopAtNonFinite
 from reverse_codi.trainers.progress import steps_shown
 from reverse_codi.trainers.stop import StopWhenAsked
 from reverse_codi.utils.micro_batch import Shape, free_memory, micro_batch

@@ -24,7 +24,8 @@ from reverse_codi.reasoners.distill.loss import Batch, codi_terms
 from reverse_codi.reasoners.distill.mixed_precision import training_precision
 from reverse_codi.reasoners.latent_lm import LatentLM
 from reverse_codi.recipe.distill import Phase
-from reverse_codi.trainers.checkpoints import WEIGHTS, StopAtNonFinite, checkpoint_to_resume, set_aside
+from reverse_codi.trainers.checkpoints import WEIGHTS, checkpoint_to_resume, set_aside
+from reverse_codi.trainers.finite_steps import StopAtNonFinite
 from reverse_codi.trainers.mirrors import PushCheckpoints
 from reverse_codi.trainers.progress import steps_shown
 from reverse_codi.trainers.stop import StopWhenAsked, train_on

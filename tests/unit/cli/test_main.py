@@ -93,3 +93,8 @@ def test_a_module_that_is_run_is_its_verb(verb: str) -> None:
     done = run(f"reverse_codi.{verb}", "--help")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: reverse-codi {verb} ")
+
+
+def test_the_package_that_is_run_is_the_command() -> None:
+    done = run("reverse_codi", "--version")
+    assert (done.returncode, done.stdout) == (0, f"reverse-codi {reverse_codi.__version__}\n"), done.stderr

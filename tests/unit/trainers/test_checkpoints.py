@@ -17,7 +17,6 @@ from reverse_codi.trainers.checkpoints import (
     POLICY_WEIGHTS,
     WEIGHTS,
     Checkpoint,
-    StopAtNonFinite,
     checkpoint_to_resume,
     complete_checkpoints,
     last_complete_checkpoint,
@@ -25,6 +24,7 @@ from reverse_codi.trainers.checkpoints import (
     set_aside,
     take_rate,
 )
+from reverse_codi.trainers.finite_steps import StopAtNonFinite
 from reverse_codi.utils.finite import NotFiniteError
 from tests.damage import cut, flip
 
