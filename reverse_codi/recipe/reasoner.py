@@ -68,6 +68,11 @@ class ReasonerSection(Source):
     device: str = "cpu"
     """Torch device of forward passes outside Ray actors."""
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a GPU, whichever one."""
+        return self.device.startswith("cuda")
+
     @model_serializer(mode="wrap")
     def _recorded(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Path, device, and what differs from its default, so that hashes of older recipes stay the same."""

@@ -100,7 +100,7 @@ def check_placement(recipe: Recipe, nodes: Sequence[Node]) -> None:
         RecipeError: says what is asked, what there is, and which key to change.
     """
     section = recipe.placement
-    if section.trainer_gpus and not recipe.reasoner.device.startswith("cuda"):
+    if section.trainer_gpus and not recipe.reasoner.on_gpu:
         raise RecipeError(
             f"placement.trainer_gpus = {section.trainer_gpus:g}, but the trainer computes on "
             f"reasoner.device = {recipe.reasoner.device}; set one of them"

@@ -27,7 +27,7 @@ def plan(recipe: Recipe, sizes: ModelSizes) -> Plan:
         for stage in recipe.stages
     ]
     stages.append((FINISHING, finishing, "grpo.max_new_tokens"))
-    on_gpu = recipe.reasoner.device.startswith("cuda")
+    on_gpu = recipe.reasoner.on_gpu
     mapped = 0.0 if on_gpu else float(sizes.weights)
     workers = recipe.train.workers
     alone = ("traces", "reading", FINISHING)  # the other trainers wait

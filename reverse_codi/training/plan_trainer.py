@@ -50,7 +50,7 @@ def tracing(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     """Thinking and answering, and writing steps where they are asked for."""
     written = WRITTEN_TOKENS if recipe.needs_self_generated_cot else 0
     asked = LONGEST_QUESTION.get(recipe.task.name, LONGEST_OTHER_QUESTION)
-    on_gpu = recipe.reasoner.device.startswith("cuda")
+    on_gpu = recipe.reasoner.on_gpu
     rows = min(recipe.trace.batch_size, ASKED_ROWS if on_gpu else max(1, CPU_TOKENS // asked))
     length = asked + max(sizes.n_thoughts + ANSWER_TOKENS, written)
     vectors = 4 * (recipe.trace.n + recipe.trace.n_heldout) * (2 * sizes.n_thoughts + 1) * sizes.width
@@ -152,7 +152,7 @@ def training_pass(
     """
     slots = sizes.n_thoughts if recipe.reading.spec.target is Target.ANSWER else 1
     tokens, shape = slots + text, Shape(sizes.n_vocab, sizes.n_layers, sizes.width)
-    on_gpu, saving = recipe.reasoner.device.startswith("cuda"), section.gradient_checkpointing
+    on_gpu, saving = recipe.reasoner.on_gpu, section.gradient_checkpointing
     at_once = micro_batch(section.micro_batch, rows, tokens, shape, gradient_checkpointing=saving)
     held = at_once * (slots + min(text, ORDINARY_CLAIM.get(recipe.task.name, CLAIM_TOKENS)))
     kept = sizes.kept / sizes.n_layers + 4 * sizes.n_layers * sizes.width if saving else sizes.kept

@@ -284,10 +284,10 @@ def check_workers(recipe: Recipe) -> None:
                 f"{key} = {size} cannot be shared equally by train.workers = {section.workers}; take a "
                 "multiple of it"
             )
-    if recipe.reasoner.device == "cuda" and not recipe.placement.trainer_gpus:
+    if recipe.reasoner.on_gpu and not recipe.placement.trainer_gpus:
         raise RecipeError(
-            "reasoner.device = cuda, but placement.trainer_gpus = 0 hides every GPU from the trainers; set "
-            "it to 1"
+            f"reasoner.device = {recipe.reasoner.device}, but placement.trainer_gpus = 0 hides every GPU "
+            "from the trainers; set it to 1"
         )
     if "trainer" in recipe.placement.colocate:
         raise RecipeError(

@@ -133,5 +133,9 @@ def test_a_batch_that_cannot_be_shared_is_refused_before_ray_waits(root: Path) -
         check_actors(recipe(root, "odd", *SHARED, "--warm_start.batch_size", "33"))
     with pytest.raises(RecipeError, match="thoughts_per_step = 5 cannot be shared equally"):
         check_actors(recipe(root, "odd", *SHARED, "--grpo.thoughts_per_step", "5"))
+    with pytest.raises(
+        RecipeError, match=r"device = cuda:0, but placement\.trainer_gpus = 0 hides every GPU"
+    ):
+        check_actors(recipe(root, "odd", *SHARED, "--reasoner.device", "cuda:0"))
     with pytest.raises(RecipeError, match=r"ask for 40\.8 CPU .*Ray offers 2"):
         check_actors(recipe(root, "odd", "--train.workers", "2", "--placement.trainer_cpus", "20"))
