@@ -161,29 +161,39 @@ def numbers_at(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
 
 
 class CachedReader(Reader):
-    """A reader with a cache, so that it reads no text twice before `clear`."""
+    """A reader with a cache, so that it reads no text twice before `forget`."""
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader.reasoner, reader.spec, reader.basis)
         self._known: dict[tuple[str, str], Tensor] = {}
+        self._used: dict[tuple[str, str], int] = {}  # in which turn each was last asked for
+        self._turn = 0
         self.n_read = 0
         """Number of texts read so far."""
 
-    @property
-    def kept_bytes(self) -> int:
-        """What the cache takes."""
-        return len(self._known) * max((states.nbytes for states in self._known.values()), default=0)
+    def forget(self, turns: int, most_bytes: int) -> None:
+        """Begin another turn, without the texts that none of the last `turns` asked for.
 
-    def clear(self) -> None:
-        """Empty the cache."""
-        self._known = {}
+        Args:
+            turns: how many turns a text is kept that is not asked for.
+            most_bytes: what may be kept; where it is more, nothing is.
+        """
+        self._turn += 1
+        kept = {key for key, turn in self._used.items() if turn >= self._turn - turns}
+        if len(kept) * max((states.nbytes for states in self._known.values()), default=0) > most_bytes:
+            kept = set()
+        self._known = {key: states for key, states in self._known.items() if key in kept}
+        self._used = {key: turn for key, turn in self._used.items() if key in kept}
 
     def _read(self, texts: list[str], questions: list[str] | None) -> Tensor:
         keys = list(zip(texts, questions or [""] * len(texts), strict=True))
         if fresh := [key for key in keys if key not in self._known]:
             after = None if questions is None else [question for _, question in fresh]
-            self._known.update(zip(fresh, super()._read([text for text, _ in fresh], after), strict=True))
+            read = super()._read([text for text, _ in fresh], after)
+            # Copies: a row would keep the memory of all that were read with it.
+            self._known.update((key, row.clone()) for key, row in zip(fresh, read, strict=True))
             self.n_read += len(fresh)
+        self._used.update(dict.fromkeys(keys, self._turn))
         return torch.stack([self._known[key] for key in keys])
 
 

@@ -28,10 +28,10 @@ from reverse_codi.rewards.registry import find_functions
 
 T = TypeVar("T")
 
-# What a scorer keeps of the texts that it has read: the steps of a run meet many texts again, and the
-# requests of one search nearly all. With four points and all layers it is 140,000 texts of the embedded
-# model, and 1,900 at width 2,048 with 17 layers.
-KEPT_BYTES = 2**30
+# What a scorer keeps of the texts that it has read: those that one of the last requests asked for. Steps meet
+# some texts again, nearly all of them soon, and the requests of one search nearly all. With four points and
+# all layers the bytes are 140,000 texts of the embedded model, and 1,900 at width 2,048 with 17 layers.
+KEPT_REQUESTS, KEPT_BYTES = 4, 2**30
 IDLE = "nothing"
 """What a scorer does between requests."""
 
@@ -123,10 +123,9 @@ class LocalScorer:
     def share(self, rows: Candidates) -> PartialScores:
         """Read and reward rows that may be a part of a step; combining them takes the whole.
 
-        What former steps have read is not read again, as long as it fits into `KEPT_BYTES`.
+        What the last requests have read is not read again, see `KEPT_REQUESTS`.
         """
-        if self.reader.kept_bytes > KEPT_BYTES:
-            self.reader.clear()
+        self.reader.forget(KEPT_REQUESTS, KEPT_BYTES)
         read_before = self.reader.n_read
         logged: dict[str, list[float]] = {}
         good = rows.well_formed

@@ -37,6 +37,9 @@ def start_ray() -> None:
     # Ray runs workers at nice 15; beside a trainer on the same cores they would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
     joining = joins_cluster()
+    if not joining:
+        # Ray's head would keep a record of each call for a dashboard that is not there.
+        os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
     if not joining or is_loopback(cluster_address()):
         stay_on_loopback()
     # Ray gives its processes 30 s to start, which a machine that computes on all cores may not.

@@ -46,3 +46,21 @@ def test_threads_read_a_text_once(tiny_reasoner: CodiReasoner) -> None:
     for thread in threads:
         thread.join()
     assert len(counting.texts) == shared.n_read == 2
+
+
+def test_what_the_last_turns_did_not_ask_for_is_forgotten(tiny_reasoner: CodiReasoner) -> None:
+    counting = WatchedReasoner(tiny_reasoner)
+    shared = SharedReader(Reader(counting, ReadSpec()))
+
+    def turn(*texts: str, most_bytes: int = 10**9) -> list[str]:
+        counting.calls.clear()
+        shared.forget(2, most_bytes)
+        shared.features(texts)
+        return counting.texts
+
+    assert turn("a", "b") == ["a", "b"]
+    assert turn("a") == [] and turn("a", "b") == []  # b was asked for two turns before
+    assert turn("a") == turn("a") == turn("a") == []
+    assert turn("b") == ["b"] and len(shared._known) == 2
+    assert turn("b", most_bytes=shared._known["b", ""].nbytes) == ["b"]  # with a it is too much
+    assert len(shared._known) == len(shared._used) == 1
