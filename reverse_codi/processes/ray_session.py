@@ -5,7 +5,6 @@ A cluster that was joined belongs to someone else: nothing of it is watched or e
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import re
@@ -109,15 +108,10 @@ def _runs(process: psutil.Process) -> bool:
 def end() -> None:
     """End the Ray that this process started, or leave the cluster that it joined for its runs."""
     global _session
-    if (session := _session) is None:
+    session, _session = _session, None
+    if session is None:
         return
-    if lives():
-        ray.shutdown()
-    else:
-        # It would wait for the head, and after a minute Ray's own code would end this process without a word
-        # of ours. The keeper ends what is left.
-        atexit.unregister(ray.shutdown)
-    _session = None
+    ray.shutdown()
     if session.keeper is not None:
         assert session.keeper.stdin is not None  # it was asked for
         session.keeper.stdin.close()

@@ -47,8 +47,8 @@ ROWS: dict[str, Callable[[Setting, Path], AbstractContextManager[Row]]] = {
     "read-growth": read_growth,
     "rollout-growth": rollout_growth,
 }
-# Rows that compare with the embedded verbalizer's maps, or do not depend on the size.
-ONLY_1M = {"score", "step", "round", "probes", "maps", "verbalize", "startup", "memory"}
+# Rows that need a verbalizer that says something, or do not depend on the size.
+ONLY_1M = {"score", "round", "probes", "maps", "verbalize", "startup", "memory"}
 IN_THIS_PROCESS = {
     *("read", "score", "trace", "probes", "maps", "written", "verbalize"),
     *("startup", "memory", "read-growth"),

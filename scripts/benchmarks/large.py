@@ -7,11 +7,16 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from reverse_codi.reading.affine import AffineMap
+from reverse_codi.reading.metric import ThoughtMetric
+from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiConfig, CodiReasoner, new_language_model
 from reverse_codi.reasoners.latent_lm import LatentLM, projection
+from reverse_codi.reasoners.sites import Site
 from reverse_codi.recipe.reading import ReadSpec
 from reverse_codi.recipe.verbalizer import VerbalizerSection
 from reverse_codi.tasks.arithmetic import Arithmetic
+from reverse_codi.tasks.base import Split
 from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
@@ -62,3 +67,15 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 def _latent(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
     """Bot and eot, as CODI lays them out: behind the vocabulary and pad."""
     return len(tokenizer) + 1, len(tokenizer) + 2
+
+
+def make_maps(reasoner: CodiReasoner, n: int = 64) -> ThoughtMetric:
+    """Maps for every thought from the claims of `n` problems: of their true size, good for nothing else."""
+    problems = Arithmetic().problems(Split.TRAIN, n, seed=0)
+    chains = reasoner.think([problem.question for problem in problems])
+    reader = Reader(reasoner, ReadSpec())
+    features = reader.features([problem.claims[-1] for problem in problems])
+    sites = [Site("h", k) for k in range(reasoner.n_thoughts)]
+    return ThoughtMetric(
+        reader, {site: AffineMap.fit(features, chains.at(site), reader.spec.ridge) for site in sites}
+    )

@@ -53,7 +53,7 @@ def memory(at: Setting, work: Path) -> Iterator[Row]:
 def take(side: str, work: Path) -> None:
     """Take the steps of one side."""
     at = setting("1m", THOUGHTS, work)
-    recipe, thoughts = step_recipe(), thoughts_of(at)
+    recipe, thoughts = step_recipe(at), thoughts_of(at)
     with ExitStack() as stack:
         if side == "ours":
             start_ray()

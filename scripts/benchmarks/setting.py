@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def metric(self) -> ThoughtMetric:
-        """The maps of the embedded verbalizer."""
+        """The maps beside the verbalizer."""
         return ThoughtMetric.load(self.adapter, self.reasoner)
 
 
@@ -67,11 +67,12 @@ def setting(size: SizeName, n: int, work: Path) -> Setting:
         reasoner = load_reasoner(base)
         policy = Policy.load(adapter, reasoner, trainable=True)
     else:
-        from benchmarks.large import make_large
+        from benchmarks.large import make_large, make_maps
 
         base, adapter = work / "reasoner", work / "verbalizer"
         reasoner, policy = make_large(base, VerbalizerSection())
         policy.save(adapter)
+        make_maps(reasoner).save(adapter)
     z = reasoner.think([problem.question for problem in problems]).latent_inputs[:, 1:2]
     with torch.no_grad():
         vectors = policy.verbalizer_config.inject(z)

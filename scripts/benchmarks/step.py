@@ -28,8 +28,8 @@ STEPS = 1000
 
 @contextmanager
 def step(at: Setting, work: Path) -> Iterator[Row]:
-    """A step of `make demo`'s size: 256 thoughts, 8 texts each."""
-    recipe = step_recipe()
+    """A step of `make demo`'s size: 256 thoughts, 8 texts each; of 135m 8 thoughts, whose texts never end."""
+    recipe = step_recipe(at)
     thoughts = thoughts_of(at)
     with ExitStack() as stack:
         ours, phases = our_step(at, recipe, thoughts, work, stack)
@@ -53,9 +53,10 @@ def step(at: Setting, work: Path) -> Iterator[Row]:
         print("phases of our steps, s:", {name: round(value, 2) for name, value in phases.take().items()})
 
 
-def step_recipe() -> Recipe:
+def step_recipe(at: Setting) -> Recipe:
     """The demo's GRPO, without evaluation and checkpoints."""
-    return Recipe.load("demo", grpo={"steps": STEPS, "eval_every": STEPS, "save_every": STEPS})
+    size = {} if at.size == "1m" else {"thoughts_per_step": 8, "max_new_tokens": 24}
+    return Recipe.load("demo", grpo={"steps": STEPS, "eval_every": STEPS, "save_every": STEPS, **size})
 
 
 def thoughts_of(at: Setting) -> Thoughts:

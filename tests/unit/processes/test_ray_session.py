@@ -44,10 +44,10 @@ def test_one_that_died_is_an_error_also_while_nobody_has_asked_for_its_exit_code
                 ray_session.check_alive()
 
 
-def test_one_that_died_is_asked_for_nothing_more(
+def test_one_that_died_is_asked_for_nothing_but_its_end(
     part: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each request would wait for a minute, and then Ray's own code would end the process."""
+    """A request to a head that is gone waits for a minute, and then Ray's own code ends the process."""
     asked: list[str] = []
     monkeypatch.setattr(ray, "shutdown", lambda: asked.append("shutdown"))
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
@@ -60,7 +60,7 @@ def test_one_that_died_is_asked_for_nothing_more(
     with pytest.raises(ray_session.RayDiedError):
         answers({}, None, 1.0)  # type: ignore[arg-type]
     ray_session.end()
-    assert asked == [] and ray_session.folder() == ""
+    assert asked == ["shutdown"] and ray_session.folder() == ""
 
 
 def test_a_ray_that_someone_else_began_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
