@@ -60,14 +60,18 @@ class Canary:
 
     @classmethod
     def of(cls, policy: Policy, thoughts: Thoughts, section: GrpoSection, engine: EngineConfig) -> Self:
-        """Gold texts of the first training thoughts, whose bank is to be in use: one, and the begins of more."""
+        """The gold texts of the first training thoughts, whose bank is to be in use."""
         usual = TOLERANCE if engine.dtype == "float32" else TOLERANCE_OF_HALF
         probe = thoughts.take(range(min(CANARY_TEXTS, len(thoughts))))
         texts = policy.tokenizer(probe.gold, add_special_tokens=False).input_ids
-        longest = section.max_new_tokens
-        cut = [ids[: min(longest, CANARY_TOKENS) if row else longest] for row, ids in enumerate(texts)]
         prompts = policy.prompts(bank_rows(probe))
-        return cls(prompts, cut, section.temperature, section.canary_tolerance or usual)
+        compared = beginnings(texts, section.max_new_tokens)
+        return cls(prompts, compared, section.temperature, section.canary_tolerance or usual)
+
+
+def beginnings(texts: Sequence[Sequence[int]], longest: int) -> list[Sequence[int]]:
+    """What the canary compares of token ids: of the first text `longest`, of the others `CANARY_TOKENS`."""
+    return [ids[: min(longest, CANARY_TOKENS) if row else longest] for row, ids in enumerate(texts)]
 
 
 class PolicySync:

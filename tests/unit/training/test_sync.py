@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from reverse_codi.reasoners.codi import CodiReasoner
 from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.transformers_engine import TransformersEngine
-from reverse_codi.training.sync import Canary, CanaryError, PolicySync
+from reverse_codi.training.sync import Canary, CanaryError, PolicySync, beginnings
 from reverse_codi.utils.finite import NotFiniteError
 from reverse_codi.verbalize.policy import Policy
 from tests.tiny import make_tiny_policy, stir
@@ -54,7 +54,13 @@ def policy(tiny_reasoner: CodiReasoner) -> Iterator[Policy]:
 def make_sync(policy: Policy, reasoner: CodiReasoner, pool: OneEnginePool, folder: Path) -> PolicySync:
     texts = [reasoner.ids(text) for text in ("12 + 5 = 17.", "(no step)", "8 - 3 = 5.", "3 + 3 = 6.")]
     prompts = policy.prompts([[row] for row in range(4)])
-    return PolicySync(policy, pool, folder, Canary(prompts, texts, 0.7, 0.05))  # type: ignore[arg-type]
+    return PolicySync(policy, pool, folder, Canary(prompts, beginnings(texts, 24), 0.7, 0.05))  # type: ignore[arg-type]
+
+
+def test_the_probe_is_one_whole_text_and_the_beginnings_of_others() -> None:
+    texts = [list(range(30)), list(range(7)), [5, 6]]
+    assert [len(ids) for ids in beginnings(texts, 24)] == [24, 4, 2]
+    assert [len(ids) for ids in beginnings(texts, 3)] == [3, 3, 2]
 
 
 def test_a_synced_engine_agrees_and_old_versions_go(
