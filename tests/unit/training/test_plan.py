@@ -24,7 +24,7 @@ from reverse_codi.training.plan import plan
 from reverse_codi.training.plan_check import check_gpus, check_host, planned_run, shared_gpus
 from reverse_codi.training.plan_table import summary, tables, write_plan
 from reverse_codi.training.run_folder import RunFolder
-from reverse_codi.training.sync_choice import choice, settled
+from reverse_codi.training.sync_choice import choice, settled, vllm_is_slow
 from reverse_codi.utils.tables import Table
 from tests.tiny import make_tiny_policy
 
@@ -332,3 +332,16 @@ def test_auto_is_decided_by_what_a_sync_costs(caplog: pytest.LogCaptureFixture) 
         assert settled(on_gpu(policy="merged"), larger).engine.policy == "merged"
     assert len(caplog.records) == 1  # what the recipe says needs no words
     assert "policy: lora (a sync sends 10.88 GiB merged" in caplog.text
+
+
+def test_a_run_says_where_transformers_samples_faster(caplog: pytest.LogCaptureFixture) -> None:
+    llama = sizes_of_llama_1b()
+    small = dataclasses.replace(llama, n_parameters=1_000_000)
+    vllm = recipe(**{"rollout.engine.kind": "vllm", "rollout.engine.policy": "merged"})
+    assert vllm_is_slow(vllm.rollout, small)
+    assert not vllm_is_slow(vllm.rollout, llama) and not vllm_is_slow(vllm.rollout, None)
+    assert not vllm_is_slow(on_gpu().rollout, small)
+    assert not vllm_is_slow(recipe(**{"rollout.engine.kind": "transformers"}).rollout, small)
+    with caplog.at_level("INFO"):
+        assert settled(vllm, small).engine.kind == "vllm"
+    assert "transformers samples faster than vLLM" in caplog.text
