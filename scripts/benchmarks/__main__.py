@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.growth import read_growth, rollout_growth
-from benchmarks.measure import RUNS, Measured, Range, Row, measured
+from benchmarks.measure import RUNS, Measured, Range, Row, measured, shares
 from benchmarks.memory import memory
 from benchmarks.preparing import maps, probes, written
 from benchmarks.reading import read, score
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="rows of the table; all if none")
     parser.add_argument("--size", choices=list(THOUGHTS), default="1m", help="parameters of the model")
     parser.add_argument("--runs", type=int, default=RUNS, help="turns after the warm-up")
+    parser.add_argument("--profile", action="store_true", help="shares of torch's operations, not times")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args()
     chosen = [name for name in options.rows or ROWS if options.size == "1m" or name not in ONLY_1M]
@@ -78,6 +79,9 @@ def main() -> None:
         at = setting(options.size, THOUGHTS[options.size], Path(folder))
         for name in chosen:
             with ROWS[name](at, Path(folder, name)) as row:
+                if options.profile:
+                    console.print(f"{name}: {row.sides[0].name}", *_shares(row), sep="\n")
+                    continue
                 result = measured(row, options.runs)
             console.print(_table(result))
             figures = result.figures()
@@ -88,6 +92,10 @@ def main() -> None:
                 kept = json.loads(options.json.read_text()) if options.json.is_file() else {}
                 kept |= {key: asdict(value) for key, value in found.items()}
                 write_whole(options.json, figures_json(kept, indent=1) + "\n")
+
+
+def _shares(row: Row) -> list[str]:
+    return [f"  {share:5.1%} {operation}" for operation, share in shares(row)]
 
 
 def _table(result: Measured) -> Table:

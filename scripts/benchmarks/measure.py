@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from torch.profiler import ProfilerActivity, profile
+
 RUNS = 5
 MEMORY = "GiB"
 
@@ -101,3 +103,15 @@ def measured(row: Row, runs: int = RUNS, warm_up: int = 1) -> Measured:
                 of_time = seconds if amount is None else amount / seconds
                 speeds[side.name].append(amount if row.unit == MEMORY and amount is not None else of_time)
     return Measured(row, speeds)
+
+
+def shares(row: Row, most: int = 8) -> list[tuple[str, float]]:
+    """The torch operations that take most of our side's time in this process, with their shares of it."""
+    ours = row.sides[0]
+    ours.run()
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        ours.run()
+    taken = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    whole = sum(taken.values())
+    largest = sorted(taken, key=taken.__getitem__, reverse=True)[:most]
+    return [(name, taken[name] / whole) for name in largest]
