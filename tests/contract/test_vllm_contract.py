@@ -20,7 +20,10 @@ from torch import Tensor
 from reverse_codi.recipe.lora import LINEAR_LAYERS
 from tests.policies import greedy, load_base, logprobs_of, make_prompts, save_adapter, save_base
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
 
 Ask = Callable[..., Any]
 

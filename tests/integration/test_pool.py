@@ -32,7 +32,7 @@ from reverse_codi.rollout.pool import RolloutPool
 from reverse_codi.rollout.transformers_engine import TransformersEngine
 from tests.policies import make_prompts, save_adapter, save_base
 
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("ray_session")]
 
 CONFIG = EngineConfig(
     kind="transformers", max_model_len=64, max_sequences=64, kv_cache_mib=64, max_lora_rank=8

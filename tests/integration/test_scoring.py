@@ -29,6 +29,8 @@ from reward.contrastive import near_misses
 from tests.fakes import WatchedReasoner
 from tests.tiny import make_problems, make_tiny_metric
 
+pytestmark = pytest.mark.long
+
 # `marked` gives each row a value of its own, so that a row out of order shows. `scripted` does, where
 # its share holds VICTIM, what the next line of a file says.
 CUSTOM = """
