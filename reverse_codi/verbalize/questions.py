@@ -66,6 +66,8 @@ def _of_file(place: str) -> Iterator[Question]:
     if os.path.isdir(place):
         raise UserError(f"{place} is a folder, and no trace store; give a file of questions")
     records = read_records(place)
+    if not records.rows and place != STANDARD_INPUT:  # of that, the command says how to ask
+        raise UserError(f"{place} holds no question")
     key = "text" if records.plain else "question"
     for row in records.rows:
         text = row.fields.get(key)

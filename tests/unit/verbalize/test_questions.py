@@ -124,6 +124,14 @@ def test_what_is_neither_question_nor_file_is_named(word: str, named: str) -> No
         read_questions(["Ann has 2 apples.", word])
 
 
+@pytest.mark.parametrize("name", ["a", "a.jsonl", "a.csv"])
+def test_a_file_without_a_question_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "b").write_text("Ann has 12.")
+    with pytest.raises(UserError, match=rf"{name} holds no question$"):
+        read_questions([str(tmp_path / "b"), str(tmp_path / name)])
+
+
 def test_an_empty_question_is_for_the_one_who_asks(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"question": " "}\n')
     assert [q.question for q in read_questions(["", str(tmp_path / "a.jsonl")])] == ["", " "]
