@@ -63,8 +63,8 @@ BAD = {
     "zip": b"PK\x03\x04" + b"\0" * 40,
 }
 """Contents that are not what any verb wants."""
-NOT_BAD = {("report {bad}", "digits"), ("recipes {bad}", "object")}
-"""A text file with one question; a YAML file of keys, which is printed as it is."""
+NOT_BAD = {("report {bad}", "digits"), ("report {bad}", "yaml"), ("recipes {bad}", "object")}
+"""A text file with one question, whatever it says; a YAML file of keys, which is printed as it is."""
 # What a verb is given, {bad} a file or folder that is no such thing, {out} a place to write.
 WITH_A_FILE = [
     "train {bad}",
