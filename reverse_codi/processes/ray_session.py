@@ -80,7 +80,7 @@ def folder() -> str:
 
 def lives() -> bool:
     """Whether the Ray that this process started runs: else nothing that it is asked for happens."""
-    return _session is None or all(map(_runs, _session.parts.values()))
+    return not _dead()
 
 
 def check_alive() -> None:
@@ -89,14 +89,17 @@ def check_alive() -> None:
     Raises:
         RayDiedError: the Ray that this process started is gone.
     """
-    if _session is None:
-        return
-    for name, process in _session.parts.items():
-        if not _runs(process):
-            raise RayDiedError(
-                f"Ray ended under this run: {PARTS[name]} (process {process.pid}), died or was killed, for "
-                f"want of memory perhaps; its log is {_session.folder}/logs/{name}.out. Go on with --resume"
-            )
+    for name, process in _dead().items():
+        raise RayDiedError(
+            f"Ray ended under this run: {PARTS[name]} (process {process.pid}), died or was killed, for "
+            f"want of memory perhaps; its log is {folder()}/logs/{name}.out. Go on with --resume"
+        )
+
+
+def _dead() -> dict[str, psutil.Process]:
+    """The parts of the Ray that this process started which run no more."""
+    parts = {} if _session is None else _session.parts
+    return {name: process for name, process in parts.items() if not _runs(process)}
 
 
 def _runs(process: psutil.Process) -> bool:

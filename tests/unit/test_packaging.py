@@ -111,7 +111,7 @@ def test_an_audit_of_nothing_is_no_success() -> None:
     assert judged([known] * 20 + [unknown])[0] == 0
     assert judged([known] * 20 + [hole]) == (
         1,
-        ["21 packages audited, 1 known vulnerabilities", "b 2.0: CVE-1, mended in 2.1"],
+        ["21 packages audited, 1 known vulnerabilities", "b 2.0: CVE-1, fixed in 2.1"],
     )
     status, lines = judged([known, unknown])
     assert status == 2 and lines[-1].startswith("error: too few were audited")
