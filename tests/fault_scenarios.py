@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,44 +75,62 @@ def actor_stopped(bench: Bench, what: str, phase: str) -> list[Outcome]:
     return [Outcome(f"{what} actor, SIGSTOP", phase, said, run.seconds, tuple(wrong))]
 
 
+def ended_in_each_phase(
+    bench: Bench,
+    what: str,
+    wrong_end: Callable[[Run], list[str]],
+    said: str,
+    options: Sequence[str] = (),
+    whole: Path | None = None,
+) -> list[Outcome]:
+    """A process is killed in each phase, which ends the run; each time --resume goes on.
+
+    Args:
+        bench: runs it.
+        what: the process.
+        wrong_end: how a run did not end as it should, its left processes apart.
+        said: the outcome where all is well.
+        options: of every run.
+        whole: of a run without faults; None for that of one trainer.
+    """
+    out = fresh(bench, f"{what.replace(' ', '-')}-killed")
+    rows = []
+    for number, phase in enumerate(PHASES):
+        run = bench.run(out, *options, *(["--resume"] if number else []), faults=[fault(what, phase)])
+        bad = [*(f"{process} still ran" for process in run.left), *wrong_end(run)]
+        rows.append((phase, run.seconds, bad))
+    last = bench.run(out, *options, "--resume")
+    wrong = wrong_with(bench, last, out, 0, whole)
+    outcome = said if not wrong else "the run differs"
+    return [
+        Outcome(f"{what}, SIGKILL", phase, outcome, seconds, tuple(bad + wrong))
+        for phase, seconds, bad in rows
+    ]
+
+
 def driver_killed(bench: Bench) -> list[Outcome]:
     """The driver is killed in each phase, and each time --resume goes on with a new head."""
-    out = fresh(bench, "driver-killed")
-    rows, wrong = [], list[str]()
-    for number, phase in enumerate(PHASES):
-        run = bench.run(out, *(["--resume"] if number else []), faults=[fault("driver", phase)])
-        bad = [f"{process} still ran" for process in run.left]
-        if run.code != -signal.SIGKILL:
-            bad.append(f"exit code {run.code}: {run.last_line}")
-        rows.append((phase, run.seconds, bad))
-    last = bench.run(out, "--resume")
-    wrong = wrong_with(bench, last, out, 0)
-    said = f"--resume on a new head; {SAME}" if not wrong else "the run differs"
-    return [
-        Outcome("driver, SIGKILL", phase, said, seconds, tuple(bad + wrong)) for phase, seconds, bad in rows
-    ]
+
+    def wrong_end(run: Run) -> list[str]:
+        return [] if run.code == -signal.SIGKILL else [f"exit code {run.code}: {run.last_line}"]
+
+    return ended_in_each_phase(bench, "driver", wrong_end, f"--resume on a new head; {SAME}")
 
 
 def trainer_killed(bench: Bench, what: str) -> list[Outcome]:
     """One of two trainers is killed in each phase: one line, and each time --resume goes on."""
-    whole, out = fresh(bench, "whole-of-two"), fresh(bench, f"{what.replace(' ', '-')}-killed")
-    wrong = [] if not (code := bench.run(whole, *TWO).code) else [f"without faults: exit code {code}"]
-    rows = []
-    for number, phase in enumerate(PHASES):
-        run = bench.run(out, *TWO, *(["--resume"] if number else []), faults=[fault(what, phase)])
-        bad = [f"{process} still ran" for process in run.left]
-        if run.code != 1:
-            bad.append(f"exit code {run.code}")
+    whole = fresh(bench, "whole-of-two")
+    without_faults = bench.run(whole, *TWO)
+    assert without_faults.code == 0, without_faults.output
+
+    def wrong_end(run: Run) -> list[str]:
+        wrong = [] if run.code == 1 else [f"exit code {run.code}"]
         errors = [line for line in run.output.splitlines() if line.startswith("error: ")]
         if len(errors) != 1 or not errors[0].startswith("error: a trainer worker failed"):
-            bad.append(f"it said {run.last_line!r}")
-        rows.append((phase, run.seconds, bad))
-    last = bench.run(out, *TWO, "--resume")
-    wrong += wrong_with(bench, last, out, 0, whole)
-    said = f"one line, code 1; --resume: {SAME}" if not wrong else "the run differs"
-    return [
-        Outcome(f"{what}, SIGKILL", phase, said, seconds, tuple(bad + wrong)) for phase, seconds, bad in rows
-    ]
+            wrong.append(f"it said {run.last_line!r}")
+        return wrong
+
+    return ended_in_each_phase(bench, what, wrong_end, f"one line, code 1; --resume: {SAME}", TWO, whole)
 
 
 def driver_signalled(bench: Bench, name: str, phase: str) -> list[Outcome]:
