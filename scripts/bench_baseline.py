@@ -84,7 +84,8 @@ def trl_trainer(work: Work, out: Path, steps: int) -> GRPOTrainer:
             learning_rate=section.learning_rate,
             beta=section.beta,
             loss_type="dr_grpo",
-            use_cpu=True,
+            use_cpu=work.policy.embedding.weight.device.type == "cpu",
+            bf16=work.policy.model.dtype == torch.bfloat16,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
@@ -109,17 +110,20 @@ class PlainLoop:
         self.model = work.policy.model
         trained = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=work.recipe.grpo.learning_rate, weight_decay=0.0)
-        self.generator = torch.Generator().manual_seed(work.recipe.grpo.seed)
+        self.device = work.policy.embedding.weight.device
+        self.generator = torch.Generator(self.device).manual_seed(work.recipe.grpo.seed)
         self.bank = bank_rows(work.thoughts)
 
     def step(self) -> None:
         """Sample, score, learn."""
         section = self.work.recipe.grpo
-        drawn = torch.randperm(len(self.bank), generator=self.generator)[: section.thoughts_per_step].tolist()
+        order = torch.randperm(len(self.bank), generator=self.generator, device=self.device)
+        drawn = order[: section.thoughts_per_step].tolist()
         prompts, ids, mask = self._sample(drawn, section.samples, section.temperature)
         owners = [row for row in drawn for _ in range(section.samples)]
         texts = self._cut(ids, mask)
-        rewards = torch.tensor(self.work.rewards(owners, texts)).view(-1, section.samples)
+        found = torch.tensor(self.work.rewards(owners, texts), device=self.device)
+        rewards = found.view(-1, section.samples)
         gain = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
         self._learn(prompts.repeat_interleave(section.samples, 0), ids, mask, gain)
 
@@ -136,13 +140,13 @@ class PlainLoop:
     def _sample(self, rows: Sequence[int], samples: int, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
         """Prompts [B, P], and token ids and mask [B * G, T] of texts; each prompt is read once."""
         section, end = self.work.recipe.grpo, self.work.policy.tokenizer.eos_token_id
-        prompts = torch.tensor(self.work.policy.prompts([self.bank[row] for row in rows]))
+        prompts = torch.tensor(self.work.policy.prompts([self.bank[row] for row in rows]), device=self.device)
         cache = DynamicCache()
         logits = self.model(input_ids=prompts, past_key_values=cache, logits_to_keep=1).logits[:, -1]
         cache.batch_repeat_interleave(samples)
         logits = logits.repeat_interleave(samples, 0)
         ids, masks = [], []
-        alive = torch.ones(len(logits), dtype=torch.bool)
+        alive = torch.ones(len(logits), dtype=torch.bool, device=self.device)
         for _ in range(section.max_new_tokens):
             chances = (logits.float() / temperature).softmax(-1)
             token = torch.multinomial(chances, 1, generator=self.generator)[:, 0]

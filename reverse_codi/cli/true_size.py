@@ -25,6 +25,7 @@ def parser() -> Parser:
     made.add_recipe()
     add = made.add_argument
     add("--data", metavar="PATH", type=Path, help="a JSON lines file of GSM8K's rows; generated ones if none")
+    add("--device", choices=["cpu", "cuda"], default="cpu", help="of every process that computes")
     add("--layers", metavar="N", type=positive, help="fewer layers, at full width and vocabulary")
     add("--out", metavar="DIR", type=Path, help="folder for everything; runs/true-size/RECIPE if none")
     add("--random-seed", metavar="S", type=count, default=0, help="of the weights and of what is planted")
@@ -49,7 +50,8 @@ def main(options: argparse.Namespace, output: Output) -> Any:
     data = options.data or generated_rows(out / "data")
     written = in_own_process(write_model, asked, data, out / "hub", options.layers, options.random_seed)
     given = dict(zip(words[::2], words[1::2], strict=True))
-    keys = [Key(*row) for row in overrides(asked, out, data, written) if f"--{row[0]}" not in given]
+    made = overrides(asked, out, data, written, options.device)
+    keys = [Key(*row) for row in made if f"--{row[0]}" not in given]
     keys += [Key(name[2:], value, "given on the command line") for name, value in given.items()]
     for key in keys:
         output.note(f"{key.name} = {key.value}: {key.why}")

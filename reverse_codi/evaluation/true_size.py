@@ -13,6 +13,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -162,7 +163,7 @@ def rewrite(store: TraceStore, folder: Path, hidden: Tensor, latents: Tensor) ->
 
 @dataclass(frozen=True)
 class Counts:
-    """How much of everything a run at true size does on two CPU cores.
+    """How much of everything a run at true size does.
 
     Attributes:
         traces: training questions.
@@ -185,13 +186,18 @@ class Counts:
     dtype: str
 
 
+# On two CPU cores.
 COUNTS = {
     "zen-E/CODI-gpt2": Counts(256, 64, 10, 64, 16, 8, 32, "float32"),
     "bcywinski/codi_llama1b-answer_only": Counts(64, 16, 2, 8, 2, 4, 8, "bfloat16"),
 }
+# On a GPU steps are as large as the recipes', and fewer.
+ON_GPU = Counts(2000, 256, 20, 256, 64, 16, 256, "bfloat16")
 
 
-def overrides(asked: Recipe, out: Path, data: Path, written: Written) -> list[tuple[str, str, str]]:
+def overrides(
+    asked: Recipe, out: Path, data: Path, written: Written, device: Literal["cpu", "cuda"] = "cpu"
+) -> list[tuple[str, str, str]]:
     """Keys that such a run sets: name, value and why.
 
     Args:
@@ -199,8 +205,9 @@ def overrides(asked: Recipe, out: Path, data: Path, written: Written) -> list[tu
         out: folder of the run.
         data: rows of GSM8K.
         written: the weights.
+        device: of every process that computes.
     """
-    counts = COUNTS[asked.reasoner.path]
+    counts = ON_GPU if device == "cuda" else COUNTS[asked.reasoner.path]
     places = {
         "reasoner.path": written.path,
         "reasoner.base": written.base,
@@ -211,17 +218,17 @@ def overrides(asked: Recipe, out: Path, data: Path, written: Written) -> list[tu
         "log.report_to": "[]",
     }
     machine = {
-        "reasoner.device": "cpu",
+        "reasoner.device": device,
         "reasoner.dtype": counts.dtype,
-        "rollout.gpus": 0,
-        "rollout.engine.device": "cpu",
+        "rollout.engine.device": device,
         "rollout.engine.dtype": counts.dtype,
-        "reward.gpus_per_actor": 0,
     }
+    if device == "cpu":
+        machine |= {"rollout.gpus": "0", "reward.gpus_per_actor": "0"}
     smaller = {
         "trace.n": counts.traces,
         "trace.n_heldout": counts.heldout,
-        "trace.batch_size": 32,
+        **({"trace.batch_size": 32} if device == "cpu" else {}),
         "warm_start.steps": counts.warm_steps,
         "warm_start.batch_size": counts.warm_batch,
         "warm_start.eval_steps": counts.warm_steps,
@@ -235,8 +242,8 @@ def overrides(asked: Recipe, out: Path, data: Path, written: Written) -> list[tu
     few = {"reading.encoded_threshold": 0.02}
     reasons = (
         (places, "random weights instead of the hub's, and a folder of their own"),
-        (machine, "a machine without a GPU"),
-        (smaller, "fewer, for two CPU cores"),
+        (machine, "a GPU in half precision" if device == "cuda" else "a machine without a GPU"),
+        (smaller, "fewer, so that it ends soon"),
         (ending, "random weights never end a text, which is 10 tokens long where a verbalizer has learnt"),
         (few, "probes starve on so few traces, and a run where they read nothing ends"),
     )

@@ -33,6 +33,9 @@ class EngineConfig(Section):
     """Only vLLM on CPU: memory of its key-value cache, in MiB."""
     gpu_memory_utilization: float = Field(default=0.4, gt=0, le=1)
     """Only vLLM on GPU: share of the GPU's memory that it takes."""
+    enforce_eager: bool = False
+    """Only vLLM on GPU: neither compile the model nor record CUDA graphs. The engine starts sooner and
+    samples more slowly."""
     max_lora_rank: int = Field(default=64, gt=0)
     """Only vLLM with policy lora: largest rank of an adapter."""
     lora_targets: tuple[str, ...] = LINEAR_LAYERS

@@ -37,6 +37,15 @@ def _generate(packed: Packed, n: int, params: Sampling, first: int, version: int
     return actor.generate.remote(packed, n, params, first, version)
 
 
+def _measures_the_gpu(section: RolloutSection) -> bool:
+    """Whether actors must start one after the other.
+
+    VLLM 0.31 takes all that a GPU loses while it starts for its own, and finds no room for its cache where
+    another engine starts beside it.
+    """
+    return section.engine.kind == "vllm" and section.engine.device == "cuda" and section.gpus < 1
+
+
 class RolloutPool:
     """Actors that sample for one trainer; one that dies or hangs is replaced, and holds the same policy.
 
@@ -60,8 +69,12 @@ class RolloutPool:
         self._in_a_row = 0  # of them, since a request was answered
         self._loaded: PolicyFiles | None = None  # what a replaced actor loads again
         self._version: int | None = BASE_VERSION  # None: a sync failed half-way
-        self._actors: list[Any] = [self._launch(i) for i in range(section.actors)]
+        self._actors: list[Any] = []
         try:
+            for i in range(section.actors):
+                self._actors.append(self._launch(i))
+                if _measures_the_gpu(section):
+                    self._await_start(i)
             for i in range(section.actors):
                 self._await_start(i)
         except RolloutError:

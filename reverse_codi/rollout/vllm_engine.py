@@ -64,7 +64,10 @@ class VllmEngine:
         self._version = BASE_VERSION
         self._loads = 0  # names LoRA requests: vLLM has served a repeated name from a stale cache
         self._lora: Any = None
-        device: dict[str, Any] = {"gpu_memory_utilization": config.gpu_memory_utilization}
+        device: dict[str, Any] = {
+            "gpu_memory_utilization": config.gpu_memory_utilization,
+            "enforce_eager": config.enforce_eager,
+        }
         if config.device == "cpu":
             device = {"enforce_eager": True, "kv_cache_memory_bytes": config.kv_cache_mib << 20}
         lora: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from benchmarks.engines import engines
 from benchmarks.growth import read_growth, rollout_growth
 from benchmarks.measure import RUNS, Measured, Range, Row, measured, shares
 from benchmarks.memory import memory
@@ -42,6 +43,7 @@ ROWS: dict[str, Callable[[Setting, Path], AbstractContextManager[Row]]] = {
     "written": written,
     "verbalize": verbalize,
     "sync": sync,
+    "engines": engines,
     "startup": startup,
     "memory": memory,
     "read-growth": read_growth,
@@ -54,7 +56,7 @@ IN_THIS_PROCESS = {
     *("startup", "memory", "read-growth"),
 }
 WITH_SKLEARN = ("probes", "maps")
-THOUGHTS = {"1m": 64, "135m": 8}
+THOUGHTS = {"1m": 64, "135m": 8, "1b": 64}
 
 
 def main() -> None:
@@ -62,6 +64,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="rows of the table; all if none")
     parser.add_argument("--size", choices=list(THOUGHTS), default="1m", help="parameters of the model")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="of everything that computes"
+    )
     parser.add_argument("--runs", type=int, default=RUNS, help="turns after the warm-up")
     parser.add_argument("--profile", action="store_true", help="shares of torch's operations, not times")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
@@ -76,7 +81,7 @@ def main() -> None:
         start_ray()
     found: dict[str, Range] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        at = setting(options.size, THOUGHTS[options.size], Path(folder))
+        at = setting(options.size, THOUGHTS[options.size], Path(folder), options.device)
         for name in chosen:
             with ROWS[name](at, Path(folder, name)) as row:
                 if options.profile:

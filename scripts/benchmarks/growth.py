@@ -10,7 +10,6 @@ from benchmarks.measure import Row, Side
 from benchmarks.setting import Setting
 from reverse_codi.reading.reader import Reader
 from reverse_codi.recipe.reading import Prefix, ReadSpec
-from reverse_codi.recipe.rollout import EngineConfig, RolloutSection
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
 
@@ -46,9 +45,9 @@ def rollout_growth(at: Setting, work: Path) -> Iterator[Row]:
     """Tokens a second of the pool, by texts a thought, their length, thoughts and actors."""
     prompts = at.policy.prompt_embeds(at.vectors)
     with ExitStack() as stack:
-        pools, engine = [], EngineConfig(max_model_len=64, policy="merged")
+        pools = []
         for actors in (1, 2):
-            section = RolloutSection(actors=actors, cpus=0.5, engine=engine)  # three at once, on two cores
+            section = at.rollout(policy="merged").model_copy(update={"actors": actors})
             pools.append(stack.enter_context(RolloutPool(at.base, section)))
             pools[-1].sync(at.adapter, 1)
 

@@ -1,7 +1,9 @@
-"""A reasoner of SmolLM2-135M's shape with random weights, and a fresh verbalizer beside it."""
+"""A reasoner of a public model's shape with random weights, and a fresh verbalizer beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,29 +23,64 @@ from reverse_codi.tasks.words import word_tokenizer
 from reverse_codi.verbalize.config import VerbalizerConfig
 from reverse_codi.verbalize.policy import Policy
 
-# SmolLM2-135M (arXiv 2502.02737), as its configuration says.
-SHAPE = {
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "max_position_embeddings": 8192,
+
+@dataclass(frozen=True)
+class LargeShape:
+    """A model's sizes.
+
+    Attributes:
+        layers: what its configuration says of the layers.
+        vocabulary: number of words.
+        dtype: of its weights.
+    """
+
+    layers: Mapping[str, int]
+    vocabulary: int
+    dtype: torch.dtype
+
+
+SHAPES = {
+    "135m": LargeShape(  # SmolLM2-135M (arXiv 2502.02737), as its configuration says
+        {
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "max_position_embeddings": 8192,
+        },
+        49_152,
+        torch.float32,
+    ),
+    "1b": LargeShape(  # Llama-3.2-1B, likewise
+        {
+            "hidden_size": 2048,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 16,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "max_position_embeddings": 8192,
+        },
+        128_256,
+        torch.bfloat16,
+    ),
 }
-VOCABULARY, THOUGHTS = 49_152, 6
+THOUGHTS = 6
 
 
-def make_large(folder: Path, section: VerbalizerSection) -> tuple[CodiReasoner, Policy]:
+def make_large(
+    folder: Path, section: VerbalizerSection, shape: LargeShape, device: str
+) -> tuple[CodiReasoner, Policy]:
     """Write the reasoner into a folder; returns it with an untrained verbalizer whose LoRA is not 0."""
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
-    lm = new_language_model(tokenizer, **SHAPE)
-    width, (bot, eot) = SHAPE["hidden_size"], _latent(tokenizer)
-    model = LatentLM(lm, projection(width, width), THOUGHTS, bot, eot)
+    tokenizer = _tokenizer(shape.vocabulary)
+    lm = new_language_model(tokenizer, **shape.layers)
+    width, (bot, eot) = shape.layers["hidden_size"], _latent(tokenizer)
+    model = LatentLM(lm, projection(width, width), THOUGHTS, bot, eot).to(shape.dtype)
     model.requires_grad_(False)
     config = CodiConfig(THOUGHTS, width, bot, eot, max_answer_tokens=8)
     CodiReasoner(model, tokenizer, config).save_pretrained(folder)
-    reasoner = CodiReasoner.from_pretrained(folder)
+    reasoner = CodiReasoner.from_pretrained(folder, device=device)
     verbalizer_config = VerbalizerConfig(
         n_vocab=lm.get_input_embeddings().num_embeddings,
         reasoner_hash=reasoner.content_hash,
@@ -58,10 +95,10 @@ def make_large(folder: Path, section: VerbalizerSection) -> tuple[CodiReasoner, 
     return reasoner, policy
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """The task's words, filled up with others to SmolLM2's vocabulary."""
+def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+    """The task's words, filled up with others."""
     words = list(Arithmetic().vocabulary())
-    return word_tokenizer([*words, *(f"word{i}" for i in range(VOCABULARY - len(words)))])
+    return word_tokenizer([*words, *(f"word{i}" for i in range(vocabulary - len(words)))])
 
 
 def _latent(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:

@@ -45,14 +45,15 @@ def read(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
             ids, mask = reasoner.left_padded(wholes[start : start + reasoner.batch_size])
             out = reasoner.lm.base_model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
             states.append(torch.stack(out.hidden_states, 1)[:, :, -1].clone())
-        torch.cat(states)
+        torch.cat(states).cpu()
         return n
 
     @torch.no_grad()
     def alone() -> float:
         for row in wholes[:few]:
-            out = reasoner.lm.base_model(input_ids=torch.tensor([row]), output_hidden_states=True)
-            torch.stack(out.hidden_states, 1)[:, :, -1].clone()
+            ids = torch.tensor([row], device=reasoner.device)
+            out = reasoner.lm.base_model(input_ids=ids, output_hidden_states=True)
+            torch.stack(out.hidden_states, 1)[:, :, -1].cpu()
         return float(few)
 
     def limit() -> float:

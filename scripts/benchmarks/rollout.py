@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.measure import Row, Side
 from benchmarks.setting import Setting
-from reverse_codi.recipe.rollout import EngineConfig, RolloutSection
+from reverse_codi.recipe.rollout import EngineConfig
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.merging import Base
 from reverse_codi.rollout.pool import RolloutPool
@@ -30,14 +30,14 @@ TRANSFORMERS = "transformers generate, embeddings, policy merged"
 def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
     """Every side writes NEW_TOKENS tokens for each text; none stops earlier, so the work is the same."""
     prompts = at.policy.prompt_embeds(at.vectors)
-    engine = EngineConfig(max_model_len=64, policy="merged")
+    section = at.rollout(policy="merged")
+    engine = section.engine
     params = Sampling(max_new_tokens=NEW_TOKENS)
     tokens = float(len(prompts) * samples * NEW_TOKENS)
     merged = _merged(at, work / "merged")
     with ExitStack() as stack:
-        pool = stack.enter_context(RolloutPool(at.base, RolloutSection(engine=engine)))
-        other = RolloutSection(engine=engine.model_copy(update={"kind": "transformers"}))
-        slow = stack.enter_context(RolloutPool(at.base, other))
+        pool = stack.enter_context(RolloutPool(at.base, section))
+        slow = stack.enter_context(RolloutPool(at.base, at.rollout(kind="transformers")))
         for each in (pool, slow):
             each.sync(at.adapter, 1)
         plain, lora = _vllm(merged, engine, work / "plain"), _vllm(at.base, engine, work / "lora", lora=True)
@@ -51,16 +51,17 @@ def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
             assert sum(len(o.token_ids) for answer in answers for o in answer.outputs) == tokens
             return tokens
 
-        embeds = [{"prompt_embeds": prompt.contiguous()} for prompt in prompts]
+        model = Base(at.base, at.reasoner.lm.dtype).merged(at.adapter).to(at.device)
+        embeds = [{"prompt_embeds": prompt.to("cpu", model.dtype).contiguous()} for prompt in prompts]
+        stacked = torch.stack(prompts).to(model.device, model.dtype)
         ids = [{"prompt_token_ids": [1] * len(prompt)} for prompt in prompts]
         request = _lora_request(at.adapter)
-        model = Base(at.base, torch.float32).merged(at.adapter)
 
         @torch.inference_mode()
         def transformers() -> float:
             model.generate(
-                inputs_embeds=torch.stack(prompts),
-                attention_mask=torch.ones(len(prompts), len(prompts[0]), dtype=torch.long),
+                inputs_embeds=stacked,
+                attention_mask=torch.ones(stacked.shape[:2], dtype=torch.long, device=model.device),
                 do_sample=True,
                 num_return_sequences=samples,
                 min_new_tokens=NEW_TOKENS,
@@ -92,11 +93,11 @@ def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
 @contextmanager
 def sync(at: Setting, work: Path) -> Iterator[Row]:
     """From the trainer's weights to the first token of the policy; against loading all weights anew."""
-    engine = EngineConfig(max_model_len=64, policy="merged")
+    section = at.rollout(policy="merged")
     first = Sampling(max_new_tokens=1)
     prompts = at.policy.prompt_embeds(at.vectors[:1])
     versions = iter(range(1, 1000))
-    with RolloutPool(at.base, RolloutSection(engine=engine)) as pool:
+    with RolloutPool(at.base, section) as pool:
 
         def ours() -> None:
             version = next(versions)
@@ -107,7 +108,7 @@ def sync(at: Setting, work: Path) -> Iterator[Row]:
             shutil.rmtree(folder)
 
         def whole() -> None:
-            with RolloutPool(_merged(at, work / "whole"), RolloutSection(engine=engine)) as fresh:
+            with RolloutPool(_merged(at, work / "whole"), section) as fresh:
                 fresh.generate(prompts, 1, first, 0)
 
         yield Row(
@@ -122,7 +123,7 @@ def sync(at: Setting, work: Path) -> Iterator[Row]:
 def _merged(at: Setting, folder: Path) -> Path:
     """The base with the adapter added in, as a folder."""
     if not folder.is_dir():
-        Base(at.base, torch.float32).merged(at.adapter).save_pretrained(folder)
+        Base(at.base, at.reasoner.lm.dtype).merged(at.adapter).save_pretrained(folder)
     return folder
 
 
@@ -134,17 +135,19 @@ def _vllm(base: Path, config: EngineConfig, folder: Path, lora: bool = False) ->
     more: dict[str, Any] = {}
     if lora:
         more = {"enable_lora": True, "max_loras": 1, "max_lora_rank": 64}
+    if config.device == "cpu":
+        more |= {"enforce_eager": True, "kv_cache_memory_bytes": config.kv_cache_mib << 20}
+    else:
+        more |= {"gpu_memory_utilization": config.gpu_memory_utilization}
     folder.mkdir(parents=True)
     return LLM(
         language_model_only(base, folder),
         enable_prompt_embeds=True,
         skip_tokenizer_init=True,
-        dtype="float32",
+        dtype=config.dtype,
         max_model_len=config.max_model_len,
         max_num_seqs=config.max_sequences,
-        kv_cache_memory_bytes=config.kv_cache_mib << 20,
         enable_prefix_caching=False,
-        enforce_eager=True,
         disable_log_stats=True,
         **more,
     )

@@ -10,7 +10,7 @@ import torch
 from bench_baseline import PlainLoop, Work, trl_trainer
 
 from benchmarks.measure import Row, Side
-from benchmarks.setting import Setting
+from benchmarks.setting import GPU_SHARE, Setting
 from benchmarks.stepper import Stepper
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.rewards.pool import RewardPool
@@ -55,8 +55,22 @@ def step(at: Setting, work: Path) -> Iterator[Row]:
 
 def step_recipe(at: Setting) -> Recipe:
     """The demo's GRPO, without evaluation and checkpoints."""
-    size = {} if at.size == "1m" else {"thoughts_per_step": 8, "max_new_tokens": 24}
-    return Recipe.load("demo", grpo={"steps": STEPS, "eval_every": STEPS, "save_every": STEPS, **size})
+    sizes = {
+        "1m": {},
+        "135m": {"thoughts_per_step": 8, "max_new_tokens": 24},
+        "1b": {"thoughts_per_step": 64},
+    }
+    size = {"steps": STEPS, "eval_every": STEPS, "save_every": STEPS, **sizes[at.size]}
+    if at.device == "cpu":
+        return Recipe.load("demo", grpo=size)
+    rollout = at.rollout().model_dump()
+    return Recipe.load(
+        "demo",
+        grpo=size,
+        rollout=rollout,
+        reward={"actors": 1, "gpus_per_actor": GPU_SHARE},
+        reasoner={"device": "cuda"},
+    )
 
 
 def thoughts_of(at: Setting) -> Thoughts:

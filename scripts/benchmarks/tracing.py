@@ -20,7 +20,7 @@ BATCH = 32
 @contextmanager
 def trace(at: Setting, work: Path) -> Iterator[Row]:
     """Think and answer; the plain loop must give the same answers."""
-    n = 512 if at.size == "1m" else 64
+    n = 64 if at.size == "135m" else 512
     questions = [problem.question for problem in Arithmetic().problems(Split.HELDOUT, n, seed=1)]
     reasoner = at.reasoner
     wanted = reasoner.think(questions[:BATCH]).outputs
@@ -80,9 +80,9 @@ def _plain(at: Setting, questions: list[str]) -> list[str]:
     last = step(table(ids))
     for _ in range(config.n_thoughts):
         last = step(prj(last)[:, None])
-    token = torch.full((len(rows),), config.eot_id)
+    token = torch.full((len(rows),), config.eot_id, device=reasoner.device)
     written: list[list[int]] = [[] for _ in rows]
-    ended = torch.zeros(len(rows), dtype=torch.bool)
+    ended = torch.zeros(len(rows), dtype=torch.bool, device=reasoner.device)
     for _ in range(config.max_answer_tokens):
         last = step(table(token)[:, None])
         logits = lm.get_output_embeddings()(last)

@@ -71,8 +71,17 @@ def test_every_stage_runs_on_the_gpu(trained: Path) -> None:
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("device", ["cuda", "cpu"])
-def test_grpo_and_the_engine_compute_alike(tmp_path: Path, device: str) -> None:
+@pytest.mark.parametrize(
+    ("device", "engine"),
+    [
+        ("cuda", {"kind": "transformers"}),
+        ("cpu", {"kind": "transformers"}),
+        ("cuda", {"kind": "vllm", "policy": "merged", "enforce_eager": True, "gpu_memory_utilization": 0.2}),
+        ("cuda", {"kind": "vllm", "policy": "lora", "dtype": "bfloat16", "gpu_memory_utilization": 0.2}),
+    ],
+    ids=["transformers", "cpu", "vllm", "vllm-lora-bfloat16"],
+)
+def test_grpo_and_the_engine_compute_alike(tmp_path: Path, device: str, engine: dict[str, Any]) -> None:
     """The canary stops a trainer in bfloat16 beside an engine in float32, on a trained model."""
     on_gpu = 0.2 if device == "cuda" else 0
     recipe = Recipe.load("demo").model_dump()
@@ -80,7 +89,7 @@ def test_grpo_and_the_engine_compute_alike(tmp_path: Path, device: str) -> None:
     recipe["trace"] |= {"out": str(tmp_path / "traces"), "n": 300, "n_heldout": 60}
     recipe["warm_start"] |= {"problems": 200, "steps": 20}
     recipe["rollout"] |= {"actors": 1, "cpus": 0.4, "gpus": on_gpu}
-    recipe["rollout"]["engine"] |= {"kind": "transformers"}
+    recipe["rollout"]["engine"] |= engine
     recipe["reward"] |= {"actors": 1, "cpus_per_actor": 0.4, "gpus_per_actor": on_gpu}
     recipe["reinforce"] = []
     recipe["grpo"] |= {"steps": 2, "thoughts_per_step": 16, "eval_thoughts": 40, "eval_every": 2}
