@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reverse_codi.recipe.lora import LINEAR_LAYERS
 from reverse_codi.utils.config import Section
@@ -41,6 +41,20 @@ class EngineConfig(Section):
     lora_targets: tuple[str, ...] = LINEAR_LAYERS
     """Only vLLM with policy lora: layers that adapters may target. Never the embedding: vLLM 0.31 crashes on
     CPU when prompt embeddings meet an embedding with a LoRA."""
+
+    @property
+    def takes_lora(self) -> bool:
+        """Whether vLLM 0.31 can apply a LoRA: on a GPU its kernels refuse float32."""
+        return self.device == "cpu" or self.dtype != "float32"
+
+    @model_validator(mode="after")
+    def _lora_in_half_precision(self) -> Self:
+        if self.kind == "vllm" and self.policy == "lora" and not self.takes_lora:
+            raise ValueError(
+                "policy lora with dtype float32 on a GPU: vLLM's LoRA computes in half precision there; set "
+                "dtype: bfloat16, or policy: merged"
+            )
+        return self
 
 
 class RolloutSection(Section):

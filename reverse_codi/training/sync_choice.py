@@ -48,6 +48,8 @@ def choice(recipe: Recipe, sizes: ModelSizes) -> Choice:
     each = f"a sync sends {sent / GIB:.2f} GiB merged, {4 * sizes.n_lora / GIB:.2f} as a LoRA"
     if engine.device == "cpu":
         return Choice("merged", f"{each}, but on a CPU a LoRA makes sampling 6 to 11 times slower")
+    if not engine.takes_lora:
+        return Choice("merged", "vLLM's LoRA on a GPU computes in half precision only")
     if not sizes.takes_lora:
         return Choice("merged", "vLLM applies no LoRA to this architecture")
     if lora.rank > engine.max_lora_rank or set(lora.target_modules) - set(engine.lora_targets):

@@ -36,7 +36,7 @@ def prompts() -> list[Tensor]:
 @pytest.fixture(
     params=[
         ("merged", "float32", True),
-        ("lora", "float32", True),
+        ("lora", "bfloat16", True),
         ("merged", "bfloat16", True),
         ("merged", "bfloat16", False),
         ("lora", "bfloat16", False),

@@ -314,7 +314,8 @@ def test_the_plan_is_within_a_fifth_of_what_was_measured() -> None:
 
 def on_gpu(**engine: Any) -> Recipe:
     keys = {
-        f"rollout.engine.{key}": value for key, value in {"device": "cuda", "kind": "vllm", **engine}.items()
+        f"rollout.engine.{key}": value
+        for key, value in {"device": "cuda", "kind": "vllm", "dtype": "bfloat16", **engine}.items()
     }
     return recipe(**{"rollout.gpus": 0.5, **keys})
 
@@ -322,16 +323,24 @@ def on_gpu(**engine: Any) -> Recipe:
 def test_auto_is_decided_by_what_a_sync_costs(caplog: pytest.LogCaptureFixture) -> None:
     llama = sizes_of_llama_1b()
     assert choice(recipe(), llama).policy == "merged"  # on a CPU
-    assert choice(on_gpu(), llama).policy == "merged"  # 3.6 GiB
+    assert choice(on_gpu(), llama).policy == "merged"  # 1.8 GiB
     larger = dataclasses.replace(llama, n_targeted=3 * llama.n_targeted)
     assert choice(on_gpu(), larger).policy == "lora"
+    assert choice(on_gpu(dtype="float32"), larger).policy == "merged"  # vLLM's kernels refuse it
     assert choice(on_gpu(max_lora_rank=16), larger).policy == "merged"
     assert choice(on_gpu(), dataclasses.replace(larger, takes_lora=False)).policy == "merged"
     with caplog.at_level("INFO"):
         assert settled(on_gpu(), larger).engine.policy == "lora"
         assert settled(on_gpu(policy="merged"), larger).engine.policy == "merged"
     assert len(caplog.records) == 1  # what the recipe says needs no words
-    assert "policy: lora (a sync sends 10.88 GiB merged" in caplog.text
+    assert "policy: lora (a sync sends 5.44 GiB merged" in caplog.text
+
+
+def test_a_lora_in_float32_on_a_gpu_is_refused() -> None:
+    assert on_gpu(policy="lora").rollout.engine.policy == "lora"
+    assert on_gpu(policy="lora", dtype="float32", device="cpu").rollout.engine.policy == "lora"
+    with pytest.raises(RecipeError, match="policy lora with dtype float32 on a GPU: .* set dtype: bfloat16"):
+        on_gpu(policy="lora", dtype="float32")
 
 
 def test_a_run_says_where_transformers_samples_faster(caplog: pytest.LogCaptureFixture) -> None:
