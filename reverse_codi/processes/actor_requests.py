@@ -59,24 +59,45 @@ class Group(Protocol):
 
 
 def answers(jobs: Mapping[int, Submit], group: Group, timeout_s: float) -> dict[int, Any]:
-    """The answer of each actor to its job.
+    """The answer of each actor to its job; see `Request.answers`."""
+    return Request(jobs, group).answers(timeout_s)
+
+
+class Request:
+    """Jobs that actors are at work on, while this process does something else.
 
     Args:
         jobs: number of an actor -> what it is asked.
         group: the actors.
-        timeout_s: seconds that each may take, the start of a new one not counted.
 
     Raises:
         RayDiedError: the Ray that this process started is gone.
-        Exception: see `Group`.
     """
-    ray_session.check_alive()  # actors answer for a while after their head has died
-    with ray_session.blamed():
-        return _answers(jobs, group, timeout_s)
+
+    def __init__(self, jobs: Mapping[int, Submit], group: Group) -> None:
+        ray_session.check_alive()  # actors answer for a while after their head has died
+        self._jobs, self._group = jobs, group
+        with ray_session.blamed():
+            self._asked = {submit(group.actor(i)): i for i, submit in jobs.items()}
+
+    def answers(self, timeout_s: float) -> dict[int, Any]:
+        """Wait for the answer of each actor.
+
+        Args:
+            timeout_s: seconds that each may take from now on, the start of a new one not counted.
+
+        Raises:
+            RayDiedError: the Ray that this process started is gone.
+            Exception: see `Group`.
+        """
+        ray_session.check_alive()
+        with ray_session.blamed():
+            return _answers(self._jobs, self._asked, self._group, timeout_s)
 
 
-def _answers(jobs: Mapping[int, Submit], group: Group, timeout_s: float) -> dict[int, Any]:
-    pending = {submit(group.actor(i)): i for i, submit in jobs.items()}
+def _answers(
+    jobs: Mapping[int, Submit], pending: dict[Any, int], group: Group, timeout_s: float
+) -> dict[int, Any]:
     due = dict.fromkeys(jobs, time.monotonic() + timeout_s)
     silent = dict.fromkeys(jobs, 0)
     found: dict[int, Any] = {}

@@ -71,6 +71,10 @@ class GrpoSection(Section):
     clip."""
     importance_clip: float = Field(default=2.0, gt=0)
     """Upper bound of the probability ratio of trainer to engine (truncated importance sampling)."""
+    max_staleness: int = Field(default=0, ge=0, le=1)
+    """Batches that the policy which samples may be behind. 0 samples a batch, then learns from it. 1 samples
+    the next batch while one is learnt from, so actors and trainer work at the same time; the importance ratio
+    weighs what the older policy wrote. A resumed run samples its first batch anew."""
     canary_tolerance: float | None = Field(default=None, gt=0)
     """Largest allowed difference between the log-probabilities of trainer and engine, in nats a token. By
     default .05, and .5 where an engine computes in half precision."""

@@ -16,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 from torch import Tensor
 
 from reverse_codi.processes import ray_session, under_way
-from reverse_codi.processes.actor_requests import Submit, answers, first_line
+from reverse_codi.processes.actor_requests import Request, Submit, first_line
 from reverse_codi.processes.memory import Peak
 from reverse_codi.recipe.rollout import RolloutSection
 from reverse_codi.rollout.actor import Packed, RolloutActor
@@ -104,7 +104,15 @@ class RolloutPool:
         self._loaded, self._version = policy, version
 
     def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, version: int) -> list[Rollout]:
-        """Sample `n` texts a prompt with policy `version`.
+        """Sample `n` texts a prompt with policy `version`; see `begin`."""
+        return self.begin(prompts, n, params, version)()
+
+    def begin(
+        self, prompts: Sequence[Tensor], n: int, params: Sampling, version: int
+    ) -> Callable[[], list[Rollout]]:
+        """Let actors sample `n` texts a prompt with policy `version`, and do not wait for them.
+
+        Take the rollouts before the next sync: an actor that has died meanwhile could not sample them again.
 
         Args:
             prompts: each [T, d] input embeddings.
@@ -113,7 +121,7 @@ class RolloutPool:
             version: the policy that the trainer believes the actors hold.
 
         Returns:
-            The G rollouts of prompt 0, then those of prompt 1, ...
+            What waits for them: the G rollouts of prompt 0, then those of prompt 1, ...
 
         Raises:
             StalePolicyError: the actors hold another version.
@@ -122,8 +130,6 @@ class RolloutPool:
         """
         if version != self._version:
             raise StalePolicyError(f"asked for policy {version}; the pool holds {self._version}: sync first")
-        if not prompts:
-            return []
         jobs: dict[int, Submit] = {}
         n_actors = len(self._actors)
         bounds = [
@@ -133,12 +139,17 @@ class RolloutPool:
             if first < last:
                 packed = Packed.of(prompts[first:last])
                 jobs[i] = partial(_generate, packed, n, params, first, version)
-        parts = self._run(jobs)
-        rollouts: list[Rollout] = [rollout for i in sorted(parts) for rollout in parts[i]]
-        stale = {rollout.policy_version for rollout in rollouts} - {version}
-        if stale:
-            raise StalePolicyError(f"asked for policy {version}; rollouts came from {sorted(stale)}")
-        return rollouts
+        request = Request(jobs, self)
+
+        def sampled() -> list[Rollout]:
+            parts = self._answered(request)
+            rollouts: list[Rollout] = [rollout for i in sorted(parts) for rollout in parts[i]]
+            stale = {rollout.policy_version for rollout in rollouts} - {version}
+            if stale:
+                raise StalePolicyError(f"asked for policy {version}; rollouts came from {sorted(stale)}")
+            return rollouts
+
+        return sampled
 
     def score(
         self, prompts: Sequence[Tensor], completions: Sequence[Sequence[int]], temperature: float = 1.0
@@ -208,8 +219,12 @@ class RolloutPool:
 
     def _run(self, jobs: Mapping[int, Submit], refused: str = "refused the request") -> dict[int, Any]:
         """Run one job on each of some actors; results by actor."""
+        return self._answered(Request(jobs, self), refused)
+
+    def _answered(self, request: Request, refused: str = "refused the request") -> dict[int, Any]:
+        """The results of a request by actor."""
         self._refused = refused
-        found = answers(jobs, self, self.section.timeout_s)
+        found = request.answers(self.section.timeout_s)
         self._in_a_row = 0
         return found
 

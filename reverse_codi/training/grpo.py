@@ -126,6 +126,22 @@ class ThoughtTrainer(WholeCheckpoints, MicroBatches, ImportanceCorrection, Disti
                 torch.randperm(sampler.num_samples, generator=sampler.generator)
         return sampler
 
+    def batch_rows(self, number: int) -> list[int]:
+        """The thoughts of one batch of rollouts, of all workers, as TRL's sampler draws them.
+
+        Args:
+            number: of the batch, counted from 0 over all epochs.
+        """
+        arguments, prompts = cast(GRPOConfig, self.args), cast(Dataset, self.train_dataset)["prompt"]
+        n, size = len(prompts), cast(int, arguments.generation_batch_size) // cast(int, self.num_generations)
+        epoch, place = divmod(number, n // size)
+        order = torch.arange(n)
+        if self.shuffle_dataset:
+            generator = torch.Generator().manual_seed(arguments.seed)
+            for _ in range(epoch + 1):
+                order = torch.randperm(n, generator=generator)
+        return [int(prompts[int(row)]) for row in order[place * size : (place + 1) * size]]
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the policy too: transformers 5.17 loads only adapters in sub-folders where there is one.
 

@@ -123,11 +123,11 @@ class Monitor(TrainerCallback):
             self._evaluate(state.global_step)
         elif control.should_save:
             with under_way.phase("sync"):
-                self.sync(state.global_step)
+                self.rollouts.bring(state.global_step)
 
     def _evaluate(self, step: int) -> None:
         with under_way.phase("evaluate"):
-            scored = self.evaluate(self.sync(step))
+            scored = self.evaluate(self.rollouts.bring(step))
         figures = scored.summary()
         self.metrics.write({"step": step, **heldout(figures)})
         log_point(heldout(figures), step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from trl import GRPOTrainer
@@ -17,9 +17,9 @@ from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.rewards.candidates import Candidates
 from reverse_codi.rewards.pool import RewardPool
 from reverse_codi.rewards.scoring import Scores
-from reverse_codi.rollout.base import Finish, Sampling
+from reverse_codi.rollout.base import Finish, Rollout, Sampling
 from reverse_codi.training.candidate_rows import CandidateRows
-from reverse_codi.training.grpo import TOTAL, column
+from reverse_codi.training.grpo import TOTAL, ThoughtTrainer, column
 from reverse_codi.training.sync import PolicySync
 from reverse_codi.verbalize.thoughts import Thoughts, bank_rows
 
@@ -46,6 +46,27 @@ class Phases:
         """The seconds so far; starts anew."""
         seconds, self.seconds = self.seconds, {}
         return seconds
+
+
+@dataclass
+class AskedBatch:
+    """A batch that actors were asked for.
+
+    Attributes:
+        rows: its thoughts.
+        prompt_ids: of each thought.
+        wait: waits for the rollouts.
+        rollouts: what the actors wrote, once it was waited for.
+    """
+
+    rows: list[int]
+    prompt_ids: list[list[int]]
+    wait: Callable[[], list[Rollout]]
+    rollouts: list[Rollout] | None = None
+
+    def taken(self) -> list[Rollout]:
+        """The rollouts, waited for at most once."""
+        return self.wait() if self.rollouts is None else self.rollouts
 
 
 class Rollouts:
@@ -77,6 +98,7 @@ class Rollouts:
         self.phases = Phases()
         self.scalars: dict[str, float] = {}
         self._bank = bank_rows(thoughts)
+        self._ahead: AskedBatch | None = None
         self._rows = CandidateRows(thoughts, section.distractors, section.seed)
 
     def __call__(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
@@ -94,26 +116,37 @@ class Rollouts:
         under_way.begin_phase("train")
         return columns
 
+    def bring(self, step: int) -> int:
+        """Bring the actors to the weights after `step` optimizer steps; returns their version."""
+        self.settle()
+        return self.sync(step)
+
+    def settle(self) -> None:
+        """Wait for the batch that actors are at work on, if there is one; the next call has it."""
+        if self._ahead is not None:
+            with under_way.phase("generate"):
+                self._ahead.rollouts = self._ahead.taken()
+
     def _columns(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
-        group = self.section.samples
-        rows = [int(prompt) for prompt in prompts[::group]]
-        version = self.phases.timed("sync", lambda: self.sync(trainer.state.global_step))
-        sampling = Sampling(
-            max_new_tokens=self.section.max_new_tokens,
-            temperature=self.section.temperature,
-            seed=self.section.seed * 1_000_003 + trainer.state.global_step,
-            stop_ids=(self.policy.tokenizer.eos_token_id,),
-        )
-        prompt_ids = self.policy.prompts([self._bank[row] for row in rows])
-        embeds = list(self.policy.embedding.of(prompt_ids))
-        rollouts = self.phases.timed("generate", lambda: self.pool.generate(embeds, group, sampling, version))
+        step = trainer.state.global_step
+        rows = [int(prompt) for prompt in prompts[:: self.section.samples]]
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead.rows != rows:
+            ahead = self._begun(rows, step, step)
+        rollouts = self.phases.timed("generate", ahead.taken)
+        version = rollouts[0].policy_version
+        each = self.section.steps_per_generation * self.section.iterations
+        if self.section.max_staleness and step + each < self.section.steps:
+            following = cast(ThoughtTrainer, trainer).batch_rows((step + each) // each)
+            self._ahead = self._begun(following, step + each, step)
+        prompt_ids = ahead.prompt_ids
         owners = [rows[rollout.prompt_index] for rollout in rollouts]
         token_ids = [r.token_ids.tolist() for r in rollouts]
         texts = [decoded(self.policy.tokenizer, ids) for ids in token_ids]
         finished = [r.finish is Finish.STOP for r in rollouts]
         batch = self._rows.of(owners, texts, token_ids, finished, version)
         with under_way.phase("score"):
-            scores = self.rewards.score(batch, trainer.state.global_step)
+            scores = self.rewards.score(batch, step)
         # TRL weighs the columns right after this call; a recipe's weights may change from step to step.
         trainer.reward_weights = torch.tensor([scores.weights[name] for name in scores.columns])
         self.phases.add("read", scores.read_s)
@@ -124,9 +157,10 @@ class Rollouts:
             "rollout/distinct": len(set(batch.texts)) / len(batch.texts),
             "rollout/failed": 1 - len(matches) / len(batch.texts),
             "rollout/policy_version": float(version),
+            "rollout/staleness": float(self.sync.first + step - version),
             "rollout/texts_read": float(scores.n_read),
         }
-        self.on_texts(trainer.state.global_step, batch, scores)
+        self.on_texts(step, batch, scores)
         return {
             "prompt_ids": [prompt_ids[rollout.prompt_index] for rollout in rollouts],
             "completion_ids": [ids or [self.policy.tokenizer.eos_token_id] for ids in batch.token_ids],
@@ -134,3 +168,22 @@ class Rollouts:
             **{column(name): values for name, values in scores.columns.items()},
             TOTAL: scores.total,
         }
+
+    def _begun(self, rows: list[int], step: int, now: int) -> AskedBatch:
+        """Let the actors sample a batch.
+
+        Args:
+            rows: its thoughts.
+            step: the optimizer step that learns from it first.
+            now: steps done; the actors are brought to these weights.
+        """
+        version = self.phases.timed("sync", lambda: self.bring(now))
+        sampling = Sampling(
+            max_new_tokens=self.section.max_new_tokens,
+            temperature=self.section.temperature,
+            seed=self.section.seed * 1_000_003 + step,
+            stop_ids=(self.policy.tokenizer.eos_token_id,),
+        )
+        prompt_ids = self.policy.prompts([self._bank[row] for row in rows])
+        embeds = list(self.policy.embedding.of(prompt_ids))
+        return AskedBatch(rows, prompt_ids, self.pool.begin(embeds, self.section.samples, sampling, version))

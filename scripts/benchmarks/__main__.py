@@ -24,7 +24,7 @@ from benchmarks.rollout import rollout, sync
 from benchmarks.rounds import rounds
 from benchmarks.setting import Setting, setting
 from benchmarks.startup import startup
-from benchmarks.step import step
+from benchmarks.step import overlap, step
 from benchmarks.tracing import trace
 from benchmarks.translating import verbalize
 from reverse_codi.storage.files import figures_json, write_whole
@@ -36,6 +36,7 @@ ROWS: dict[str, Callable[[Setting, Path], AbstractContextManager[Row]]] = {
     "read": read,
     "score": score,
     "step": step,
+    "overlap": overlap,
     "round": rounds,
     "trace": trace,
     "probes": probes,

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from torch.profiler import ProfilerActivity, profile
 
@@ -23,8 +24,8 @@ class Side:
 
     Attributes:
         name: of the way.
-        run: does it once; returns how much was done (tokens, texts, questions), or None where seconds count,
-            or what it took where memory counts.
+        run: does it once; returns how much was done (tokens, texts, questions), or None where its seconds
+            count, or the seconds or memory that it found elsewhere.
     """
 
     name: str
@@ -101,7 +102,8 @@ def measured(row: Row, runs: int = RUNS, warm_up: int = 1) -> Measured:
             seconds = time.perf_counter() - began
             if turn >= warm_up:
                 of_time = seconds if amount is None else amount / seconds
-                speeds[side.name].append(amount if row.unit == MEMORY and amount is not None else of_time)
+                found = amount is not None and row.unit in ("s", MEMORY)
+                speeds[side.name].append(cast(float, amount) if found else of_time)
     return Measured(row, speeds)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from bench_baseline import PlainLoop, Work, trl_trainer
@@ -24,6 +26,8 @@ from reverse_codi.verbalize.thoughts import Thoughts, thought_sites
 
 STEPS = 1000
 """More than anyone takes; the turns end the trainers."""
+IN_TURN = 3
+"""Steps of a turn where steps overlap."""
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def step(at: Setting, work: Path) -> Iterator[Row]:
     recipe = step_recipe(at)
     thoughts = thoughts_of(at)
     with ExitStack() as stack:
-        ours, phases = our_step(at, recipe, thoughts, work, stack)
+        ours, rollouts = our_step(at, recipe, thoughts, work, stack)
         trl = stack.enter_context(
             Stepper(trl_trainer(work_of(at, recipe, thoughts, stack), work / "trl", STEPS))
         )
@@ -50,27 +54,68 @@ def step(at: Setting, work: Path) -> Iterator[Row]:
                 "step.vs_plain": ("ours: Ray actors", "plain loop"),
             },
         )
-        print("phases of our steps, s:", {name: round(value, 2) for name, value in phases.take().items()})
+        print(
+            "phases of our steps, s:",
+            {name: round(value, 2) for name, value in rollouts.phases.take().items()},
+        )
 
 
-def step_recipe(at: Setting) -> Recipe:
-    """The demo's GRPO, without evaluation and checkpoints."""
+@contextmanager
+def overlap(at: Setting, work: Path) -> Iterator[Row]:
+    """Sampling while learning: an actor that samples has one core, the trainer the other.
+
+    A turn takes `IN_TURN` steps, and ends when the batch that is sampled ahead is there: each side samples as
+    many batches as it learns from.
+    """
+    thoughts = thoughts_of(at)
+    alone = {"rollout.actors": 1, "reward.actors": 1}
+    with ExitStack() as stack:
+        after, sampled = our_step(at, step_recipe(at, **alone), thoughts, work / "after", stack)
+        recipe = step_recipe(at, **alone, **{"grpo.max_staleness": 1})
+        ahead, rollouts = our_step(at, recipe, thoughts, work / "ahead", stack)
+        longest = 0.0
+
+        def one_after_the_other() -> float:
+            nonlocal longest
+            sampled.phases.take()
+            began = time.perf_counter()
+            for _ in range(IN_TURN):
+                after.step()
+            seconds = time.perf_counter() - began
+            of_actors = sampled.phases.take()
+            longest = max(*of_actors.values(), seconds - sum(of_actors.values())) / IN_TURN
+            return seconds / IN_TURN
+
+        def sampled_ahead() -> float:
+            began = time.perf_counter()
+            for _ in range(IN_TURN):
+                ahead.step()
+            rollouts.settle()
+            return (time.perf_counter() - began) / IN_TURN
+
+        sides = [
+            Side("the next batch sampled ahead", sampled_ahead),
+            Side("one after the other", one_after_the_other),
+            Side("the longest phase of the latter", lambda: longest),
+        ]
+        names = [side.name for side in sides]
+        ratios = {"step.ahead_vs_after": (names[0], names[1]), "step.vs_longest_phase": (names[2], names[0])}
+        yield Row("overlap", "s", sides, ratios)
+
+
+def step_recipe(at: Setting, **keys: Any) -> Recipe:
+    """The demo's GRPO, without evaluation and checkpoints; `keys` lie over it."""
     sizes = {
         "1m": {},
         "135m": {"thoughts_per_step": 8, "max_new_tokens": 24},
         "1b": {"thoughts_per_step": 64},
     }
-    size = {"steps": STEPS, "eval_every": STEPS, "save_every": STEPS, **sizes[at.size]}
-    if at.device == "cpu":
-        return Recipe.load("demo", grpo=size)
-    rollout = at.rollout().model_dump()
-    return Recipe.load(
-        "demo",
-        grpo=size,
-        rollout=rollout,
-        reward={"actors": 1, "gpus_per_actor": GPU_SHARE},
-        reasoner={"device": "cuda"},
-    )
+    steps = {"steps": STEPS, "eval_every": STEPS, "save_every": STEPS, **sizes[at.size]}
+    size = {f"grpo.{key}": value for key, value in steps.items()}
+    if at.device == "cuda":
+        size |= {"rollout": at.rollout().model_dump(), "reasoner.device": "cuda"}
+        size |= {"reward.actors": 1, "reward.gpus_per_actor": GPU_SHARE}
+    return Recipe.load("demo", **size | keys)
 
 
 def thoughts_of(at: Setting) -> Thoughts:
@@ -105,6 +150,7 @@ def work_of(at: Setting, recipe: Recipe, thoughts: Thoughts, stack: ExitStack) -
 def our_step(
     at: Setting, recipe: Recipe, thoughts: Thoughts, work: Path, stack: ExitStack
 ) -> tuple[Stepper, Rollouts]:
+    """Our trainer between two steps, and its rollouts."""
     policy = policy_of(at, thoughts, stack)
     pool = stack.enter_context(RolloutPool(at.base, recipe.rollout))
     rewards = RewardPool(recipe.reward, str(at.base), at.adapter)
@@ -114,4 +160,4 @@ def our_step(
     rollouts = Rollouts(thoughts, sync, rewards, recipe.grpo, lambda *_: None)
     lengths = [len(claims) for claims in thoughts.claims]
     trainer = build_trainer(policy, rollouts, lengths, recipe, work / "ours", [], [])
-    return stack.enter_context(Stepper(trainer)), rollouts.phases
+    return stack.enter_context(Stepper(trainer)), rollouts

@@ -50,7 +50,8 @@ def scored(content: float, match: float) -> Scored:
 def make_monitor(out: Path, contents: list[float], keep: Keep = "content") -> Monitor:
     figures = iter(contents)
     scalars = {"rollout/match": 0.1, "rollout/distinct": 1.0}
-    rollouts = SimpleNamespace(phases=Phases(), scalars=scalars, sync=Sync())
+    sync = Sync()
+    rollouts = SimpleNamespace(phases=Phases(), scalars=scalars, sync=sync, bring=sync)
     # match falls while content rises and the other way round
     evaluate = lambda version: scored(c := next(figures), 1 - c)  # noqa: E731
     return Monitor(rollouts, evaluate, GrpoSection(eval_every=2, keep=keep), out)  # type: ignore[arg-type]

@@ -339,7 +339,7 @@ def test_auto_is_decided_by_what_a_sync_costs(caplog: pytest.LogCaptureFixture) 
 def test_a_lora_in_float32_on_a_gpu_is_refused() -> None:
     assert on_gpu(policy="lora").rollout.engine.policy == "lora"
     assert on_gpu(policy="lora", dtype="float32", device="cpu").rollout.engine.policy == "lora"
-    with pytest.raises(RecipeError, match="policy lora with dtype float32 on a GPU: .* set dtype: bfloat16"):
+    with pytest.raises(RecipeError, match=r"policy lora with dtype float32 on a GPU: .* set dtype: bfloat16"):
         on_gpu(policy="lora", dtype="float32")
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,13 +30,16 @@ class Pool:
     def __init__(self, reasoner: CodiReasoner) -> None:
         self.ids = [*reasoner.ids("12 + 5 = 17."), reasoner.tokenizer.eos_token_id]
         self.prompts: list[torch.Tensor] = []
+        self.asked: list[tuple[int, int]] = []  # policy and seed of each batch
+        self.waited = 0
 
-    def generate(
+    def begin(
         self, prompts: Sequence[torch.Tensor], n: int, params: Sampling, version: int
-    ) -> list[Rollout]:
+    ) -> Callable[[], list[Rollout]]:
         self.prompts = list(prompts)
+        self.asked.append((version, params.seed))
         whole, cut = (self.ids, Finish.STOP), (self.ids[:2], Finish.LENGTH)
-        return [
+        written = [
             Rollout(
                 prompt_index=i,
                 token_ids=np.array(ids, np.int32),
@@ -47,6 +50,12 @@ class Pool:
             for i in range(len(prompts))
             for ids, finish in [whole] * (n - 1) + [cut]
         ]
+
+        def sampled() -> list[Rollout]:
+            self.waited += 1
+            return written
+
+        return sampled
 
 
 class Rewards:
@@ -75,6 +84,8 @@ class Rewards:
 
 class Sync:
     """Stands for actors that hold whatever they are given."""
+
+    first = 1
 
     def __init__(self, policy: Policy, pool: Pool) -> None:
         self.policy = policy
@@ -162,6 +173,86 @@ def test_scalars_and_seconds(rollouts: Rollouts) -> None:
     expected = {"x": 1.0, "rollout/match": 0.5, "rollout/failed": 1 / 3, "rollout/texts_read": 7.0}
     assert expected.items() <= {k: pytest.approx(v) for k, v in rollouts.scalars.items()}.items()
     assert rollouts.scalars["rollout/distinct"] == pytest.approx(2 / 3)
+
+
+class Trainer(SimpleNamespace):
+    """Learns from thoughts 5 and 2, then 6 and 3, ... in turn."""
+
+    def __init__(self, step: int = 0) -> None:
+        super().__init__(state=SimpleNamespace(global_step=step))
+
+    def batch_rows(self, number: int) -> list[int]:
+        return [5 + number, 2 + number]
+
+
+def prompts_of(rows: Sequence[int]) -> list[str]:
+    return [str(row) for row in rows for _ in range(G)]
+
+
+def test_the_next_batch_is_sampled_while_one_is_learnt_from(
+    tiny_reasoner: CodiReasoner, thoughts: Thoughts
+) -> None:
+    ahead = make_rollouts(tiny_reasoner, thoughts, max_staleness=1, steps=3)
+    pool: Any = ahead.pool
+    staleness = []
+    with ahead.policy.embedding.bank(thoughts.slots.flatten(0, 1)):
+        for step in range(3):
+            trainer: Any = Trainer(step)
+            columns = ahead(prompts_of(trainer.batch_rows(step)), trainer)
+            staleness.append(ahead.scalars["rollout/staleness"])
+            n_vocab = ahead.policy.verbalizer_config.n_vocab
+            assert columns["prompt_ids"] == [
+                [n_vocab + row] for row in (5 + step, 2 + step) for _ in range(G)
+            ]
+            assert pool.waited == step + 1  # the batch that is under way is not waited for
+    # Policy and seed of each batch: the second is asked for with the first one's policy.
+    assert pool.asked == [(1, 0), (1, 1), (2, 2)]
+    assert staleness == [0, 1, 1]
+
+
+def test_a_batch_of_several_steps_is_followed_by_the_one_after_them(
+    tiny_reasoner: CodiReasoner, thoughts: Thoughts
+) -> None:
+    ahead = make_rollouts(
+        tiny_reasoner, thoughts, max_staleness=1, steps=12, steps_per_generation=2, iterations=2
+    )
+    pool: Any = ahead.pool
+    with ahead.policy.embedding.bank(thoughts.slots.flatten(0, 1)):
+        for number in range(3):
+            trainer: Any = Trainer(4 * number)
+            ahead(prompts_of(trainer.batch_rows(number)), trainer)
+    assert pool.asked == [(1, 0), (1, 4), (5, 8)]
+    assert ahead.scalars["rollout/staleness"] == 4
+
+
+def test_actors_finish_a_batch_before_they_get_another_policy(
+    tiny_reasoner: CodiReasoner, thoughts: Thoughts
+) -> None:
+    ahead = make_rollouts(tiny_reasoner, thoughts, max_staleness=1, steps=9)
+    pool: Any = ahead.pool
+    trainer: Any = Trainer()
+    with ahead.policy.embedding.bank(thoughts.slots.flatten(0, 1)):
+        ahead(prompts_of([5, 2]), trainer)
+        assert pool.waited == 1
+        assert ahead.bring(1) == 2
+        assert pool.waited == 2  # an actor that had died could not sample it again
+        trainer.state.global_step = 1
+        ahead(prompts_of([6, 3]), trainer)
+        assert pool.waited == 2 and len(pool.asked) == 3
+
+
+def test_other_thoughts_than_were_asked_for_are_sampled_anew(
+    tiny_reasoner: CodiReasoner, thoughts: Thoughts
+) -> None:
+    ahead = make_rollouts(tiny_reasoner, thoughts, max_staleness=1, steps=9)
+    trainer: Any = Trainer()
+    with ahead.policy.embedding.bank(thoughts.slots.flatten(0, 1)):
+        ahead(prompts_of([5, 2]), trainer)
+        trainer.state.global_step = 1
+        columns = ahead(prompts_of([8, 9]), trainer)
+    n_vocab = ahead.policy.verbalizer_config.n_vocab
+    assert columns["prompt_ids"][0] == [n_vocab + 8]
+    assert ahead.scalars["rollout/staleness"] == 0
 
 
 def test_distractors_are_of_the_same_site_and_never_of_the_same_problem(
