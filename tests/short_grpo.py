@@ -57,6 +57,8 @@ def train(
     section = GrpoSection.model_validate({**given, **settings})
 
     def rollouts(prompts: list[str], trainer: Any) -> dict[str, list[Any]]:
+        number = trainer.state.global_step // (section.steps_per_generation * section.iterations)
+        assert [int(prompt) for prompt in prompts[::G]] == trainer.batch_rows(number)  # known beforehand
         noise = torch.Generator().manual_seed(trainer.state.global_step)
         ids = torch.randint(4, 30, (len(prompts), 3), generator=noise).tolist()
         return {
@@ -69,7 +71,7 @@ def train(
     right = torch.ones(1)
     scalars = {"rollout/match": 0.0, "rollout/distinct": 1.0}
     monitor = Monitor(
-        SimpleNamespace(phases=Phases(), scalars=scalars, sync=Sync(policy)),  # type: ignore[arg-type]
+        SimpleNamespace(phases=Phases(), scalars=scalars, sync=(sync := Sync(policy)), bring=sync),  # type: ignore[arg-type]
         lambda version: Scored(right, right, 0.0, right, right, right, ["x"]),
         section,
         out,

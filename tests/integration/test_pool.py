@@ -97,6 +97,18 @@ def test_the_number_of_actors_changes_nothing(
     assert {r.policy_version for r in rollouts} == {1}
 
 
+def test_an_actor_that_dies_while_nobody_waits_is_replaced_and_asked_again(
+    pool: RolloutPool, base: Path, adapters: list[Path]
+) -> None:
+    prompts, params = make_prompts([1, 3, 2]), Sampling(max_new_tokens=6, seed=3)
+    pool.sync(adapters[0], version=1)
+    before = pool.restarts
+    begun = pool.begin(prompts, 3, params, version=1)
+    ray.kill(pool.actor(0))
+    same(begun(), local(base, adapters[0], 1).generate(prompts, 3, params))
+    assert pool.restarts == before + 1
+
+
 def test_no_prompts(pool: RolloutPool, adapters: list[Path]) -> None:
     pool.sync(adapters[0], version=1)
     assert pool.generate([], 3, Sampling(max_new_tokens=1), version=1) == []

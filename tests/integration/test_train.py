@@ -342,6 +342,20 @@ def test_vllm_samples_from_the_trainers_weights(trained: Path, root: Path) -> No
     assert (folder / "verbalizer.json").is_file()
 
 
+def test_the_next_batch_is_sampled_while_one_is_learnt_from(trained: Path, root: Path) -> None:
+    for part in ("warm", "reading"):
+        shutil.copytree(trained / part, root / "ahead" / part)
+    keys = ("--grpo.max_staleness", "1", "--grpo.eval_every", "1", "--grpo.warmup_steps", "0")
+    train(recipe(root, *keys, out="ahead"))
+    steps = [line for line in lines(root / "ahead/metrics.jsonl") if "loss" in line]
+    assert [line["rollout/staleness"] for line in steps] == [0, 1, 1, 1]
+    assert [line["rollout/policy_version"] for line in steps] == [1, 1, 2, 3]
+    # The trainer's weights have moved on since: the importance ratio says by how much.
+    apart = [line["sampling/sampling_logp_difference/max"] for line in steps]
+    assert apart[0] < 1e-3 < min(apart[1:])
+    assert all(line["sync/canary"] < 1e-3 for line in steps)
+
+
 def test_a_dry_run_prints_recipe_and_placement_and_does_nothing(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
