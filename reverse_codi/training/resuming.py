@@ -55,6 +55,7 @@ MAY_CHANGE = (
     "grpo.clip",
     "grpo.clip_high",
     "grpo.importance_clip",
+    "grpo.max_staleness",
     "grpo.canary_tolerance",
     "grpo.eval_every",
     "grpo.save_every",
