@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -52,11 +53,15 @@ def test_a_recipe_of_no_known_layout_is_refused() -> None:
         layout_of(Recipe())
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("name", ["codi-gpt2", "codi-llama-1b-answer-only"])
-def test_every_key_is_one_of_the_recipes_and_has_a_reason(name: str, tmp_path: Path) -> None:
+def test_every_key_is_one_of_the_recipes_and_has_a_reason(
+    name: str, device: Literal["cpu", "cuda"], tmp_path: Path
+) -> None:
     asked = load_recipe([name])
     assert asked.reasoner.path in PUBLIC
-    rows = overrides(asked, tmp_path, tmp_path / "data.jsonl", Written(tmp_path / "w", tmp_path / "b"))
+    written = Written(tmp_path / "w", tmp_path / "b")
+    rows = overrides(asked, tmp_path, tmp_path / "data.jsonl", written, device)
     assert all(why for _, _, why in rows)
     recipe = load_recipe([name, *(word for key, value, _ in rows for word in (f"--{key}", value))])
     # What is learnt, from what and by which rewards stays the recipe's.
@@ -66,7 +71,11 @@ def test_every_key_is_one_of_the_recipes_and_has_a_reason(name: str, tmp_path: P
     assert recipe.verbalizer == asked.verbalizer
     assert recipe.reward.functions == asked.reward.functions
     assert recipe.rollout.engine.kind == asked.rollout.engine.kind == "vllm"
-    assert (recipe.reasoner.device, recipe.rollout.gpus, recipe.reward.gpus_per_actor) == ("cpu", 0, 0)
+    assert recipe.reasoner.device == recipe.rollout.engine.device == device
+    gpus, asked_gpus = ((of.rollout.gpus, of.reward.gpus_per_actor) for of in (recipe, asked))
+    assert gpus == (asked_gpus if device == "cuda" else (0, 0))
+    # On a GPU a step is as large as the recipe's.
+    assert (recipe.grpo.thoughts_per_step == asked.grpo.thoughts_per_step) == (device == "cuda")
 
 
 def test_planted_thoughts_are_as_large_as_the_models_own(tiny_reasoner: CodiReasoner, tmp_path: Path) -> None:
