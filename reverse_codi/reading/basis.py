@@ -63,8 +63,14 @@ class FeatureBasis:
         """B x r."""
         return self.directions.shape[0] * self.directions.shape[2]
 
+    def to(self, device: torch.device) -> FeatureBasis:
+        """The same basis on a device; itself if it is there."""
+        if device == self.mean.device:
+            return self
+        return FeatureBasis(self.mean.to(device), self.deviation.to(device), self.directions.to(device))
+
     def __call__(self, states: Tensor) -> Tensor:
-        """The features [N, B * r] of states [N, B, d]."""
+        """The features [N, B * r] of states [N, B, d], which are on the basis' device."""
         rank = self.directions.shape[2]
         features = states.new_empty(len(states), self.n_features)
         for block, directions in enumerate(self.directions):  # one at a time, for the memory

@@ -5,7 +5,7 @@ Shapes: N texts, B blocks (points x chosen layers), d width, F features (B x d, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -18,8 +18,9 @@ from reverse_codi.recipe.reading import Point, Prefix, ReadSpec
 from reverse_codi.tasks.spellings import numbers_in
 
 # Texts are read in chunks of like length: the reasoner returns every token's state of every layer, of
-# which only a fraction is kept. A chunk's states take no more than so many bytes.
-CHUNK, CHUNK_BYTES = 512, 256 << 20
+# which only a fraction is kept. A chunk's states take no more than so many bytes, on the CPU and on a GPU:
+# there 256 MiB would be few, 64 texts of 30 tokens at width 2,048 and 17 layers.
+CHUNK, CHUNK_BYTES, GPU_CHUNK_BYTES = 512, 256 << 20, 2 << 30
 
 
 class ReadingError(UserError):
@@ -39,9 +40,10 @@ class Reader:
         self.reasoner = reasoner
         self.spec = spec
         self.basis = basis
+        self._moved = basis
 
     def features(self, texts: Sequence[str], questions: Sequence[str] | None = None) -> Tensor:
-        """States [N, F] of texts, which are stripped and tokenized here.
+        """States [N, F] of texts, which are stripped and tokenized here; float32, on the CPU.
 
         Args:
             texts: what to read.
@@ -75,12 +77,11 @@ class Reader:
         while start < len(order):
             chunk = order[start : start + size]
             after = None if questions is None else [questions[i] for i in chunk]
-            kept, largest = self._read_chunk([texts[i] for i in chunk], after)
+            kept, size = self._read_chunk([texts[i] for i in chunk], after)
             if start == 0:
                 features = torch.empty(len(texts), kept.shape[1])
             features[chunk] = kept
-            start += size
-            size = min(CHUNK, max(1, CHUNK_BYTES // largest))
+            start += len(chunk)
         if not bool((good := features.isfinite().all(1)).all()):
             text = texts[int((~good).nonzero()[0])]
             raise ReadingError(
@@ -90,12 +91,15 @@ class Reader:
         return features
 
     def _read_chunk(self, texts: list[str], questions: list[str] | None) -> tuple[Tensor, int]:
-        """Features [N, F] of texts, and the bytes of all states of the longest.
+        """Features [N, F] of texts on the CPU, and how many texts of the longest's size make a chunk.
 
         The states go when this ends: with the next chunk's beside them they would take twice as much.
         """
         read = self.reasoner.read(texts, questions, self.spec.suffix)
-        return self._kept(self.taken(read, texts)), max(states.nbytes for states in read)
+        # Only features leave the states' device: of a text they are far less than its states.
+        kept = self._kept(self.taken(read, texts)).cpu()
+        most = CHUNK_BYTES if read[0].device.type == "cpu" else GPU_CHUNK_BYTES
+        return kept, min(CHUNK, max(1, most // max(states.nbytes for states in read)))
 
     def _chosen(self, n_layers: int) -> list[int]:
         """The layers that are kept of `n_layers`."""
@@ -103,14 +107,23 @@ class Reader:
 
     def _kept(self, blocks: Tensor) -> Tensor:
         """The features [N, F] of blocks [N, B, d]."""
-        return blocks.flatten(1) if self.basis is None else self.basis(blocks)
+        return blocks.flatten(1) if self.basis is None else self._projected(blocks)
+
+    def _projected(self, blocks: Tensor) -> Tensor:
+        """The features [N, B * r] of blocks [N, B, d], on their device."""
+        assert self._moved is not None
+        self._moved = moved = self._moved.to(blocks.device)  # and stays there: it can have 50 MiB
+        return moved(blocks)
 
     def taken(self, states: Sequence[Tensor], texts: Sequence[str]) -> Tensor:
-        """The blocks [N, B, d] of N texts, whose states are [L + 1, T, d] each, T by text."""
-        n_layers, width = len(states[0]), states[0].shape[2]
-        chosen = self._chosen(n_layers)
-        if chosen != list(range(n_layers)):
-            states = [layers[chosen] for layers in states]
+        """The blocks [N, B, d] of N texts, on the device that their states are on.
+
+        Args:
+            states: of each text [L + 1, T, d].
+            texts: N texts.
+        """
+        width = states[0].shape[2]
+        states = _of_layers(states, self._chosen(len(states[0])))
         match self.spec.point:
             case Point.MEAN:
                 blocks = [layers.mean(1) for layers in states]
@@ -123,12 +136,27 @@ class Reader:
                 blocks = [layers[:, -1] for layers in states]
         return torch.stack(blocks).reshape(len(states), -1, width)
 
-    def _weights(self, states: Sequence[Tensor], texts: Sequence[str]) -> Iterator[Tensor]:
-        """What each token counts at the four points of a text's numbers, [4, T]."""
-        for layers, text, offsets in zip(states, texts, self.reasoner.offsets(texts), strict=True):
-            length = layers.shape[1]
-            numbers = tuple(numbers_at(text, offsets)) or tuple(range(length))
-            yield number_weights(numbers, length).to(layers.dtype)
+    def _weights(self, states: Sequence[Tensor], texts: Sequence[str]) -> Sequence[Tensor]:
+        """What each token counts at the four points of a text's numbers, [4, T] by text."""
+        lengths = [layers.shape[1] for layers in states]
+        numbers = [numbers_at(text, at) for text, at in zip(texts, self.reasoner.offsets(texts), strict=True)]
+        weights = [
+            number_weights(tuple(of_text) or tuple(range(length)), length)
+            for of_text, length in zip(numbers, lengths, strict=True)
+        ]
+        # Moved together: each move to a GPU waits for all that the GPU was given before.
+        return torch.cat(weights, 1).to(states[0]).split(lengths, 1)
+
+
+def _of_layers(states: Sequence[Tensor], chosen: list[int]) -> Sequence[Tensor]:
+    """The chosen layers of states [L + 1, T, d]; views where they follow each other."""
+    first, end = chosen[0], chosen[-1] + 1
+    if chosen == list(range(len(states[0]))):
+        return states
+    if chosen == list(range(first, end)):
+        return [layers[first:end] for layers in states]
+    index = torch.tensor(chosen, device=states[0].device)
+    return [layers.index_select(0, index) for layers in states]
 
 
 @lru_cache(maxsize=4096)

@@ -73,7 +73,7 @@ class SharedReader(CachedReader):
             apart[:, :, [self._read_layers.index(layer) for layer in layers]].flatten(1, 2)
             for layers in (self._own, self._asked)
         )
-        return torch.cat([self.basis(own), further.flatten(1)], 1)
+        return torch.cat([self._projected(own), further.flatten(1)], 1)
 
     def _chosen(self, n_layers: int) -> list[int]:
         self._own = self.spec.layer_indices(n_layers)

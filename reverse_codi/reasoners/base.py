@@ -226,7 +226,8 @@ class Reasoner(Protocol, metaclass=_Loading):
     ) -> list[Tensor]:
         """Read texts, after their questions if these are given.
 
-        Returns one [L + 1, T, d] tensor for each text: the states at its own tokens and the suffix's.
+        Returns one [L + 1, T, d] float32 tensor for each text, on the device that the model is on: the states
+        at its own tokens and the suffix's. They may be views of one tensor.
         """
         ...
 

@@ -30,6 +30,7 @@ from reverse_codi.reasoners.distill.new_model import new_language_model
 from reverse_codi.reasoners.half_precision import widen_frozen_layers
 from reverse_codi.reasoners.hashing import tokenizer_hash, weights_hash
 from reverse_codi.reasoners.latent_lm import CachedContext, LatentLM
+from reverse_codi.reasoners.own_states import own_states
 from reverse_codi.reasoners.plain_text import Filled, decoded, decoded_answer, keep_plain
 from reverse_codi.reasoners.text_limits import check_room, check_whole
 from reverse_codi.storage.cards import write_card
@@ -323,9 +324,9 @@ class CodiReasoner:
                 position_ids=(mask.cumsum(1) - 1).clamp(min=0),
                 output_hidden_states=True,
             )
-            layers = torch.stack(out.hidden_states, 1).float().cpu()  # [B, L + 1, T, d]
-            for row, i in enumerate(batch):
-                states[i] = layers[row, :, layers.shape[2] - len(rows[i]) :].clone()
+            own = own_states(out.hidden_states, [len(rows[i]) for i in batch], last=True)
+            for i, of_text in zip(batch, own, strict=True):
+                states[i] = of_text
         return states
 
     def _read_after(
@@ -346,9 +347,9 @@ class CodiReasoner:
             ids, mask = padded([rows[i] for i in batch], self.tokenizer.pad_token_id)
             ids, mask = ids.to(self.device), mask.to(self.device)
             step = self.model.extend(context.taken(owners), self.model.embed(ids), mask, layers=True)
-            layers = torch.stack(step.layers, 1).float().cpu()  # [B, L + 1, T, d]
-            for row, i in enumerate(batch):
-                states[i] = layers[row, :, : len(rows[i])].clone()
+            own = own_states(step.layers, [len(rows[i]) for i in batch], last=False)
+            for i, of_text in zip(batch, own, strict=True):
+                states[i] = of_text
         return states
 
     def before_steps(self, questions: Sequence[str]) -> list[list[int]]:

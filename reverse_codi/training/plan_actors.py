@@ -93,11 +93,12 @@ def scoring(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
     share = -(-texts // recipe.reward.actors)
     read = 4.0 * features(recipe, sizes) * share
     compared = 6 * 4.0 * share * recipe.grpo.distractors * sizes.width
+    rows, on_gpu = min(share * readings_of_a_text(recipe.reward), CHUNK), recipe.reward.gpus_per_actor > 0
     return {
         "libraries": REWARD_LIBRARIES,
         "weights": float(sizes.weights),
         "maps": float(maps(recipe, sizes)),
-        "activations": reading_pass(recipe, sizes, min(share * readings_of_a_text(recipe.reward), CHUNK)),
+        "activations": reading_pass(recipe, sizes, rows, on_gpu),
         # Copies while rows are shared out and put together, what is kept of earlier steps, and distractors.
         "features": 4 * read + min(KEPT_BYTES, 4 * read) + compared,
     }

@@ -11,7 +11,7 @@ from typing import Any
 from reverse_codi.processes.memory import GIB, MIB
 from reverse_codi.reading.affine import REFERENCES
 from reverse_codi.reading.basis import fit_bytes, rank_within
-from reverse_codi.reading.reader import CHUNK, CHUNK_BYTES
+from reverse_codi.reading.reader import CHUNK, CHUNK_BYTES, GPU_CHUNK_BYTES
 from reverse_codi.reasoners.batches import CPU_TOKENS
 from reverse_codi.recipe.grpo import GrpoSection
 from reverse_codi.recipe.reading import Map, Point, Target
@@ -71,7 +71,7 @@ def fitting(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
         "libraries": TRAINER_LIBRARIES,
         "weights": float(sizes.weights),
         "maps": float(maps(recipe, sizes)),
-        "activations": reading_pass(recipe, sizes, CHUNK),
+        "activations": reading_pass(recipe, sizes, CHUNK, recipe.reasoner.on_gpu),
         "features": float(fit_bytes(texts, features(recipe, sizes))),
     }
 
@@ -104,7 +104,7 @@ def searching(recipe: Recipe, sizes: ModelSizes) -> dict[str, float]:
         "weights": float(sizes.weights),
         "lora": 4.0 * sizes.n_lora,
         "maps": float(maps(recipe, sizes)),
-        "activations": reading_pass(recipe, sizes, CHUNK),
+        "activations": reading_pass(recipe, sizes, CHUNK, recipe.reasoner.on_gpu),
         "logits": float(sizes.logits(ASKED_ROWS)),  # of lens search, and of the canary
         # As the store has them, one a slot, and whitened; a block of texts; distances of block to block.
         "features": 3 * thoughts + 4.0 * BLOCK * (features(recipe, sizes) + sizes.width + 2 * BLOCK),
@@ -186,11 +186,19 @@ def maps(recipe: Recipe, sizes: ModelSizes) -> int:
     return 4 * sites * sizes.width * (rows + sizes.width + REFERENCES)
 
 
-def reading_pass(recipe: Recipe, sizes: ModelSizes, rows: int) -> float:
+def reading_pass(recipe: Recipe, sizes: ModelSizes, rows: int, on_gpu: bool) -> float:
     """The frozen model reads a chunk of at most so many texts, with all states of all layers."""
     asked = QUESTION_TOKENS if recipe.reading.spec.prefix == "question" else 0
     of_token = (sizes.n_layers + 1) * sizes.width
-    tokens = min(rows * (asked + CLAIM_TOKENS), CHUNK_BYTES // (4 * of_token))
-    states = tokens * of_token * (sizes.itemsize + 4 + 4)  # as they are, stacked, cut
-    kept = 2 * 4 * min(rows, tokens // (asked + CLAIM_TOKENS)) * blocks_of(recipe, sizes) * sizes.width
+    length = asked + CLAIM_TOKENS
+    if on_gpu:
+        rows = min(rows, max(1, GPU_CHUNK_BYTES // (4 * of_token * CLAIM_TOKENS)))
+        tokens = rows * length
+        # Of all tokens as they are; of the texts' own stacked, then in float32.
+        states = of_token * (tokens * sizes.itemsize + rows * CLAIM_TOKENS * (sizes.itemsize + 4))
+    else:
+        tokens = min(rows * length, CHUNK_BYTES // (4 * of_token))
+        states = tokens * of_token * (sizes.itemsize + 4 + 4)  # as they are, stacked, cut
+        rows = min(rows, tokens // length)
+    kept = 2 * 4 * rows * blocks_of(recipe, sizes) * sizes.width
     return float(states + kept + sizes.kv(tokens) + sizes.passing(tokens))

@@ -14,7 +14,11 @@ from safetensors.torch import load_file
 
 from reverse_codi import Verbalizer
 from reverse_codi.cli.main import run as command
+from reverse_codi.reading.basis import FeatureBasis
+from reverse_codi.reading.reader import Reader
 from reverse_codi.reasoners.codi import CodiReasoner
+from reverse_codi.reasoners.load import load_reasoner
+from reverse_codi.recipe.reading import Prefix, ReadSpec
 from reverse_codi.recipe.schema import Recipe
 from reverse_codi.train import train
 from tests.tiny import make_problems, make_sharp_reasoner
@@ -103,6 +107,25 @@ def test_the_gpu_translates_as_the_processor_does() -> None:
     there = Verbalizer.from_pretrained("embedded", device="cuda").translate(QUESTIONS)
     same = [a.text == b.text for a, b in zip(here, there, strict=True)]
     assert sum(same) / len(same) > 0.97  # another order of sums can tip a text
+
+
+@pytest.mark.parametrize("prefix", list(Prefix))
+@pytest.mark.parametrize("shared", [True, False], ids=["questions shared", "a question a text"])
+@pytest.mark.parametrize("rank", [None, 8])
+def test_the_gpu_reads_as_the_processor_does(prefix: Prefix, shared: bool, rank: int | None) -> None:
+    texts = [f"{n} + {n + 7} = {2 * n + 7}." for n in range(48)] + ["(no step)", ""]
+    questions = QUESTIONS[:5] * 10 if shared else QUESTIONS
+    here, there = (load_reasoner("embedded", device) for device in ("cpu", "cuda"))
+    spec, basis = ReadSpec(prefix=prefix), None
+    if rank is not None:
+        whole = Reader(here, spec).features(texts, questions)
+        basis = FeatureBasis.fit(whole.unflatten(1, (-1, here.width)), rank)
+    expected = Reader(here, spec, basis).features(texts, questions)
+    found = Reader(there, spec, basis).features(texts, questions)
+    assert found.device.type == "cpu" and found.dtype == torch.float32
+    # Relative to a text's features: of one number that is near 0 any difference is large.
+    assert float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max()) < 1e-3
+    assert all(states.is_cuda for states in there.read(texts, questions))
 
 
 def test_a_reasoner_is_distilled_on_the_gpu(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from transformers import GPT2Config, LlamaConfig
 from reverse_codi.cli.train import main as train_main
 from reverse_codi.errors import RecipeError
 from reverse_codi.processes.memory import GIB, Peak
+from reverse_codi.reading.reader import CHUNK
 from reverse_codi.reasoners.load import load_reasoner
 from reverse_codi.recipe.schema import Recipe, load_recipe
 from reverse_codi.recipe.verbalizer import VerbalizerSection
@@ -23,6 +24,7 @@ from reverse_codi.training.model_sizes import ModelSizes
 from reverse_codi.training.plan import plan
 from reverse_codi.training.plan_check import check_gpus, check_host, planned_run, shared_gpus
 from reverse_codi.training.plan_table import summary, tables, write_plan
+from reverse_codi.training.plan_trainer import CLAIM_TOKENS, QUESTION_TOKENS, reading_pass
 from reverse_codi.training.run_folder import RunFolder
 from reverse_codi.training.sync_choice import choice, settled, vllm_is_slow
 from reverse_codi.utils.tables import Table
@@ -169,6 +171,18 @@ def test_what_makes_a_plan_larger() -> None:
         > trainer("warm start")["activations"]
     )
     assert trainer("reading", **{"reading.traces": 2000})["features"] < trainer("reading")["features"]
+
+
+def test_a_gpu_reads_more_at_once_than_a_cpu() -> None:
+    sizes = sizes_of_llama_1b()
+    given = recipe(**{"reading.spec.prefix": "question"})
+    of_token = 17 * 2_048
+    here, there = (reading_pass(given, sizes, CHUNK, on_gpu) for on_gpu in (False, True))
+    # In float32 the states of a chunk's texts alone, and as the model has them those of their questions too.
+    assert here < 4 * GIB
+    assert there > CHUNK * of_token * (4 * CLAIM_TOKENS + 2 * (CLAIM_TOKENS + QUESTION_TOKENS))
+    assert reading_pass(given, sizes, 4 * CHUNK, True) == reading_pass(given, sizes, 8 * CHUNK, True)
+    assert reading_pass(given, sizes, 32, True) < there / 15
 
 
 def test_each_stage_and_actor_is_planned_for() -> None:
