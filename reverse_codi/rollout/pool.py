@@ -151,18 +151,23 @@ class RolloutPool:
 
         return sampled
 
-    def score(
+    def begin_score(
         self, prompts: Sequence[Tensor], completions: Sequence[Sequence[int]], temperature: float = 1.0
-    ) -> list[list[NDArray[np.float32]]]:
+    ) -> Callable[[], list[list[NDArray[np.float32]]]]:
         """The canary's probe: every actor's log-probabilities of the same completions.
 
         Returns:
-            [actor][prompt] of [T].
+            What waits for them: [actor][prompt] of [T].
         """
         packed = Packed.of(prompts)
         ids = [[int(token) for token in row] for row in completions]
-        parts = self._run(self._all(lambda actor: actor.score.remote(packed, ids, temperature)))
-        return [parts[i] for i in sorted(parts)]
+        request = Request(self._all(lambda actor: actor.score.remote(packed, ids, temperature)), self)
+
+        def scored() -> list[list[NDArray[np.float32]]]:
+            parts = self._answered(request)
+            return [parts[i] for i in sorted(parts)]
+
+        return scored
 
     def peaks(self) -> list[Peak]:
         """What the process of each actor has taken so far."""

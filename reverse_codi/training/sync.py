@@ -119,15 +119,16 @@ class PolicySync:
             NotFiniteError: the trainer's own are not finite.
             CanaryError: an actor's differ, are not finite, or are nearer to another policy's.
         """
-        ours = self._trainer_logprobs()
+        embeds = [self.policy.embedding.of(ids) for ids in self.probe.prompts]
+        scored = self.pool.begin_score(embeds, self.probe.texts, self.probe.temperature)
+        ours = self._trainer_logprobs()  # while the actors compute theirs
         if not np.isfinite(ours).all():
             raise NotFiniteError(
                 f"after {version - self.first} optimizer steps the policy's log-probabilities are not "
                 "finite, so it is neither kept nor sampled from; lower grpo.learning_rate"
             )
-        embeds = [self.policy.embedding.of(ids) for ids in self.probe.prompts]
         self.difference = 0.0
-        for actor, rows in enumerate(self.pool.score(embeds, self.probe.texts, self.probe.temperature)):
+        for actor, rows in enumerate(scored()):
             theirs = np.concatenate(rows)
             worst = float(np.abs(theirs - ours).max())  # NaN where one is, which Python's max may lose
             self.difference = float(np.maximum(self.difference, worst))

@@ -121,7 +121,7 @@ def test_sync_reaches_every_actor_and_another_version_is_refused(
     for version, adapter in enumerate(adapters, start=1):
         pool.sync(adapter, version)
         expected = local(base, adapter).score(prompts, completions, 0.8)
-        for scores in pool.score(prompts, completions, 0.8):
+        for scores in pool.begin_score(prompts, completions, 0.8)():
             for got, wanted in zip(scores, expected, strict=True):
                 np.testing.assert_allclose(got, wanted, atol=1e-5)
     for version in (0, 1, 3):
@@ -293,7 +293,10 @@ def test_vllm_is_the_transformers_engine(
             ids = [r.token_ids.tolist() for r in rollouts]
             repeated = [prompts[r.prompt_index] for r in rollouts]
             for one, other, sampler in zip(
-                engine.score(repeated, ids, 0.7), pool.score(repeated, ids, 0.7)[0], rollouts, strict=True
+                engine.score(repeated, ids, 0.7),
+                pool.begin_score(repeated, ids, 0.7)()[0],
+                rollouts,
+                strict=True,
             ):
                 np.testing.assert_allclose(other, one, atol=1e-4)
                 np.testing.assert_allclose(sampler.logprobs, one, atol=1e-4)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,10 @@ class OneEnginePool:
             self.engine.load_policy(adapter, version)
         self.policy_version = version
 
-    def score(
+    def begin_score(
         self, prompts: Sequence[torch.Tensor], completions: Sequence[Sequence[int]], temperature: float
-    ) -> list[list[NDArray[np.float32]]]:
-        return [self.engine.score(prompts, completions, temperature)]
+    ) -> Callable[[], list[list[NDArray[np.float32]]]]:
+        return lambda: [self.engine.score(prompts, completions, temperature)]
 
 
 @pytest.fixture
@@ -140,10 +140,10 @@ def test_an_engine_of_nan_is_found_though_only_one_text_shows_it(
     policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     class Blind(OneEnginePool):
-        def score(self, *given: Any) -> list[list[NDArray[np.float32]]]:
-            [scores] = super().score(*given)
+        def begin_score(self, *given: Any) -> Callable[[], list[list[NDArray[np.float32]]]]:
+            [scores] = super().begin_score(*given)()
             scores[1][0] = np.nan  # Python's max over texts would lose it: max(0.0, nan) is 0.0
-            return [scores]
+            return lambda: [scores]
 
     sync = make_sync(policy, tiny_reasoner, Blind(tiny_folders[0]), tmp_path)
     with pytest.raises(CanaryError, match="differs from the trainer by nan nats"):
