@@ -40,7 +40,7 @@ def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
         slow = stack.enter_context(RolloutPool(at.base, at.rollout(kind="transformers")))
         for each in (pool, slow):
             each.sync(at.adapter, 1)
-        plain, lora = _vllm(merged, engine, work / "plain"), _vllm(at.base, engine, work / "lora", lora=True)
+        plain = _vllm(merged, engine, work / "plain")
 
         def ours(pool: RolloutPool) -> float:
             assert sum(len(r.token_ids) for r in pool.generate(prompts, samples, params, 1)) == tokens
@@ -55,7 +55,6 @@ def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
         embeds = [{"prompt_embeds": prompt.to("cpu", model.dtype).contiguous()} for prompt in prompts]
         stacked = torch.stack(prompts).to(model.device, model.dtype)
         ids = [{"prompt_token_ids": [1] * len(prompt)} for prompt in prompts]
-        request = _lora_request(at.adapter)
 
         @torch.inference_mode()
         def transformers() -> float:
@@ -70,18 +69,22 @@ def rollout(at: Setting, work: Path, samples: int = 16) -> Iterator[Row]:
             )
             return tokens
 
+        sides = [
+            Side(OURS, lambda: ours(pool)),
+            Side(SAME, lambda: bare(plain, embeds, logprobs=0)),
+            Side("vLLM, embeddings, policy merged", lambda: bare(plain, embeds)),
+            Side("vLLM, token ids, policy merged", lambda: bare(plain, ids)),
+            Side(OUR_TRANSFORMERS, lambda: ours(slow)),
+            Side(TRANSFORMERS, transformers),
+        ]
+        if at.size == "1m" or at.device == "cuda":  # minutes a turn else
+            lora, request = _vllm(at.base, engine, work / "lora", lora=True), _lora_request(at.adapter)
+            more = {"lora_request": request}
+            sides.append(Side("vLLM, embeddings, policy as LoRA", lambda: bare(lora, embeds, **more)))
         yield Row(
             "rollout",
             "tokens/s",
-            [
-                Side(OURS, lambda: ours(pool)),
-                Side(SAME, lambda: bare(plain, embeds, logprobs=0)),
-                Side("vLLM, embeddings, policy merged", lambda: bare(plain, embeds)),
-                Side("vLLM, token ids, policy merged", lambda: bare(plain, ids)),
-                Side("vLLM, embeddings, policy as LoRA", lambda: bare(lora, embeds, lora_request=request)),
-                Side(OUR_TRANSFORMERS, lambda: ours(slow)),
-                Side(TRANSFORMERS, transformers),
-            ],
+            sides,
             {
                 "rollout.vs_vllm": (OURS, SAME),
                 "rollout.vs_transformers": (OURS, TRANSFORMERS),
