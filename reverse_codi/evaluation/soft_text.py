@@ -78,5 +78,5 @@ def _features(reasoner: CodiReasoner, metric: ThoughtMetric, soft: Tensor, words
     begin = torch.tensor([list(reasoner.config.begin_ids)] * len(words), dtype=torch.long, device=soft.device)
     inputs = torch.cat([reasoner.model.embed(begin).detach(), soft], 1)
     layers = reasoner.lm.base_model(inputs_embeds=inputs, output_hidden_states=True).hidden_states
-    own = torch.stack(layers, 1)[:, :, -soft.shape[1] :]  # [N, L + 1, T, d]
-    return metric.reader.taken(list(own), words).flatten(1).cpu()
+    own = torch.stack(layers, 1)[:, :, -soft.shape[1] :].float()  # [N, L + 1, T, d]
+    return metric.reader.of_states(list(own), words).cpu()

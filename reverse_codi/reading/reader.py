@@ -97,9 +97,18 @@ class Reader:
         """
         read = self.reasoner.read(texts, questions, self.spec.suffix)
         # Only features leave the states' device: of a text they are far less than its states.
-        kept = self._kept(self.taken(read, texts)).cpu()
+        kept = self.of_states(read, texts).cpu()
         most = CHUNK_BYTES if read[0].device.type == "cpu" else GPU_CHUNK_BYTES
         return kept, min(CHUNK, max(1, most // max(states.nbytes for states in read)))
+
+    def of_states(self, states: Sequence[Tensor], texts: Sequence[str]) -> Tensor:
+        """The features [N, F] of N texts from their states, on the device that these are on.
+
+        Args:
+            states: of each text [L + 1, T, d], float32.
+            texts: N texts.
+        """
+        return self._kept(self.taken(states, texts))
 
     def _chosen(self, n_layers: int) -> list[int]:
         """The layers that are kept of `n_layers`."""

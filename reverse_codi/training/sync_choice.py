@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 # Weights from which a sync of merged ones is taken to cost more than sampling with a LoRA on a GPU: GPT-2's
 # and Llama-1B's are below in bfloat16, those of 3B and more above. Not measured.
 LORA_FROM = 4 * GIB
-# Parameters up to which transformers is taken to sample faster on a CPU. With one million it is twice as fast
-# as vLLM (`scripts/bench rollout`). With 135 million vLLM was: 145 to 198 tokens/s, transformers 85 to 97, on
-# two cores. Not measured between.
-FEW_PARAMETERS = 10_000_000
+# Parameters up to which transformers is taken to sample faster on a CPU. On one thread it is twice as fast as
+# vLLM with one million (`scripts/bench rollout`), and with 135 million (`--size 135m`: 256 tokens/s against
+# 121). Not measured above.
+FEW_PARAMETERS = 150_000_000
 
 
 @dataclass(frozen=True)

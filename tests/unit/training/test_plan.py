@@ -361,7 +361,7 @@ def test_a_run_says_where_transformers_samples_faster(caplog: pytest.LogCaptureF
     llama = sizes_of_llama_1b()
     small = dataclasses.replace(llama, n_parameters=1_000_000)
     vllm = recipe(**{"rollout.engine.kind": "vllm", "rollout.engine.policy": "merged"})
-    assert vllm_is_slow(vllm.rollout, small)
+    assert vllm_is_slow(vllm.rollout, small) and vllm_is_slow(vllm.rollout, sizes_of_gpt2())
     assert not vllm_is_slow(vllm.rollout, llama) and not vllm_is_slow(vllm.rollout, None)
     assert not vllm_is_slow(on_gpu().rollout, small)
     assert not vllm_is_slow(recipe(**{"rollout.engine.kind": "transformers"}).rollout, small)
