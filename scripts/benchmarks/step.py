@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,12 @@ def step(at: Setting, work: Path) -> Iterator[Row]:
                 "step.vs_plain": ("ours: Ray actors", "plain loop"),
             },
         )
-        print(
-            "phases of our steps, s:",
-            {name: round(value, 2) for name, value in rollouts.phases.take().items()},
-        )
+        print(_shown(rollouts.phases.take()))
+
+
+def _shown(phases: Mapping[str, float], steps: int = 1) -> str:
+    """Seconds of the phases that a step waits for, in words."""
+    return "phases, s: " + ", ".join(f"{name} {seconds / steps:.2f}" for name, seconds in phases.items())
 
 
 @contextmanager
@@ -77,12 +79,12 @@ def overlap(at: Setting, work: Path) -> Iterator[Row]:
 
         def one_after_the_other() -> float:
             nonlocal longest
-            sampled.phases.take()
             began = time.perf_counter()
             for _ in range(IN_TURN):
                 after.step()
             seconds = time.perf_counter() - began
             of_actors = sampled.phases.take()
+            print("one after the other,", _shown(of_actors, IN_TURN))
             longest = max(*of_actors.values(), seconds - sum(of_actors.values())) / IN_TURN
             return seconds / IN_TURN
 
@@ -91,7 +93,9 @@ def overlap(at: Setting, work: Path) -> Iterator[Row]:
             for _ in range(IN_TURN):
                 ahead.step()
             rollouts.settle()
-            return (time.perf_counter() - began) / IN_TURN
+            seconds = time.perf_counter() - began
+            print("sampled ahead,", _shown(rollouts.phases.take(), IN_TURN))
+            return seconds / IN_TURN
 
         sides = [
             Side("the next batch sampled ahead", sampled_ahead),
