@@ -224,11 +224,10 @@ def overrides(
         "rollout.engine.dtype": counts.dtype,
     }
     if device == "cpu":
-        machine |= {"rollout.gpus": "0", "reward.gpus_per_actor": "0"}
+        machine |= {"rollout.gpus": "0", "reward.gpus_per_actor": "0", "trace.batch_size": "32"}
     smaller = {
         "trace.n": counts.traces,
         "trace.n_heldout": counts.heldout,
-        **({"trace.batch_size": 32} if device == "cpu" else {}),
         "warm_start.steps": counts.warm_steps,
         "warm_start.batch_size": counts.warm_batch,
         "warm_start.eval_steps": counts.warm_steps,

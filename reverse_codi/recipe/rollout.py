@@ -15,7 +15,7 @@ class EngineConfig(Section):
 
     kind: Literal["vllm", "transformers"] = "vllm"
     """vllm or transformers. On a CPU thread small models are twice as fast with transformers: 21,000 against
-    9,600 tokens/s with 0.8M parameters (256 sequences of 24 tokens), 256 against 121 with 135M (128)."""
+    9,600 tokens/s with 0.8M parameters (256 sequences of 24 tokens), 256 against 121 to 138 with 135M."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of weights and activations."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -34,8 +34,8 @@ class EngineConfig(Section):
     gpu_memory_utilization: float = Field(default=0.4, gt=0, le=1)
     """Only vLLM on GPU: share of the GPU's memory that it takes."""
     enforce_eager: bool = False
-    """Only vLLM on GPU: neither compile the model nor record CUDA graphs. The engine starts sooner and
-    samples more slowly."""
+    """Only vLLM on GPU: neither compile the model nor record CUDA graphs, which takes time at every start.
+    What sampling loses by it has not been measured."""
     max_lora_rank: int = Field(default=64, gt=0)
     """Only vLLM with policy lora: largest rank of an adapter."""
     lora_targets: tuple[str, ...] = LINEAR_LAYERS

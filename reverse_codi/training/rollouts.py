@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -48,25 +49,19 @@ class Phases:
         return seconds
 
 
-@dataclass
+@dataclass(frozen=True)
 class AskedBatch:
     """A batch that actors were asked for.
 
     Attributes:
         rows: its thoughts.
         prompt_ids: of each thought.
-        wait: waits for the rollouts.
-        rollouts: what the actors wrote, once it was waited for.
+        taken: the rollouts, which the first call waits for.
     """
 
     rows: list[int]
     prompt_ids: list[list[int]]
-    wait: Callable[[], list[Rollout]]
-    rollouts: list[Rollout] | None = None
-
-    def taken(self) -> list[Rollout]:
-        """The rollouts, waited for at most once."""
-        return self.wait() if self.rollouts is None else self.rollouts
+    taken: Callable[[], list[Rollout]]
 
 
 class Rollouts:
@@ -125,7 +120,7 @@ class Rollouts:
         """Wait for the batch that actors are at work on, if there is one; the next call has it."""
         if self._ahead is not None:
             with under_way.phase("generate"):
-                self._ahead.rollouts = self._ahead.taken()
+                self._ahead.taken()
 
     def _columns(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
         step = trainer.state.global_step
@@ -177,7 +172,7 @@ class Rollouts:
             step: the optimizer step that learns from it first.
             now: steps done; the actors are brought to these weights.
         """
-        version = self.phases.timed("sync", lambda: self.bring(now))
+        version = self.phases.timed("sync", lambda: self.sync(now))
         sampling = Sampling(
             max_new_tokens=self.section.max_new_tokens,
             temperature=self.section.temperature,
@@ -186,4 +181,5 @@ class Rollouts:
         )
         prompt_ids = self.policy.prompts([self._bank[row] for row in rows])
         embeds = list(self.policy.embedding.of(prompt_ids))
-        return AskedBatch(rows, prompt_ids, self.pool.begin(embeds, self.section.samples, sampling, version))
+        wait = self.pool.begin(embeds, self.section.samples, sampling, version)
+        return AskedBatch(rows, prompt_ids, functools.cache(wait))

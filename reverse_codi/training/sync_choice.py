@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LORA_FROM = 4 * GIB
 # Parameters up to which transformers is taken to sample faster on a CPU. On one thread it is twice as fast as
 # vLLM with one million (`scripts/bench rollout`), and with 135 million (`--size 135m`: 256 tokens/s against
-# 121). Not measured above.
+# 121 to 138). Not measured above.
 FEW_PARAMETERS = 150_000_000
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row, Side
+from benchmarks.rollout import synced
 from benchmarks.setting import Setting
 from reverse_codi.rollout.base import Sampling
 from reverse_codi.rollout.pool import RolloutPool
@@ -38,8 +37,10 @@ def engines(at: Setting, work: Path) -> Iterator[Row]:
             began = time.perf_counter()
             pool = pools[name] = stack.enter_context(RolloutPool(at.base, at.rollout(**keys)))
             start = time.perf_counter() - began
-            taken = [_sync(at, pool, version, work / "policy") for version in range(1, SYNCS + 1)]
-            sync = statistics.median(taken)
+            began = time.perf_counter()
+            for version in range(1, SYNCS + 1):
+                synced(at, pool, version, work / "policy")
+            sync = (time.perf_counter() - began) / SYNCS
             print(f"{name}: starts in {start:.1f} s, a sync takes {sync:.2f} s")
 
         def side(pool: RolloutPool) -> Callable[[], float]:
@@ -50,12 +51,3 @@ def engines(at: Setting, work: Path) -> Iterator[Row]:
             return run
 
         yield Row("engines", "tokens/s", [Side(name, side(pool)) for name, pool in pools.items()])
-
-
-def _sync(at: Setting, pool: RolloutPool, version: int, folder: Path) -> float:
-    """Seconds from the trainer's weights to an engine that has them."""
-    began = time.perf_counter()
-    at.policy.save(folder)
-    pool.sync(folder, version)
-    shutil.rmtree(folder)
-    return time.perf_counter() - began

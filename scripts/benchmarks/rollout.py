@@ -104,11 +104,8 @@ def sync(at: Setting, work: Path) -> Iterator[Row]:
 
         def ours() -> None:
             version = next(versions)
-            folder = work / f"policy-{version}"
-            at.policy.save(folder)
-            pool.sync(folder, version)
+            synced(at, pool, version, work / "policy")
             pool.generate(prompts, 1, first, version)
-            shutil.rmtree(folder)
 
         def whole() -> None:
             with RolloutPool(_merged(at, work / "whole"), section) as fresh:
@@ -121,6 +118,13 @@ def sync(at: Setting, work: Path) -> Iterator[Row]:
             {"sync.vs_reload": ("ours: what changed", "a new engine with merged weights")},
             {"sync.seconds": "ours: what changed"},
         )
+
+
+def synced(at: Setting, pool: RolloutPool, version: int, folder: Path) -> None:
+    """Bring the policy's weights to the actors, by way of a folder."""
+    at.policy.save(folder)
+    pool.sync(folder, version)
+    shutil.rmtree(folder)
 
 
 def _merged(at: Setting, folder: Path) -> Path:
