@@ -29,6 +29,15 @@ def log_as_in_a_library() -> Iterator[None]:
     hide_log()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_file_beside_the_tests_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A file there is read by other tests: a verbalizer takes the recipe of the folder above its own."""
+    yield
+    base = tmp_path_factory.getbasetemp()
+    loose = [path.name for path in base.iterdir() if path.is_file() and not path.name.startswith(".")]
+    assert not loose, f"tests wrote {loose} into {base}; a test writes into its own tmp_path"
+
+
 @pytest.fixture(scope="session")
 def tiny_reasoner() -> CodiReasoner:
     return make_tiny_reasoner()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fuzz.cases import IN_CI, TOTAL
@@ -15,3 +18,9 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("reverse_codi")
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the files of a module's cases: what lies above other tests' folders is read by them."""
+    return tmp_path_factory.mktemp("fuzz")

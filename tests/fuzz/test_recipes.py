@@ -83,10 +83,8 @@ def recipe_texts(draw: st.DrawFn) -> str:
 
 @cases("recipe texts")
 @given(text=recipe_texts() | st.text(max_size=80), encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
-def test_a_file_is_a_recipe_or_is_named(
-    text: str, encoding: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file = tmp_path_factory.getbasetemp() / "recipe.yaml"
+def test_a_file_is_a_recipe_or_is_named(text: str, encoding: str, room: Path) -> None:
+    file = room / "recipe.yaml"
     file.write_bytes(text.encode(encoding, "surrogatepass"))
     recipe = ends_well(lambda: load_recipe([str(file)]), file)
     if recipe is not None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,9 +63,9 @@ def test_what_was_written_is_read(
     encoding: str,
     ends: str,
     plain: bool,
-    tmp_path_factory: pytest.TempPathFactory,
+    room: Path,
 ) -> None:
-    file = tmp_path_factory.getbasetemp() / f"rows{suffix}"
+    file = room / f"rows{suffix}"
     file.write_bytes(written(rows, suffix, encoding, ends, plain))
     read = [one.question for one in read_questions([str(file)])]
     if suffix == ".csv":  # a cell with a line break of another kind than its file's
@@ -82,12 +81,9 @@ def test_what_was_written_is_read(
     data=st.data(), rows=records, suffix=st.sampled_from([".jsonl", ".json", ".csv", ".parquet", ".txt", ""])
 )
 def test_a_damaged_file_is_read_or_named(
-    data: st.DataObject,
-    rows: list[Any],
-    suffix: str,
-    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject, rows: list[Any], suffix: str, room: Path
 ) -> None:
-    file = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
+    file = room / f"damaged{suffix}"
     text = suffix in (".jsonl", ".json", "")
     if text and data.draw(st.booleans()):
         changed = data.draw(changed_json(rows))
