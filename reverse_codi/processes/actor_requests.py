@@ -78,7 +78,7 @@ class Request:
         ray_session.check_alive()  # actors answer for a while after their head has died
         self._jobs, self._group = jobs, group
         with ray_session.blamed():
-            self._asked = {submit(group.actor(i)): i for i, submit in jobs.items()}
+            self._asked = {submit(group.actor(i)): (i, group.actor(i)) for i, submit in jobs.items()}
 
     def answers(self, timeout_s: float) -> dict[int, Any]:
         """Wait for the answer of each actor.
@@ -96,37 +96,38 @@ class Request:
 
 
 def _answers(
-    jobs: Mapping[int, Submit], pending: dict[Any, int], group: Group, timeout_s: float
+    jobs: Mapping[int, Submit], pending: dict[Any, tuple[int, Any]], group: Group, timeout_s: float
 ) -> dict[int, Any]:
     due = dict.fromkeys(jobs, time.monotonic() + timeout_s)
     silent = dict.fromkeys(jobs, 0)
     found: dict[int, Any] = {}
 
     def again(ref: Any, reason: str) -> None:
-        i = pending.pop(ref)
+        i, asked = pending.pop(ref)
         ray_session.check_alive()  # else the wait for a new one is in vain
-        group.replace(i, reason)
-        pending[jobs[i](group.actor(i))] = i
+        if group.actor(i) is asked:  # an earlier request may have replaced it
+            group.replace(i, reason)
+        pending[jobs[i](group.actor(i))] = i, group.actor(i)
         due[i] = time.monotonic() + timeout_s
 
     while pending:
-        soonest = min(due[i] for i in pending.values()) - time.monotonic()
-        whom = ", ".join(f"{group.kind} actor {i}" for i in sorted(pending.values()))
+        soonest = min(due[i] for i, _ in pending.values()) - time.monotonic()
+        whom = ", ".join(f"{group.kind} actor {i}" for i in sorted(i for i, _ in pending.values()))
         with under_way.waiting(whom):
             done, _ = ray.wait(list(pending), timeout=min(POLL_S, max(0.0, soonest)))
         if done:
             under_way.moved()
         for ref in done:
             try:
-                found[pending[ref]] = ray.get(ref)
+                found[pending[ref][0]] = ray.get(ref)
             except RayError as error:
-                again(ref, group.reason(pending[ref], error))
+                again(ref, group.reason(pending[ref][0], error))
             else:
                 del pending[ref]
         if done:
             continue
         ray_session.check_alive()
-        late = {ref: i for ref, i in pending.items() if due[i] <= time.monotonic()}
+        late = {ref: i for ref, (i, _) in pending.items() if due[i] <= time.monotonic()}
         if late:
             for i in late.values():
                 silent[i] += 1

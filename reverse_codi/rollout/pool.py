@@ -68,7 +68,8 @@ class RolloutPool:
         """Actors that were replaced so far."""
         self._in_a_row = 0  # of them, since a request was answered
         self._loaded: PolicyFiles | None = None  # what a replaced actor loads again
-        self._version: int | None = BASE_VERSION  # None: a sync failed half-way
+        self._version: int | None = BASE_VERSION
+        self._asked: int | None = BASE_VERSION  # what actors load before they do what they are asked next
         self._actors: list[Any] = []
         try:
             for i in range(section.actors):
@@ -83,25 +84,40 @@ class RolloutPool:
 
     @property
     def policy_version(self) -> int | None:
-        """The version that every actor holds; None after a sync that failed half-way."""
+        """The version that every actor holds; None while it is loaded, and after a sync that failed."""
         return self._version
 
     def sync(self, adapter: str | Path, version: int) -> None:
-        """Load an adapter into every actor. On return all have it, and the previous folder may be deleted.
+        """Load an adapter into every actor; see `begin_sync`."""
+        self.begin_sync(adapter, version)()
 
-        This folder must stay until the next sync, because a replaced actor loads it again.
+    def begin_sync(self, adapter: str | Path, version: int) -> Callable[[], None]:
+        """Let every actor load an adapter, and do not wait for them; what is asked next they do with it.
+
+        This folder must stay until the next sync is over, because a replaced actor loads it again. The one
+        before may be deleted when all have this one.
+
+        Returns:
+            What waits until all have it. Call it before anything else that waits for an actor.
 
         Raises:
             RolloutDataError: the adapter cannot be loaded.
+            StalePolicyError: an actor acknowledges another version.
             RolloutInfrastructureError: actors died or did not answer, too often.
         """
         policy = PolicyFiles.of(adapter, version)
-        self._version = None
-        acknowledged = self._run(self._all(policy.load), f"cannot load policy {version}")
-        wrong = {i: got for i, got in acknowledged.items() if got != version}
-        if wrong:
-            raise StalePolicyError(f"asked actors to load policy {version}; they acknowledged {wrong}")
-        self._loaded, self._version = policy, version
+        self._version, self._asked = None, version
+        request = Request(self._all(policy.load), self)
+
+        def loaded() -> None:
+            self._asked = None
+            acknowledged = self._answered(request, f"cannot load policy {version}")
+            wrong = {i: got for i, got in acknowledged.items() if got != version}
+            if wrong:
+                raise StalePolicyError(f"asked actors to load policy {version}; they acknowledged {wrong}")
+            self._loaded, self._version, self._asked = policy, version, version
+
+        return loaded
 
     def generate(self, prompts: Sequence[Tensor], n: int, params: Sampling, version: int) -> list[Rollout]:
         """Sample `n` texts a prompt with policy `version`; see `begin`."""
@@ -124,11 +140,11 @@ class RolloutPool:
             What waits for them: the G rollouts of prompt 0, then those of prompt 1, ...
 
         Raises:
-            StalePolicyError: the actors hold another version.
+            StalePolicyError: the actors hold another version, and were not asked to load this one.
             RolloutDataError: a prompt is malformed.
             RolloutInfrastructureError: actors died or did not answer, too often.
         """
-        if version != self._version:
+        if version != self._asked:
             raise StalePolicyError(f"asked for policy {version}; the pool holds {self._version}: sync first")
         jobs: dict[int, Submit] = {}
         n_actors = len(self._actors)

@@ -120,6 +120,7 @@ class Rollouts:
         """Wait for the batch that actors are at work on, if there is one; the next call has it."""
         if self._ahead is not None:
             with under_way.phase("generate"):
+                self.sync.check()
                 self._ahead.taken()
 
     def _columns(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
@@ -128,6 +129,7 @@ class Rollouts:
         ahead, self._ahead = self._ahead, None
         if ahead is None or ahead.rows != rows:
             ahead = self._begun(rows, step, step)
+        self.phases.timed("sync", self.sync.check)
         rollouts = self.phases.timed("generate", ahead.taken)
         version = rollouts[0].policy_version
         each = self.section.steps_per_generation * self.section.iterations
@@ -165,14 +167,14 @@ class Rollouts:
         }
 
     def _begun(self, rows: list[int], step: int, now: int) -> AskedBatch:
-        """Let the actors sample a batch.
+        """Let the actors sample a batch, with the weights that they are to load before.
 
         Args:
             rows: its thoughts.
             step: the optimizer step that learns from it first.
-            now: steps done; the actors are brought to these weights.
+            now: steps done; the weights are those after them.
         """
-        version = self.phases.timed("sync", lambda: self.sync(now))
+        version = self.phases.timed("sync", lambda: self.sync.begin(now))
         sampling = Sampling(
             max_new_tokens=self.section.max_new_tokens,
             temperature=self.section.temperature,

@@ -2,14 +2,14 @@
 
 Rollouts from a stale or base policy are the costliest silent bug of such systems. So every version is
 a new folder, the pool acknowledges it, and a canary compares the log-probabilities that trainer and
-engines give to a fixed probe before anything is sampled.
+engines give to a fixed probe before anything that was sampled is used.
 """
 
 from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -74,6 +74,25 @@ def beginnings(texts: Sequence[Sequence[int]], longest: int) -> list[Sequence[in
     return [ids[: min(longest, CANARY_TOKENS) if row else longest] for row, ids in enumerate(texts)]
 
 
+@dataclass(frozen=True)
+class _Unproven:
+    """A version that actors were asked for, and did not answer for yet.
+
+    Attributes:
+        version: its number.
+        folder: where it is written.
+        ours: [T] the trainer's log-probabilities of the probe.
+        loaded: waits until all actors have it.
+        scored: waits for the actors' log-probabilities, [actor][text] of [T].
+    """
+
+    version: int
+    folder: Path
+    ours: NDArray[np.float32]
+    loaded: Callable[[], None]
+    scored: Callable[[], list[list[NDArray[np.float32]]]]
+
+
 class PolicySync:
     """Syncs the pool with the trainer when a step has changed the weights.
 
@@ -95,40 +114,64 @@ class PolicySync:
         self.difference = 0.0
         """Largest difference that the last canary saw."""
         self._before: dict[int, NDArray[np.float32]] = {}  # version of the last canary -> our [T] there
+        self._unproven: _Unproven | None = None
 
     def __call__(self, step: int) -> int:
-        """Sync to the weights after `step` optimizer steps; returns their version."""
+        """Sync to the weights after `step` optimizer steps and compare; returns their version."""
+        version = self.begin(step)
+        self.check()
+        return version
+
+    def begin(self, step: int) -> int:
+        """Let actors load the weights after `step` optimizer steps, and do not wait for them.
+
+        Returns:
+            Their version. The pool samples with it at once, but use no text before `check`.
+
+        Raises:
+            NotFiniteError: the trainer's log-probabilities of the probe are not finite.
+        """
+        self.check()
         version = self.first + step  # 0 is the model without an adapter
         if self.pool.policy_version == version:
             return version
-        target = self.folder / f"v{version:06d}"
-        with whole_folder(target) as temporary:
+        folder = self.folder / f"v{version:06d}"
+        with whole_folder(folder) as temporary:
             self.policy.save(temporary)
-        self.pool.sync(target, version)
-        # Only now: an actor that is replaced loads the newest version again.
-        for old in self.folder.glob("v*"):
-            if old != target:
-                shutil.rmtree(old)
-        self.canary(version)
-        return version
-
-    def canary(self, version: int) -> None:
-        """Compare log-probabilities of the probe.
-
-        Raises:
-            NotFiniteError: the trainer's own are not finite.
-            CanaryError: an actor's differ, are not finite, or are nearer to another policy's.
-        """
+        loaded = self.pool.begin_sync(folder, version)
         embeds = [self.policy.embedding.of(ids) for ids in self.probe.prompts]
         scored = self.pool.begin_score(embeds, self.probe.texts, self.probe.temperature)
-        ours = self._trainer_logprobs()  # while the actors compute theirs
+        ours = self._trainer_logprobs()  # while the actors load
         if not np.isfinite(ours).all():
             raise NotFiniteError(
-                f"after {version - self.first} optimizer steps the policy's log-probabilities are not "
-                "finite, so it is neither kept nor sampled from; lower grpo.learning_rate"
+                f"after {step} optimizer steps the policy's log-probabilities are not finite, so it is "
+                "neither kept nor sampled from; lower grpo.learning_rate"
             )
+        self._unproven = _Unproven(version, folder, ours, loaded, scored)
+        return version
+
+    def check(self) -> None:
+        """Wait until the actors have what `begin` asked for, and compare log-probabilities of the probe.
+
+        Raises:
+            CanaryError: an actor's differ, are not finite, or are nearer to another policy's.
+            RolloutError: see `RolloutPool.begin_sync`.
+        """
+        asked, self._unproven = self._unproven, None
+        if asked is None:
+            return
+        asked.loaded()
+        # Only now: an actor that is replaced loads the newest version again.
+        for old in self.folder.glob("v*"):
+            if old != asked.folder:
+                shutil.rmtree(old)
+        self._compare(asked.version, asked.ours, asked.scored())
+
+    def _compare(
+        self, version: int, ours: NDArray[np.float32], scored: Sequence[Sequence[NDArray[np.float32]]]
+    ) -> None:
         self.difference = 0.0
-        for actor, rows in enumerate(scored()):
+        for actor, rows in enumerate(scored):
             theirs = np.concatenate(rows)
             worst = float(np.abs(theirs - ours).max())  # NaN where one is, which Python's max may lose
             self.difference = float(np.maximum(self.difference, worst))
@@ -154,16 +197,20 @@ class PolicySync:
 
     @torch.no_grad()
     def _trainer_logprobs(self) -> NDArray[np.float32]:
-        """[T], of all texts one after the other."""
+        """[T], of all texts one after the other; those of one length go through together."""
         was_training = self.policy.model.training
         self.policy.model.eval()
-        scores = []
         device = self.policy.embedding.weight.device
-        for prompt, text in zip(self.probe.prompts, self.probe.texts, strict=True):
-            ids = torch.tensor([[*prompt, *text]], device=device)
-            kept = len(text) + 1
-            logits = self.policy.model(input_ids=ids, logits_to_keep=kept).logits[0, :-1].float()
+        probe = list(zip(self.probe.prompts, self.probe.texts, strict=True))
+        of_length: dict[tuple[int, int], list[int]] = {}
+        for row, (prompt, text) in enumerate(probe):
+            of_length.setdefault((len(prompt), len(text)), []).append(row)
+        scores: dict[int, NDArray[np.float32]] = {}
+        for (start, length), rows in of_length.items():
+            ids = torch.tensor([[*probe[row][0], *probe[row][1]] for row in rows], device=device)
+            logits = self.policy.model(input_ids=ids, logits_to_keep=length + 1).logits[:, :-1].float()
             logprobs = (logits / self.probe.temperature).log_softmax(-1)
-            scores.append(logprobs.gather(1, ids[0, len(prompt) :, None])[:, 0].cpu().numpy())
+            found = logprobs.gather(2, ids[:, start:, None])[..., 0].cpu().numpy()
+            scores.update(zip(rows, found, strict=True))
         self.policy.model.train(was_training)
-        return np.concatenate(scores)
+        return np.concatenate([scores[row] for row in range(len(probe))])

@@ -109,6 +109,28 @@ def test_an_actor_that_dies_while_nobody_waits_is_replaced_and_asked_again(
     assert pool.restarts == before + 1
 
 
+def test_an_actor_that_dies_with_several_requests_is_replaced_once_and_does_them_all(
+    pool: RolloutPool, base: Path, adapters: list[Path]
+) -> None:
+    prompts, params = make_prompts([1, 3, 2]), Sampling(max_new_tokens=6, seed=3)
+    completions = [[5, 6, 7], [8], [9, 10]]
+    pool.sync(adapters[0], version=1)
+    before = pool.restarts
+    loaded = pool.begin_sync(adapters[1], version=2)
+    scored = pool.begin_score(prompts, completions)
+    begun = pool.begin(prompts, 3, params, version=2)
+    assert pool.policy_version is None
+    ray.kill(pool.actor(0))
+    loaded()
+    assert pool.policy_version == 2
+    engine = local(base, adapters[1], 2)
+    for scores in scored():
+        for got, wanted in zip(scores, engine.score(prompts, completions), strict=True):
+            np.testing.assert_allclose(got, wanted, atol=1e-5)
+    same(begun(), engine.generate(prompts, 3, params))
+    assert pool.restarts == before + 1
+
+
 def test_no_prompts(pool: RolloutPool, adapters: list[Path]) -> None:
     pool.sync(adapters[0], version=1)
     assert pool.generate([], 3, Sampling(max_new_tokens=1), version=1) == []
@@ -142,8 +164,9 @@ def test_a_failed_sync_leaves_no_usable_version(
     pool.sync(adapters[0], version=1)
     with pytest.raises(RolloutDataError, match="no PEFT adapter"):
         pool.sync(tmp_path, version=2)
-    with pytest.raises(StalePolicyError, match="the pool holds None"):
-        pool.generate(make_prompts([1]), 1, Sampling(max_new_tokens=1), version=1)
+    for version in (1, 2):
+        with pytest.raises(StalePolicyError, match="the pool holds None"):
+            pool.generate(make_prompts([1]), 1, Sampling(max_new_tokens=1), version=version)
     pool.sync(adapters[0], version=1)
     assert pool.policy_version == 1
 

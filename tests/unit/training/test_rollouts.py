@@ -90,9 +90,16 @@ class Sync:
     def __init__(self, policy: Policy, pool: Pool) -> None:
         self.policy = policy
         self.pool = pool
+        self.checked: list[int] = []  # batches that had been taken before each check
 
     def __call__(self, step: int) -> int:
         return step + 1
+
+    def begin(self, step: int) -> int:
+        return step + 1
+
+    def check(self) -> None:
+        self.checked.append(self.pool.waited)
 
 
 def make_rollouts(reasoner: CodiReasoner, thoughts: Thoughts, **values: Any) -> Rollouts:
@@ -205,6 +212,8 @@ def test_the_next_batch_is_sampled_while_one_is_learnt_from(
                 [n_vocab + row] for row in (5 + step, 2 + step) for _ in range(G)
             ]
             assert pool.waited == step + 1  # the batch that is under way is not waited for
+            sync: Any = ahead.sync
+            assert sync.checked == list(range(step + 1))  # each batch's policy, before it is taken
     # Policy and seed of each batch: the second is asked for with the first one's policy.
     assert pool.asked == [(1, 0), (1, 1), (2, 2)]
     assert staleness == [0, 1, 1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,16 @@ class OneEnginePool:
         if not self.deaf:
             self.engine.load_policy(adapter, version)
         self.policy_version = version
+
+    def begin_sync(self, adapter: Path, version: int) -> Callable[[], None]:
+        self.sync(adapter, version)
+        self.policy_version = None
+
+        def loaded() -> None:
+            assert adapter.is_dir()
+            self.policy_version = version
+
+        return loaded
 
     def begin_score(
         self, prompts: Sequence[torch.Tensor], completions: Sequence[Sequence[int]], temperature: float
@@ -78,6 +89,52 @@ def test_a_synced_engine_agrees_and_old_versions_go(
     assert sync(1) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["v000002"]
     assert sync.difference < 1e-4
+
+
+def test_what_was_begun_is_compared_later_with_the_weights_that_were_sent(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pool = OneEnginePool(tiny_folders[0])
+    sync = make_sync(policy, tiny_reasoner, pool, tmp_path)
+    sync(0)
+    stir(policy, seed=1)
+    assert sync.begin(1) == 2
+    stir(policy, seed=2)  # the trainer learns on
+    assert pool.policy_version is None
+    # An actor that dies now loads the version before again.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v000001", "v000002"]
+    sync.check()
+    assert pool.policy_version == 2
+    assert sync.difference < 1e-4
+    assert [path.name for path in tmp_path.iterdir()] == ["v000002"]
+    sync.difference = 9.0
+    sync.check()  # nothing is left to compare
+    assert sync.difference == 9.0
+
+
+def test_a_deaf_engine_is_found_at_the_next_sync_at_the_latest(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    pool = OneEnginePool(tiny_folders[0], deaf=True)
+    sync = make_sync(policy, tiny_reasoner, pool, tmp_path)
+    sync.begin(0)
+    with pytest.raises(CanaryError, match=r"rollout actor 0 differs .*policy 1"):
+        sync.begin(1)
+    assert len(pool.synced) == 1
+
+
+def test_texts_of_any_lengths_are_compared_one_by_one(
+    policy: Policy, tiny_reasoner: CodiReasoner, tiny_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sync = make_sync(policy, tiny_reasoner, OneEnginePool(tiny_folders[0]), tmp_path)
+    texts = [ids[:n] for ids, n in zip(sync.probe.texts, (6, 4, 2, 4), strict=True)]
+    sync.probe = dataclasses.replace(sync.probe, texts=texts)
+    embeds = [policy.embedding.of(ids) for ids in sync.probe.prompts]
+    engine = sync.pool.engine  # type: ignore[attr-defined]
+    policy.save(tmp_path / "now")
+    engine.load_policy(tmp_path / "now", 1)
+    each = [engine.score([head], [text], 0.7)[0] for head, text in zip(embeds, sync.probe.texts, strict=True)]
+    np.testing.assert_allclose(sync._trainer_logprobs(), np.concatenate(each), atol=1e-4)
 
 
 def test_an_engine_with_other_weights_stops_the_run(
