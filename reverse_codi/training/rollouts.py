@@ -119,8 +119,9 @@ class Rollouts:
     def settle(self) -> None:
         """Wait for the batch that actors are at work on, if there is one; the next call has it."""
         if self._ahead is not None:
-            with under_way.phase("generate"):
+            with under_way.phase("sync"):
                 self.sync.check()
+            with under_way.phase("generate"):
                 self._ahead.taken()
 
     def _columns(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list[Any]]:
