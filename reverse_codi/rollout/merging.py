@@ -9,11 +9,13 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -39,6 +41,7 @@ class Base:
         self._model = read_language_model(Path(folder), dtype="auto").eval().requires_grad_(False)
         self.dtype = dtype
         self._changed: set[str] = set()  # modules that hold a layer which the last adapter changed
+        self._kept: tuple[dict[str, Any], PeftModel] | None = None  # the last adapter of `changes`
 
     def merged(self, adapter: str | Path | None) -> PreTrainedModel:
         """The model with an adapter; it shares with the base every weight that the adapter leaves alone.
@@ -68,7 +71,7 @@ class Base:
             AdapterError: the folder holds no adapter.
             ValueError: the adapter does not fit.
         """
-        layers = _layers(self._wrapped(adapter))
+        layers = _layers(self._wrapped_again(adapter))
         now = {name.rpartition(".")[0] for name in layers}
         sent, self._changed = now | self._changed, now
         return self._parts(layers, tuple(f"{module}." for module in sent))
@@ -78,12 +81,25 @@ class Base:
         for owner, parts in itertools.groupby(named, lambda part: part[0].rpartition(".")[0]):
             merged = {}
             if owner in layers:
-                layer = layers.pop(owner)
-                _merge(layer, self.dtype)
-                merged = dict(layer.get_base_layer().named_parameters())
-                del layer  # so that one merged layer is in memory at a time
+                merged = {f"{owner}.weight": _sum(layers[owner], self.dtype)}
             for name, weight in parts:
-                yield name, merged.get(name.removeprefix(f"{owner}."), weight).detach().to(self.dtype)
+                yield name, merged.pop(name, weight).detach().to(self.dtype)
+
+    def _wrapped_again(self, adapter: str | Path) -> PeftModel:
+        """As `_wrapped`; of one configuration after the other only the tensors are read.
+
+        PEFT takes longer to build its layers than to read and merge them (SmolLM2-135M).
+        """
+        config = adapter_config(adapter)
+        if self._kept is None or self._kept[0] != config:
+            self._kept = config, self._wrapped(adapter)
+            return self._kept[1]
+        peft = self._kept[1]
+        with blamed_on(adapter, AdapterError, "fetch it again, or train it on this model"):
+            tensors = load_file(Path(adapter) / POLICY_WEIGHTS)
+            _check_names(adapter, set(tensors), peft)
+            set_peft_model_state_dict(peft, tensors)
+        return peft
 
     def _wrapped(self, adapter: str | Path) -> PeftModel:
         """The base's own weights with an adapter beside them.
@@ -101,18 +117,30 @@ class Base:
                 )
                 with safe_open(Path(adapter) / POLICY_WEIGHTS, "pt") as file:
                     stored = set(file.keys())
-        # Else PEFT looks for the base that the adapter names, on the hub too.
-        wanted = set(get_peft_model_state_dict(peft, save_embedding_layers=False))
-        if stored != wanted:
-            missing, unknown = sorted(wanted - stored), sorted(stored - wanted)
-            raise AdapterError(f"{adapter} does not fit the base model: missing {missing}, unknown {unknown}")
+        _check_names(adapter, stored, peft)
         return peft
+
+
+def _check_names(adapter: str | Path, stored: set[str], peft: PeftModel) -> None:
+    """Refuse an adapter whose tensors are not those of its configuration."""
+    # Else PEFT looks for the base that the adapter names, on the hub too.
+    wanted = set(get_peft_model_state_dict(peft, save_embedding_layers=False))
+    if stored != wanted:
+        missing, unknown = sorted(wanted - stored), sorted(stored - wanted)
+        raise AdapterError(f"{adapter} does not fit the base model: missing {missing}, unknown {unknown}")
 
 
 def _layers(peft: PeftModel) -> dict[str, LoraLayer]:
     """The layers that have an adapter, by their names in the base model."""
     modules = peft.get_base_model().named_modules()
     return {name: module for name, module in modules if isinstance(module, LoraLayer)}
+
+
+@torch.no_grad()
+def _sum(layer: Any, dtype: torch.dtype) -> Tensor:
+    """The weights of one layer with its adapter, in `dtype`; the layer stays as it is."""
+    weight: Tensor = layer.get_base_layer().weight.to(dtype, copy=True)
+    return weight.add_(layer.get_delta_weight("default"))
 
 
 def _merge(layer: LoraLayer, dtype: torch.dtype) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from reverse_codi.recipe.lora import LINEAR_LAYERS
+from reverse_codi.rollout.adapter_config import AdapterError
 from reverse_codi.rollout.merging import Base
 from tests.policies import load_base, save_base
 
@@ -112,3 +114,22 @@ def test_an_adapter_that_does_not_fit_sends_nothing(base: Path, tmp_path: Path) 
     file.write_text(json.dumps(config | {"target_modules": list(layers_of(base)[:1])}))
     with pytest.raises(ValueError, match=r"does not fit the base model: .*unknown"):
         Base(base, torch.float32).changes(folder)
+
+
+def test_an_adapter_that_does_not_fit_is_refused_after_one_that_does_too(base: Path, tmp_path: Path) -> None:
+    kept = Base(base, torch.float32)
+    good = adapter(base, tmp_path / "good", seed=1)
+    first = dict(kept.changes(good))
+    bad = adapter(base, tmp_path / "bad", seed=2)
+    file = bad / "adapter_model.safetensors"
+    whole = load_file(file)
+    name = next(iter(whole))
+    save_file({key: value for key, value in whole.items() if key != name}, file)
+    with pytest.raises(AdapterError, match=r"does not fit the base model: missing .*lora_"):
+        kept.changes(bad)
+    save_file({**whole, name: torch.zeros(3, 3)}, file)
+    with pytest.raises(AdapterError, match="fetch it again, or train it on this model"):
+        kept.changes(bad)
+    again = dict(kept.changes(good))
+    assert again.keys() == first.keys()
+    assert all(torch.equal(again[key], weight) for key, weight in first.items())
